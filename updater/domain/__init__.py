@@ -1,0 +1,1 @@
+"""Pure decisions: no torch, SQL, Arrow, Feast, Airflow, clock or disk."""

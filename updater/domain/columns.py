@@ -1,0 +1,48 @@
+"""Names of columns, feature views and features, shared by the publisher and the feature repository."""
+
+ENTITY = "user"
+JOIN_KEY = "user_id"
+EVENT_TIMESTAMP = "event_timestamp"
+CREATED_TIMESTAMP = "created_timestamp"
+SUMMARIES_VIEW = "modality_summaries"
+PREFIX_FINGERPRINT = "prefix_fingerprint"
+
+
+def scenario_view(scenario: str, version: int) -> str:
+    """Feature view of a scenario and model version, e.g. `lapse_v1`."""
+    return f"{scenario}_v{version}"
+
+
+def domain_service(domain: str, version: int) -> str:
+    """Feature service of a domain and model version, e.g. `risk_v1`."""
+    return f"{domain}_v{version}"
+
+
+def embedding(scenario: str) -> str:
+    """Feature with the L2-normalised embedding, float32."""
+    return f"{scenario}_embedding"
+
+
+def as_of(scenario: str) -> str:
+    """Feature with the instant whose knowledge the embedding reflects, seconds since the epoch."""
+    return f"{scenario}_as_of"
+
+
+def computed_at(scenario: str) -> str:
+    """Feature with the instant at which the embedding was made, seconds since the epoch."""
+    return f"{scenario}_computed_at"
+
+
+def model_version(scenario: str) -> str:
+    """Feature with the model version that made the embedding."""
+    return f"{scenario}_model_version"
+
+
+def num_events(modality: str) -> str:
+    """Feature with the number of a modality's events in the buffer."""
+    return f"{modality}_num_events"
+
+
+def last_event_at(modality: str) -> str:
+    """Feature with a modality's newest event time, seconds since the epoch; null without events."""
+    return f"{modality}_last_event_at"

@@ -1,0 +1,130 @@
+"""Atomic files below a root that is a local directory or any fsspec URL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import IO, Any
+from uuid import uuid4
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+SUCCESS = "_SUCCESS"
+
+
+def join(root: str, *names: str) -> str:
+    """Path or URL of `names` below `root`."""
+    return "/".join((root.rstrip("/"), *names))
+
+
+def day_directory(root: str, ds: date) -> str:
+    """`<root>/ds=YYYY-MM-DD`."""
+    return join(root, f"ds={ds.isoformat()}")
+
+
+def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The filesystem of a path or URL, and the path within it."""
+    fs, inner = url_to_fs(path)
+    return fs, str(inner)
+
+
+def is_local(path: str) -> bool:
+    """True if `path` is on a local disk."""
+    return isinstance(filesystem(path)[0], LocalFileSystem)
+
+
+def exists(path: str) -> bool:
+    """True if there is a file or directory at `path`."""
+    fs, inner = filesystem(path)
+    return bool(fs.exists(inner))
+
+
+def list_files(directory: str, suffix: str = ".parquet") -> list[str]:
+    """Full paths of the files of `directory` that end with `suffix`, sorted; empty if it does not exist."""
+    fs, inner = filesystem(directory)
+    try:
+        entries = fs.ls(inner, detail=False)
+    except FileNotFoundError:
+        return []
+    names = sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+    return [join(directory, name) for name in names if name.endswith(suffix) and not name.startswith((".", "_"))]
+
+
+def list_names(directory: str) -> list[str]:
+    """Names directly below `directory`, sorted; empty if it does not exist."""
+    fs, inner = filesystem(directory)
+    try:
+        entries = fs.ls(inner, detail=False)
+    except FileNotFoundError:
+        return []
+    return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+
+
+@contextmanager
+def write_file(path: str) -> Iterator[IO[bytes]]:
+    """A binary file that appears at `path` only when the block ends without an error.
+
+    A local file is written aside, synced and renamed; an object store puts an object whole.
+    """
+    fs, inner = filesystem(path)
+    fs.makedirs(inner.rsplit("/", 1)[0], exist_ok=True)
+    local = isinstance(fs, LocalFileSystem)
+    aside = f"{inner.rsplit('/', 1)[0]}/.{inner.rsplit('/', 1)[1]}.{uuid4().hex}.tmp" if local else inner
+    file: Any = fs.open(aside, "wb")
+    try:
+        yield file
+    except BaseException:
+        if local:
+            file.close()
+            fs.rm_file(aside)
+        elif hasattr(file, "discard"):
+            file.discard()
+        raise
+    file.close()
+    if local:
+        fs.mv(aside, inner)
+
+
+def write_table(path: str, table: pa.Table, row_group_size: int | None = None) -> None:
+    """Write `table` as one Parquet file, atomically."""
+    with write_file(path) as file:
+        pq.write_table(table, file, compression="zstd", row_group_size=row_group_size)
+
+
+def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
+    """Read one Parquet file."""
+    fs, inner = filesystem(path)
+    with fs.open(inner, "rb") as file:
+        return pq.read_table(file, columns=columns)
+
+
+def write_partition(root: str, ds: date, table: pa.Table, name: str = "part-000.parquet") -> None:
+    """Write one file of a day's partition, atomically."""
+    write_table(join(day_directory(root, ds), name), table)
+
+
+def mark_success(root: str, ds: date) -> None:
+    """Say that a day has landed completely."""
+    with write_file(join(day_directory(root, ds), SUCCESS)):
+        pass
+
+
+def has_landed(root: str, ds: date) -> bool:
+    """True if the day's partition carries `_SUCCESS`."""
+    return exists(join(day_directory(root, ds), SUCCESS))
+
+
+def landed_days(root: str) -> list[date]:
+    """Days below `root` that carry `_SUCCESS`, oldest first."""
+    found = [date.fromisoformat(name[3:]) for name in list_names(root) if name.startswith("ds=")]
+    return sorted(ds for ds in found if has_landed(root, ds))
+
+
+def remove(path: str) -> None:
+    """Remove a file or directory tree; nothing happens if it is not there."""
+    fs, inner = filesystem(path)
+    if fs.exists(inner):
+        fs.rm(inner, recursive=True)

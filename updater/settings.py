@@ -1,0 +1,273 @@
+"""The config file: TOML, checked strictly, every value overridable from the environment.
+
+`UPDATER_LEDGER__URL` overrides `url` in `[ledger]`; `UPDATER_TIMEZONE` the top-level `timezone`;
+`UPDATER_MODALITIES__BILL__MAX_EVENTS` the `max_events` of the modality named `bill`.
+Relative paths are relative to the config file.
+"""
+
+import dataclasses
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pendulum
+
+from updater.domain.fingerprint import fingerprint
+from updater.domain.modality import Modality
+from updater.domain.scenario import Scenario
+from updater.errors import ConfigError
+
+ENV_PREFIX = "UPDATER_"
+NOT_SETTINGS = frozenset({"UPDATER_CONFIG", "UPDATER_REQUIRE_SERVICES", "UPDATER_POSTGRES_URL", "UPDATER_REDIS_URL"})
+"""Variables with our prefix that name no config value."""
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{name} is {value}; use {least} or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    lake: str = "lake"
+    """The event lake: a directory or any fsspec URL."""
+    state: str = "state"
+    """Event vectors, summaries, embeddings, models, rejected rows: a directory or any fsspec URL."""
+    feature_repo: str = "feature_repo"
+    """Directory of the Feast definitions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    url: str = "sqlite:///state/ledger.db"
+    """SQLAlchemy URL of the record of what has been done: sqlite:/// or postgresql+psycopg://."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    url: str = "sqlite:///state/registry.db"
+    """SQLAlchemy URL of Feast's registry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineStore:
+    type: str = "sqlite"
+    """sqlite, redis or postgres; all other keys of the section go to Feast's store of that type."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.type not in ("sqlite", "redis", "postgres"):
+            raise ConfigError(f"[online_store] type is {self.type!r}; use 'sqlite', 'redis' or 'postgres'.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Buffer:
+    days: int = 90
+    """Length of the rolling buffer, in local days."""
+    num_buckets: int = 16
+    """Number of user buckets; fixed once state exists."""
+
+    def __post_init__(self) -> None:
+        _at_least("buffer.days", self.days, 1)
+        _at_least("buffer.num_buckets", self.num_buckets, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    text_encoder: str = "minilm"
+    """Packaged name (minilm), path or Hugging Face id of the frozen sentence encoder."""
+    backbone: str = "tiny"
+    """Packaged name (tiny), path or Hugging Face id of the causal language model."""
+    embedding_dim: int = 128
+    """Width of a scenario embedding."""
+    seed: int = 7
+    """Seed of the first weights."""
+
+    def __post_init__(self) -> None:
+        _at_least("model.embedding_dim", self.embedding_dim, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    max_rejected_share: float = 0.1
+    """Largest share (0 to 1) of a partition's rows that may be rejected before the run refuses it."""
+    max_id_bytes: int = 256
+    """Longest user_id or event_id, in bytes of UTF-8."""
+    max_text_bytes: int = 8192
+    """Longest value of a text column, in bytes of UTF-8."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_rejected_share <= 1:
+            raise ConfigError(f"limits.max_rejected_share is {self.max_rejected_share}; use a share from 0 to 1.")
+        _at_least("limits.max_id_bytes", self.max_id_bytes, 1)
+        _at_least("limits.max_text_bytes", self.max_text_bytes, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    processes: int = 0
+    """Worker processes for encoding and refreshing; 0 means one per core."""
+    users_per_batch: int = 256
+    """Users whose events are in memory at a time in each process."""
+
+    def __post_init__(self) -> None:
+        _at_least("run.processes", self.processes, 0)
+        _at_least("run.users_per_batch", self.users_per_batch, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The whole config. Paths and SQLite URLs are absolute."""
+
+    modalities: tuple[Modality, ...]
+    scenarios: tuple[Scenario, ...]
+    timezone: str = "UTC"
+    """IANA name of the timezone whose days are the windows."""
+    paths: Paths = Paths()
+    ledger: Ledger = Ledger()
+    registry: Registry = Registry()
+    online_store: OnlineStore = OnlineStore()
+    buffer: Buffer = Buffer()
+    model: Model = Model()
+    limits: Limits = Limits()
+    run: Run = Run()
+    source: Path = Path("updater.toml")
+    """The file that the settings were read from."""
+
+    def __post_init__(self) -> None:
+        if self.timezone not in pendulum.timezones():
+            raise ConfigError(f"timezone {self.timezone!r} is unknown{_nearest(self.timezone, pendulum.timezones())}")
+        for table, items in (("modalities", self.modalities), ("scenarios", self.scenarios)):
+            names = [item.name for item in items]
+            if not names:
+                raise ConfigError(f"{self.source} declares no {table}; add a [[{table}]] table.")
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise ConfigError(f"{twice[0]!r} is declared twice in [[{table}]] of {self.source}; names are unique.")
+
+    def modality(self, name: str) -> Modality:
+        """The modality of that name. Raises ConfigError for an unknown one."""
+        for modality in self.modalities:
+            if modality.name == name:
+                return modality
+        raise ConfigError(f"modality {name!r} is not declared in {self.source}{_nearest(name, [m.name for m in self.modalities])}")
+
+    def modality_fingerprint(self, name: str) -> str:
+        """Digest of everything in the declaration that changes what a landed row becomes."""
+        m = self.modality(name)
+        return fingerprint(m.name, m.kind, m.text, m.numeric, m.category)
+
+
+def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the config named by `path`, else by UPDATER_CONFIG, else ./updater.toml. Raises ConfigError."""
+    environ = os.environ if environ is None else environ
+    source = Path(path or environ.get("UPDATER_CONFIG") or "updater.toml").expanduser().absolute()
+    try:
+        raw = tomllib.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"config file {source} does not exist; name one with --config or UPDATER_CONFIG.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"config file {source} cannot be read: {error}.") from None
+    _override(raw, environ)
+    options = raw.get("online_store", {})
+    if isinstance(options, dict):
+        raw["online_store"] = {"type": options.pop("type", "sqlite"), "options": options}
+    settings = _build(Settings, {**raw, "source": source}, "")
+    return _absolute(settings)
+
+
+def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for variable in sorted(environ):
+        if not variable.startswith(ENV_PREFIX) or variable in NOT_SETTINGS:
+            continue
+        *tables, key = variable.removeprefix(ENV_PREFIX).lower().split("__")
+        target: Any = raw
+        for depth, name in enumerate(tables):
+            if isinstance(target, list):
+                target = next((item for item in target if item.get("name") == name), None)
+            else:
+                target = target.setdefault(name, {}) if depth == 0 else target.get(name)
+            if not isinstance(target, dict | list):
+                raise ConfigError(f"environment variable {variable} names no table of the config.")
+        if isinstance(target, list):
+            raise ConfigError(f"environment variable {variable} needs the form {variable}__KEY.")
+        target[key] = _Text(environ[variable])
+
+
+class _Text(str):
+    """A value from the environment, converted to its field's type when that is known."""
+
+
+def _build(cls: type, raw: Any, where: str) -> Any:
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{where or 'config'} must be a table, not {raw!r}.")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = get_type_hints(cls)
+    values = {}
+    for key, value in raw.items():
+        name = f"{where}.{key}" if where else key
+        if key not in fields:
+            raise ConfigError(f"config key {name!r} is unknown{_nearest(key, list(fields))}")
+        values[key] = _convert(hints[key], value, name)
+    missing = [f.name for f in fields.values() if f.name not in values and f.default is f.default_factory is dataclasses.MISSING]
+    if missing:
+        raise ConfigError(f"config key {(where + '.' if where else '') + missing[0]!r} is missing.")
+    return cls(**values)
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value, name)
+    if get_origin(hint) is tuple:
+        if isinstance(value, _Text):
+            value = json.loads(value) if value.startswith("[") else [part for part in value.split(",") if part]
+        if not isinstance(value, list):
+            raise ConfigError(f"{name} must be a list, not {value!r}.")
+        labels = [item.get("name", str(i)) if isinstance(item, dict) else str(i) for i, item in enumerate(value)]
+        return tuple(_convert(get_args(hint)[0], item, f"{name}.{label}") for item, label in zip(value, labels, strict=True))
+    if hint in (int, float, bool) and isinstance(value, _Text):
+        try:
+            value = {"true": True, "false": False}[value.lower()] if hint is bool else hint(value)
+        except (KeyError, ValueError):
+            raise ConfigError(f"{name} is {str(value)!r}; it must be a {hint.__name__}.") from None
+    if hint is float and type(value) is int:
+        value = float(value)
+    if isinstance(hint, type) and hint in (int, float, bool, str) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+        raise ConfigError(f"{name} is {value!r}; it must be a {hint.__name__}.")
+    return str(value) if isinstance(value, _Text) else value
+
+
+def _absolute(settings: Settings) -> Settings:
+    base = settings.source.parent
+    paths = Paths(**{f.name: absolute_path(getattr(settings.paths, f.name), base) for f in dataclasses.fields(Paths)})
+    options = {key: str(value) if isinstance(value, _Text) else value for key, value in settings.online_store.options.items()}
+    if settings.online_store.type == "sqlite":
+        options["path"] = absolute_path(options.get("path", f"{paths.state}/online.db"), base)
+    return dataclasses.replace(
+        settings,
+        paths=paths,
+        ledger=Ledger(url=_absolute_url(settings.ledger.url, base)),
+        registry=Registry(url=_absolute_url(settings.registry.url, base)),
+        online_store=OnlineStore(type=settings.online_store.type, options=options),
+    )
+
+
+def absolute_path(path: str, base: Path) -> str:
+    """`path` as it is if it is a URL, else made absolute below `base`."""
+    return path if "://" in path else os.path.normpath(base / Path(path).expanduser())
+
+
+def _absolute_url(url: str, base: Path) -> str:
+    scheme, separator, path = url.partition(":///")
+    if not scheme.startswith("sqlite") or not separator or not path or path == ":memory:":
+        return url
+    return f"{scheme}:///{absolute_path(path, base)}"
+
+
+def _nearest(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known)[:20])}."
