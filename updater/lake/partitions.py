@@ -1,8 +1,10 @@
 """Atomic files below a root that is a local directory or any fsspec URL."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
@@ -79,13 +81,17 @@ def write_file(path: str) -> Iterator[IO[bytes]]:
     except BaseException:
         if local:
             file.close()
-            fs.rm_file(aside)
+            Path(aside).unlink(missing_ok=True)
         elif hasattr(file, "discard"):
             file.discard()
         raise
-    file.close()
     if local:
-        fs.mv(aside, inner)
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
+        Path(aside).replace(inner)
+    else:
+        file.close()
 
 
 def write_table(path: str, table: pa.Table, row_group_size: int | None = None) -> None:
