@@ -1,0 +1,182 @@
+"""The rolling buffer: a query over append-only event files, never a mutable ring.
+
+At `as_of` a stream holds, per (user, event id), the newest version that had landed, if it is no deletion and its `event_time` lies in the
+buffer's days. A snapshot holds a user's newest landed row set. So a day can be recomputed as it was known then.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import duckdb
+import pyarrow as pa
+
+from updater.domain.modality import Modality
+from updater.domain.window import Window, buffer_start, day_window, first_buffer_day
+from updater.lake import partitions
+from updater.lake.schemas import event_schema, numeric_columns
+
+CHANGES_SCHEMA = pa.schema([("user_id", pa.string()), ("bucket", pa.int32()), ("reason", pa.string()), ("num_events", pa.int64())])
+
+
+@dataclass(frozen=True)
+class EventFile:
+    """An event file of a modality and the day on which its rows landed."""
+
+    ds: date
+    path: str
+
+
+def connect(*roots: str) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection in UTC, on one thread, that can read below `roots` on any filesystem."""
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
+    for root in roots:
+        if not partitions.is_local(root):
+            connection.register_filesystem(partitions.filesystem(root)[0])
+    return connection
+
+
+class Buffer:
+    """The rolling buffer of one modality, over the event files of its landed days."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, modality: Modality, files: Sequence[EventFile], buffer_days: int, timezone: str
+    ) -> None:
+        self._connection = connection
+        self._modality = modality
+        self._files = sorted(files, key=lambda file: file.ds)
+        self._buffer_days = buffer_days
+        self._timezone = timezone
+
+    def content(self, window: Window, users: pa.Table | None = None, bucket: int | None = None) -> pa.Table:
+        """Events held at `window.as_of`, sorted by user, time and id.
+
+        Args:
+            window: the window at whose end the buffer is read.
+            users: a table with a column `user_id`; None for all users.
+            bucket: the one bucket to read; None for all.
+
+        Returns:
+            Columns user_id, event_id, event_time, text_id and the numeric columns.
+        """
+        where = "true" if bucket is None else f"bucket = {int(bucket)}"
+        if users is not None:
+            self._connection.register("wanted", users.select(["user_id"]))
+            where += " and user_id in (select user_id from wanted)"
+        columns = ", ".join(["user_id", "event_id", "event_time", "text_id", *numeric_columns(self._modality)])
+        return self._query(
+            f" select {columns} from ({self._newest('events', where)}) where {self._held('$start')} order by user_id, event_time, event_id",
+            {"start": self._start(window)},
+            events=self._paths(window.ds),
+        )
+
+    def changes(self, window: Window) -> pa.Table:
+        """Users whose content differs between the previous window's end and this one's, each with the reasons and counts.
+
+        Columns: `CHANGES_SCHEMA`, one row per user and reason, sorted by bucket, user and reason.
+        """
+        previous = day_window(window.ds.fromordinal(window.ds.toordinal() - 1), self._timezone)
+        today = [file.path for file in self._files if file.ds == window.ds]
+        past = self._paths(previous.ds)
+        numeric = [f"(before.{name} is not distinct from after.{name})" for name in numeric_columns(self._modality)]
+        if self._modality.kind == "snapshot":
+            return self._query(_SNAPSHOT_CHANGES.format(same=_and(numeric)), {}, past=past, today=today)
+        query = _STREAM_CHANGES.format(
+            same=_and(["before.event_time = after.event_time", *numeric]),
+            newest=self._newest("past", "user_id in (select user_id from candidates)"),
+        )
+        bounds = {"old_start": self._start(previous), "new_start": self._start(window), "window_start": _naive(window.start)}
+        return self._query(query, bounds, past=past, today=today)
+
+    def everyone(self, window: Window) -> pa.Table:
+        """All users with content at `window.as_of`, as changes of reason `new`: what the first window ever has to do."""
+        query = f"""
+            select user_id, bucket, 'new' as reason, count(*) as num_events
+            from ({self._newest("events", "true")}) where {self._held("$start")}
+            group by all order by bucket, user_id"""
+        return self._query(query, {"start": self._start(window)}, events=self._paths(window.ds))
+
+    def _newest(self, source: str, where: str) -> str:
+        if self._modality.kind == "snapshot":
+            return f"select * from {source} where {where} qualify ds = max(ds) over (partition by user_id)"
+        return f"select * from {source} where {where} qualify row_number() over (partition by user_id, event_id order by ds desc) = 1"
+
+    def _held(self, start: str) -> str:
+        return "not deleted" if self._modality.kind == "snapshot" else f"not deleted and event_time >= {start}"
+
+    def _start(self, window: Window) -> datetime:
+        return _naive(buffer_start(window, self._buffer_days, self._timezone))
+
+    def _paths(self, last: date) -> list[str]:
+        """Files that can hold content at the end of `last`; a snapshot stays until it is replaced."""
+        first = first_buffer_day(last, self._buffer_days) if self._modality.kind == "stream" else date.min
+        return [file.path for file in self._files if first <= file.ds <= last]
+
+    def _query(self, sql: str, parameters: dict[str, datetime], **sources: list[str]) -> pa.Table:
+        """Run `sql` after a `with` clause that makes each of `sources` (name to event files) a relation."""
+        bound: dict[str, object] = {name: value for name, value in parameters.items() if f"${name}" in sql}
+        relations = []
+        for name, paths in sources.items():
+            if paths:
+                bound[f"{name}_files"] = paths
+                relations.append(f"{name} as (select * from read_parquet(${name}_files, hive_partitioning = false))")
+            else:
+                self._connection.register("no_events", event_schema(self._modality).empty_table())
+                relations.append(f"{name} as (select * from no_events)")
+        return self._connection.execute(f"with {', '.join(relations)}{sql}", bound).to_arrow_table()
+
+
+def _naive(instant: datetime) -> datetime:
+    return instant.replace(tzinfo=None)
+
+
+def _and(conditions: list[str]) -> str:
+    return " and ".join(conditions) or "true"
+
+
+_STREAM_CHANGES = """,
+candidates as (
+    select user_id from today union select user_id from past where event_time >= $old_start and event_time < $new_start
+),
+newest as ({newest}),
+versions as (
+    select coalesce(before.user_id, after.user_id) as user_id, coalesce(before.bucket, after.bucket) as bucket,
+        before.event_id is not null and not before.deleted and before.event_time >= $old_start as was_held,
+        case when after.event_id is null then was_held and before.event_time >= $new_start
+             else not after.deleted and after.event_time >= $new_start end as is_held,
+        after.event_id is null or (was_held and not after.deleted and before.text_id = after.text_id and {same}) as same,
+        after.event_id is not null and after.deleted as deletes,
+        after.event_time >= $window_start as is_fresh
+    from newest as before full join today as after using (user_id, event_id)
+),
+reasons as (
+    select user_id, bucket, case
+        when was_held and not is_held and same then 'expired'
+        when was_held and not is_held and deletes then 'deleted'
+        when was_held and not is_held then 'replaced'
+        when not was_held and is_held and is_fresh then 'new'
+        when not was_held and is_held then 'late'
+        when was_held and is_held and not same then 'replaced'
+        end as reason
+    from versions
+)
+select user_id, bucket, reason, count(*) as num_events from reasons where reason is not null group by all order by bucket, user_id, reason
+"""
+
+_SNAPSHOT_CHANGES = """,
+candidates as (select distinct user_id from today),
+newest as (
+    select * from past where user_id in (select user_id from candidates) qualify ds = max(ds) over (partition by user_id)
+),
+versions as (
+    select user_id, coalesce(before.bucket, after.bucket) as bucket,
+        before.event_id is null as arrives, after.event_id is null as leaves, before.text_id = after.text_id and {same} as same
+    from (select * from newest where not deleted) as before full join (select * from today where not deleted) as after
+    using (user_id, event_id)
+),
+reasons as (
+    select user_id, bucket, case when arrives then 'new' when leaves then 'deleted' when not same then 'replaced' end as reason from versions
+)
+select user_id, bucket, reason, count(*) as num_events from reasons where reason is not null group by all order by bucket, user_id, reason
+"""

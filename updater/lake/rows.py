@@ -1,0 +1,158 @@
+"""Checks and conversions of single lake rows, column by column."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from string import Formatter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from updater.domain.modality import Modality
+from updater.domain.window import Window
+from updater.lake.schemas import is_text
+from updater.settings import Limits
+
+
+class _Reasons:
+    """The first reason why each row is rejected."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.array = pa.nulls(num_rows, pa.string())
+
+    def add(self, bad: pa.Array, reason: str) -> None:
+        first = pc.and_(pc.fill_null(bad, False), pc.is_null(self.array))
+        if pc.any(first).as_py():
+            self.array = pc.if_else(first, reason, self.array)
+
+
+def check(table: pa.Table, modality: Modality, window: Window, limits: Limits) -> tuple[pa.Table, pa.Array]:
+    """Convert the columns of a lake file; per row the reason for rejecting it, or null.
+
+    Returns the table with `user_id`, `event_id` and text columns as strings, `event_time` as naive UTC microseconds, numeric
+    columns as float64 and `deleted` from `op`, and the reasons. Rejected rows hold unusable values.
+    """
+    reasons = _Reasons(table.num_rows)
+    columns: dict[str, pa.Array] = {}
+    for name in ("user_id", "event_id"):
+        values = columns[name] = _utf8(_flat(table[name]), reasons, name)
+        reasons.add(pc.is_null(values), f"{name} is null")
+        reasons.add(pc.equal(values, ""), f"{name} is empty")
+        reasons.add(pc.greater(pc.binary_length(values), limits.max_id_bytes), f"{name} is longer than {limits.max_id_bytes} bytes")
+    columns["event_time"] = _time(_flat(table["event_time"]), reasons)
+    reasons.add(pc.is_null(columns["event_time"]), "event_time is null or cannot be parsed")
+    end = pa.scalar(window.end.replace(tzinfo=None), pa.timestamp("us"))
+    reasons.add(pc.greater_equal(columns["event_time"], end), "event_time is later than the end of the landing day")
+    columns["deleted"] = _deleted(table, reasons)
+    alive = pc.invert(columns["deleted"])
+    for name in modality.columns:
+        values = _flat(table[name])
+        if name in modality.numeric:
+            columns[name] = _number(values, reasons, name, alive)
+        if name in (*modality.text_columns, modality.category):
+            source = _utf8(values, reasons, name) if is_text(values.type) else values
+            if is_text(source.type):
+                reasons.add(pc.greater(pc.binary_length(source), limits.max_text_bytes), f"{name} is longer than {limits.max_text_bytes} bytes")
+            # A column that is both numeric and text keeps its text beside the number.
+            columns[text_name(name, modality)] = source.cast(pa.string())
+    return pa.table(columns), reasons.array
+
+
+def text_name(name: str, modality: Modality) -> str:
+    """Name of the text form of a column in a checked table."""
+    return f"{name} as text" if name in modality.numeric else name
+
+
+def render(table: pa.Table, modality: Modality) -> pa.Array:
+    """The event texts: the modality's template over the columns of `table`, nulls as empty strings."""
+    parts: list[Any] = []
+    for literal, field, _, _ in Formatter().parse(modality.text):
+        if literal:
+            parts.append(literal)
+        if field is not None:
+            parts.append(pc.fill_null(table[text_name(field, modality)].combine_chunks(), ""))
+    arrays = [pa.repeat(part, table.num_rows) if isinstance(part, str) else part for part in parts]
+    return pc.binary_join_element_wise(*arrays, "") if arrays else pa.repeat("", table.num_rows)
+
+
+def as_python(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Rows as dictionaries, even where strings are not UTF-8."""
+    readable = [_readable(column.combine_chunks()) for column in table.columns]
+    for values in zip(*readable, strict=True):
+        yield dict(zip(table.column_names, values, strict=True))
+
+
+def _readable(values: pa.Array) -> list[Any]:
+    if pt.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if not is_text(values.type):
+        return list(values.to_pylist())
+    return [None if raw is None else raw.decode(errors="backslashreplace") for raw in values.cast(pa.large_binary()).to_pylist()]
+
+
+def _flat(values: pa.ChunkedArray) -> pa.Array:
+    array = values.combine_chunks()
+    return array.dictionary_decode() if pt.is_dictionary(array.type) else array
+
+
+def _utf8(values: pa.Array, reasons: _Reasons, name: str) -> pa.Array:
+    """`values` as strings; rows that are not UTF-8 are rejected and become null."""
+    raw = values.cast(pa.binary())
+    strings = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers(), raw.null_count, raw.offset)
+    try:
+        strings.validate(full=True)
+    except pa.ArrowInvalid:
+        decoded = [_decode(value) for value in raw.to_pylist()]
+        strings = pa.array(decoded, pa.string())
+        reasons.add(pc.and_(pc.is_null(strings), pc.is_valid(raw)), f"{name} is not UTF-8")
+    return strings
+
+
+def _decode(raw: bytes | None) -> str | None:
+    try:
+        return None if raw is None else raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _time(values: pa.Array, reasons: _Reasons) -> pa.Array:
+    if is_text(values.type):
+        strings = _utf8(values, reasons, "event_time")
+        return pa.array([_parse_time(value) for value in strings.to_pylist()], pa.timestamp("us"))
+    # Timestamps with a timezone are instants already; those without one are UTC by contract.
+    return values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(pa.timestamp("us"))
+
+
+def _parse_time(value: str | None) -> datetime | None:
+    try:
+        instant = None if value is None else datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return instant.astimezone(UTC).replace(tzinfo=None) if instant and instant.tzinfo else instant
+
+
+def _deleted(table: pa.Table, reasons: _Reasons) -> pa.Array:
+    if "op" not in table.column_names:
+        return pa.repeat(False, table.num_rows)
+    op = pc.fill_null(_utf8(_flat(table["op"]), reasons, "op"), "upsert")
+    reasons.add(pc.invert(pc.is_in(op, pa.array(["upsert", "delete"]))), "op is neither upsert nor delete")
+    return pc.equal(op, "delete")
+
+
+def _number(values: pa.Array, reasons: _Reasons, name: str, alive: pa.Array) -> pa.Array:
+    if is_text(values.type):
+        strings = _utf8(values, reasons, name)
+        numbers = pa.array([_parse_number(value) for value in strings.to_pylist()], pa.float64())
+        reasons.add(pc.and_(alive, pc.and_(pc.is_null(numbers), pc.is_valid(strings))), f"{name} is not a number")
+    else:
+        numbers = (values.cast(pa.int8()) if pt.is_boolean(values.type) else values).cast(pa.float64(), safe=False)
+    reasons.add(pc.and_(alive, pc.invert(pc.is_finite(numbers))), f"{name} is not finite")
+    return numbers
+
+
+def _parse_number(value: str | None) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return None

@@ -1,0 +1,89 @@
+"""Content-addressed text vectors: each distinct text is encoded once, ever, and shared by all events that say the same.
+
+A segment is an immutable Arrow file named by the digest of its ids, so two processes that write the same texts write the same file.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from updater.lake import partitions
+from updater.lake.schemas import TEXT_ID_BYTES
+
+
+class TextVectors:
+    """The vectors of one encoder version below `root`, which is `<state>/texts/<encoder_version>`."""
+
+    def __init__(self, root: str, dim: int) -> None:
+        self.root = root
+        self.dim = dim
+        self._names: list[str] = []
+        self._ids = pa.array([], pa.binary(TEXT_ID_BYTES))
+        self._vectors: list[npt.NDArray[np.float16]] = []
+        self._starts = np.zeros(1, np.int64)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """See the segments that other processes have written since."""
+        paths = [path for path in partitions.list_files(self.root, ".arrow") if path not in self._names]
+        for path in paths:
+            table = pa.ipc.open_file(pa.memory_map(_local(path))).read_all()
+            ids = table["text_id"].combine_chunks()
+            vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, self.dim)
+            self._names.append(path)
+            self._ids = pa.concat_arrays([self._ids, ids])
+            self._vectors.append(vectors)
+            self._starts = np.append(self._starts, self._starts[-1] + len(vectors))
+
+    def unknown(self, text_ids: pa.Array) -> pa.Array:
+        """Mask of the ids that have no vector yet."""
+        return pc.is_null(pc.index_in(text_ids, value_set=self._ids))
+
+    def append(self, text_ids: Sequence[bytes], vectors_TV: npt.NDArray[np.float16]) -> None:
+        """Write one segment. `vectors_TV` has shape (len(text_ids), dim)."""
+        order = sorted(range(len(text_ids)), key=text_ids.__getitem__)
+        ids = pa.array([text_ids[i] for i in order], pa.binary(TEXT_ID_BYTES))
+        flat = pa.array(np.ascontiguousarray(vectors_TV[order], np.float16).reshape(-1))
+        table = pa.table({"text_id": ids, "vector": pa.FixedSizeListArray.from_arrays(flat, self.dim)})
+        name = sha256(b"".join(text_ids[i] for i in order)).hexdigest()[:32]
+        with (
+            partitions.write_file(partitions.join(self.root, f"{name}.arrow")) as file,
+            pa.ipc.new_file(file, table.schema) as writer,
+        ):
+            writer.write_table(table)
+        self.refresh()
+
+    def gather(self, text_ids: pa.Array) -> npt.NDArray[np.float16]:
+        """Vectors of `text_ids`, shape (len(text_ids), dim). Raises KeyError if one has not been encoded."""
+        indices = pc.index_in(text_ids, value_set=self._ids)
+        if indices.null_count:
+            missing = text_ids.filter(pc.is_null(indices))[0].as_py().hex()
+            raise KeyError(f"text {missing} has no vector below {self.root}; run the encode step of its day")
+        rows = indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        segments = np.searchsorted(self._starts, rows, side="right") - 1
+        out = np.empty((len(rows), self.dim), np.float16)
+        for segment in np.unique(segments):
+            mask = segments == segment
+            out[mask] = self._vectors[segment][rows[mask] - self._starts[segment]]
+        return out
+
+
+def _local(path: str) -> str:
+    """`path` on a local disk: itself, or a copy that is kept because segments never change."""
+    fs, inner = partitions.filesystem(path)
+    if partitions.is_local(path):
+        return inner
+    copy = Path(tempfile.gettempdir()) / "updater-texts" / sha256(path.encode()).hexdigest()
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        aside = tempfile.NamedTemporaryFile(dir=copy.parent, delete=False)  # noqa: SIM115 - renamed below
+        with aside:
+            aside.write(fs.cat_file(inner))
+        Path(aside.name).replace(copy)
+    return str(copy)
