@@ -1,0 +1,39 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench airflow clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## The whole story on public shopping data
+	@$(BIN)/updater demo
+
+test: lint ## All checks: lint, then every test (those that need a missing server are skipped)
+	@$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## Style, formatting, types and import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(INSTALLED) ## Measure throughput and memory on made-up data
+	@$(BIN)/python -m benchmarks
+
+airflow: $(INSTALLED) ## Start a local Airflow with the DAGs of this checkout; Ctrl-C stops it
+	@$(BIN)/python -m updater.airflow.local
+
+clean: ## Remove the environment, caches and what demo and airflow wrote (lake/ and state/ stay)
+	@rm -rf .venv .airflow demo build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "updater needs Python 3.11 or newer, and %s is %d.%d; name another with: make PYTHON=python3.12" % (sys.executable, *sys.version_info[:2]))'
+	@echo "Installing into .venv; this happens once, takes a few minutes and 2 to 7 GB (most of it torch) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --no-input -c constraints.txt -e '.[dev]' >.venv/install.log 2>&1 || { cat .venv/install.log >&2; exit 1; }
+	@touch $@

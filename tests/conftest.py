@@ -1,0 +1,167 @@
+"""Fixtures and the environment of every test: temporary Airflow, no network, one thread, no settings from outside."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.factories import MODALITIES, SCENARIOS, toml_text
+from updater.settings import Settings, load_settings
+
+ROOT = Path(__file__).parents[1]
+POSTGRES_URL = os.environ.get("UPDATER_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+REDIS_URL = os.environ.get("UPDATER_REDIS_URL", "redis://127.0.0.1:6379")
+REQUIRE_SERVICES = os.environ.get("UPDATER_REQUIRE_SERVICES", "") not in ("", "0")
+SERVICE_FIXTURES = ("postgres_url", "redis_url")
+MISSING = "missing server:"
+AIRFLOW_HOME = tempfile.mkdtemp(prefix="updater-airflow-")
+
+# Airflow, Hugging Face and OpenMP read their environment when they are imported, so it is set before any test module.
+for _variable in [name for name in os.environ if name.startswith(("AIRFLOW", "UPDATER_"))]:
+    if _variable not in ("UPDATER_POSTGRES_URL", "UPDATER_REDIS_URL", "UPDATER_REQUIRE_SERVICES"):
+        del os.environ[_variable]
+os.environ.update(
+    AIRFLOW_HOME=AIRFLOW_HOME,
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__DAGS_FOLDER=str(ROOT / "dags"),
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{AIRFLOW_HOME}/airflow.db",
+    FEAST_USAGE="False",
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    OMP_NUM_THREADS="1",
+    TOKENIZERS_PARALLELISM="false",
+)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if set(SERVICE_FIXTURES) & set(getattr(item, "fixturenames", ())):
+            item.add_marker("services")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("services") is None:
+        return
+    needed = [name for name in SERVICE_FIXTURES if name in getattr(item, "fixturenames", ())] or SERVICE_FIXTURES
+    for reason in filter(None, map(_unreachable, needed)):
+        if REQUIRE_SERVICES:
+            pytest.fail(f"{MISSING} {reason} (UPDATER_REQUIRE_SERVICES is set)", pytrace=False)
+        pytest.skip(f"{MISSING} {reason}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    if skipped := sum(MISSING in reason for reason in reasons):
+        terminalreporter.write_line(
+            f"NOT EVERYTHING WAS TESTED: {skipped} tests were skipped because PostgreSQL or Redis did not answer "
+            "(UPDATER_POSTGRES_URL, UPDATER_REDIS_URL); UPDATER_REQUIRE_SERVICES=1 makes that a failure.",
+            yellow=True,
+            bold=True,
+        )
+
+
+@cache
+def _unreachable(fixture: str) -> str | None:
+    """Why the server behind a fixture cannot be used; None if it can."""
+    try:
+        if fixture == "postgres_url":
+            _postgres("SELECT 1")
+        else:
+            _redis(0).ping()
+    except Exception as error:
+        server = POSTGRES_URL if fixture == "postgres_url" else REDIS_URL
+        return f"{server} does not answer ({type(error).__name__})"
+    return None
+
+
+def _postgres(statement: str) -> None:
+    from sqlalchemy import NullPool, create_engine, text
+
+    engine = create_engine(
+        POSTGRES_URL, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args={"connect_timeout": 5}
+    )
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+
+
+def _redis(database: int) -> Any:
+    import redis
+
+    return redis.Redis.from_url(f"{REDIS_URL.rstrip('/')}/{database}", socket_connect_timeout=5, decode_responses=True)
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """SQLAlchemy URL of a fresh, empty PostgreSQL database that is dropped after the test."""
+    from sqlalchemy import make_url
+
+    name = f"updater_test_{uuid4().hex}"
+    _postgres(f'CREATE DATABASE "{name}" TEMPLATE template0')
+    yield make_url(POSTGRES_URL).set(database=name).render_as_string(hide_password=False)
+    _postgres(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """URL of an empty Redis database (1 to 15) that no other test run uses, emptied after the test.
+
+    A database that holds somebody else's keys is left alone; database 0 only keeps track of who has which.
+    """
+    registry = _redis(0)
+    for database in range(1, 16):
+        lock, mine, client = f"updater-tests:lock:{database}", f"updater-tests:used:{database}", _redis(database)
+        if not registry.set(lock, os.getpid(), nx=True, ex=900):
+            continue
+        if client.dbsize() and not registry.exists(mine):
+            registry.delete(lock)
+            continue
+        registry.set(mine, 1)
+        client.flushdb()
+        yield f"{REDIS_URL.rstrip('/')}/{database}"
+        client.flushdb()
+        registry.delete(mine, lock)
+        return
+    pytest.fail(f"all of the databases 1 to 15 of {REDIS_URL} are in use; empty one.", pytrace=False)
+
+
+SettingsFactory = Callable[..., Settings]
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> SettingsFactory:
+    """Factory of embedded settings below `tmp_path`, read from a real file (`settings.source`).
+
+    `make_settings("other", buffer={"days": 3}, timezone="Asia/Tokyo")` writes `<tmp_path>/other/updater.toml`;
+    a table is merged into the default one, `modalities` and `scenarios` replace it.
+    """
+
+    def make(directory: str = ".", **overrides: Any) -> Settings:
+        config: dict[str, Any] = {
+            "paths": {"lake": "lake", "state": "state", "feature_repo": str(ROOT / "feature_repo")},
+            "ledger": {"url": "sqlite:///state/ledger.db"},
+            "registry": {"url": "sqlite:///state/registry.db"},
+            "buffer": {"days": 10, "num_buckets": 4},
+            "model": {"text_encoder": "minilm", "backbone": "tiny", "embedding_dim": 16, "seed": 7},
+            "run": {"processes": 1},
+            "modalities": MODALITIES,
+            "scenarios": SCENARIOS,
+        }
+        for name, value in overrides.items():
+            config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
+        source = tmp_path / directory / "updater.toml"
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(toml_text(config), encoding="utf-8")
+        return load_settings(source, environ={})
+
+    return make
