@@ -1,0 +1,112 @@
+"""Looking at the ledger."""
+
+from datetime import date
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, Select, func, select
+
+from updater.ledger.engine import create_ledger_engine
+from updater.ledger.records import AuditRecord, BucketRecord, Head, ModelRecord, PartitionRecord, WindowRecord
+from updater.ledger.revisions import check_revision
+from updater.ledger.tables import AUDIT, BUCKETS, HEADS, LIVE_MODEL, MODELS, PARTITIONS, SETTINGS, WINDOWS
+
+Record = TypeVar("Record")
+Query = Select[*tuple[Any, ...]]
+
+MODEL_COLUMNS = (*MODELS.c, LIVE_MODEL.c.version.is_not(None).label("live"))
+
+
+def open_reader(url: str) -> "LedgerReader":
+    """The ledger at `url`, to look at.
+
+    Raises:
+        ConfigError: the ledger is not initialised, not migrated, or written by a newer release.
+        ServiceUnavailableError: the database does not answer.
+    """
+    engine = create_ledger_engine(url)
+    check_revision(engine)
+    return LedgerReader(engine)
+
+
+class LedgerReader:
+    """What has been done. It can only look; every method may raise ServiceUnavailableError."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def head(self, bucket: int) -> Head | None:
+        """What was last published for `bucket`; None if nothing was."""
+        return self._first(Head, select(HEADS).where(HEADS.c.bucket == bucket))
+
+    def heads(self) -> dict[int, Head]:
+        """All heads by bucket, as of one instant."""
+        return {head.bucket: head for head in self._all(Head, select(HEADS).order_by(HEADS.c.bucket))}
+
+    def bucket_record(self, bucket: int, ds: date) -> BucketRecord | None:
+        """What `bucket` published for `ds`, in its newest generation."""
+        query = select(BUCKETS).where(BUCKETS.c.bucket == bucket, BUCKETS.c.ds == ds)
+        return self._first(BucketRecord, query.order_by(BUCKETS.c.generation.desc()))
+
+    def bucket_records(self, ds: date) -> list[BucketRecord]:
+        """What all buckets published for `ds`, each in its newest generation, ordered by bucket."""
+        query = select(BUCKETS).where(BUCKETS.c.ds == ds).order_by(BUCKETS.c.bucket, BUCKETS.c.generation)
+        return list({record.bucket: record for record in self._all(BucketRecord, query)}.values())
+
+    def partition(self, modality: str, ds: date) -> PartitionRecord | None:
+        """The processed partition of `modality` that landed on `ds`."""
+        query = select(PARTITIONS).where(PARTITIONS.c.modality == modality, PARTITIONS.c.ds == ds)
+        return self._first(PartitionRecord, query)
+
+    def partitions(
+        self, modality: str | None = None, from_date: date | None = None, to_date: date | None = None
+    ) -> list[PartitionRecord]:
+        """Processed partitions, ordered by day and modality; both dates are inclusive, None means all."""
+        query = select(PARTITIONS).order_by(PARTITIONS.c.ds, PARTITIONS.c.modality)
+        if modality is not None:
+            query = query.where(PARTITIONS.c.modality == modality)
+        if from_date is not None:
+            query = query.where(PARTITIONS.c.ds >= from_date)
+        if to_date is not None:
+            query = query.where(PARTITIONS.c.ds <= to_date)
+        return self._all(PartitionRecord, query)
+
+    def window(self, ds: date) -> WindowRecord | None:
+        """The window of landing day `ds`; None if it was never attempted."""
+        return self._first(WindowRecord, select(WINDOWS).where(WINDOWS.c.ds == ds))
+
+    def windows(self, last: int | None = None) -> list[WindowRecord]:
+        """The newest `last` windows, or all, newest first."""
+        return self._all(WindowRecord, select(WINDOWS).order_by(WINDOWS.c.ds.desc()).limit(last))
+
+    def watermark(self) -> date | None:
+        """Landing day of the newest completed window; None if there is none."""
+        query = select(func.max(WINDOWS.c.ds)).where(WINDOWS.c.completed_at.is_not(None))
+        with self._engine.connect() as connection:
+            newest: date | None = connection.scalar(query)
+        return newest
+
+    def models(self) -> list[ModelRecord]:
+        """All model versions, oldest first."""
+        query = select(*MODEL_COLUMNS).join_from(MODELS, LIVE_MODEL, isouter=True)
+        return self._all(ModelRecord, query.order_by(MODELS.c.version))
+
+    def live_model(self) -> ModelRecord | None:
+        """The model version whose embeddings are served; None before the first."""
+        return self._first(ModelRecord, select(*MODEL_COLUMNS).join_from(MODELS, LIVE_MODEL))
+
+    def setting(self, key: str) -> str | None:
+        """A fact that was fixed when state was made, e.g. `num_buckets`; None if it was not."""
+        with self._engine.connect() as connection:
+            value: str | None = connection.scalar(select(SETTINGS.c.value).where(SETTINGS.c.key == key))
+        return value
+
+    def audit(self, last: int | None = None) -> list[AuditRecord]:
+        """The newest `last` audit records, or all, newest first."""
+        return self._all(AuditRecord, select(AUDIT).order_by(AUDIT.c.id.desc()).limit(last))
+
+    def _first(self, record: type[Record], query: Query) -> Record | None:
+        return next(iter(self._all(record, query.limit(1))), None)
+
+    def _all(self, record: type[Record], query: Query) -> list[Record]:
+        with self._engine.connect() as connection:
+            return [record(**row) for row in connection.execute(query).mappings()]

@@ -1,0 +1,91 @@
+"""Rows of the ledger as values. Datetimes are timezone-aware UTC, with microseconds; `ds` is a landing day."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionRecord:
+    """One processed lake partition: a landed day of a modality."""
+
+    modality: str
+    ds: date
+    source_token: str
+    """Cheap fingerprint of the lake files: names, sizes, modification times or etags."""
+    source_digest: str
+    """Digest of the content of the lake files."""
+    declaration: str
+    """Fingerprint of the modality's declaration that the partition was read with."""
+    events_file: str | None
+    """Name below `events/<modality>/ds=…/`; None if the partition had no good row."""
+    num_rows: int
+    num_rejected: int
+    num_bytes: int
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowRecord:
+    """One window, from its first attempt to its completion."""
+
+    ds: date
+    as_of: datetime
+    opened_at: datetime
+    """Clock of the first attempt; every retry uses it, so that all attempts write the same bytes."""
+    completed_at: datetime | None
+    counts: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What was last published for a bucket."""
+
+    bucket: int
+    ds: date
+    digest: str
+    """Digest of the bucket's outputs for `ds`."""
+    generation: int
+    """Grows by one with every restatement, so that restated files never take the name of older ones."""
+    model_version: int
+    scenarios: dict[str, str]
+    """Fingerprint of each scenario's query, by scenario name."""
+    modalities: dict[str, str]
+    """Fingerprint of each modality's declaration including `max_events`, by modality name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketRecord:
+    """History of a bucket: one record per landing day and generation."""
+
+    bucket: int
+    ds: date
+    generation: int
+    digest: str
+    counts: dict[str, Any]
+    files: list[str]
+    committed_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """One model version; at most one is live."""
+
+    version: int
+    digest: str
+    """Digest of the weights and the model's config."""
+    name: str
+    trained: bool
+    created_at: datetime
+    live: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRecord:
+    """Something that somebody did on purpose; never changed or removed."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: dict[str, Any]
