@@ -1,0 +1,26 @@
+"""One Airflow asset per feature view; each processed day is an event with the landing day as partition key."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import Asset
+
+from updater.domain.columns import SUMMARIES_VIEW
+from updater.settings import Settings
+
+
+def feature_view_assets(settings: Settings) -> list[Asset]:
+    """Assets `updater/<scenario>` and `updater/modality_summaries`.
+
+    They carry no model version, so what is scheduled on them survives a new model; the events name the versioned views.
+    """
+    names = [*(scenario.name for scenario in settings.scenarios), SUMMARIES_VIEW]
+    return [Asset(name=f"updater/{name}", group="updater") for name in names]
+
+
+def announce(context: Mapping[str, Any], days: list[str], report: Mapping[str, Any]) -> None:
+    """Emit one event per outlet and landing day, with `report` as its extra, if the running task succeeds."""
+    for asset in context["task"].outlets:
+        outlet = context["outlet_events"][asset]
+        outlet.add_partitions(days)
+        outlet.extra = dict(report)
