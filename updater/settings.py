@@ -34,6 +34,8 @@ def _at_least(name: str, value: int, least: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Paths:
+    """Where data lies. A relative path is relative to the config file."""
+
     lake: str = "lake"
     """The event lake: a directory or any fsspec URL."""
     state: str = "state"
@@ -44,18 +46,24 @@ class Paths:
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
+    """The record of what has been done."""
+
     url: str = "sqlite:///state/ledger.db"
     """SQLAlchemy URL of the record of what has been done: sqlite:/// or postgresql+psycopg://."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
+    """Feast's registry."""
+
     url: str = "sqlite:///state/registry.db"
     """SQLAlchemy URL of Feast's registry."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineStore:
+    """Feast's online store."""
+
     type: str = "sqlite"
     """sqlite, redis or postgres; all other keys of the section go to Feast's store of that type."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +75,8 @@ class OnlineStore:
 
 @dataclass(frozen=True, kw_only=True)
 class Buffer:
+    """The rolling buffer and its partitioning."""
+
     days: int = 90
     """Length of the rolling buffer, in local days."""
     num_buckets: int = 16
@@ -79,6 +89,8 @@ class Buffer:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
+    """What the embeddings are made with."""
+
     text_encoder: str = "minilm"
     """Packaged name (minilm), path or Hugging Face id of the frozen sentence encoder."""
     backbone: str = "tiny"
@@ -94,6 +106,8 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
+    """What is refused as bad data."""
+
     max_rejected_share: float = 0.1
     """Largest share (0 to 1) of a partition's rows that may be rejected before the run refuses it."""
     max_id_bytes: int = 256
@@ -110,6 +124,8 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
+    """How much of the machine a run uses."""
+
     processes: int = 0
     """Worker processes for encoding and refreshing; 0 means one per core."""
     users_per_batch: int = 256
@@ -154,7 +170,8 @@ class Settings:
         for modality in self.modalities:
             if modality.name == name:
                 return modality
-        raise ConfigError(f"modality {name!r} is not declared in {self.source}{_nearest(name, [m.name for m in self.modalities])}")
+        nearest = _nearest(name, [modality.name for modality in self.modalities])
+        raise ConfigError(f"modality {name!r} is not declared in {self.source}{nearest}")
 
     def modality_fingerprint(self, name: str) -> str:
         """Digest of everything in the declaration that changes what a landed row becomes."""
@@ -176,6 +193,8 @@ def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | N
     options = raw.get("online_store", {})
     if isinstance(options, dict):
         raw["online_store"] = {"type": options.pop("type", "sqlite"), "options": options}
+    if "source" in raw:
+        raise ConfigError(f"config key 'source' of {source} is unknown; remove it.")
     settings = _build(Settings, {**raw, "source": source}, "")
     return _absolute(settings)
 
@@ -188,7 +207,7 @@ def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
         target: Any = raw
         for depth, name in enumerate(tables):
             if isinstance(target, list):
-                target = next((item for item in target if item.get("name") == name), None)
+                target = next((item for item in target if isinstance(item, dict) and item.get("name") == name), None)
             else:
                 target = target.setdefault(name, {}) if depth == 0 else target.get(name)
             if not isinstance(target, dict | list):
@@ -211,9 +230,11 @@ def _build(cls: type, raw: Any, where: str) -> Any:
     for key, value in raw.items():
         name = f"{where}.{key}" if where else key
         if key not in fields:
-            raise ConfigError(f"config key {name!r} is unknown{_nearest(key, list(fields))}")
+            origin = " (from the environment)" if isinstance(value, _Text) else ""
+            raise ConfigError(f"config key {name!r}{origin} is unknown{_nearest(key, list(fields))}")
         values[key] = _convert(hints[key], value, name)
-    missing = [f.name for f in fields.values() if f.name not in values and f.default is f.default_factory is dataclasses.MISSING]
+    required = [f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING]
+    missing = [name for name in required if name not in values]
     if missing:
         raise ConfigError(f"config key {(where + '.' if where else '') + missing[0]!r} is missing.")
     return cls(**values)
@@ -224,11 +245,12 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return _build(hint, value, name)
     if get_origin(hint) is tuple:
         if isinstance(value, _Text):
-            value = json.loads(value) if value.startswith("[") else [part for part in value.split(",") if part]
+            value = _list(value, name)
         if not isinstance(value, list):
             raise ConfigError(f"{name} must be a list, not {value!r}.")
-        labels = [item.get("name", str(i)) if isinstance(item, dict) else str(i) for i, item in enumerate(value)]
-        return tuple(_convert(get_args(hint)[0], item, f"{name}.{label}") for item, label in zip(value, labels, strict=True))
+        labels = [item.get("name", i) if isinstance(item, dict) else i for i, item in enumerate(value)]
+        labelled = zip(value, labels, strict=True)
+        return tuple(_convert(get_args(hint)[0], item, f"{name}.{label}") for item, label in labelled)
     if hint in (int, float, bool) and isinstance(value, _Text):
         try:
             value = {"true": True, "false": False}[value.lower()] if hint is bool else hint(value)
@@ -236,15 +258,26 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
             raise ConfigError(f"{name} is {str(value)!r}; it must be a {hint.__name__}.") from None
     if hint is float and type(value) is int:
         value = float(value)
-    if isinstance(hint, type) and hint in (int, float, bool, str) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+    value = str(value) if isinstance(value, _Text) else value
+    if hint in (int, float, bool, str) and type(value) is not hint:
         raise ConfigError(f"{name} is {value!r}; it must be a {hint.__name__}.")
-    return str(value) if isinstance(value, _Text) else value
+    return value
+
+
+def _list(text: str, name: str) -> Any:
+    if not text.startswith("["):
+        return [part for part in text.split(",") if part]
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{name} is {str(text)!r}, which is no JSON list ({error}).") from None
 
 
 def _absolute(settings: Settings) -> Settings:
     base = settings.source.parent
     paths = Paths(**{f.name: absolute_path(getattr(settings.paths, f.name), base) for f in dataclasses.fields(Paths)})
-    options = {key: str(value) if isinstance(value, _Text) else value for key, value in settings.online_store.options.items()}
+    given = settings.online_store.options.items()
+    options = {key: str(value) if isinstance(value, _Text) else value for key, value in given}
     if settings.online_store.type == "sqlite":
         options["path"] = absolute_path(options.get("path", f"{paths.state}/online.db"), base)
     return dataclasses.replace(

@@ -37,6 +37,8 @@ class Modality:
             raise ConfigError(f"{where}: kind is {self.kind!r}; use 'stream' or 'snapshot'.")
         if self.max_events < 0:
             raise ConfigError(f"{where}: max_events is {self.max_events}; use 0 or more.")
+        if len(set(self.numeric)) < len(self.numeric):
+            raise ConfigError(f"{where} lists a numeric column twice: {', '.join(self.numeric)}.")
         if not self.text and not self.numeric:
             raise ConfigError(f"{where} has neither text nor numeric columns; declare at least one.")
         try:

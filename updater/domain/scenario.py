@@ -20,6 +20,6 @@ class Scenario:
         for field in ("name", "domain"):
             value = getattr(self, field)
             if not NAME.fullmatch(value):
-                raise ConfigError(f"scenario {self.name!r}: {field} {value!r} is not lower-case letters, digits, underscores.")
+                raise ConfigError(f"scenario {self.name!r}: {field} {value!r} is not lower-case letters, digits and _.")
         if not self.query.strip():
             raise ConfigError(f"scenario {self.name!r} has an empty query; write the question that it answers.")

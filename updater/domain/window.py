@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-
-import pendulum
+from zoneinfo import ZoneInfo
 
 
 @dataclass(frozen=True, order=True)
@@ -28,9 +27,9 @@ class Window:
 
 
 def start_of_day(ds: date, timezone: str) -> datetime:
-    """The UTC instant at which local day `ds` begins."""
-    local = pendulum.datetime(ds.year, ds.month, ds.day, tz=timezone)
-    return datetime.fromtimestamp(local.timestamp(), UTC)
+    """The UTC instant at which local day `ds` begins: its first midnight, or the clock change that skips midnight."""
+    # The standard library's default (fold=0) means just that; pendulum would take the second of two midnights.
+    return datetime(ds.year, ds.month, ds.day, tzinfo=ZoneInfo(timezone)).astimezone(UTC)
 
 
 def day_window(ds: date, timezone: str) -> Window:

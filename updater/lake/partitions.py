@@ -1,11 +1,13 @@
 """Atomic files below a root that is a local directory or any fsspec URL."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import IO, Any
+from tempfile import NamedTemporaryFile
+from typing import IO
 from uuid import uuid4
 
 import fsspec
@@ -15,6 +17,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 SUCCESS = "_SUCCESS"
+DAY_DIRECTORY = re.compile(r"ds=\d{4}-\d{2}-\d{2}")
 
 
 def join(root: str, *names: str) -> str:
@@ -69,29 +72,27 @@ def list_names(directory: str) -> list[str]:
 def write_file(path: str) -> Iterator[IO[bytes]]:
     """A binary file that appears at `path` only when the block ends without an error.
 
-    A local file is written aside, synced and renamed; an object store puts an object whole.
+    A local file is written aside, synced and renamed; for another filesystem it is staged locally and put whole.
     """
     fs, inner = filesystem(path)
-    fs.makedirs(inner.rsplit("/", 1)[0], exist_ok=True)
-    local = isinstance(fs, LocalFileSystem)
-    aside = f"{inner.rsplit('/', 1)[0]}/.{inner.rsplit('/', 1)[1]}.{uuid4().hex}.tmp" if local else inner
-    file: Any = fs.open(aside, "wb")
+    parent, _, name = inner.rpartition("/")
+    fs.makedirs(parent, exist_ok=True)
+    if not isinstance(fs, LocalFileSystem):
+        with NamedTemporaryFile() as staged:
+            yield staged
+            staged.flush()
+            fs.put_file(staged.name, inner)
+        return
+    aside = Path(parent, f".{name}.{uuid4().hex}.tmp")
     try:
-        yield file
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(inner)
     except BaseException:
-        if local:
-            file.close()
-            Path(aside).unlink(missing_ok=True)
-        elif hasattr(file, "discard"):
-            file.discard()
+        aside.unlink(missing_ok=True)
         raise
-    if local:
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
-        Path(aside).replace(inner)
-    else:
-        file.close()
 
 
 def write_table(path: str, table: pa.Table, row_group_size: int | None = None) -> None:
@@ -125,7 +126,7 @@ def has_landed(root: str, ds: date) -> bool:
 
 def landed_days(root: str) -> list[date]:
     """Days below `root` that carry `_SUCCESS`, oldest first."""
-    found = [date.fromisoformat(name[3:]) for name in list_names(root) if name.startswith("ds=")]
+    found = [date.fromisoformat(name[3:]) for name in list_names(root) if DAY_DIRECTORY.fullmatch(name)]
     return sorted(ds for ds in found if has_landed(root, ds))
 
 
