@@ -1,0 +1,1 @@
+"""Adapters that land public or made-up data in the lake contract."""
