@@ -135,3 +135,14 @@ def remove(path: str) -> None:
     fs, inner = filesystem(path)
     if fs.exists(inner):
         fs.rm(inner, recursive=True)
+
+
+def move(source: str, target: str) -> None:
+    """Move a file, atomically on a local disk; `target` is replaced."""
+    fs, inner = filesystem(source)
+    target_inner = filesystem(target)[1]
+    fs.makedirs(target_inner.rsplit("/", 1)[0], exist_ok=True)
+    if isinstance(fs, LocalFileSystem):
+        Path(inner).replace(target_inner)
+    else:
+        fs.mv(inner, target_inner)

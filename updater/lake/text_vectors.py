@@ -20,9 +20,8 @@ from updater.lake.schemas import TEXT_ID_BYTES
 class TextVectors:
     """The vectors of one encoder version below `root`, which is `<state>/texts/<encoder_version>`."""
 
-    def __init__(self, root: str, dim: int) -> None:
+    def __init__(self, root: str) -> None:
         self.root = root
-        self.dim = dim
         self._names: list[str] = []
         self._ids = pa.array([], pa.binary(TEXT_ID_BYTES))
         self._vectors: list[npt.NDArray[np.float16]] = []
@@ -35,7 +34,7 @@ class TextVectors:
         for path in paths:
             table = pa.ipc.open_file(pa.memory_map(_local(path))).read_all()
             ids = table["text_id"].combine_chunks()
-            vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, self.dim)
+            vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(ids), -1)
             self._names.append(path)
             self._ids = pa.concat_arrays([self._ids, ids])
             self._vectors.append(vectors)
@@ -46,11 +45,11 @@ class TextVectors:
         return pc.is_null(pc.index_in(text_ids, value_set=self._ids))
 
     def append(self, text_ids: Sequence[bytes], vectors_TV: npt.NDArray[np.float16]) -> None:
-        """Write one segment. `vectors_TV` has shape (len(text_ids), dim)."""
+        """Write one segment. `vectors_TV` has shape (len(text_ids), V)."""
         order = sorted(range(len(text_ids)), key=text_ids.__getitem__)
         ids = pa.array([text_ids[i] for i in order], pa.binary(TEXT_ID_BYTES))
         flat = pa.array(np.ascontiguousarray(vectors_TV[order], np.float16).reshape(-1))
-        table = pa.table({"text_id": ids, "vector": pa.FixedSizeListArray.from_arrays(flat, self.dim)})
+        table = pa.table({"text_id": ids, "vector": pa.FixedSizeListArray.from_arrays(flat, vectors_TV.shape[1])})
         name = sha256(b"".join(text_ids[i] for i in order)).hexdigest()[:32]
         with (
             partitions.write_file(partitions.join(self.root, f"{name}.arrow")) as file,
@@ -60,14 +59,14 @@ class TextVectors:
         self.refresh()
 
     def gather(self, text_ids: pa.Array) -> npt.NDArray[np.float16]:
-        """Vectors of `text_ids`, shape (len(text_ids), dim). Raises KeyError if one has not been encoded."""
+        """Vectors of `text_ids`, shape (len(text_ids), V), V being 0 for no ids. Raises KeyError if one has not been encoded."""
         indices = pc.index_in(text_ids, value_set=self._ids)
         if indices.null_count:
             missing = text_ids.filter(pc.is_null(indices))[0].as_py().hex()
             raise KeyError(f"text {missing} has no vector below {self.root}; run the encode step of its day")
         rows = indices.to_numpy(zero_copy_only=False).astype(np.int64)
         segments = np.searchsorted(self._starts, rows, side="right") - 1
-        out = np.empty((len(rows), self.dim), np.float16)
+        out = np.empty((len(rows), self._vectors[0].shape[1] if self._vectors else 0), np.float16)
         for segment in np.unique(segments):
             mask = segments == segment
             out[mask] = self._vectors[segment][rows[mask] - self._starts[segment]]

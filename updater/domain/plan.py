@@ -1,0 +1,59 @@
+"""What a bucket of users has to have recomputed, decided before anything is done."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BucketPlan:
+    """The work of one bucket in one window."""
+
+    changed: Mapping[str, frozenset[str]]
+    """Per modality the users whose content changed."""
+    users: tuple[str, ...]
+    """Users with any changed modality, sorted: all their scenarios are recomputed."""
+    bystanders: tuple[str, ...]
+    """Users whose content did not change but who lack values of `new_scenarios`, sorted."""
+    new_scenarios: tuple[str, ...]
+    """Scenarios that were added, or whose query, model or prefix layout changed, since the bucket's last window."""
+
+    @property
+    def num_prefixes(self) -> int:
+        """Prefixes to compute."""
+        return len(self.users) + len(self.bystanders)
+
+
+def plan_bucket(
+    changed: Mapping[str, Collection[str]], known_users: Collection[str], scenarios: Sequence[str], new_scenarios: Collection[str]
+) -> BucketPlan:
+    """Plan a bucket.
+
+    Args:
+        changed: per modality the users that detect found changed.
+        known_users: users that the bucket has values of; only looked at if there are new scenarios.
+        scenarios: names of the config's scenarios.
+        new_scenarios: those that the bucket has no current values of.
+    """
+    users = {user for names in changed.values() for user in names}
+    bystanders = set(known_users) - users if new_scenarios else set()
+    return BucketPlan(
+        changed={modality: frozenset(names) for modality, names in changed.items()},
+        users=tuple(sorted(users)),
+        bystanders=tuple(sorted(bystanders)),
+        new_scenarios=tuple(name for name in scenarios if name in new_scenarios),
+    )
+
+
+def new_scenarios(
+    current: Mapping[str, str], published: Mapping[str, str] | None, same_layout: bool
+) -> frozenset[str]:
+    """Scenarios without current values in a bucket.
+
+    Args:
+        current: fingerprint of each declared scenario.
+        published: those of the bucket's head; None if nothing is published, when every user counts as changed anyway.
+        same_layout: False if the model or the layout of the prefix changed, which makes every scenario new.
+    """
+    if published is None:
+        return frozenset()
+    return frozenset(name for name, mark in current.items() if not same_layout or published.get(name) != mark)

@@ -1,0 +1,69 @@
+"""Offline rows: what Feast's offline store reads in place, one Parquet file per feature view, day and bucket."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from updater.domain import columns
+from updater.domain.scenario import Scenario
+from updater.lake.summaries import Summaries
+
+TIMESTAMP = pa.timestamp("us")
+"""Naive UTC: Feast prunes row groups by time only on columns without a timezone."""
+
+
+def scenario_rows(
+    scenario: Scenario,
+    model_version: str,
+    users: Sequence[str],
+    embeddings_BE: npt.NDArray[np.float32],
+    as_of: datetime,
+    created: datetime,
+) -> pa.Table:
+    """Rows of a scenario's feature view. `embeddings_BE` has shape (len(users), embedding_dim) and is L2-normalised."""
+    num_users = len(users)
+    flat = pa.array(embeddings_BE.reshape(-1), pa.float32())
+    vectors = pa.FixedSizeListArray.from_arrays(flat, embeddings_BE.shape[1]).cast(pa.list_(pa.float32()))
+    return pa.table(
+        {
+            columns.JOIN_KEY: pa.array(users, pa.string()),
+            columns.embedding(scenario.name): vectors,
+            columns.as_of(scenario.name): pa.repeat(int(as_of.timestamp()), num_users),
+            columns.computed_at(scenario.name): pa.repeat(int(created.timestamp()), num_users),
+            columns.model_version(scenario.name): pa.repeat(model_version, num_users),
+            **_timestamps(num_users, as_of, created),
+        }
+    )
+
+
+def summary_rows(
+    users: Sequence[str], summaries: Mapping[str, Summaries], fingerprints: Sequence[str], as_of: datetime, created: datetime
+) -> pa.Table:
+    """Rows of the feature view `modality_summaries`; `summaries` maps modality names to the users' summaries."""
+    features: dict[str, pa.Array] = {}
+    for name, summary in summaries.items():
+        features[columns.num_events(name)] = pa.array(summary.num_events_B)
+        features[columns.last_event_at(name)] = pa.array(np.floor(summary.last_event_B), from_pandas=True).cast(pa.int64())
+    return pa.table(
+        {
+            columns.JOIN_KEY: pa.array(users, pa.string()),
+            **features,
+            columns.PREFIX_FINGERPRINT: pa.array(fingerprints, pa.string()),
+            **_timestamps(len(users), as_of, created),
+        }
+    )
+
+
+def _timestamps(num_rows: int, as_of: datetime, created: datetime) -> dict[str, pa.Array]:
+    return {
+        name: pa.repeat(pa.scalar(instant.replace(tzinfo=None), TIMESTAMP), num_rows)
+        for name, instant in ((columns.EVENT_TIMESTAMP, as_of), (columns.CREATED_TIMESTAMP, created))
+    }
+
+
+def file_name(bucket: int, generation: int) -> str:
+    """Name of a bucket's file in a day's partition; a restated generation lies beside the first."""
+    return f"bucket-{bucket:03d}.parquet" if generation == 0 else f"bucket-{bucket:03d}-g{generation}.parquet"

@@ -1,0 +1,1 @@
+"""The daily update: detect, encode, refresh, publish, materialise, commit. Each step is idempotent and can be run alone."""

@@ -1,0 +1,116 @@
+"""What every step needs: the settings, the ledger, a clock that was read once, and where things lie."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from updater.domain.fingerprint import fingerprint
+from updater.domain.window import Window, buffer_start, day_window
+from updater.errors import ConfigError
+from updater.lake import partitions
+from updater.lake.buffer import EventFile
+from updater.ledger import LedgerWriter, ModelRecord, open_writer
+from updater.settings import Settings
+
+Progress = Callable[[str, int, int], None]
+"""Called with a label, the units done and the units in all."""
+
+
+def no_progress(label: str, done: int, total: int) -> None:
+    """For callers that show none."""
+
+
+def clock() -> datetime:
+    """The current time, or SOURCE_DATE_EPOCH (seconds) where a run has to be reproduced."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    return datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Context:
+    """One process's view of a deployment."""
+
+    settings: Settings
+    ledger: LedgerWriter
+    now: datetime
+
+    def window(self, ds: date) -> Window:
+        """The window of landing day `ds`."""
+        return day_window(ds, self.settings.timezone)
+
+    def buffer_start(self, window: Window) -> datetime:
+        """First instant that the buffer holds at the window's end."""
+        return buffer_start(window, self.settings.buffer.days, self.settings.timezone)
+
+    def lake(self, modality: str, ds: date) -> str:
+        """Directory of a landed day of a modality."""
+        return partitions.day_directory(partitions.join(self.settings.paths.lake, modality), ds)
+
+    def state(self, *names: str) -> str:
+        """Path below the state root."""
+        return partitions.join(self.settings.paths.state, *names)
+
+    def event_files(self, modality: str, last: date) -> list[EventFile]:
+        """Event files of the modality's landed days up to `last`, inclusive."""
+        root = self.state("events", modality)
+        records = self.ledger.partitions(modality, to_date=last)
+        return [
+            EventFile(record.ds, partitions.join(partitions.day_directory(root, record.ds), record.events_file))
+            for record in records
+            if record.events_file
+        ]
+
+    def changes_file(self, modality: str, ds: date) -> str:
+        """Who changed in a modality and window."""
+        return partitions.join(partitions.day_directory(self.state("changes", modality), ds), "changes.parquet")
+
+    def live_model(self) -> ModelRecord:
+        """The model version that the daily update uses. Raises ConfigError before `updater init`."""
+        model = self.ledger.live_model()
+        if model is None:
+            raise ConfigError("No model is live; run `updater init`.")
+        return model
+
+    def first_window(self) -> date | None:
+        """Landing day of the first window ever opened; it takes in the whole buffer at once."""
+        windows = self.ledger.windows()
+        return min((window.ds for window in windows), default=None)
+
+    def scenario_fingerprints(self) -> dict[str, str]:
+        """Per scenario a digest of what its embedding depends on beyond the prefix."""
+        return {scenario.name: fingerprint(scenario.query) for scenario in self.settings.scenarios}
+
+    def modality_fingerprints(self) -> dict[str, str]:
+        """Per modality a digest of its declaration, including the cap on event tokens."""
+        names = [(m.name, m.max_events) for m in self.settings.modalities]
+        return {name: fingerprint(self.settings.modality_fingerprint(name), cap) for name, cap in names}
+
+
+def open_context(settings: Settings, now: datetime | None = None) -> Context:
+    """Open the ledger and check that the config still fits the state.
+
+    Raises:
+        ConfigError: the ledger is not initialised, or a value that state depends on was changed.
+    """
+    ledger = open_writer(settings.ledger.url)
+    for key, value in fixed_values(settings).items():
+        stored = ledger.setting(key)
+        if stored is not None and stored != value:
+            raise ConfigError(f"{key} is {value!r} in {settings.source} but the state was made with {stored!r}; set it back, or start a new state.")
+    return Context(settings, ledger, now or clock())
+
+
+def fixed_values(settings: Settings) -> dict[str, str]:
+    """Config values that cannot change once state exists."""
+    return {
+        "timezone": settings.timezone,
+        "buffer.num_buckets": str(settings.buffer.num_buckets),
+        "buffer.days": str(settings.buffer.days),
+        "model.text_encoder": settings.model.text_encoder,
+    }
+
+
+def day_before(ds: date) -> date:
+    """The day before `ds`."""
+    return ds - timedelta(days=1)

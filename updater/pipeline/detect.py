@@ -1,0 +1,181 @@
+"""Detect: which users of a modality changed in a window, and why.
+
+Landing a day (rows to an event file) is pure in its rows and may run in any order; comparing it with the buffer needs the landed days before it.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from updater.domain.modality import Modality
+from updater.domain.window import Window, days, first_buffer_day
+from updater.errors import NotLandedError, WindowOrderError
+from updater.lake import partitions
+from updater.lake.buffer import CHANGES_SCHEMA, Buffer, connect
+from updater.lake.landing import check_rejected_share, read_partition, source_token
+from updater.ledger import PartitionRecord
+from updater.pipeline.context import Context, Progress, day_before, no_progress
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What one window changed in one modality."""
+
+    modality: str
+    rows: int
+    rejected: int
+    changed_users: int
+    reasons: dict[str, int]
+    """Events by reason: new, late, replaced, deleted, expired."""
+    landed: bool = True
+    """False if an optional modality has no partition for the day."""
+
+
+def open_window(context: Context, window: Window) -> None:
+    """Open the window in the ledger, or find it opened by an earlier attempt.
+
+    Raises:
+        NotLandedError: a modality that is not optional has no `_SUCCESS` for the day.
+        WindowOrderError: the window leaves a gap after the last one, or lies before the first.
+    """
+    known = sorted(record.ds for record in context.ledger.windows())
+    if known and window.ds < known[0]:
+        raise WindowOrderError(
+            f"{window} lies before {known[0]}, the first window of this state; to have earlier days, start a new state with "
+            f"`updater backfill --from-date {window} --to-date …`."
+        )
+    if known and window.ds > known[-1].fromordinal(known[-1].toordinal() + 1):
+        missing = known[-1].fromordinal(known[-1].toordinal() + 1)
+        raise WindowOrderError(
+            f"{window} would leave a gap after {known[-1]}; run `updater backfill --from-date {missing} --to-date {window}`."
+        )
+    if context.ledger.window(window.ds) is None:
+        check_landed(context, window)
+        context.ledger.open_window(window.ds, window.as_of, context.now)
+
+
+def check_landed(context: Context, window: Window) -> None:
+    """Raise NotLandedError unless every modality that is not optional has landed in the window."""
+    lake = context.settings.paths.lake
+    if not partitions.exists(lake):
+        raise NotLandedError(f"The lake {lake} does not exist; set paths.lake in {context.settings.source} or land a first day there.")
+    for modality in context.settings.modalities:
+        if not modality.optional and not partitions.has_landed(partitions.join(lake, modality.name), window.ds):
+            raise _not_landed(context, window.ds, modality)
+
+
+def _not_landed(context: Context, ds: date, modality: Modality) -> NotLandedError:
+    return NotLandedError(
+        f"{context.lake(modality.name, ds)} has not landed: it has no {partitions.SUCCESS}; land the day and run again, "
+        f"or declare modality {modality.name!r} optional."
+    )
+
+
+def detect(context: Context, window: Window, modality: Modality, progress: Progress = no_progress) -> Detected:
+    """Land the window's partition of a modality and write down which users changed.
+
+    The first window ever lands every day that its buffer reaches back to. Run again, it does nothing that is done.
+
+    Raises:
+        NotLandedError: the day has no `_SUCCESS` and the modality is not optional.
+        DataRefusedError: the partition's schema is wrong, or too much of it is rejected.
+    """
+    first = context.first_window() == window.ds
+    wanted = _landing_days(context, window, modality) if first else [window.ds]
+    if first:
+        for done, ds in enumerate(wanted):
+            progress(f"landing {modality.name}", done, len(wanted))
+            land_day(context, ds, modality)
+    record = land_day(context, window.ds, modality)
+    path = context.changes_file(modality.name, window.ds)
+    if not _is_published(context, window.ds) or not partitions.exists(path):
+        partitions.write_table(path, _changes(context, window, modality, everyone=first))
+    return _report(modality, record, partitions.read_table(path))
+
+
+def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord | None:
+    """Turn a landed partition into an event file, once; None if an optional modality has none.
+
+    A partition whose window is published keeps its event file even if the lake's files were rewritten; `rewritten` reports it.
+    """
+    settings = context.settings
+    directory = context.lake(modality.name, ds)
+    record = context.ledger.partition(modality.name, ds)
+    if record is not None and _is_published(context, ds):
+        return record
+    root = partitions.join(settings.paths.lake, modality.name)
+    if not partitions.has_landed(root, ds):
+        if modality.optional:
+            return None
+        raise _not_landed(context, ds, modality)
+    token = source_token(directory)
+    declaration = settings.modality_fingerprint(modality.name)
+    if record is not None and (record.source_token, record.declaration) == (token, declaration):
+        return record
+    landed = read_partition(directory, modality, context.window(ds), settings.limits, settings.buffer.num_buckets)
+    if landed.rejected.num_rows:
+        partitions.write_partition(context.state("rejected", modality.name), ds, landed.rejected, "rejected.parquet")
+    check_rejected_share(landed, directory, settings.limits)
+    name = f"{landed.digest}-{declaration[:8]}.parquet" if landed.events.num_rows else None
+    if name:
+        partitions.write_table(
+            partitions.join(partitions.day_directory(context.state("events", modality.name), ds), name), landed.events, row_group_size=65_536
+        )
+    record = PartitionRecord(
+        modality=modality.name,
+        ds=ds,
+        source_token=token,
+        source_digest=landed.digest,
+        declaration=declaration,
+        events_file=name,
+        num_rows=landed.num_rows,
+        num_rejected=landed.rejected.num_rows,
+        num_bytes=landed.num_bytes,
+        recorded_at=context.now,
+    )
+    context.ledger.record_partition(record)
+    return record
+
+
+def read_changes(context: Context, window: Window, modality: str) -> pa.Table:
+    """Who changed in a modality. Raises WindowOrderError if the window has not been detected."""
+    try:
+        return partitions.read_table(context.changes_file(modality, window.ds))
+    except FileNotFoundError:
+        raise WindowOrderError(f"{window} of modality {modality!r} has not been detected; run `updater run --ds {window}`.") from None
+
+
+def _landing_days(context: Context, window: Window, modality: Modality) -> list[date]:
+    """Days that the first window has to land: all that its buffer reaches, from the first day the lake has."""
+    landed = partitions.landed_days(partitions.join(context.settings.paths.lake, modality.name))
+    if not landed:
+        return [window.ds]
+    first = first_buffer_day(window.ds, context.settings.buffer.days)
+    start = landed[0] if modality.kind == "snapshot" else max(first, landed[0])
+    return [ds for ds in days(start, day_before(window.ds)) if not (modality.optional and ds not in landed)]
+
+
+def _is_published(context: Context, ds: date) -> bool:
+    """True once any bucket's published values may rest on the landing day `ds`."""
+    return any(head.ds >= ds for head in context.ledger.heads().values())
+
+
+def _changes(context: Context, window: Window, modality: Modality, everyone: bool) -> pa.Table:
+    settings = context.settings
+    with connect(settings.paths.state) as connection:
+        files = context.event_files(modality.name, window.ds)
+        buffer = Buffer(connection, modality, files, settings.buffer.days, settings.timezone)
+        return (buffer.everyone(window) if everyone else buffer.changes(window)).cast(CHANGES_SCHEMA)
+
+
+def _report(modality: Modality, record: PartitionRecord | None, changes: pa.Table) -> Detected:
+    reasons: Counter[str] = Counter()
+    for reason, count in zip(changes["reason"].to_pylist(), changes["num_events"].to_pylist(), strict=True):
+        reasons[reason] += count
+    users = pc.count_distinct(changes["user_id"]).as_py()
+    if record is None:
+        return Detected(modality.name, 0, 0, users, dict(reasons), landed=False)
+    return Detected(modality.name, record.num_rows, record.num_rejected, users, dict(reasons))

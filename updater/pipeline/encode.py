@@ -1,0 +1,63 @@
+"""Encode: each distinct new text once. Work is proportional to new texts, not to events, users or days."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from updater.domain.modality import Modality
+from updater.domain.window import Window
+from updater.lake import partitions
+from updater.lake.text_vectors import TextVectors
+from updater.model.text_encoder import text_encoder_version
+from updater.pipeline.context import Context, Progress, no_progress
+
+EncodeTexts = Callable[[list[str]], npt.NDArray[np.float16]]
+"""From texts to their vectors, shape (number of texts, V)."""
+SEGMENT_TEXTS = 8192
+"""Texts per segment: what a killed run has to encode again at most."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What one window asked of the text encoder in one modality."""
+
+    modality: str
+    texts: int
+    """Distinct texts of the window's events."""
+    texts_encoded: int
+    """Those that had no vector yet."""
+
+
+def text_vectors(context: Context) -> TextVectors:
+    """The text vectors of the configured encoder."""
+    return TextVectors(context.state("texts", text_encoder_version(context.settings.model.text_encoder)))
+
+
+def new_texts(context: Context, window: Window, modality: Modality, vectors: TextVectors) -> tuple[pa.Table, int]:
+    """Distinct texts (text_id, text) without a vector among the events that the window brought, and how many it brought."""
+    files = context.event_files(modality.name, window.ds)
+    if context.first_window() != window.ds:
+        files = [file for file in files if file.ds == window.ds]
+    tables = [partitions.read_table(file.path, ["text_id", "text", "deleted"]) for file in files]
+    if not tables:
+        return pa.table({"text_id": [], "text": []}), 0
+    events = pa.concat_tables(tables)
+    texts = events.filter(pc.invert(events["deleted"])).group_by(["text_id", "text"]).aggregate([]).combine_chunks()
+    return texts.filter(vectors.unknown(texts["text_id"].combine_chunks())).sort_by("text_id"), texts.num_rows
+
+
+def encode(
+    context: Context, window: Window, modality: Modality, encode_texts: EncodeTexts, progress: Progress = no_progress
+) -> Encoded:
+    """Encode the texts that the window brought and nobody has encoded before; run again, it finds them encoded."""
+    vectors = text_vectors(context)
+    texts, num_texts = new_texts(context, window, modality, vectors)
+    for start in range(0, texts.num_rows, SEGMENT_TEXTS):
+        progress(f"encoding {modality.name}", start, texts.num_rows)
+        segment = texts.slice(start, SEGMENT_TEXTS)
+        vectors.append(segment["text_id"].to_pylist(), encode_texts(segment["text"].to_pylist()))
+    return Encoded(modality.name, num_texts, texts.num_rows)

@@ -1,0 +1,55 @@
+"""Moving a bucket's files from where they were written aside to where they are read.
+
+`<state>/staged/ds=…/bucket-NNN/<sha256>-<view>` holds what an attempt made; the ledger names the files of the attempt that counts.
+"""
+
+from datetime import date
+from hashlib import sha256
+from io import BytesIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from updater.lake import partitions
+from updater.lake.embeddings import file_name
+from updater.pipeline.context import Context
+
+STATE_SUMMARIES = "summaries"
+
+
+def stage(context: Context, ds: date, bucket: int, tables: dict[str, pa.Table]) -> list[str]:
+    """Write `tables` (feature view to rows) aside. Returns their names, which carry the digests of their bytes."""
+    names = []
+    for view, table in sorted(tables.items()):
+        buffer = BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        name = f"{sha256(buffer.getbuffer()).hexdigest()}-{view}"
+        with partitions.write_file(partitions.join(_staged(context, ds, bucket), name)) as file:
+            file.write(buffer.getbuffer())
+        names.append(name)
+    return names
+
+
+def place(context: Context, bucket: int, ds: date) -> int:
+    """Move the files that the ledger names for a bucket and day; files that are in place are left. Returns the number moved."""
+    record = context.ledger.bucket_record(bucket, ds)
+    staged = _staged(context, ds, bucket)
+    if record is None or not partitions.exists(staged):
+        return 0
+    moved = 0
+    for name in record.files:
+        source = partitions.join(staged, name)
+        if partitions.exists(source):
+            partitions.move(source, _placed(context, ds, bucket, name.partition("-")[2], record.generation))
+            moved += 1
+    partitions.remove(staged)
+    return moved
+
+
+def _staged(context: Context, ds: date, bucket: int) -> str:
+    return partitions.join(partitions.day_directory(context.state("staged"), ds), f"bucket-{bucket:03d}")
+
+
+def _placed(context: Context, ds: date, bucket: int, view: str, generation: int) -> str:
+    root = context.state(STATE_SUMMARIES) if view == STATE_SUMMARIES else context.state("offline", view)
+    return partitions.join(partitions.day_directory(root, ds), file_name(bucket, generation))

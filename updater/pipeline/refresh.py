@@ -1,0 +1,208 @@
+"""Refresh: the ordered fold over a bucket's users. New summaries, one prefix pass for all scenarios, offline rows, then the head moves.
+
+Files are written aside under names that carry their content's digest. The head then moves by compare-and-swap, which decides which attempt
+counts, and only then are the files moved to where Feast reads them. A run killed in between finds the files and finishes the move.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from updater.domain import columns
+from updater.domain.plan import BucketPlan, new_scenarios, plan_bucket
+from updater.domain.scenario import Scenario
+from updater.domain.window import Window
+from updater.errors import WindowOrderError
+from updater.lake import embeddings as offline
+from updater.lake import summaries as summary_store
+from updater.lake.buffer import Buffer
+from updater.lake.summaries import Summaries
+from updater.ledger import BucketRecord, Head
+from updater.pipeline.context import Context, day_before
+from updater.pipeline.detect import read_changes
+from updater.pipeline.placing import place, stage
+from updater.pipeline.tools import Tools
+from updater.pipeline.user_events import UserEvents, load_events, prefix_fingerprints, user_batch
+
+Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass
+class BucketResult:
+    """What refreshing a bucket made, before it is written. U changed users come first, then bystanders."""
+
+    users: list[str]
+    num_changed: int
+    summaries: list[Summaries]
+    """Per modality, of all users."""
+    cells: Mapping[str, Int64]
+    """Per modality the positions of the users whose summary was recomputed."""
+    fingerprints: list[str]
+    embeddings: Float32
+    """Shape (users, scenarios of the config, embedding_dim); bystanders have only their new scenarios filled."""
+    was_active: int
+    """Changed users that had events before."""
+
+
+def refresh_bucket(context: Context, tools: Tools, window: Window, bucket: int) -> dict[str, int]:
+    """Bring one bucket from the day before to `window`, or find it done. Returns its counts.
+
+    Raises:
+        WindowOrderError: the bucket's head is not at the day before.
+        HeadConflictError: another attempt published other values.
+    """
+    head = context.ledger.head(bucket)
+    if head is not None:
+        place(context, bucket, head.ds)
+        if head.ds >= window.ds:
+            record = context.ledger.bucket_record(bucket, window.ds)
+            return dict(record.counts) if record else {}
+    _check_order(context, head, window, bucket)
+    plan = plan_window(context, tools, window, bucket, head)
+    result = compute(context, tools, window, bucket, plan)
+    files = stage(context, window.ds, bucket, tables(context, tools, window, plan, result))
+    active = _active_before(context, head, bucket) - result.was_active + int(
+        (sum(s.num_events_B[: result.num_changed] for s in result.summaries) > 0).sum()
+    )
+    counts = {
+        "changed_users": result.num_changed,
+        "changed_cells": sum(len(rows) for rows in result.cells.values()),
+        "prefixes": len(result.users),
+        "active_users": active,
+    }
+    new = Head(
+        bucket=bucket,
+        ds=window.ds,
+        digest=sha256("".join(files).encode()).hexdigest(),
+        generation=0,
+        model_version=tools.model_record.version,
+        scenarios=context.scenario_fingerprints(),
+        modalities=context.modality_fingerprints(),
+    )
+    record = BucketRecord(
+        bucket=bucket, ds=window.ds, generation=0, digest=new.digest, counts=counts, files=files, committed_at=context.now
+    )
+    context.ledger.move_head(head, new, record)
+    place(context, bucket, window.ds)
+    return counts
+
+
+def plan_window(context: Context, tools: Tools, window: Window, bucket: int, head: Head | None) -> BucketPlan:
+    """Who of a bucket has to be recomputed in the window."""
+    changed = {}
+    for modality in context.settings.modalities:
+        rows = read_changes(context, window, modality.name)
+        changed[modality.name] = set(rows.filter(pc.equal(rows["bucket"], bucket))["user_id"].to_pylist())
+    same_layout = head is None or (head.model_version, head.modalities) == (tools.model_record.version, context.modality_fingerprints())
+    new = new_scenarios(context.scenario_fingerprints(), head.scenarios if head else None, same_layout)
+    known = summary_store.read_users(tools.connection, _summary_files(context, bucket)) if new else []
+    return plan_bucket(changed, known, [scenario.name for scenario in context.settings.scenarios], new)
+
+
+def compute(context: Context, tools: Tools, window: Window, bucket: int | None, plan: BucketPlan) -> BucketResult:
+    """Summaries, prefix fingerprints and embeddings of the planned users; reads state, writes nothing."""
+    settings = context.settings
+    users = [*plan.users, *plan.bystanders]
+    table = pa.table({"user_id": pa.array(sorted(users), pa.string())})
+    order = pc.index_in(pa.array(users, pa.string()), value_set=table["user_id"].combine_chunks()).to_numpy().astype(np.int64)
+    events, summaries, cells, before = [], [], {}, np.zeros(len(users), np.int64)
+    files = _summary_files(context, bucket) if bucket is not None else []
+    for modality, width in zip(settings.modalities, tools.widths, strict=True):
+        buffer = Buffer(
+            tools.connection, modality, context.event_files(modality.name, window.ds), settings.buffer.days, settings.timezone
+        )
+        events.append(load_events(buffer, modality, window, table, bucket, tools.vectors))
+        stored = summary_store.read_newest(tools.connection, files, modality.name, table, width).take(order)
+        before += stored.num_events_B
+        summaries.append(stored)
+        cells[modality.name] = np.flatnonzero([user in plan.changed[modality.name] for user in users])
+    result = BucketResult(
+        users=users,
+        num_changed=len(plan.users),
+        summaries=summaries,
+        cells=cells,
+        fingerprints=[],
+        embeddings=np.zeros((len(users), len(settings.scenarios), settings.model.embedding_dim), np.float32),
+        was_active=int((before[: len(plan.users)] > 0).sum()),
+    )
+    groups = [
+        (np.arange(len(plan.users)), list(settings.scenarios)),
+        (np.arange(len(plan.users), len(users)), [s for s in settings.scenarios if s.name in plan.new_scenarios]),
+    ]
+    for group, scenarios in groups:
+        for start in range(0, len(group), settings.run.users_per_batch):
+            _compute_batch(tools, result, events, order, group[start : start + settings.run.users_per_batch], settings.scenarios, scenarios)
+    return result
+
+
+def _compute_batch(
+    tools: Tools,
+    result: BucketResult,
+    events: list[UserEvents],
+    order: Int64,
+    rows: Int64,
+    declared: Sequence[Scenario],
+    scenarios: Sequence[Scenario],
+) -> None:
+    """Fill `result` for the users at `rows`; `order` maps a row to its position in `events`."""
+    for event, summary in zip(events, result.summaries, strict=True):
+        changed = np.intersect1d(rows, result.cells[event.modality.name], assume_unique=True)
+        summary.put(changed, event.summarise(order[changed]))
+    batch_summaries = [summary.take(rows) for summary in result.summaries]
+    batch = user_batch(events, batch_summaries, order[rows])
+    result.fingerprints += prefix_fingerprints(tools.model_record.digest, events, batch_summaries, order[rows])
+    values = tools.model.embed(batch, [scenario.query for scenario in scenarios])
+    names = [scenario.name for scenario in declared]
+    for position, scenario in enumerate(scenarios):
+        result.embeddings[rows, names.index(scenario.name)] = values[:, position]
+
+
+def tables(context: Context, tools: Tools, window: Window, plan: BucketPlan, result: BucketResult) -> dict[str, pa.Table]:
+    """What a bucket publishes: feature view (or `summaries`, the state's own) to rows; nothing that is empty."""
+    opened = context.ledger.window(window.ds)
+    created = opened.opened_at if opened else context.now
+    changed = slice(0, result.num_changed)
+    version = tools.model_record.version
+    made: dict[str, pa.Table] = {}
+    for position, scenario in enumerate(context.settings.scenarios):
+        rows = slice(None) if scenario.name in plan.new_scenarios else changed
+        made[columns.scenario_view(scenario.name, version)] = offline.scenario_rows(
+            scenario, tools.model_record.name, result.users[rows], result.embeddings[rows, position], window.as_of, created
+        )
+    everyone = np.arange(result.num_changed)
+    by_modality = {m.name: s.take(everyone) for m, s in zip(context.settings.modalities, result.summaries, strict=True)}
+    made[columns.SUMMARIES_VIEW] = offline.summary_rows(
+        result.users[changed], by_modality, result.fingerprints[changed], window.as_of, created
+    )
+    cells = []
+    for modality, summary in zip(context.settings.modalities, result.summaries, strict=True):
+        rows_of = result.cells[modality.name]
+        users = [result.users[row] for row in rows_of]
+        cells.append(summary_store.to_table(users, modality.name, summary.take(rows_of), window.ds, generation=0))
+    made["summaries"] = pa.concat_tables(cells).sort_by([("modality", "ascending"), ("user_id", "ascending")])
+    return {name: table for name, table in made.items() if table.num_rows}
+
+
+def _check_order(context: Context, head: Head | None, window: Window, bucket: int) -> None:
+    at = head.ds if head else None
+    if at == day_before(window.ds) or (at is None and context.first_window() == window.ds):
+        return
+    first = at.fromordinal(at.toordinal() + 1) if at else context.first_window()
+    raise WindowOrderError(
+        f"Bucket {bucket} is at {at or 'no window yet'}, so {window} would leave a gap; run `updater backfill --from-date {first} --to-date {window}`."
+    )
+
+
+def _summary_files(context: Context, bucket: int) -> list[str]:
+    return summary_store.summary_files(context.state("summaries"), bucket)
+
+
+def _active_before(context: Context, head: Head | None, bucket: int) -> int:
+    record = context.ledger.bucket_record(bucket, head.ds) if head else None
+    return int(record.counts["active_users"]) if record else 0

@@ -1,0 +1,120 @@
+"""The buffered events of a bucket's users, laid out for summaries and prefixes."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from updater.domain.modality import Modality
+from updater.domain.window import Window
+from updater.lake.buffer import Buffer
+from updater.lake.schemas import numeric_columns
+from updater.lake.summaries import Summaries, summarise
+from updater.lake.text_vectors import TextVectors
+from updater.model.batch import ModalityBatch, UserBatch
+
+MICROSECONDS = 1e6
+
+
+@dataclass(frozen=True)
+class UserEvents:
+    """Events of U users in one modality. N events, T distinct texts, C numeric columns, V = text width + C."""
+
+    modality: Modality
+    offsets_U1: npt.NDArray[np.int64]
+    times_N: npt.NDArray[np.float64]
+    """Seconds since the epoch; NaN for a snapshot, whose content is a state and not a history."""
+    text_rows_N: npt.NDArray[np.int64]
+    texts_TV: npt.NDArray[np.float16]
+    text_ids: list[bytes]
+    numeric_NC: npt.NDArray[np.float64]
+    """asinh of the numeric columns, which keeps sign and zero and tames large amounts; 0 where null."""
+
+    def vectors(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Raw event vectors of the events at `rows`: text vector, then numeric columns."""
+        return np.concatenate([self.texts_TV[self.text_rows_N[rows]].astype(np.float64), self.numeric_NC[rows]], axis=1)
+
+    def rows_of(self, users: npt.NDArray[np.int64], newest: int | None = None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Rows of the events of `users`, at most the `newest` of each, and their offsets."""
+        starts, ends = self.offsets_U1[users], self.offsets_U1[users + 1]
+        if newest is not None:
+            starts = np.maximum(starts, ends - newest)
+        counts = ends - starts
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
+        return rows, offsets
+
+    def summarise(self, users: npt.NDArray[np.int64]) -> Summaries:
+        """Summaries of `users` from all their buffered events."""
+        rows, offsets = self.rows_of(users)
+        return summarise(self.vectors(rows), self.times_N[rows], offsets)
+
+
+def load_events(buffer: Buffer, modality: Modality, window: Window, users: pa.Table, bucket: int | None, vectors: TextVectors) -> UserEvents:
+    """Read the buffer of `users` (column user_id, sorted) at `window.as_of`."""
+    content = buffer.content(window, users, bucket)
+    owners = pc.index_in(content["user_id"].combine_chunks(), value_set=users["user_id"].combine_chunks()).to_numpy()
+    texts = pc.dictionary_encode(content["text_id"].combine_chunks())
+    distinct = texts.dictionary.cast(pa.binary(16))
+    times = content["event_time"].cast(pa.int64()).to_numpy() / MICROSECONDS
+    numeric = [np.nan_to_num(content[name].to_numpy().astype(np.float64)) for name in numeric_columns(modality)]
+    return UserEvents(
+        modality=modality,
+        offsets_U1=np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=users.num_rows))]).astype(np.int64),
+        times_N=np.full(len(times), np.nan) if modality.kind == "snapshot" else times,
+        text_rows_N=texts.indices.to_numpy().astype(np.int64),
+        texts_TV=vectors.gather(distinct),
+        text_ids=distinct.to_pylist(),
+        numeric_NC=np.arcsinh(np.stack(numeric, axis=1)) if numeric else np.zeros((len(times), 0)),
+    )
+
+
+def user_batch(events: list[UserEvents], summaries: list[Summaries], users: npt.NDArray[np.int64]) -> UserBatch:
+    """The model's input for `users` (positions in `events`); `summaries` are already those of `users`, in the same order.
+
+    A snapshot has no times of its own: its rows are given the user's newest event time, so they never age.
+    """
+    last = np.stack([summary.last_event_B for summary in summaries])
+    newest_B = np.nan_to_num(np.fmax.reduce(last, axis=0)) if len(users) else np.zeros(0)
+    return UserBatch(tuple(_modality_batch(e, s, users, newest_B) for e, s in zip(events, summaries, strict=True)))
+
+
+def _modality_batch(
+    events: UserEvents, summary: Summaries, users: npt.NDArray[np.int64], newest_B: npt.NDArray[np.float64]
+) -> ModalityBatch:
+    rows, offsets = events.rows_of(users, events.modality.max_events)
+    times = events.times_N[rows]
+    if events.modality.kind == "snapshot":
+        times = np.repeat(newest_B, np.diff(offsets))
+        first = last = np.where(summary.num_events_B > 0, newest_B, 0.0)
+    else:
+        first, last = np.nan_to_num(summary.first_event_B), np.nan_to_num(summary.last_event_B)
+    return ModalityBatch(
+        mean_BV=summary.mean_BV,
+        num_events_B=summary.num_events_B,
+        first_event_B=first,
+        last_event_B=last,
+        num_recent_BR=summary.num_recent_BR,
+        vectors_NV=events.vectors(rows).astype(np.float32),
+        times_N=times,
+        offsets_B1=offsets,
+    )
+
+
+def prefix_fingerprints(
+    model_digest: str, events: list[UserEvents], summaries: list[Summaries], users: npt.NDArray[np.int64]
+) -> list[str]:
+    """Per user a digest of all that the prefix is made of: the model, the summaries and the events that become tokens."""
+    hashes = [blake2b(model_digest.encode(), digest_size=16) for _ in users]
+    for event, summary in zip(events, summaries, strict=True):
+        rows, offsets = event.rows_of(users, event.modality.max_events)
+        times, numeric = event.times_N[rows], event.numeric_NC[rows]
+        ids = [event.text_ids[row] for row in event.text_rows_N[rows]]
+        for b, digest in enumerate(hashes):
+            own = slice(offsets[b], offsets[b + 1])
+            digest.update(summary.num_events_B[b].tobytes() + summary.mean_BV[b].tobytes())
+            digest.update(b"".join(ids[own]) + times[own].tobytes() + numeric[own].tobytes())
+    return [digest.hexdigest() for digest in hashes]
