@@ -1,0 +1,140 @@
+"""Everything that decides the shape of a user model, kept with its weights as config.json."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from updater.errors import ConfigError
+from updater.model.sources import hugging_face_config, load_tokenizer, locate, text_encoder_version
+from updater.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+INSTRUCTION = "The following are heterogeneous user data from multiple sources, including {names}:"
+"""First tokens of every user prefix (qanchor: the paper's template, with this config's modalities)."""
+
+TINY_BACKBONE: Mapping[str, Any] = {
+    "model_type": "qwen2",
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": True,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+"""Architecture of the backbone named `tiny`; its vocabulary is the text encoder's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalityConfig:
+    """What the model knows about a modality. Raises ConfigError for constants that do not fit."""
+
+    name: str
+    num_numeric: int = 0
+    """Numeric columns at the end of an event vector."""
+    max_events: int = 64
+    """Newest events that become tokens."""
+    numeric_mean: tuple[float, ...] = ()
+    """Subtracted from asinh of the numeric columns; zeros if left out."""
+    numeric_std: tuple[float, ...] = ()
+    """Divides them after that; ones if left out."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numeric_mean", tuple(self.numeric_mean) or (0.0,) * self.num_numeric)
+        object.__setattr__(self, "numeric_std", tuple(self.numeric_std) or (1.0,) * self.num_numeric)
+        for name in ("numeric_mean", "numeric_std"):
+            if len(getattr(self, name)) != self.num_numeric:
+                raise ConfigError(f"{name} of modality {self.name!r} needs {self.num_numeric} values.")
+        if any(std <= 0 for std in self.numeric_std):
+            raise ConfigError(f"numeric_std of modality {self.name!r} must be above 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Shape of a user model. `to_json` and `from_json` are inverse; unknown keys are refused."""
+
+    text_encoder: str
+    """Packaged name, path or Hugging Face id of the sentence encoder that made the event vectors."""
+    text_encoder_version: str
+    """Its `text_encoder_version`; vectors of another version do not fit this model."""
+    text_dim: int
+    """Width of a text vector."""
+    modalities: tuple[ModalityConfig, ...]
+    """Their order is the order in the prefix."""
+    backbone: str
+    """`tiny`, or the path or Hugging Face id that the backbone's first weights came from."""
+    backbone_config: Mapping[str, Any]
+    """Hugging Face config of the causal language model."""
+    instruction: str
+    """Text in front of every prefix."""
+    embedding_dim: int = 128
+    """Width of a scenario embedding."""
+    head_dim: int = 512
+    """Hidden width of the embedding head."""
+    adapter_dim: int = 256
+    """Hidden width of the event, modality and user adapters."""
+    seed: int = 7
+    """Seed of the first weights."""
+
+    def vector_dim(self, modality: ModalityConfig) -> int:
+        """Width V of that modality's event vectors: the text vector, then the numeric columns."""
+        return self.text_dim + modality.num_numeric
+
+    def to_json(self) -> str:
+        """Canonical JSON; equal configs give equal text."""
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelConfig":
+        """Inverse of `to_json`. Raises ConfigError for malformed JSON and for unknown or missing keys."""
+        try:
+            raw = json.loads(text)
+            modalities = tuple(_build(ModalityConfig, modality) for modality in raw.pop("modalities", []))
+        except (json.JSONDecodeError, AttributeError, TypeError) as error:
+            raise ConfigError(f"model config is not the JSON of a ModelConfig: {error}.") from None
+        return _build(cls, {**raw, "modalities": modalities})
+
+
+def _build(cls: type[T], raw: dict[str, Any]) -> T:
+    known = {field.name for field in dataclasses.fields(cls)}
+    if unknown := sorted(set(raw) - known):
+        raise ConfigError(f"model config key {unknown[0]!r} is unknown; this model was written by another version.")
+    try:
+        return cls(**raw)
+    except TypeError as error:
+        raise ConfigError(f"model config is incomplete: {error}.") from None
+
+
+def create_config(settings: Settings) -> ModelConfig:
+    """Config of a new model for these settings; reads the config files of encoder and backbone, not their weights.
+
+    Raises:
+        ConfigError: the text encoder or the backbone is not there, or has no tokenizer.json.
+    """
+    encoder = locate(settings.model.text_encoder)
+    if settings.model.backbone == "tiny":
+        backbone = {**TINY_BACKBONE, "vocab_size": load_tokenizer(encoder).get_vocab_size()}
+    else:
+        backbone = hugging_face_config(locate(settings.model.backbone))
+    return ModelConfig(
+        text_encoder=settings.model.text_encoder,
+        text_encoder_version=text_encoder_version(settings.model.text_encoder),
+        text_dim=int(hugging_face_config(encoder)["hidden_size"]),
+        modalities=tuple(
+            ModalityConfig(name=modality.name, num_numeric=len(modality.numeric), max_events=modality.max_events)
+            for modality in settings.modalities
+        ),
+        backbone=settings.model.backbone,
+        backbone_config=backbone,
+        instruction=INSTRUCTION.format(names=", ".join(modality.name for modality in settings.modalities)),
+        embedding_dim=settings.model.embedding_dim,
+        seed=settings.model.seed,
+    )
