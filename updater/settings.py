@@ -23,7 +23,18 @@ from updater.domain.scenario import Scenario
 from updater.errors import ConfigError
 
 ENV_PREFIX = "UPDATER_"
-NOT_SETTINGS = frozenset({"UPDATER_CONFIG", "UPDATER_REQUIRE_SERVICES", "UPDATER_POSTGRES_URL", "UPDATER_REDIS_URL"})
+NOT_SETTINGS = frozenset(
+    ENV_PREFIX + name
+    for name in (
+        "CONFIG",
+        "DAGS_POOL",
+        "DAGS_QUEUE",
+        "DAGS_START_DATE",
+        "POSTGRES_URL",
+        "REDIS_URL",
+        "REQUIRE_SERVICES",
+    )
+)
 """Variables with our prefix that name no config value."""
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from tests.factories import MODALITIES, SCENARIOS, toml_text
 from updater.errors import ConfigError
-from updater.settings import Settings, load_settings
+from updater.settings import NOT_SETTINGS, Settings, load_settings
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 
 
 def write(directory: Path, **tables: object) -> Path:
@@ -159,8 +160,10 @@ def test_a_wrong_variable_is_named(tmp_path, variable, value, message):
 
 
 def test_variables_that_are_no_settings_are_left_alone(tmp_path):
-    names = ["CONFIG", "REQUIRE_SERVICES", "POSTGRES_URL", "REDIS_URL"]
-    assert load(tmp_path, {f"UPDATER_{name}": "x" for name in names}) == load(tmp_path)
+    assert load(tmp_path, dict.fromkeys(NOT_SETTINGS, "x")) == load(tmp_path)
+    product = "".join(path.read_text() for path in (ROOT / "updater").rglob("*.py"))
+    variables = {name for name in re.findall(r'"(UPDATER_\w+)"', product) if "__" not in name}
+    assert variables <= NOT_SETTINGS
 
 
 def test_the_file_is_found_by_argument_then_environment_then_working_directory(tmp_path, monkeypatch):
