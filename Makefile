@@ -20,7 +20,7 @@ lint: $(INSTALLED) ## Style, formatting, types and import directions
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 bench: $(INSTALLED) ## Measure throughput and memory on made-up data
 	@$(BIN)/python -m benchmarks
