@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from updater.domain.window import day_window, days
+from updater.lake.landing import read_partition
 from updater.lake.partitions import has_landed
 from updater.settings import load_settings
 from updater.sources import completejourney
@@ -93,6 +94,18 @@ def test_no_event_lies_outside_its_local_landing_day(year, modality):
     for ds, first, last in bounds:
         window = day_window(ds, STORE_TIMEZONE)
         assert window.start <= first.astimezone(UTC) <= last.astimezone(UTC) < window.end
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_landed_rows_are_accepted_whole(year, modality):
+    lake, _ = year
+    settings = load_settings(DEMO, {})
+    for ds in (FIRST_DAY, date(2017, 3, 12), date(2017, 5, 8), date(2017, 12, 25)):
+        window = day_window(ds, settings.timezone)
+        directory = f"{lake}/{modality}/ds={ds}"
+        landed = read_partition(directory, settings.modality(modality), window, settings.limits, 4)
+        assert landed.rejected.num_rows == 0
+        assert landed.events.num_rows == landed.num_rows
 
 
 def test_the_closed_day_has_landed_without_files(year):

@@ -1,0 +1,56 @@
+"""Days of a made-up history, in the lake contract."""
+
+from datetime import date
+
+import pyarrow as pa
+
+from updater.domain.window import days
+from updater.errors import ConfigError
+from updater.sources.landing import Progress, land_day
+from updater.sources.synthetic.content import app_rows, stream_rows, tabular_rows
+from updater.sources.synthetic.schedule import arrivals, snapshot_users
+from updater.sources.synthetic.spec import MODALITIES, STREAMS, SyntheticSpec
+
+
+def land(
+    lake: str,
+    spec: SyntheticSpec,
+    from_date: date | None = None,
+    to_date: date | None = None,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Land the days from `from_date` to `to_date`, both inclusive, and return the rows per modality.
+
+    Without dates the whole history lands. Landing a day again writes the same bytes, whatever landed before it.
+    Memory holds a few days at a time.
+
+    Raises:
+        ConfigError: the range leaves the history.
+    """
+    from_date, to_date = from_date or spec.first_day, to_date or spec.last_day
+    if not spec.first_day <= from_date <= to_date <= spec.last_day:
+        raise ConfigError(
+            f"the synthetic history cannot be landed from {from_date} to {to_date}; choose days in order, "
+            f"from {spec.first_day} to {spec.last_day}."
+        )
+    all_days = list(days(from_date, to_date))
+    counts = dict.fromkeys(MODALITIES, 0)
+    for done, ds in enumerate(all_days, start=1):
+        for modality, rows in rows_of_day(spec, ds).items():
+            land_day(lake, modality, ds, rows)
+            counts[modality] += rows.num_rows
+        if progress is not None:
+            progress(done, len(all_days))
+    return counts
+
+
+def rows_of_day(spec: SyntheticSpec, ds: date) -> dict[str, pa.Table]:
+    """What lands on `ds`, by modality: a function of the spec and the day alone."""
+    day = (ds - spec.first_day).days
+    rows = {
+        stream: pa.concat_tables([stream_rows(spec, stream, arrival, e) for arrival, e in arrivals(spec, day, stream)])
+        for stream in STREAMS
+    }
+    rows["app"] = app_rows(spec, day, snapshot_users(spec, day, "app"))
+    rows["tabular"] = tabular_rows(spec, day, snapshot_users(spec, day, "tabular"))
+    return {modality: rows[modality].combine_chunks() for modality in MODALITIES}
