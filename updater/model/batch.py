@@ -18,6 +18,13 @@ Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 
+def segment_rows(starts: Int64, lengths: Int64) -> Int64:
+    """Row numbers of the runs `starts[i], starts[i] + 1, …` of `lengths[i]` rows, one after the other."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.repeat(starts - (ends - lengths), lengths) + np.arange(total)
+
+
 @dataclass(frozen=True)
 class ModalityBatch:
     """One modality of B users. An event vector is the text vector followed by asinh of the numeric columns."""
@@ -43,7 +50,7 @@ class ModalityBatch:
         """The users at `indices`, in that order."""
         counts = np.diff(self.offsets_B1)[indices]
         offsets = np.concatenate(([0], np.cumsum(counts)))
-        rows = np.repeat(self.offsets_B1[indices] - offsets[:-1], counts) + np.arange(offsets[-1])
+        rows = segment_rows(self.offsets_B1[indices], counts)
         return ModalityBatch(
             mean_BV=self.mean_BV[indices],
             num_events_B=self.num_events_B[indices],

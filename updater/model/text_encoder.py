@@ -22,7 +22,6 @@ from updater.model.sources import (
     locate,
     max_tokens,
     text_encoder_version,
-    weight_files,
 )
 
 if TYPE_CHECKING:
@@ -96,13 +95,8 @@ def load_text_encoder(name: str) -> TextEncoder:
         ConfigError: there is no such encoder, its package is missing, or it has no safetensors or tokenizer.json.
     """
     directory = locate(name)
-    weight_files(directory)
-    import torch
-    from transformers import AutoModel
-
+    # Imported here: the version of an encoder must be had without torch.
     from updater.model.linear import pack_linears
-    from updater.model.loading import quiet_loading
+    from updater.model.loading import load_encoder
 
-    with quiet_loading():
-        model = AutoModel.from_pretrained(directory, use_safetensors=True, dtype=torch.float32, local_files_only=True)
-    return TextEncoder(name, directory, pack_linears(model.eval(), TOKENS_PER_FORWARD))
+    return TextEncoder(name, directory, pack_linears(load_encoder(directory), TOKENS_PER_FORWARD))

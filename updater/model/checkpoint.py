@@ -1,0 +1,106 @@
+"""User models on a local disk: config.json, model.safetensors, tokenizer.json. Pickles are neither written nor read."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from safetensors.torch import load_file, save
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from updater.domain.fingerprint import fingerprint
+from updater.errors import ConfigError
+from updater.model.config import ModelConfig, create_config
+from updater.model.loading import empty_backbone, new_backbone
+from updater.model.sources import file_digest, load_tokenizer, locate
+from updater.model.user_model import UserModel
+
+__all__ = ["create_config", "create_model", "load_model", "model_digest", "save_model"]
+
+CONFIG, WEIGHTS, TOKENIZER = FILES = ("config.json", "model.safetensors", "tokenizer.json")
+PROMPT = "soft_prompts."
+
+
+def create_model(config: ModelConfig, seed: int | None = None) -> UserModel:
+    """A model with first weights: equal arguments give equal bytes. The backbone's come from its source, unless tiny.
+
+    Args:
+        config: what to build.
+        seed: of the random weights; the config's if left out.
+
+    Raises:
+        ConfigError: the text encoder's or the backbone's files are not there.
+    """
+    tokenizer = load_tokenizer(locate(config.text_encoder if config.backbone == "tiny" else config.backbone))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed if seed is None else seed)
+        return UserModel(config, new_backbone(config), tokenizer).eval()
+
+
+def save_model(model: UserModel, directory: str | Path) -> None:
+    """Write a model; each file appears whole. Equal models give equal bytes."""
+    target = Path(directory)
+    target.mkdir(parents=True, exist_ok=True)
+    _write(target / TOKENIZER, model.tokenizer.to_str(pretty=False).encode())
+    _write(target / WEIGHTS, save(_distinct(model.state_dict())))
+    _write(target / CONFIG, model.config.to_json().encode())
+
+
+def load_model(directory: str | Path) -> UserModel:
+    """Read a model for inference in float32.
+
+    Raises:
+        ConfigError: a file is missing, or the weights do not fit the config.
+    """
+    source = Path(directory)
+    _check(source)
+    config = ModelConfig.from_json((source / CONFIG).read_text(encoding="utf-8"))
+    state = load_file(source / WEIGHTS)
+    model = UserModel(config, empty_backbone(config), Tokenizer.from_file(str(source / TOKENIZER)))
+    for name in state:
+        if name.startswith(PROMPT):
+            model.soft_prompts[name.removeprefix(PROMPT)] = nn.Parameter(state[name])
+    # Copying keeps tied weights tied, and does not leave the model backed by a file that may be replaced.
+    wanted = _distinct(model.state_dict())
+    if wrong := sorted(set(wanted) ^ set(state)):
+        raise ConfigError(f"{source / WEIGHTS} does not fit {CONFIG}: {wrong[0]!r} is in one of them only.")
+    try:
+        model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ConfigError(f"{source / WEIGHTS} does not fit {CONFIG}: {error}.") from None
+    return model.eval()
+
+
+def model_digest(directory: str | Path) -> str:
+    """SHA-256 (hex) over the model's files. Raises ConfigError if one is missing."""
+    source = Path(directory)
+    _check(source)
+    return fingerprint([file_digest(source / name) for name in FILES])
+
+
+def _check(directory: Path) -> None:
+    if missing := [name for name in FILES if not (directory / name).is_file()]:
+        raise ConfigError(f"{directory} is no complete model: {missing[0]} is missing; restore it.")
+
+
+def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` without second names of tied weights, sorted by name."""
+    found: dict[int, Any] = {}
+    for name in sorted(state):
+        found.setdefault(state[name].data_ptr(), name)
+    return {name: state[name].contiguous() for name in sorted(found.values())}
+
+
+def _write(path: Path, content: bytes) -> None:
+    aside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,181 @@
+"""The user model: users and questions in, one embedding per user and question out."""
+
+# B users, S scenario queries, Q rows of all suffixes, D model width, E embedding_dim
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from updater.errors import ConfigError
+from updater.model.batch import Float32, Int64, UserBatch, check_batch
+from updater.model.config import ModelConfig
+from updater.model.decoder import READ_ROWS, PackedDecoder, is_supported
+from updater.model.linear import in_chunks, pack_linears
+from updater.model.reference import read_suffixes
+from updater.model.user_prefix import UserPrefix
+
+ADAPTER_ROWS = 64
+"""Rows of each call of an adapter's linear layers."""
+TOKENS_PER_PACK = 2048
+"""Prefix and suffix tokens of the users that share a forward pass; more only costs memory."""
+
+
+class EmbeddingHead(nn.Module):
+    """Linear, ReLU, Linear (qanchor 6), then L2 normalisation."""
+
+    def __init__(self, width: int, hidden_dim: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden_dim)
+        self.down = nn.Linear(hidden_dim, embedding_dim)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Hidden states (…, D) to embeddings of length 1 (…, E)."""
+        return nn.functional.normalize(self.down(nn.functional.relu(self.up(states))), dim=-1)
+
+
+class UserModel(nn.Module):
+    """Query-conditioned user encoder (qanchor: prefix first, query last, read at <USER_EMB>).
+
+    `forward` is differentiable; `embed` computes the same on packed weights. Both give an embedding of a user that
+    does not depend on the other users; from `embed` it does not in a single bit, with a packed decoder on a CPU.
+    """
+
+    def __init__(self, config: ModelConfig, backbone: Any, tokenizer: Tokenizer) -> None:
+        """Wrap a Hugging Face causal language model.
+
+        Raises:
+            ConfigError: the longest possible prefix does not fit into the backbone's positions.
+        """
+        super().__init__()
+        width = backbone.config.hidden_size
+        self.config = config
+        self.tokenizer = tokenizer
+        self.backbone = backbone
+        self.prefix = UserPrefix(config, width)
+        self.user_emb_D = nn.Parameter(torch.randn(width) * 0.02)
+        self.soft_prompts = nn.ParameterDict()
+        """Per scenario name learned tokens in front of its query, shape (tokens, D)."""
+        self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)
+        self._instruction = self._token_ids(config.instruction)
+        self._serving: tuple[Any, _Serving] | None = None
+        longest = len(self._instruction) + 1 + sum(2 + modality.max_events for modality in config.modalities)
+        if longest >= backbone.config.max_position_embeddings:
+            raise ConfigError(
+                f"A user prefix can take {longest} tokens, backbone {config.backbone!r} has "
+                f"{backbone.config.max_position_embeddings} positions; lower max_events of the modalities."
+            )
+
+    def forward(self, batch: UserBatch, queries: Sequence[str], scenarios: Sequence[str] = ()) -> Tensor:
+        """Embeddings with autograd, one user at a time. Arguments and result as in `embed`."""
+        suffixes_QD, lengths = self._suffixes(queries, scenarios)
+        packed = self.prefix(batch, self._embed_ids(self._instruction), suffixes_QD)
+        states = read_suffixes(self.backbone, packed.rows_TD, packed.prefix_lengths_B, lengths)
+        embeddings: Tensor = self.head(states)
+        return embeddings
+
+    @torch.inference_mode()
+    def embed(
+        self,
+        batch: UserBatch,
+        queries: Sequence[str],
+        scenarios: Sequence[str] = (),
+        *,
+        tokens_per_pack: int = TOKENS_PER_PACK,
+    ) -> Float32:
+        """Scenario embeddings, all queries read off one pass over each user's prefix.
+
+        Args:
+            batch: B users.
+            queries: S questions.
+            scenarios: their scenarios' names, if soft prompts are to be used.
+            tokens_per_pack: tokens that share a forward pass; does not change the result.
+
+        Returns:
+            L2-normalised embeddings, shape (B, S, E).
+
+        Raises:
+            ValueError: the batch does not fit the model, or there is no query.
+        """
+        check_batch(batch, self.config)
+        suffixes_QD, lengths = self._suffixes(queries, scenarios)
+        serving = self._serve()
+        instruction_ID = self._embed_ids(self._instruction)
+        embeddings = np.empty((batch.num_users, len(queries), self.config.embedding_dim), dtype=np.float32)
+        for users in _packs(self.prefix_lengths(batch) + sum(lengths), tokens_per_pack):
+            packed = self.prefix(batch.select(users), instruction_ID, suffixes_QD, serving.run)
+            states = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths)
+            values = serving.run(self.head, states.flatten(0, 1))
+            embeddings[users] = values.view(len(users), len(queries), -1).numpy(force=True)
+        return embeddings
+
+    def prefix_lengths(self, batch: UserBatch) -> Int64:
+        """Tokens of each user's prefix, shape (B,)."""
+        return self.prefix.lengths(batch, len(self._instruction))
+
+    def _suffixes(self, queries: Sequence[str], scenarios: Sequence[str]) -> tuple[Tensor, list[int]]:
+        """Input embeddings of all suffixes, shape (Q, D), and the length of each."""
+        if not queries:
+            raise ValueError("queries is empty; ask at least one.")
+        suffixes = []
+        for i, query in enumerate(queries):
+            parts = [self._embed_ids(self._token_ids(query)), self.user_emb_D[None]]
+            if i < len(scenarios) and scenarios[i] in self.soft_prompts:
+                parts.insert(0, self.soft_prompts[scenarios[i]])
+            suffixes.append(torch.cat(parts))
+        return torch.cat(suffixes), [len(suffix) for suffix in suffixes]
+
+    def _token_ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _embed_ids(self, ids: list[int]) -> Tensor:
+        embedding = self.backbone.get_input_embeddings()
+        result: Tensor = embedding(torch.tensor(ids, dtype=torch.long, device=self.user_emb_D.device))
+        return result
+
+    def _serve(self) -> "_Serving":
+        """The packed weights, made anew if a parameter has changed since."""
+        state = [(parameter.data_ptr(), parameter._version) for parameter in self.parameters()]
+        if self._serving is None or self._serving[0] != state:
+            self._serving = (state, _Serving(self))
+        return self._serving[1]
+
+
+class _Serving:
+    """A snapshot of a model's weights in the layout of the fast path."""
+
+    def __init__(self, model: UserModel) -> None:
+        backbone = model.backbone
+        on_cpu = model.user_emb_D.device.type == "cpu"
+        self._decoder = PackedDecoder(backbone) if on_cpu and is_supported(backbone.config) else None
+        self._backbone = backbone
+        self._head = model.head
+        adapters = [*model.prefix.event_adapters, model.prefix.modality_adapter, model.prefix.user_adapter]
+        self._packed = {adapter: pack_linears(adapter, ADAPTER_ROWS) for adapter in adapters}
+        self._packed[model.head] = pack_linears(model.head, READ_ROWS)
+
+    def run(self, module: nn.Module, rows: Tensor) -> Tensor:
+        """Apply an adapter or the head in calls of a fixed number of rows."""
+        return in_chunks(self._packed[module], rows, READ_ROWS if module is self._head else ADAPTER_ROWS)
+
+    def decode(self, rows_TD: Tensor, prefix_lengths_B: Int64, suffix_lengths: Sequence[int]) -> Tensor:
+        """Hidden states at the end of each suffix, shape (B, S, D)."""
+        if self._decoder is not None:
+            return self._decoder(rows_TD, prefix_lengths_B, suffix_lengths)
+        return read_suffixes(self._backbone, rows_TD, prefix_lengths_B, suffix_lengths)
+
+
+def _packs(tokens_B: Int64, tokens_per_pack: int) -> Iterator[Int64]:
+    """Consecutive users whose tokens add up to at most `tokens_per_pack`; a larger user goes alone."""
+    start = total = 0
+    for user, tokens in enumerate(tokens_B.tolist()):
+        if user > start and total + tokens > tokens_per_pack:
+            yield np.arange(start, user)
+            start, total = user, 0
+        total += tokens
+    if len(tokens_B) > start:
+        yield np.arange(start, len(tokens_B))

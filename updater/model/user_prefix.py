@@ -1,0 +1,119 @@
+"""The user prefix: [instruction][user][modality summaries][per modality: start marker, event tokens]."""
+
+# B users, M modalities, D model width, I instruction tokens, Q rows of all suffixes, T rows of all users
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from updater.model.batch import Int64, UserBatch, segment_rows
+from updater.model.config import ModelConfig
+from updater.model.event_adapter import Adapter
+from updater.model.features import (
+    event_dim,
+    event_features,
+    newest_event,
+    summary_dim,
+    summary_features,
+)
+
+Run = Callable[[nn.Module, Tensor], Tensor]
+"""Applies a module to rows: directly in training, in calls of fixed shape in serving."""
+
+
+def run_module(module: nn.Module, rows: Tensor) -> Tensor:
+    """Apply `module` to all rows at once, with autograd."""
+    result: Tensor = module(rows)
+    return result
+
+
+@dataclass(frozen=True)
+class PackedRows:
+    """Input embeddings of several users, each [prefix][all suffixes], users one after the other."""
+
+    rows_TD: Tensor
+    prefix_lengths_B: Int64
+
+
+class UserPrefix(nn.Module):
+    """Adapters and learned tokens that turn a UserBatch into input embeddings.
+
+    Every user has the user token and all M summary tokens; an absent modality's is a learned constant. A modality's
+    start marker and event tokens are there only for users with events of it.
+    """
+
+    def __init__(self, config: ModelConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        num_modalities, hidden, text_dim = len(config.modalities), config.adapter_dim, config.text_dim
+        self.event_adapters = nn.ModuleList(
+            Adapter(event_dim(config, modality), hidden, width, text_dim) for modality in config.modalities
+        )
+        self.modality_adapter = Adapter(summary_dim(config), hidden, width, text_dim)
+        self.user_adapter = Adapter(summary_dim(config), hidden, width, text_dim)
+        self.modality_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
+        self.absent_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
+        self.marker_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
+        self.no_events_D = nn.Parameter(torch.randn(width) * 0.02)
+
+    def forward(
+        self, batch: UserBatch, instruction_ID: Tensor, suffixes_QD: Tensor, run: Run = run_module
+    ) -> PackedRows:
+        """Lay out every user's prefix, followed by all suffixes."""
+        config = self.config
+        newest_B = newest_event(batch)
+        user_BD, summaries = self._summaries(batch, newest_B, run)
+        events = [
+            run(adapter, self._tensor(event_features(config, modality, part, newest_B)))
+            for adapter, modality, part in zip(self.event_adapters, config.modalities, batch.modalities, strict=True)
+        ]
+        table = torch.cat([instruction_ID, suffixes_QD, self.marker_MD, user_BD, *summaries, *events])
+        starts, lengths = self._segments(batch, len(instruction_ID), len(suffixes_QD))
+        rows = self._tensor(segment_rows(starts.ravel(), lengths.ravel()))
+        return PackedRows(table.index_select(0, rows), lengths[:, :-1].sum(axis=1))
+
+    def lengths(self, batch: UserBatch, num_instruction: int) -> Int64:
+        """Tokens of each user's prefix, shape (B,)."""
+        lengths: Int64 = self._segments(batch, num_instruction, 0)[1].sum(axis=1)
+        return lengths
+
+    def _summaries(self, batch: UserBatch, newest_B: np.ndarray, run: Run) -> tuple[Tensor, list[Tensor]]:
+        """User tokens (B, D), and per modality its summary tokens (B, D)."""
+        features, present_MB = summary_features(self.config, batch, newest_B)
+        tokens = []
+        for m, (x, present_B) in enumerate(zip(features, present_MB, strict=True)):
+            token_BD = run(self.modality_adapter, self._tensor(x)) + self.modality_MD[m]
+            tokens.append(torch.where(self._tensor(present_B[:, None]), token_BD, self.absent_MD[m]))
+        num_present_B = present_MB.sum(axis=0)
+        # Added one by one: a reduction's order of additions may depend on the number of users.
+        total = features[0]
+        for x in features[1:]:
+            total = total + x
+        mean = total / np.maximum(num_present_B, 1).astype(np.float32)[:, None]
+        user_BD = run(self.user_adapter, self._tensor(mean))
+        return torch.where(self._tensor((num_present_B > 0)[:, None]), user_BD, self.no_events_D), tokens
+
+    def _segments(self, batch: UserBatch, num_instruction: int, num_suffix: int) -> tuple[Int64, Int64]:
+        """Where in `forward`'s table each piece of a user starts, and how long it is; both (B, 2 M + M + 3)."""
+        num_users, num_modalities = batch.num_users, len(batch.modalities)
+        user = np.arange(num_users)
+        marker_row = num_instruction + num_suffix
+        user_row = marker_row + num_modalities
+        summary_row = user_row + num_users
+        event_row = summary_row + num_modalities * num_users
+        pieces = [(np.zeros(num_users), np.full(num_users, num_instruction)), (user_row + user, np.ones(num_users))]
+        pieces += [(summary_row + m * num_users + user, np.ones(num_users)) for m in range(num_modalities)]
+        for m, part in enumerate(batch.modalities):
+            counts = np.diff(part.offsets_B1)
+            pieces.append((np.full(num_users, marker_row + m), counts > 0))
+            pieces.append((event_row + part.offsets_B1[:-1], counts))
+            event_row += len(part.times_N)
+        pieces.append((np.full(num_users, num_instruction), np.full(num_users, num_suffix)))
+        starts, lengths = zip(*pieces, strict=True)
+        return np.stack(starts, axis=1).astype(np.int64), np.stack(lengths, axis=1).astype(np.int64)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self.no_events_D.device)
