@@ -50,4 +50,4 @@ def landing_day(context: Mapping[str, Any]) -> str:
     start = context.get("data_interval_start")
     if start is None:
         raise ConfigError('this run has no data interval; trigger it with --conf \'{"ds": "YYYY-MM-DD"}\'.')
-    return pendulum.instance(start).in_timezone(load_settings().timezone).date().isoformat()
+    return str(pendulum.instance(start).in_timezone(load_settings().timezone).date())

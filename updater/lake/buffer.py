@@ -6,7 +6,7 @@ buffer's days. A snapshot holds a user's newest landed row set. So a day can be 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import duckdb
 import pyarrow as pa
@@ -76,7 +76,7 @@ class Buffer:
 
         Columns: `CHANGES_SCHEMA`, one row per user and reason, sorted by bucket, user and reason.
         """
-        previous = day_window(window.ds.fromordinal(window.ds.toordinal() - 1), self._timezone)
+        previous = day_window(window.ds - timedelta(days=1), self._timezone)
         today = [file.path for file in self._files if file.ds == window.ds]
         past = self._paths(previous.ds)
         numeric = [f"(before.{name} is not distinct from after.{name})" for name in numeric_columns(self._modality)]

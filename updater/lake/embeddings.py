@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from updater.domain import columns
 from updater.domain.scenario import Scenario
+from updater.lake.bucket_files import bucket_files
 from updater.lake.summaries import Summaries
 
 TIMESTAMP = pa.timestamp("us")
@@ -64,6 +66,16 @@ def _timestamps(num_rows: int, as_of: datetime, created: datetime) -> dict[str, 
     }
 
 
-def file_name(bucket: int, generation: int) -> str:
-    """Name of a bucket's file in a day's partition; a restated generation lies beside the first."""
-    return f"bucket-{bucket:03d}.parquet" if generation == 0 else f"bucket-{bucket:03d}-g{generation}.parquet"
+def read_newest(connection: duckdb.DuckDBPyConnection, root: str, bucket: int, users: pa.Table) -> pa.Table:
+    """The newest offline row of each of `users` (column user_id) in a bucket of the feature view below `root`."""
+    files = bucket_files(root, bucket)
+    if not files:
+        return pa.table({columns.JOIN_KEY: pa.array([], pa.string()), columns.PREFIX_FINGERPRINT: pa.array([], pa.string())})
+    connection.register("wanted", users)
+    query = f"""
+        select * from read_parquet($files, hive_partitioning = false, union_by_name = true)
+        where {columns.JOIN_KEY} in (select {columns.JOIN_KEY} from wanted)
+        qualify row_number() over (
+            partition by {columns.JOIN_KEY} order by {columns.EVENT_TIMESTAMP} desc, {columns.CREATED_TIMESTAMP} desc) = 1
+        order by {columns.JOIN_KEY}"""
+    return connection.execute(query, {"files": files}).to_arrow_table()

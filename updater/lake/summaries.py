@@ -12,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from updater.lake import partitions
-
 RECENT_DAYS = (7, 28)
 """Events are also counted within so many days before the modality's own newest event."""
 DAY_SECONDS = 86_400.0
@@ -122,10 +120,3 @@ def read_users(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> l
         return []
     query = "select distinct user_id from read_parquet($files, hive_partitioning = false) order by user_id"
     return [user for (user,) in connection.execute(query, {"files": list(files)}).fetchall()]
-
-
-def summary_files(root: str, bucket: int) -> list[str]:
-    """Summary files of a bucket below `<state>/summaries`, oldest day first."""
-    names = (f"bucket-{bucket:03d}.", f"bucket-{bucket:03d}-")
-    days = [name for name in partitions.list_names(root) if name.startswith("ds=")]
-    return [path for day in days for path in partitions.list_files(partitions.join(root, day)) if path.rsplit("/", 1)[1].startswith(names)]

@@ -114,3 +114,8 @@ def fixed_values(settings: Settings) -> dict[str, str]:
 def day_before(ds: date) -> date:
     """The day before `ds`."""
     return ds - timedelta(days=1)
+
+
+def day_after(ds: date) -> date:
+    """The day after `ds`."""
+    return ds + timedelta(days=1)

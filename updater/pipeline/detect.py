@@ -17,7 +17,7 @@ from updater.lake import partitions
 from updater.lake.buffer import CHANGES_SCHEMA, Buffer, connect
 from updater.lake.landing import check_rejected_share, read_partition, source_token
 from updater.ledger import PartitionRecord
-from updater.pipeline.context import Context, Progress, day_before, no_progress
+from updater.pipeline.context import Context, Progress, day_after, day_before, no_progress
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,24 @@ def open_window(context: Context, window: Window) -> None:
         NotLandedError: a modality that is not optional has no `_SUCCESS` for the day.
         WindowOrderError: the window leaves a gap after the last one, or lies before the first.
     """
+    check_order(context, window)
+    if context.ledger.window(window.ds) is None:
+        check_landed(context, window)
+        context.ledger.open_window(window.ds, window.as_of, context.now)
+
+
+def check_order(context: Context, window: Window) -> None:
+    """Raise WindowOrderError if the window leaves a gap after the last one, or lies before the first."""
     known = sorted(record.ds for record in context.ledger.windows())
     if known and window.ds < known[0]:
         raise WindowOrderError(
             f"{window} lies before {known[0]}, the first window of this state; to have earlier days, start a new state with "
             f"`updater backfill --from-date {window} --to-date …`."
         )
-    if known and window.ds > known[-1].fromordinal(known[-1].toordinal() + 1):
-        missing = known[-1].fromordinal(known[-1].toordinal() + 1)
+    if known and window.ds > (missing := day_after(known[-1])):
         raise WindowOrderError(
             f"{window} would leave a gap after {known[-1]}; run `updater backfill --from-date {missing} --to-date {window}`."
         )
-    if context.ledger.window(window.ds) is None:
-        check_landed(context, window)
-        context.ledger.open_window(window.ds, window.as_of, context.now)
 
 
 def check_landed(context: Context, window: Window) -> None:
@@ -84,16 +88,29 @@ def detect(context: Context, window: Window, modality: Modality, progress: Progr
         DataRefusedError: the partition's schema is wrong, or too much of it is rejected.
     """
     first = context.first_window() == window.ds
-    wanted = _landing_days(context, window, modality) if first else [window.ds]
+    wanted = landing_days(context, window, modality) if first else [window.ds]
     if first:
         for done, ds in enumerate(wanted):
             progress(f"landing {modality.name}", done, len(wanted))
             land_day(context, ds, modality)
-    record = land_day(context, window.ds, modality)
+    land_day(context, window.ds, modality)
     path = context.changes_file(modality.name, window.ds)
     if not _is_published(context, window.ds) or not partitions.exists(path):
         partitions.write_table(path, _changes(context, window, modality, everyone=first))
-    return _report(modality, record, partitions.read_table(path))
+    return detected(context, window, modality)
+
+
+def detected(context: Context, window: Window, modality: Modality) -> Detected:
+    """What detect found in a window that has been detected."""
+    changes = read_changes(context, window, modality.name)
+    record = context.ledger.partition(modality.name, window.ds)
+    reasons: Counter[str] = Counter()
+    for reason, count in zip(changes["reason"].to_pylist(), changes["num_events"].to_pylist(), strict=True):
+        reasons[reason] += count
+    users = len(pc.unique(changes["user_id"]))
+    if record is None:
+        return Detected(modality.name, 0, 0, users, dict(reasons), landed=False)
+    return Detected(modality.name, record.num_rows, record.num_rejected, users, dict(reasons))
 
 
 def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord | None:
@@ -148,7 +165,7 @@ def read_changes(context: Context, window: Window, modality: str) -> pa.Table:
         raise WindowOrderError(f"{window} of modality {modality!r} has not been detected; run `updater run --ds {window}`.") from None
 
 
-def _landing_days(context: Context, window: Window, modality: Modality) -> list[date]:
+def landing_days(context: Context, window: Window, modality: Modality) -> list[date]:
     """Days that the first window has to land: all that its buffer reaches, from the first day the lake has."""
     landed = partitions.landed_days(partitions.join(context.settings.paths.lake, modality.name))
     if not landed:
@@ -169,13 +186,3 @@ def _changes(context: Context, window: Window, modality: Modality, everyone: boo
         files = context.event_files(modality.name, window.ds)
         buffer = Buffer(connection, modality, files, settings.buffer.days, settings.timezone)
         return (buffer.everyone(window) if everyone else buffer.changes(window)).cast(CHANGES_SCHEMA)
-
-
-def _report(modality: Modality, record: PartitionRecord | None, changes: pa.Table) -> Detected:
-    reasons: Counter[str] = Counter()
-    for reason, count in zip(changes["reason"].to_pylist(), changes["num_events"].to_pylist(), strict=True):
-        reasons[reason] += count
-    users = pc.count_distinct(changes["user_id"]).as_py()
-    if record is None:
-        return Detected(modality.name, 0, 0, users, dict(reasons), landed=False)
-    return Detected(modality.name, record.num_rows, record.num_rejected, users, dict(reasons))

@@ -1,7 +1,8 @@
 """Encode: each distinct new text once. Work is proportional to new texts, not to events, users or days."""
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -60,4 +61,21 @@ def encode(
         progress(f"encoding {modality.name}", start, texts.num_rows)
         segment = texts.slice(start, SEGMENT_TEXTS)
         vectors.append(segment["text_id"].to_pylist(), encode_texts(segment["text"].to_pylist()))
-    return Encoded(modality.name, num_texts, texts.num_rows)
+    done = Encoded(modality.name, num_texts, texts.num_rows)
+    if not partitions.exists(_record(context, window, modality)):
+        with partitions.write_file(_record(context, window, modality)) as file:
+            file.write(json.dumps(asdict(done)).encode())
+    return done
+
+
+def encoded_before(context: Context, window: Window, modality: Modality) -> Encoded:
+    """What the first finished attempt at encoding the window's texts did; nothing if there was none."""
+    path = _record(context, window, modality)
+    if not partitions.exists(path):
+        return Encoded(modality.name, 0, 0)
+    fs, inner = partitions.filesystem(path)
+    return Encoded(**json.loads(fs.cat_file(inner)))
+
+
+def _record(context: Context, window: Window, modality: Modality) -> str:
+    return partitions.join(partitions.day_directory(context.state("changes", modality.name), window.ds), "encoded.json")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from updater.lake import partitions
-from updater.lake.embeddings import file_name
+from updater.lake.bucket_files import file_name
 from updater.pipeline.context import Context
 
 STATE_SUMMARIES = "summaries"

@@ -21,9 +21,10 @@ from updater.errors import WindowOrderError
 from updater.lake import embeddings as offline
 from updater.lake import summaries as summary_store
 from updater.lake.buffer import Buffer
+from updater.lake.bucket_files import bucket_files
 from updater.lake.summaries import Summaries
 from updater.ledger import BucketRecord, Head
-from updater.pipeline.context import Context, day_before
+from updater.pipeline.context import Context, day_after, day_before
 from updater.pipeline.detect import read_changes
 from updater.pipeline.placing import place, stage
 from updater.pipeline.tools import Tools
@@ -193,14 +194,14 @@ def _check_order(context: Context, head: Head | None, window: Window, bucket: in
     at = head.ds if head else None
     if at == day_before(window.ds) or (at is None and context.first_window() == window.ds):
         return
-    first = at.fromordinal(at.toordinal() + 1) if at else context.first_window()
+    first = day_after(at) if at else context.first_window()
     raise WindowOrderError(
         f"Bucket {bucket} is at {at or 'no window yet'}, so {window} would leave a gap; run `updater backfill --from-date {first} --to-date {window}`."
     )
 
 
 def _summary_files(context: Context, bucket: int) -> list[str]:
-    return summary_store.summary_files(context.state("summaries"), bucket)
+    return bucket_files(context.state("summaries"), bucket)
 
 
 def _active_before(context: Context, head: Head | None, bucket: int) -> int:

@@ -1,0 +1,97 @@
+"""One landing day through the daily DAG, without a scheduler.
+
+Airflow reads its configuration when it is imported, so the run has a process of its own:
+`python -m updater.airflow.run_day --config FILE --ds YYYY-MM-DD` prints one JSON object; all else goes to the log.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from updater.airflow.environment import airflow_environment
+from updater.domain.window import day_window
+from updater.errors import UpdaterError
+from updater.settings import Settings, load_settings
+
+
+def run_day(settings_path: str, ds: date) -> dict[str, Any]:
+    """Run `daily_update` for landing day `ds`, in a new process.
+
+    Airflow's database and log lie in `<state>/airflow`, or in a temporary directory if the state is on no local disk.
+
+    Returns:
+        `{"state": "success", "tasks": {"detect[bill]": "success", ...}, "log": "<path>"}`.
+
+    Raises:
+        ConfigError: the config cannot be used.
+        UpdaterError: Airflow could not run the DAG at all; a failed task is a state, not an error.
+    """
+    source = load_settings(settings_path).source
+    command = [sys.executable, "-m", "updater.airflow.run_day", "--config", str(source), "--ds", ds.isoformat()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        why = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise UpdaterError(f"Airflow could not run {ds}: {why[-1]}")
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@click.command()
+@click.option("--config", required=True, help="The config file.")
+@click.option("--ds", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The landing day.")
+def main(config: str, ds: datetime) -> None:
+    """Run daily_update for one landing day and print the states of its tasks as JSON."""
+    settings = load_settings(config)
+    home = _home(settings.paths.state)
+    environment = airflow_environment(home, settings, os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+
+    log = home / "run_day.log"
+    answer, errors = os.dup(1), os.dup(2)
+    with log.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        report = _test(settings, ds.date())
+    except Exception:
+        traceback.print_exc()
+        os.write(errors, f"see {log}.\n".encode())
+        raise SystemExit(1) from None
+    os.write(answer, json.dumps({**report, "log": str(log)}).encode())
+
+
+def _home(state: str) -> Path:
+    if "://" in state:
+        return Path(tempfile.mkdtemp(prefix="updater-airflow-"))
+    home = Path(state) / "airflow"
+    home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+def _test(settings: Settings, ds: date) -> dict[str, Any]:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.utils.db import initdb
+
+    initdb()
+    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], bundle_name="dags-folder")
+    run = bag.dags["daily_update"].test(
+        logical_date=day_window(ds, settings.timezone).end, run_conf={"ds": ds.isoformat()}
+    )
+    tasks = {}
+    for ti in run.get_task_instances():
+        name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.rendered_map_index or ti.map_index}]"
+        tasks[name] = str(ti.state)
+    return {"state": str(run.state), "tasks": tasks}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Backfill: the windows of a range that are missing, oldest first, with the model loaded once."""
+
+from datetime import date
+
+from updater.errors import DataRefusedError, NotLandedError
+from updater.pipeline.context import Context, Progress, no_progress
+from updater.pipeline.daily import WindowReport, finish, missing_days, prepare
+from updater.pipeline.workers import Workers
+
+
+def backfill(
+    context: Context, workers: Workers, from_date: date, to_date: date, progress: Progress = no_progress
+) -> list[WindowReport]:
+    """Run the missing windows of a range; both dates are inclusive. Killed and run again, it goes on where it was.
+
+    The values are those of running the days one by one. Days are detected and encoded first, then every bucket walks all of them.
+
+    Raises:
+        NotLandedError, DataRefusedError: a day has not landed or cannot be trusted; the days before it are done.
+        WindowOrderError: the range would leave a gap after the last window, or lies before the first.
+    """
+    missing = missing_days(context, from_date, to_date)
+    model = context.live_model().name
+    reports: list[WindowReport] = []
+    stopped: NotLandedError | DataRefusedError | None = None
+    for done, ds in enumerate(missing):
+        progress("detecting and encoding", done, len(missing))
+        window = context.window(ds)
+        report = WindowReport(str(window), model=model)
+        try:
+            prepare(context, workers, window, report, progress)
+        except (NotLandedError, DataRefusedError) as error:
+            stopped = error
+            break
+        reports.append(report)
+    buckets = range(context.settings.buffer.num_buckets)
+    landed = missing[: len(reports)]
+    if landed:
+        for done, _ in enumerate(workers.refresh(landed, buckets), start=1):
+            progress("refreshing buckets", done, len(buckets))
+    for done, (ds, report) in enumerate(zip(landed, reports, strict=True)):
+        progress("publishing", done, len(landed))
+        finish(context, context.window(ds), report)
+    if stopped is not None:
+        raise stopped
+    return reports

@@ -1,0 +1,120 @@
+"""One window from detect to commit, and many of them: a day is a backfill of length one."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any
+
+from updater.domain.window import Window, days
+from updater.errors import WindowOrderError
+from updater.pipeline.context import Context, Progress, no_progress
+from updater.pipeline.detect import detect, detected, open_window
+from updater.pipeline.encode import encode, encoded_before
+from updater.pipeline.publish import commit, materialise, publish
+from updater.pipeline.workers import Workers
+
+
+@dataclass
+class WindowReport:
+    """What a window did. `already_done` means that nothing was left to do."""
+
+    ds: str
+    already_done: bool = False
+    model: str = ""
+    modalities: list[dict[str, Any]] = field(default_factory=list)
+    """Per modality what detect found, and the texts encoded."""
+    changed_users: int = 0
+    changed_cells: int = 0
+    """User-modality pairs whose summary was recomputed."""
+    prefixes: int = 0
+    active_users: int = 0
+    texts_encoded: int = 0
+    rows: int = 0
+    """Rows materialised, over all feature views."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall-clock seconds per step."""
+
+    @property
+    def share(self) -> float:
+        """Prefixes computed over those of a full recompute."""
+        return self.prefixes / self.active_users if self.active_users else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The report for machines."""
+        return {**asdict(self), "share": round(self.share, 4)}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
+
+
+def run_window(context: Context, workers: Workers, ds: date, progress: Progress = no_progress) -> WindowReport:
+    """Run one window. A window that is committed is left as it is.
+
+    Raises:
+        NotLandedError, DataRefusedError, WindowOrderError, HeadConflictError: see the steps.
+    """
+    window = context.window(ds)
+    report = WindowReport(str(window), model=context.live_model().name)
+    record = context.ledger.window(ds)
+    if record is not None and record.completed_at is not None:
+        report.already_done = True
+        return report
+    check_previous(context, window)
+    prepare(context, workers, window, report, progress)
+    with report.step("refresh"):
+        buckets = range(context.settings.buffer.num_buckets)
+        for done, _ in enumerate(workers.refresh([ds], buckets), start=1):
+            progress(f"refreshing {window}", done, len(buckets))
+    finish(context, window, report)
+    return report
+
+
+def prepare(context: Context, workers: Workers, window: Window, report: WindowReport, progress: Progress) -> None:
+    """Open the window, detect its changes and encode its new texts."""
+    open_window(context, window)
+    with report.step("detect"):
+        for modality in context.settings.modalities:
+            detect(context, window, modality, progress)
+    with report.step("encode"):
+        for modality in context.settings.modalities:
+            encode(context, window, modality, workers.encode, progress)
+
+
+def finish(context: Context, window: Window, report: WindowReport) -> None:
+    """Publish, materialise and commit a window whose buckets are refreshed; fills in the report's counts."""
+    with report.step("publish"):
+        counts = publish(context, window)
+    with report.step("materialise"):
+        rows = materialise(context, window)
+    report.changed_users, report.changed_cells = counts["changed_users"], counts["changed_cells"]
+    report.prefixes, report.active_users = counts["prefixes"], counts["active_users"]
+    report.rows = sum(rows.values())
+    for modality in context.settings.modalities:
+        encoded = encoded_before(context, window, modality).texts_encoded
+        report.modalities.append({**asdict(detected(context, window, modality)), "texts_encoded": encoded})
+        report.texts_encoded += encoded
+    with report.step("commit"):
+        commit(context, window, report.to_json())
+
+
+def missing_days(context: Context, from_date: date, to_date: date) -> list[date]:
+    """Days of the range that have no committed window, oldest first; both dates are inclusive."""
+    done = {record.ds for record in context.ledger.windows() if record.completed_at is not None}
+    return [ds for ds in days(from_date, to_date) if ds not in done]
+
+
+def check_previous(context: Context, window: Window) -> None:
+    """Raise WindowOrderError if an earlier window was started and not finished."""
+    unfinished = sorted(r.ds for r in context.ledger.windows() if r.completed_at is None and r.ds < window.ds)
+    if unfinished:
+        raise WindowOrderError(
+            f"{unfinished[0]} was started but not finished; run `updater backfill --from-date {unfinished[0]} --to-date {window}`."
+        )
+
+

@@ -1,0 +1,53 @@
+"""Publish, materialise, commit: complete the offline rows, load them into the online store, and close the window in the ledger."""
+
+from typing import Any
+
+from updater.domain import columns
+from updater.domain.window import Window
+from updater.errors import WindowOrderError
+from updater.lake import partitions
+from updater.ledger import WindowRecord
+from updater.pipeline.context import Context
+from updater.pipeline.placing import place
+
+
+def publish(context: Context, window: Window) -> dict[str, int]:
+    """Complete the offline files of all buckets. Returns the bucket counts, summed.
+
+    Raises:
+        WindowOrderError: a bucket has not been refreshed for the window.
+    """
+    heads = context.ledger.heads()
+    total: dict[str, int] = {}
+    for bucket in range(context.settings.buffer.num_buckets):
+        head = heads.get(bucket)
+        if head is None or head.ds < window.ds:
+            raise WindowOrderError(
+                f"Bucket {bucket} is at {head.ds if head else 'no window yet'}, so {window} cannot be published; run `updater run --ds {window}`."
+            )
+        place(context, bucket, window.ds)
+        record = context.ledger.bucket_record(bucket, window.ds)
+        for name, count in (record.counts if record else {}).items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def views(context: Context) -> list[str]:
+    """Feature views of the live model version."""
+    version = context.live_model().version
+    scenarios = [columns.scenario_view(scenario.name, version) for scenario in context.settings.scenarios]
+    return [*scenarios, columns.SUMMARIES_VIEW]
+
+
+def materialise(context: Context, window: Window) -> dict[str, int]:
+    """Load the window's offline rows into the online store; values there that are newer stay. Returns rows per feature view."""
+    from updater.store.access import materialise as load
+
+    return load(context.settings, window, views(context))
+
+
+def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRecord:
+    """Close the window: the last write of a day."""
+    record = context.ledger.complete_window(window.ds, counts, context.now)
+    partitions.remove(partitions.day_directory(context.state("staged"), window.ds))
+    return record

@@ -1,0 +1,71 @@
+"""Status: how fresh the state is, what waits, what was rewritten behind our back, and how large everything is."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from updater.domain.window import first_buffer_day
+from updater.lake import partitions
+from updater.lake.landing import source_token
+from updater.pipeline.context import Context
+
+LAST_RUNS = 7
+
+
+@dataclass
+class StatusReport:
+    """The state of a deployment."""
+
+    watermark: str | None
+    """Newest committed window."""
+    model: str
+    trained: bool
+    waiting: list[str] = field(default_factory=list)
+    """Days after the watermark that have landed in every required modality."""
+    unfinished: list[str] = field(default_factory=list)
+    """Windows that were started and not committed."""
+    rewritten: list[dict[str, str]] = field(default_factory=list)
+    """Partitions whose files changed after they had been processed, and the command that restates them."""
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    sizes: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Files and bytes per part of the state."""
+
+
+def status(context: Context) -> StatusReport:
+    """Look at ledger, lake and state; change nothing."""
+    model = context.live_model()
+    watermark = context.ledger.watermark()
+    windows = context.ledger.windows(LAST_RUNS)
+    report = StatusReport(watermark.isoformat() if watermark else None, model.name, model.trained)
+    report.waiting = [ds.isoformat() for ds in landed_everywhere(context) if watermark is None or ds > watermark]
+    report.unfinished = sorted(window.ds.isoformat() for window in windows if window.completed_at is None)
+    report.rewritten = rewritten(context, watermark) if watermark else []
+    report.runs = [
+        {"ds": window.ds.isoformat(), "completed_at": window.completed_at.isoformat(), **window.counts}
+        for window in windows
+        if window.completed_at is not None
+    ]
+    for part in ("events", "texts", "summaries", "offline", "rejected", "models"):
+        fs, inner = partitions.filesystem(context.state(part))
+        files = fs.find(inner, detail=True) if fs.exists(inner) else {}
+        report.sizes[part] = {"files": len(files), "bytes": sum(info["size"] for info in files.values())}
+    return report
+
+
+def landed_everywhere(context: Context) -> list[date]:
+    """Days that have landed in every modality that is not optional, oldest first."""
+    roots = [partitions.join(context.settings.paths.lake, m.name) for m in context.settings.modalities if not m.optional]
+    if not roots:
+        roots = [partitions.join(context.settings.paths.lake, m.name) for m in context.settings.modalities]
+    return sorted(set.intersection(*(set(partitions.landed_days(root)) for root in roots)))
+
+
+def rewritten(context: Context, watermark: date) -> list[dict[str, str]]:
+    """Processed partitions that the buffer still reaches whose lake files are no longer those that were processed."""
+    first = first_buffer_day(watermark, context.settings.buffer.days)
+    found = []
+    for record in context.ledger.partitions(from_date=first, to_date=watermark):
+        if source_token(context.lake(record.modality, record.ds)) != record.source_token:
+            command = f"updater backfill --from-date {record.ds} --to-date {watermark} --restate"
+            found.append({"modality": record.modality, "ds": record.ds.isoformat(), "restate_with": command})
+    return found

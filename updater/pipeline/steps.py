@@ -1,0 +1,115 @@
+"""The steps as Airflow tasks call them: days and names in, small JSON values out; the config is the one UPDATER_CONFIG names."""
+
+from datetime import date
+from typing import Any
+
+from updater.lake import partitions
+from updater.pipeline import verify as verification
+from updater.pipeline.context import Context, open_context
+from updater.pipeline.daily import WindowReport, finish, missing_days
+from updater.pipeline.detect import detect as detect_changes
+from updater.pipeline.detect import open_window, read_changes
+from updater.pipeline.encode import encode as encode_texts
+from updater.pipeline.encode import new_texts, text_vectors
+from updater.pipeline.publish import publish as complete_offline
+from updater.pipeline.publish import views
+from updater.pipeline.workers import Workers
+from updater.settings import load_settings
+
+
+def _context() -> Context:
+    return open_context(load_settings())
+
+
+def modalities() -> list[str]:
+    """Names of the config's modalities."""
+    return [modality.name for modality in load_settings().modalities]
+
+
+def landing_paths(ds: str) -> list[str]:
+    """The `_SUCCESS` files that must exist before the day's window can run."""
+    settings = load_settings()
+    roots = [partitions.join(settings.paths.lake, m.name) for m in settings.modalities if not m.optional]
+    return [partitions.join(partitions.day_directory(root, date.fromisoformat(ds)), partitions.SUCCESS) for root in roots]
+
+
+def detect(ds: str, modality: str) -> dict[str, Any]:
+    """Land a modality's day and find who changed."""
+    context = _context()
+    window = context.window(date.fromisoformat(ds))
+    open_window(context, window)
+    declared = context.settings.modality(modality)
+    found = detect_changes(context, window, declared)
+    texts, _ = new_texts(context, window, declared, text_vectors(context))
+    return {
+        "modality": modality,
+        "rows": found.rows,
+        "rejected": found.rejected,
+        "changed_users": found.changed_users,
+        "texts": texts.num_rows,
+    }
+
+
+def encode(ds: str, modality: str) -> dict[str, Any]:
+    """Encode the day's new texts."""
+    context = _context()
+    window = context.window(date.fromisoformat(ds))
+    with Workers(context.settings, context.now) as workers:
+        done = encode_texts(context, window, context.settings.modality(modality), workers.encode)
+    return {"modality": modality, "texts_encoded": done.texts_encoded}
+
+
+def bucket_groups(ds: str, num_groups: int) -> list[list[int]]:
+    """The buckets of a window in at most `num_groups` groups of about the same number of changed users."""
+    context = _context()
+    window = context.window(date.fromisoformat(ds))
+    load = dict.fromkeys(range(context.settings.buffer.num_buckets), 0)
+    for modality in context.settings.modalities:
+        for bucket in read_changes(context, window, modality.name)["bucket"].to_pylist():
+            load[bucket] += 1
+    groups: list[list[int]] = [[] for _ in range(min(num_groups, len(load)))]
+    for bucket in sorted(load, key=lambda b: (-load[b], b)):
+        min(groups, key=lambda group: sum(load[b] for b in group)).append(bucket)
+    return [sorted(group) for group in groups if group]
+
+
+def refresh(ds: str, buckets: list[int]) -> dict[str, Any]:
+    """Refresh a group of buckets for one day."""
+    return refresh_days([ds], buckets)
+
+
+def refresh_days(days: list[str], buckets: list[int]) -> dict[str, Any]:
+    """Refresh a group of buckets for many days in order, with the model loaded once."""
+    context = _context()
+    with Workers(context.settings, context.now) as workers:
+        done = dict(workers.refresh([date.fromisoformat(ds) for ds in days], buckets))
+    return {"buckets": sorted(done), "prefixes": sum(counts.get("prefixes", 0) for counts in done.values())}
+
+
+def publish(ds: str) -> dict[str, Any]:
+    """Complete the day's offline files."""
+    context = _context()
+    counts = complete_offline(context, context.window(date.fromisoformat(ds)))
+    return {"changed_users": counts["changed_users"], "prefixes": counts["prefixes"]}
+
+
+def materialise(ds: str) -> dict[str, Any]:
+    """Load the day into the online store and commit its window."""
+    context = _context()
+    window = context.window(date.fromisoformat(ds))
+    report = WindowReport(ds, model=context.live_model().name)
+    finish(context, window, report)
+    return {"rows": report.rows, "views": views(context)}
+
+
+def verify(ds: str, sample: int) -> dict[str, Any]:
+    """Verify a sample of users at the newest committed window. Raises VerificationError."""
+    report = verification.verify(_context(), sample)
+    verification.raise_if_different(report)
+    return {"users": report.users, "differences": len(report.differences)}
+
+
+def replay_days(from_date: str, to_date: str) -> list[str]:
+    """Days of the range without a committed window, oldest first; both dates are inclusive."""
+    context = _context()
+    return [ds.isoformat() for ds in missing_days(context, date.fromisoformat(from_date), date.fromisoformat(to_date))]

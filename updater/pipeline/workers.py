@@ -1,0 +1,129 @@
+"""One process per core for encoding and refreshing: two processes beat one process with two threads by far.
+
+Workers start from a server process that has imported the heavy libraries once, so that each costs a fork and no import.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from datetime import date, datetime
+from functools import cache
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from updater.pipeline.context import open_context
+from updater.settings import Settings
+
+ENCODE_TEXTS = 512
+"""Texts that a worker encodes at a time."""
+
+
+class Workers:
+    """Runs encoding and refreshing, in worker processes if the settings ask for more than one."""
+
+    def __init__(self, settings: Settings, now: datetime) -> None:
+        self.settings = settings
+        self.now = now
+        self.num_processes = settings.run.processes or len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def encode(self, texts: list[str], progress: Callable[[int], None] = lambda _: None) -> npt.NDArray[np.float16]:
+        """Vectors of `texts`, shape (len(texts), V), float16; `progress` is told how many are done."""
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        chunks = [order[start : start + ENCODE_TEXTS] for start in range(0, len(order), ENCODE_TEXTS)]
+        encoder = self.settings.model.text_encoder
+        results: list[npt.NDArray[np.float16] | None] = [None] * len(chunks)
+        done = 0
+        for index, vectors in self._map(_encode, [(encoder, [texts[i] for i in chunk]) for chunk in chunks]):
+            results[index] = vectors
+            done += len(chunks[index])
+            progress(done)
+        out = np.concatenate([part for part in results if part is not None])
+        inverse = np.empty(len(order), np.int64)
+        inverse[order] = np.arange(len(order))
+        return out[inverse]
+
+    def refresh(self, days: Sequence[date], buckets: Sequence[int]) -> Iterator[tuple[int, dict[str, int]]]:
+        """Walk `days` in order for each of `buckets`; yields each bucket with its summed counts as it is done."""
+        jobs = [(self.settings, self.now, list(days), bucket) for bucket in buckets]
+        for index, counts in self._map(_refresh, jobs):
+            yield buckets[index], counts
+
+    def _map(self, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
+        if self.num_processes == 1 or (len(jobs) == 1 and self._pool is None):
+            with _one_thread():
+                for index, job in enumerate(jobs):
+                    yield index, work(*job)
+            return
+        if self._pool is None:
+            server = get_context("forkserver")
+            server.set_forkserver_preload(["updater.pipeline.refresh"])
+            self._pool = ProcessPoolExecutor(self.num_processes, server, initializer=_start_worker)
+        futures = {self._pool.submit(work, *job): index for index, job in enumerate(jobs)}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _start_worker() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _encoder(name: str) -> Any:
+    from updater.model.text_encoder import load_text_encoder
+
+    return load_text_encoder(name)
+
+
+def _encode(name: str, texts: list[str]) -> npt.NDArray[np.float16]:
+    vectors: npt.NDArray[np.float16] = _encoder(name).encode(texts)
+    return vectors
+
+
+_TOOLS: dict[str, Any] = {}
+"""The last tools opened in this process: a worker serves one deployment, and a model is loaded once."""
+
+
+def _refresh(settings: Settings, now: datetime, days: list[date], bucket: int) -> dict[str, int]:
+    from updater.pipeline.refresh import refresh_bucket
+    from updater.pipeline.tools import Tools
+
+    context = open_context(settings, now)
+    digest = context.live_model().digest
+    key = f"{settings}{digest}"
+    if key not in _TOOLS:
+        _TOOLS.clear()
+        _TOOLS[key] = Tools(context)
+    tools: Tools = _TOOLS[key]
+    tools.vectors.refresh()
+    total: dict[str, int] = {}
+    for ds in days:
+        counts = refresh_bucket(context, tools, context.window(ds), bucket)
+        total = {name: counts[name] if name == "active_users" else total.get(name, 0) + counts[name] for name in counts}
+    return total

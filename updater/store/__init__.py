@@ -1,0 +1,19 @@
+"""Feast: guarded online stores, the batch engine that fills them, and the reads that training and serving share.
+
+Importing this package imports Feast, which takes seconds; callers import it where they need it.
+"""
+
+from updater.store.access import historical_rows, materialise, online_rows
+from updater.store.config import feature_store_config, write_feature_store_yaml
+from updater.store.connecting import open_store
+from updater.store.definitions import apply
+
+__all__ = [
+    "apply",
+    "feature_store_config",
+    "historical_rows",
+    "materialise",
+    "online_rows",
+    "open_store",
+    "write_feature_store_yaml",
+]

@@ -1,0 +1,92 @@
+"""What the pipeline, training and serving do with the feature store."""
+
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from typing import Any
+
+import pandas as pd
+from feast import FeatureService, FeatureStore
+
+from updater.domain import columns
+from updater.domain.window import Window
+from updater.settings import Settings
+from updater.store.connecting import explained, open_store
+
+USERS_PER_READ = 1_000
+_ROW_NUMBER = "__row"
+
+
+def materialise(target: Settings | FeatureStore, window: Window, views: Sequence[str]) -> dict[str, int]:
+    """Load the offline rows with event_timestamp = `window.as_of` into the online store.
+
+    Doing it again, or after a newer window, changes nothing that is newer.
+
+    Returns:
+        Rows read, by feature view.
+
+    Raises:
+        ConfigError: a view is not registered.
+        ServiceUnavailableError: the registry or the online store does not answer.
+    """
+    if not views:
+        return {}
+    store = open_store(target) if isinstance(target, Settings) else target
+    # Feast prints its progress to standard output.
+    with explained(store.config), redirect_stdout(io.StringIO()):
+        store.materialize(window.as_of, window.as_of, feature_views=list(views))
+    num_rows = store.provider.batch_engine.num_rows
+    return {view: num_rows[view] for view in views}
+
+
+def online_rows(store: FeatureStore, user_ids: Sequence[str], features: Sequence[str] | str) -> dict[str, list[Any]]:
+    """What serving sees: one list per feature in the order of `user_ids`, null where nothing is stored.
+
+    Args:
+        store: An open feature store.
+        user_ids: Users to read.
+        features: References such as `lapse_v1:lapse_embedding`, or the name of one feature service.
+
+    Raises:
+        ConfigError: a feature is not registered.
+        ServiceUnavailableError: the registry or the online store does not answer.
+    """
+    rows: dict[str, list[Any]] = {}
+    with explained(store.config):
+        wanted = _wanted(store, features)
+        for start in range(0, len(user_ids), USERS_PER_READ):
+            chunk = [{columns.JOIN_KEY: user_id} for user_id in user_ids[start : start + USERS_PER_READ]]
+            for name, values in store.get_online_features(wanted, chunk).to_dict().items():
+                rows.setdefault(name, []).extend(values)
+    return rows
+
+
+def historical_rows(store: FeatureStore, entity_df: pd.DataFrame, features: Sequence[str] | str) -> pd.DataFrame:
+    """What training sees: each row of `entity_df` with the features as they were at its `event_timestamp`.
+
+    Args:
+        store: An open feature store.
+        entity_df: Columns `user_id`, `event_timestamp` (naive means UTC) and any labels.
+        features: References such as `lapse_v1:lapse_embedding`, or the name of one feature service.
+
+    Returns:
+        The rows in the order of `entity_df`, with its index.
+
+    Raises:
+        ConfigError: a feature is not registered.
+        ServiceUnavailableError: the registry does not answer.
+    """
+    numbered = entity_df.assign(
+        **{
+            columns.EVENT_TIMESTAMP: pd.to_datetime(entity_df[columns.EVENT_TIMESTAMP], utc=True),
+            _ROW_NUMBER: range(len(entity_df)),
+        }
+    )
+    with explained(store.config):
+        joined = store.get_historical_features(numbered, _wanted(store, features)).to_df()
+    ordered: pd.DataFrame = joined.sort_values(_ROW_NUMBER).drop(columns=_ROW_NUMBER).set_index(entity_df.index)
+    return ordered
+
+
+def _wanted(store: FeatureStore, features: Sequence[str] | str) -> list[str] | FeatureService:
+    return store.get_feature_service(features) if isinstance(features, str) else list(features)

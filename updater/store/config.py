@@ -1,0 +1,128 @@
+"""Feast's configuration, made from the settings.
+
+Two forms exist. In a process the values themselves are used (`feature_store_config`). On disk lies
+`<state>/feature_store.yaml`, for Feast's command line and for readers that know nothing of `updater`. It holds no secret:
+
+- a registry URL with a password becomes `${UPDATER_REGISTRY__URL}`;
+- an online store option whose name says password, secret or token, and a Redis connection string with a password, becomes
+  `${UPDATER_ONLINE_STORE__<OPTION>}`. Both are the variables that override these settings, so they are set already where
+  the value came from the environment, and have to be set for Feast where it is written in the config;
+- a value that is written as `${VARIABLE}` in the config stays as it is.
+
+Feast replaces such references when it reads the file, before it parses it. They are quoted with single quotes, so a
+secret may hold any character but that one.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import yaml  # type: ignore[import-untyped]
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from updater.errors import ConfigError
+from updater.settings import Settings
+
+PROJECT = "updater"
+FILE_NAME = "feature_store.yaml"
+ROWS_PER_WRITE = 10_000
+REGISTRY_CACHE_SECONDS = 300
+
+_STORES = {
+    "sqlite": "updater.store.online_sqlite.GuardedSqliteOnlineStore",
+    "redis": "updater.store.online_redis.GuardedRedisOnlineStore",
+    "postgres": "updater.store.online_postgres.GuardedPostgreSQLOnlineStore",
+}
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
+_SECRET_NAME = re.compile(r"password|secret|token")
+_HEADER = "# Written by updater for Feast's command line and other readers; `updater init` writes it anew.\n"
+
+
+def feature_store_config(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Feast's configuration with `${VARIABLE}` references replaced. Raises ConfigError if a variable is not set."""
+    return {key: _resolve(value, environ) for key, value in _document(settings).items()}
+
+
+def write_feature_store_yaml(settings: Settings) -> str:
+    """Write `<state>/feature_store.yaml`, without secrets; returns its path."""
+    text = _HEADER + yaml.dump(_without_secrets(_document(settings)), Dumper=_Dumper, sort_keys=False)
+    path = f"{settings.paths.state}/{FILE_NAME}"
+    if "://" in path:
+        with fsspec.open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        aside = Path(f"{path}.{os.getpid()}.tmp")
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    return path
+
+
+def _document(settings: Settings) -> dict[str, Any]:
+    return {
+        "project": PROJECT,
+        "provider": "local",
+        "registry": {
+            "registry_type": "sql",
+            "path": settings.registry.url,
+            "cache_ttl_seconds": REGISTRY_CACHE_SECONDS,
+            "serve_features_while_materializing": True,
+            "sqlalchemy_config_kwargs": {"pool_pre_ping": True},
+        },
+        "offline_store": {"type": "duckdb"},
+        "online_store": {"type": _STORES[settings.online_store.type], **settings.online_store.options},
+        "batch_engine": {"type": "updater.store.engine.WireBatchEngine"},
+        "materialization": {"pull_latest_features": True, "online_write_batch_size": ROWS_PER_WRITE},
+        "entity_key_serialization_version": 3,
+    }
+
+
+def _without_secrets(document: dict[str, Any]) -> dict[str, Any]:
+    registry, online = dict(document["registry"]), dict(document["online_store"])
+    if _url_has_password(registry["path"]):
+        registry["path"] = "${UPDATER_REGISTRY__URL}"
+    for name, value in online.items():
+        if isinstance(value, str) and _is_secret(name, value):
+            online[name] = f"${{UPDATER_ONLINE_STORE__{name.upper()}}}"
+    return {**document, "registry": registry, "online_store": online}
+
+
+def _is_secret(name: str, value: str) -> bool:
+    literal = _REFERENCE.sub("", value)
+    return bool(literal and _SECRET_NAME.search(name)) or bool(re.search(r"password=[^,]", literal))
+
+
+def _url_has_password(url: str) -> bool:
+    if _REFERENCE.fullmatch(url):
+        return False
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError("registry.url is not a SQLAlchemy URL; use sqlite:///… or postgresql+psycopg://….") from None
+    passwords = (parsed.password, parsed.query.get("password"))
+    return any(password and not _REFERENCE.fullmatch(str(password)) for password in passwords)
+
+
+def _resolve(value: Any, environ: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolve(item, environ) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    if missing := [name for name in _REFERENCE.findall(value) if name not in environ]:
+        raise ConfigError(f"the config refers to ${{{missing[0]}}}, which is not set; set that environment variable.")
+    return _REFERENCE.sub(lambda match: environ[match[1]], value)
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes references: what replaces them need not be a plain YAML word."""
+
+
+def _represent_str(dumper: yaml.SafeDumper, value: str) -> Any:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'" if _REFERENCE.search(value) else None)
+
+
+_Dumper.add_representer(str, _represent_str)

@@ -1,0 +1,88 @@
+"""Feast's local batch engine, made fast for this project's views: wire bytes instead of Python objects, and only the
+partitions that the window can lie in instead of every file ever written.
+
+A view takes the fast path if it carries the tag that `feature_repo` gives to its views and the online store is one of the
+guarded ones. Any other view is left to Feast's own engine.
+"""
+
+from typing import Any, Literal
+
+import pyarrow as pa
+from feast.infra.common.materialization_job import MaterializationJobStatus
+from feast.infra.compute_engines.local.compute import LocalComputeEngine, LocalComputeEngineConfig
+from feast.infra.compute_engines.local.job import LocalMaterializationJob
+
+from updater.store.daily_files import DailyFiles
+from updater.store.guard import GuardedOnlineStore, WireRow
+from updater.store.wire import entity_keys, feature_values
+
+LAYOUT_TAG = ("layout", "daily")
+"""Tag of a view whose rows lie in `ds=` partitions with event_timestamp = the end of day `ds`."""
+
+
+class WireBatchEngineConfig(LocalComputeEngineConfig):  # type: ignore[misc]
+    """Config of `WireBatchEngine`; rows per write is Feast's `materialization.online_write_batch_size`."""
+
+    type: Literal["updater.store.engine.WireBatchEngine"] = "updater.store.engine.WireBatchEngine"
+
+
+class WireBatchEngine(LocalComputeEngine):  # type: ignore[misc]
+    """Loads a window of offline rows into a guarded online store."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_rows: dict[str, int] = {}
+        """Rows that the last materialisation of each view read."""
+
+    @property
+    def supports_batch(self) -> bool:
+        """Feast hands over all views of a call at once."""
+        return True
+
+    @property
+    def applies_materialization(self) -> bool:
+        """Feast records no interval per window.
+
+        The ledger knows which windows are done. Feast's list in the registry would grow for ever, is parsed on each read,
+        and each append reads the whole registry again.
+        """
+        return True
+
+    def _materialize_one(self, registry: Any, task: Any, **kwargs: Any) -> Any:
+        view = task.feature_view
+        if not self._is_ours(view):
+            return super()._materialize_one(registry, task, **kwargs)
+        job_id = f"{view.name}-{task.start_time}-{task.end_time}"
+        try:
+            self.num_rows[view.name] = self._load(view, task)
+        except Exception as error:  # Feast raises a job's error itself
+            return LocalMaterializationJob(job_id=job_id, status=MaterializationJobStatus.ERROR, error=error)
+        return LocalMaterializationJob(job_id=job_id, status=MaterializationJobStatus.SUCCEEDED)
+
+    def _is_ours(self, view: Any) -> bool:
+        key, value = LAYOUT_TAG
+        return view.tags.get(key) == value and isinstance(self.online_store, GuardedOnlineStore)
+
+    def _load(self, view: Any, task: Any) -> int:
+        source, join_key = view.batch_source, view.join_keys[0]
+        files = DailyFiles(source.path, join_key, source.timestamp_field, source.created_timestamp_column)
+        names = [feature.name for feature in view.features]
+        batch_size = self.repo_config.materialization_config.online_write_batch_size
+        num_rows = 0
+        for batch in files.newest_rows(names, task.start_time, task.end_time, batch_size):
+            self.online_store.write_wire_rows(self.repo_config, view, names, _wire_rows(batch, view, files))
+            num_rows += batch.num_rows
+        return num_rows
+
+
+def _wire_rows(batch: pa.RecordBatch, view: Any, files: DailyFiles) -> list[WireRow]:
+    keys = entity_keys(files.join_key, batch.column(files.join_key).to_pylist())
+    event = _microseconds(batch.column(files.event_column))
+    created = _microseconds(batch.column(files.created_column))
+    values = zip(*(feature_values(batch.column(f.name), f.dtype) for f in view.features), strict=True)
+    return list(map(WireRow, keys, event, created, values))
+
+
+def _microseconds(column: pa.Array) -> list[int | None]:
+    microseconds: list[int | None] = column.cast(pa.timestamp("us")).cast(pa.int64()).to_pylist()
+    return microseconds
