@@ -77,11 +77,9 @@ def historical_rows(store: FeatureStore, entity_df: pd.DataFrame, features: Sequ
         ServiceUnavailableError: the registry does not answer.
     """
     numbered = entity_df.assign(
-        **{
-            columns.EVENT_TIMESTAMP: pd.to_datetime(entity_df[columns.EVENT_TIMESTAMP], utc=True),
-            _ROW_NUMBER: range(len(entity_df)),
-        }
+        **{columns.EVENT_TIMESTAMP: pd.to_datetime(entity_df[columns.EVENT_TIMESTAMP], utc=True)}
     )
+    numbered[_ROW_NUMBER] = range(len(entity_df))
     with explained(store.config):
         joined = store.get_historical_features(numbered, _wanted(store, features)).to_df()
     ordered: pd.DataFrame = joined.sort_values(_ROW_NUMBER).drop(columns=_ROW_NUMBER).set_index(entity_df.index)

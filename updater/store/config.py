@@ -1,12 +1,12 @@
 """Feast's configuration, made from the settings.
 
 Two forms exist. In a process the values themselves are used (`feature_store_config`). On disk lies
-`<state>/feature_store.yaml`, for Feast's command line and for readers that know nothing of `updater`. It holds no secret:
+`<state>/feature_store.yaml`, for Feast's command line and readers that know nothing of `updater`. It holds no secret:
 
 - a registry URL with a password becomes `${UPDATER_REGISTRY__URL}`;
-- an online store option whose name says password, secret or token, and a Redis connection string with a password, becomes
-  `${UPDATER_ONLINE_STORE__<OPTION>}`. Both are the variables that override these settings, so they are set already where
-  the value came from the environment, and have to be set for Feast where it is written in the config;
+- an online store option whose name says password, secret or token, and a Redis connection string with a password,
+  becomes `${UPDATER_ONLINE_STORE__<OPTION>}`. Both are the variables that override these settings: they are set already
+  where the value came from the environment, and have to be set for Feast where it is written in the config;
 - a value that is written as `${VARIABLE}` in the config stays as it is.
 
 Feast replaces such references when it reads the file, before it parses it. They are quoted with single quotes, so a

@@ -1,7 +1,7 @@
 """The rows of a time window in a directory of daily partitions, `<root>/ds=YYYY-MM-DD/*.parquet`.
 
-Only partitions that can hold the window are opened, and of several rows of one entity only the newest is kept. In memory
-are the keys and timestamps of the window, and a few batches of its rows.
+Only partitions that can hold the window are opened, and of several rows of one entity only the newest is kept.
+In memory are the keys and timestamps of the window, and a few batches of its rows.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
-# A row's event_timestamp is the end of local day `ds`. Local midnights lie between 14 hours before the UTC one (Kiribati)
-# and 12 hours after it, so that end is 10 to 36 hours after `ds` 00:00 UTC; an hour is added for old and odd offsets.
+# A row's event_timestamp is the end of local day `ds`. A local midnight lies between 14 hours before the UTC one
+# (Kiribati) and 12 hours after it, so that end is 10 to 36 hours after `ds` 00:00 UTC, give or take an odd offset.
 SHORTEST_LAG = timedelta(hours=9)
 LONGEST_LAG = timedelta(hours=37)
 

@@ -1,8 +1,8 @@
-"""Feast's local batch engine, made fast for this project's views: wire bytes instead of Python objects, and only the
-partitions that the window can lie in instead of every file ever written.
+"""Feast's local batch engine, made fast for this project's views.
 
-A view takes the fast path if it carries the tag that `feature_repo` gives to its views and the online store is one of the
-guarded ones. Any other view is left to Feast's own engine.
+It writes wire bytes instead of Python objects, and opens the partitions that can hold the window instead of every file
+ever written. A view takes this path if it carries the tag that `feature_repo` gives to its views and the online store
+is one of the guarded ones. Any other view is left to Feast's own engine.
 """
 
 from typing import Any, Literal
@@ -43,8 +43,8 @@ class WireBatchEngine(LocalComputeEngine):  # type: ignore[misc]
     def applies_materialization(self) -> bool:
         """Feast records no interval per window.
 
-        The ledger knows which windows are done. Feast's list in the registry would grow for ever, is parsed on each read,
-        and each append reads the whole registry again.
+        The ledger knows which windows are done. Feast's own list grows for ever and is rewritten with every window: for
+        nine views that cost 0.1 CPU seconds per window at first, and 0.7 after five years of days.
         """
         return True
 
@@ -80,9 +80,8 @@ def _wire_rows(batch: pa.RecordBatch, view: Any, files: DailyFiles) -> list[Wire
     event = _microseconds(batch.column(files.event_column))
     created = _microseconds(batch.column(files.created_column))
     values = zip(*(feature_values(batch.column(f.name), f.dtype) for f in view.features), strict=True)
-    return list(map(WireRow, keys, event, created, values))
+    return [WireRow(*row) for row in zip(keys, event, created, values, strict=True)]
 
 
-def _microseconds(column: pa.Array) -> list[int | None]:
-    microseconds: list[int | None] = column.cast(pa.timestamp("us")).cast(pa.int64()).to_pylist()
-    return microseconds
+def _microseconds(column: pa.Array) -> Any:
+    return column.cast(pa.timestamp("us")).cast(pa.int64()).to_pylist()

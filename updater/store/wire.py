@@ -1,7 +1,7 @@
 """Arrow columns as the bytes of Feast's `Value` messages.
 
-An embedding is copied as one block per row. Feast's own conversion makes a Python object of each of its floats, which is
-most of the time of a materialisation.
+An embedding is copied as one block. Feast's own conversion makes a Python object of each of its floats, which is most
+of the time of a materialisation.
 """
 
 import struct

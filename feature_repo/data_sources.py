@@ -1,0 +1,25 @@
+"""Where a feature view's offline rows lie: in the state of the config that UPDATER_CONFIG names, or the demo's."""
+
+import os
+from pathlib import Path
+
+from feast import FileSource
+from feast.data_format import ParquetFormat
+
+from updater.domain import columns
+from updater.settings import Settings, load_settings
+
+DEMO_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.toml"
+
+settings = load_settings(os.environ.get("UPDATER_CONFIG") or DEMO_CONFIG)
+
+
+def offline_source(view: str, settings: Settings) -> FileSource:
+    """Parquet files `<state>/offline/<view>/ds=YYYY-MM-DD/*.parquet` with naive UTC timestamps."""
+    return FileSource(
+        name=f"{view}_offline",
+        path=f"{settings.paths.state}/offline/{view}",
+        file_format=ParquetFormat(),
+        timestamp_field=columns.EVENT_TIMESTAMP,
+        created_timestamp_column=columns.CREATED_TIMESTAMP,
+    )
