@@ -183,7 +183,7 @@ def verify(settings: Settings, as_json: bool, sample: int, everyone: bool) -> No
 @click.pass_context
 def demo(ctx: click.Context, config: str | None, debug: bool, days: int, first_day: date, airflow: bool) -> None:
     """Tell the whole story on the public Complete Journey data: land, build, 15 daily windows, verify, read features back."""
-    from updater.pipeline import demo as story
+    from updater import demo as story
 
     try:
         with progress_bar(as_json=False) as progress:

@@ -25,7 +25,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     """Print a table; numbers are aligned to the right."""
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for position, column in enumerate(columns):
-        is_number = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
+        is_number = bool(rows) and all(str(row[position])[:1].isdigit() or row[position] == "" for row in rows)
         made.add_column(column, justify="right" if is_number else "left", no_wrap=True)
     for row in rows:
         made.add_row(*(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value) for value in row))
@@ -53,7 +53,7 @@ def show_windows(reports: Sequence[Json]) -> None:
         say("All windows of the range were already done; nothing changed.")
     if not done:
         return
-    steps = list(done[-1]["seconds"])
+    steps = list(dict.fromkeys(step for report in done for step in report["seconds"]))
     rows = [
         [
             r["ds"],
@@ -63,13 +63,13 @@ def show_windows(reports: Sequence[Json]) -> None:
             r["prefixes"],
             f"{r['share']:.1%}",
             sum(m["rejected"] for m in r["modalities"]),
-            *(f"{r['seconds'].get(step, 0.0):.1f}" for step in steps),
+            *(f"{r['seconds'][step]:.1f}" if step in r["seconds"] else "" for step in steps),
         ]
         for r in done
     ]
     table(
-        "Daily windows (seconds per step)",
-        ["ds", "users changed", "modalities changed", "texts encoded", "prefixes", "of a full recompute", "rejected", *steps],
+        "Daily windows: changes, work (share: prefixes of a full recompute), and seconds per step",
+        ["ds", "users", "modalities", "texts", "prefixes", "share", "rejected", *steps],
         rows,
     )
     say(f"model {done[-1]['model']}" + (": untrained weights, a check of the wiring" if "untrained" in done[-1]["model"] else ""))

@@ -41,8 +41,8 @@ def refusal(head: Head | None, previous: Head | None, new: Head) -> WindowOrderE
         )
     if previous is not None and previous.ds == head.ds and may_follow(previous, new):
         return HeadConflictError(
-            f"{where} was restated at {head.ds} (digest {_short(head)}, not {_short(previous)}) "
-            f"after {new.ds} was computed from it; run {_backfill(new.ds, new.ds)}."
+            f"{where} has published other values for {head.ds} (digest {_short(head)}, not {_short(previous)}) "
+            f"than {new.ds} was computed from; run {_backfill(new.ds, new.ds)}."
         )
     return WindowOrderError(
         f"{where} is at {head.ds}, and {new.ds} does not follow from it; run {_backfill(head.ds + _DAY, new.ds)}."

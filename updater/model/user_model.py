@@ -139,7 +139,7 @@ class UserModel(nn.Module):
 
     def _serve(self) -> "_Serving":
         """The packed weights, made anew if a parameter has changed since."""
-        state = [(parameter.data_ptr(), parameter._version) for parameter in self.parameters()]
+        state = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters()]
         if self._serving is None or self._serving[0] != state:
             self._serving = (state, _Serving(self))
         return self._serving[1]
