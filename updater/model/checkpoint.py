@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import torch
@@ -87,11 +86,11 @@ def _check(directory: Path) -> None:
 
 
 def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` without second names of tied weights, sorted by name."""
-    found: dict[int, Any] = {}
-    for name in sorted(state):
-        found.setdefault(state[name].data_ptr(), name)
-    return {name: state[name].contiguous() for name in sorted(found.values())}
+    """`state` with tied weights under their first name only, sorted by name."""
+    first: dict[int, str] = {}
+    for name, value in state.items():
+        first.setdefault(value.data_ptr(), name)
+    return {name: state[name].contiguous() for name in sorted(first.values())}
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,0 +1,140 @@
+"""Small random user models and batches for tests."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from updater.model.batch import ModalityBatch, UserBatch
+from updater.model.config import ModalityConfig, ModelConfig
+from updater.model.user_model import UserModel
+
+DAY = 86_400.0
+QUERIES = ["will this user stop coming", "value", "will this user be active in the next week"]
+
+BACKBONES: dict[str, dict[str, Any]] = {
+    "qwen2": {"model_type": "qwen2", "tie_word_embeddings": True},
+    "llama": {"model_type": "llama", "attention_bias": True, "mlp_bias": True, "head_dim": 8},
+    "llama3-rope": {
+        "model_type": "llama",
+        "max_position_embeddings": 512,
+        "rope_parameters": {
+            "rope_type": "llama3",
+            "rope_theta": 10000.0,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+    },
+    "qwen2.5-0.5b": {
+        "model_type": "qwen2",
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
+    },
+    "qwen3": {"model_type": "qwen3", "head_dim": 8},
+    "gpt_neox": {"model_type": "gpt_neox"},
+}
+SUPPORTED = ("qwen2", "llama", "llama3-rope", "qwen2.5-0.5b")
+OTHERS = ("qwen3", "gpt_neox")
+
+MODALITIES = (
+    ModalityConfig(name="bill", num_numeric=2, max_events=6, numeric_mean=(1.0, 0.5), numeric_std=(2.0, 0.5)),
+    ModalityConfig(name="search", max_events=3),
+    ModalityConfig(name="tabular", num_numeric=1, max_events=0),
+)
+
+
+def make_tokenizer() -> Tokenizer:
+    """A tokenizer of whole words; an unknown one is [UNK]."""
+    words = dict.fromkeys(word for text in (*QUERIES, "data of bill search tabular") for word in text.split())
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, **{w: i + 1 for i, w in enumerate(words)}}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer
+
+
+def make_config(name: str = "qwen2", **changes: Any) -> ModelConfig:
+    """A model config over one of BACKBONES."""
+    backbone = {
+        "vocab_size": 64,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        **BACKBONES[name],
+    }
+    values: dict[str, Any] = {
+        "text_encoder": "nowhere",
+        "text_encoder_version": "nowhere-0",
+        "text_dim": 12,
+        "modalities": MODALITIES,
+        "backbone": "tiny",
+        "backbone_config": backbone,
+        "instruction": "data of bill search tabular",
+        "embedding_dim": 16,
+        "head_dim": 24,
+        "adapter_dim": 20,
+    }
+    return ModelConfig(**{**values, **changes})
+
+
+def make_model(name: str = "qwen2", seed: int = 0) -> UserModel:
+    """A random model over one of BACKBONES, with weights large enough for differences to show."""
+    config = make_config(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        hugging_face = AutoConfig.for_model(**config.backbone_config)
+        backbone = AutoModelForCausalLM.from_config(hugging_face, dtype=torch.float32)
+        model = UserModel(config, backbone, make_tokenizer()).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.5 / parameter.shape[-1] ** 0.5)
+    return model
+
+
+def make_batch(config: ModelConfig, seed: int = 0, num_users: int = 5, empty: float = 0.3) -> UserBatch:
+    """Random users; each has no event of a modality with probability `empty`."""
+    rng = np.random.default_rng(seed)
+    modalities = []
+    for modality in config.modalities:
+        total = rng.integers(1, 12, num_users) * (rng.random(num_users) >= empty)
+        counts = np.minimum(total, modality.max_events)
+        vectors = rng.standard_normal((total.sum(), config.vector_dim(modality))).astype(np.float32)
+        vectors[:, : config.text_dim] /= np.linalg.norm(vectors[:, : config.text_dim], axis=1, keepdims=True)
+        times = 1.7e9 + np.sort(rng.random(total.sum())) * 90 * DAY
+        ends = np.cumsum(total)
+        own = [slice(end - n, end) for end, n in zip(ends, total, strict=True)]
+        newest = np.concatenate([np.arange(end - n, end) for end, n in zip(ends, counts, strict=True)]).astype(np.int64)
+        zeros = np.zeros(config.vector_dim(modality), np.float32)
+        recent = [
+            [(times[u] >= times[u].max() - days * DAY).sum() if n else 0 for days in (7, 28)]
+            for u, n in zip(own, total, strict=True)
+        ]
+        modalities.append(
+            ModalityBatch(
+                mean_BV=np.stack([vectors[u].mean(0) if n else zeros for u, n in zip(own, total, strict=True)]),
+                num_events_B=total,
+                first_event_B=np.array([times[u].min() if n else 0.0 for u, n in zip(own, total, strict=True)]),
+                last_event_B=np.array([times[u].max() if n else 0.0 for u, n in zip(own, total, strict=True)]),
+                num_recent_BR=np.array(recent, dtype=np.int64),
+                vectors_NV=vectors[newest],
+                times_N=times[newest],
+                offsets_B1=np.concatenate(([0], np.cumsum(counts))),
+            )
+        )
+    return UserBatch(tuple(modalities))
+
+
+def no_events(config: ModelConfig) -> UserBatch:
+    """One user without any event."""
+    return make_batch(config, num_users=1, empty=1.1)

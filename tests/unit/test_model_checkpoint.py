@@ -1,0 +1,157 @@
+"""Models on disk and their config."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.model_factories import QUERIES, make_batch, make_config, make_model, make_tokenizer
+from updater.errors import ConfigError
+from updater.model.batch import UserBatch
+from updater.model.checkpoint import create_model, load_model, model_digest, save_model
+from updater.model.config import ModelConfig, create_config
+from updater.model.text_encoder import text_encoder_version
+
+FILES = ["config.json", "model.safetensors", "tokenizer.json"]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ModelConfig:
+    """A config whose text encoder is a directory with a tokenizer."""
+    (tmp_path / "encoder").mkdir()
+    make_tokenizer().save(str(tmp_path / "encoder" / "tokenizer.json"))
+    return make_config(text_encoder=str(tmp_path / "encoder"))
+
+
+def test_saved_model_gives_the_same_bits(tmp_path: Path) -> None:
+    model = make_model()
+    model.soft_prompts["lapse"] = torch.nn.Parameter(torch.randn(6, 32))
+    batch = make_batch(model.config)
+    save_model(model, tmp_path / "v1")
+    loaded = load_model(tmp_path / "v1")
+    assert sorted(path.name for path in (tmp_path / "v1").iterdir()) == FILES
+    assert loaded.config == model.config
+    assert not loaded.training
+    for arguments in ((batch, QUERIES), (batch, QUERIES, ["lapse"])):
+        np.testing.assert_array_equal(loaded.embed(*arguments), model.embed(*arguments))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_tied_weights_stay_tied(tmp_path: Path, config: ModelConfig, tied: bool) -> None:
+    config = dataclasses.replace(config, backbone_config={**config.backbone_config, "tie_word_embeddings": tied})
+    save_model(create_model(config), tmp_path / "v1")
+    assert ("backbone.lm_head.weight" in load_file(tmp_path / "v1" / "model.safetensors")) != tied
+    backbone = load_model(tmp_path / "v1").backbone
+    same = backbone.lm_head.weight.data_ptr() == backbone.model.embed_tokens.weight.data_ptr()
+    assert same == tied
+
+
+def test_equal_seeds_give_equal_bytes(tmp_path: Path, config: ModelConfig) -> None:
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        torch.manual_seed(len(list(tmp_path.iterdir())))
+        state = torch.random.get_rng_state()
+        save_model(create_model(config, seed), tmp_path / name)
+        assert torch.equal(torch.random.get_rng_state(), state)
+    assert model_digest(tmp_path / "a") == model_digest(tmp_path / "b") != model_digest(tmp_path / "c")
+    for file in FILES:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_seed_of_the_config_is_the_default(config: ModelConfig) -> None:
+    config = dataclasses.replace(config, seed=5)
+    first, second = create_model(config).state_dict(), create_model(config, 5).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_pretrained_backbone_brings_weights_and_tokenizer(tmp_path: Path) -> None:
+    source = make_model("llama")
+    source.backbone.save_pretrained(tmp_path / "llm")
+    make_tokenizer().save(str(tmp_path / "llm" / "tokenizer.json"))
+    config = dataclasses.replace(source.config, backbone=str(tmp_path / "llm"))
+    model = create_model(config)
+    for name, value in source.backbone.state_dict().items():
+        assert torch.equal(model.backbone.state_dict()[name], value), name
+    save_model(model, tmp_path / "v1")
+    batch = make_batch(config)
+    np.testing.assert_array_equal(load_model(tmp_path / "v1").embed(batch, QUERIES), model.embed(batch, QUERIES))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_missing_file_is_named(tmp_path: Path, file: str) -> None:
+    save_model(make_model(), tmp_path)
+    (tmp_path / file).unlink()
+    for read in (load_model, model_digest):
+        with pytest.raises(ConfigError, match=file):
+            read(tmp_path)
+
+
+def test_digest_follows_every_file(tmp_path: Path) -> None:
+    save_model(make_model(), tmp_path)
+    digests = {model_digest(tmp_path)}
+    for file in FILES:
+        with (tmp_path / file).open("ab") as out:
+            out.write(b" ")
+        digests.add(model_digest(tmp_path))
+    assert len(digests) == 4
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    save_model(make_model(), tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    save_file({**state, "user_emb_D": torch.zeros(7)}, tmp_path / "model.safetensors")
+    with pytest.raises(ConfigError, match="user_emb_D"):
+        load_model(tmp_path)
+    state.pop("user_emb_D")
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(ConfigError, match="user_emb_D"):
+        load_model(tmp_path)
+
+
+def test_config_round_trip() -> None:
+    config = make_config("llama3-rope")
+    assert ModelConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("where", [(), ("modalities", 0)])
+def test_unknown_config_key_is_refused(where: tuple[Any, ...]) -> None:
+    raw = json.loads(make_config().to_json())
+    target = raw
+    for key in where:
+        target = target[key]
+    target["surprise"] = 1
+    with pytest.raises(ConfigError, match="'surprise' is unknown"):
+        ModelConfig.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"modalities": 3}', "{}"])
+def test_malformed_config_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="model config"):
+        ModelConfig.from_json(text)
+
+
+def test_config_of_settings(make_settings: Any) -> None:
+    settings = make_settings()
+    config = create_config(settings)
+    assert (config.text_dim, config.embedding_dim, config.seed) == (384, 16, 7)
+    assert config.text_encoder_version == text_encoder_version("minilm")
+    assert [(m.name, m.num_numeric, m.max_events) for m in config.modalities] == [
+        (m.name, len(m.numeric), m.max_events) for m in settings.modalities
+    ]
+    assert config.backbone_config["vocab_size"] == 30522
+    assert ModelConfig.from_json(config.to_json()) == config
+    model = create_model(config)
+    batch: UserBatch = make_batch(config)
+    assert model.embed(batch, [s.query for s in settings.scenarios]).shape == (5, len(settings.scenarios), 16)
+
+
+def test_backbone_of_settings_may_be_a_directory(make_settings: Any, tmp_path: Path) -> None:
+    make_model("llama").backbone.save_pretrained(tmp_path / "llm")
+    config = create_config(make_settings(model={"backbone": str(tmp_path / "llm")}))
+    assert config.backbone_config["model_type"] == "llama"
+    with pytest.raises(ConfigError, match=r"tokenizer\.json"):
+        create_model(config)
