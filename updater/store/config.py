@@ -31,6 +31,8 @@ PROJECT = "updater"
 FILE_NAME = "feature_store.yaml"
 ROWS_PER_WRITE = 10_000
 REGISTRY_CACHE_SECONDS = 300
+LONGEST_POSTGRES_SCENARIO = 40
+"""PostgreSQL cuts names at 63 bytes; Feast adds the project, the model version and the suffixes of indexes."""
 
 _STORES = {
     "sqlite": "updater.store.online_sqlite.GuardedSqliteOnlineStore",
@@ -44,6 +46,13 @@ _HEADER = "# Written by updater for Feast's command line and other readers; `upd
 
 def feature_store_config(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
     """Feast's configuration with `${VARIABLE}` references replaced. Raises ConfigError if a variable is not set."""
+    if settings.online_store.type == "postgres":
+        for scenario in settings.scenarios:
+            if len(scenario.name) > LONGEST_POSTGRES_SCENARIO:
+                raise ConfigError(
+                    f"scenario name {scenario.name!r} is too long for a PostgreSQL table; "
+                    f"use at most {LONGEST_POSTGRES_SCENARIO} characters."
+                )
     return {key: _resolve(value, environ) for key, value in _document(settings).items()}
 
 

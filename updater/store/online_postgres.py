@@ -1,0 +1,114 @@
+"""Feast's PostgreSQL online store with a guard against older values.
+
+The stock store lets an older value overwrite a newer one, sends one statement per cell, and writes timestamps without a
+timezone, which the server reads in the timezone of the session.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from feast.infra.online_stores.helpers import compute_table_id
+from feast.infra.online_stores.postgres_online_store.postgres import (
+    PostgreSQLOnlineStore,
+    PostgreSQLOnlineStoreConfig,
+)
+from feast.infra.utils.postgres.connection_utils import _get_conn, _get_connection_pool
+from feast.infra.utils.postgres.postgres_config import ConnectionType
+from psycopg import sql
+
+from updater.store.guard import WireRow, newest, to_datetime, wire_batches
+
+_UPSERT = """
+    INSERT INTO {table} AS stored (entity_key, feature_name, value, event_ts, created_ts)
+    SELECT * FROM unnest(%b::bytea[], %b::text[], %b::bytea[], %b::timestamptz[], %b::timestamptz[])
+    ON CONFLICT (entity_key, feature_name) DO UPDATE SET
+        value = EXCLUDED.value, event_ts = EXCLUDED.event_ts, created_ts = EXCLUDED.created_ts
+    WHERE (EXCLUDED.event_ts, coalesce(EXCLUDED.created_ts, '-infinity'))
+       >= (stored.event_ts, coalesce(stored.created_ts, '-infinity'))
+"""
+
+
+class GuardedPostgreSQLOnlineStoreConfig(PostgreSQLOnlineStoreConfig):  # type: ignore[misc]
+    """Config of `GuardedPostgreSQLOnlineStore`, with the stock store's keys."""
+
+    type: Literal["updater.store.online_postgres.GuardedPostgreSQLOnlineStore"] = (
+        "updater.store.online_postgres.GuardedPostgreSQLOnlineStore"
+    )
+    enable_openai_compatible_store: Literal[False] = False
+
+
+class GuardedPostgreSQLOnlineStore(PostgreSQLOnlineStore):  # type: ignore[misc]
+    """Keeps the newest value of every row, in Feast's tables."""
+
+    _conn: Any = None
+    _conn_pool: Any = None
+
+    @contextmanager
+    def _get_conn(self, config: Any, autocommit: bool = False) -> Iterator[Any]:
+        # The stock method accepts no subclass. This one also gives a connection back when a statement fails.
+        if config.online_store.conn_type == ConnectionType.pool:
+            if self._conn_pool is None:
+                self._conn_pool = _get_connection_pool(config.online_store)
+                self._conn_pool.open()
+            with self._conn_pool.connection() as connection:
+                connection.set_autocommit(autocommit)
+                yield connection
+            return
+        if self._conn is None or self._conn.closed:
+            self._conn = _get_conn(config.online_store)
+        self._conn.set_autocommit(autocommit)
+        try:
+            yield self._conn
+        except BaseException:
+            self._conn.rollback()
+            raise
+
+    def update(
+        self,
+        config: Any,
+        tables_to_delete: Sequence[Any],
+        tables_to_keep: Sequence[Any],
+        entities_to_delete: Sequence[Any],
+        entities_to_keep: Sequence[Any],
+        partial: bool,
+    ) -> None:
+        """Create and drop tables, as Feast does."""
+        super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
+        # The primary key begins with entity_key, and there is no text to search: these indexes only make writes slower.
+        with self._get_conn(config, autocommit=True) as connection:
+            for view in tables_to_keep:
+                for suffix in ("ek", "fts_idx"):
+                    index = sql.Identifier(f"{_table(config, view)}_{suffix}")
+                    connection.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(index))
+
+    def online_write_batch(
+        self, config: Any, table: Any, data: list[Any], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Feast's interface for writing rows."""
+        for features, rows in wire_batches(data, config.entity_key_serialization_version):
+            self.write_wire_rows(config, table, features, rows)
+        if progress:
+            progress(len(data))
+
+    def write_wire_rows(self, config: Any, table: Any, features: Sequence[str], rows: Sequence[WireRow]) -> None:
+        """Write serialised rows in one transaction."""
+        # One statement may touch a row once only; sorted keys keep concurrent writers from locking each other out.
+        kept = newest(rows)
+        width = len(features)
+        keys = [row.entity_key for row in kept for _ in features]
+        values = [value for row in kept for value in row.values]
+        events = [instant for row in kept for instant in [to_datetime(row.event_us)] * width]
+        created = [
+            instant
+            for row in kept
+            for instant in [None if row.created_us is None else to_datetime(row.created_us)] * width
+        ]
+        statement = sql.SQL(_UPSERT).format(table=sql.Identifier(_table(config, table)))
+        with self._get_conn(config) as connection:
+            connection.execute(statement, (keys, list(features) * len(kept), values, events, created))
+            connection.commit()
+
+
+def _table(config: Any, view: Any) -> str:
+    return str(compute_table_id(config.project, view, config.registry.enable_online_feature_view_versioning))
