@@ -74,11 +74,12 @@ def test_heads_move_day_by_day_and_leave_history(writer: LedgerWriter) -> None:
 
 
 def test_buckets_move_on_their_own(writer: LedgerWriter) -> None:
-    move(writer, None, head(5, bucket=2))
+    move(writer, None, head(5, bucket=3))
+    move(writer, None, head(0, bucket=2))
     move(writer, None, head(0, bucket=1))
     move(writer, head(0, bucket=1), head(1, bucket=1, digest="b"))
-    assert writer.heads() == {1: head(1, bucket=1, digest="b"), 2: head(5, bucket=2)}
-    assert [record.bucket for record in writer.bucket_records(FIRST)] == [1]
+    assert writer.heads() == {1: head(1, bucket=1, digest="b"), 2: head(0, bucket=2), 3: head(5, bucket=3)}
+    assert writer.bucket_records(FIRST) == [history(head(0, bucket=1)), history(head(0, bucket=2))]
 
 
 def test_the_same_work_twice_is_a_retry(writer: LedgerWriter) -> None:
@@ -120,8 +121,10 @@ def test_an_older_day_is_refused(writer: LedgerWriter) -> None:
 
 def test_a_day_computed_from_replaced_values_is_refused(writer: LedgerWriter) -> None:
     move(writer, None, head(0))
+    with pytest.raises(HeadConflictError, match=r"2026-01-01 \(digest a, not z\) than 2026-01-02 was computed from"):
+        move(writer, head(0, "z"), head(1))
     move(writer, head(0), head(0, "b", generation=2))
-    with pytest.raises(HeadConflictError, match="was restated at 2026-01-01"):
+    with pytest.raises(HeadConflictError, match=r"2026-01-01 \(digest b, not a\) than 2026-01-02 was computed from"):
         move(writer, head(0), head(1))
     assert move(writer, head(0, "b", generation=2), head(1, generation=2))
 

@@ -100,8 +100,8 @@ def test_the_day_after_the_last_of_february() -> None:
             head(4),
             head(5),
             HeadConflictError,
-            "Bucket 3 was restated at 2026-01-04 (digest bbbbbbbbbbbb, not aaaaaaaaaaaa) after 2026-01-05 was computed "
-            "from it; run `updater backfill --from-date 2026-01-05 --to-date 2026-01-05`.",
+            "Bucket 3 has published other values for 2026-01-04 (digest bbbbbbbbbbbb, not aaaaaaaaaaaa) "
+            "than 2026-01-05 was computed from; run `updater backfill --from-date 2026-01-05 --to-date 2026-01-05`.",
             id="restated-meanwhile",
         ),
     ],

@@ -143,6 +143,7 @@ def test_sqlite_lets_readers_go_on_and_writers_wait(tmp_path: Path) -> None:
         second.join(timeout=0.3)
         assert second.is_alive()
         assert open_reader(url).setting("a") == "1"
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
     second.join(timeout=10)
     assert open_reader(url).setting("a") is None
     assert open_reader(url).setting("b") == "2"
