@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention, silu
 from updater.model.batch import Int64
 from updater.model.linear import PackedLinear
 
-ROWS = 256
+ROWS = 512
 """Rows of each call of a linear layer."""
 READ_ROWS = 64
 """The same for the few rows that are read, in the last layer."""

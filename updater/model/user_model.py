@@ -20,7 +20,7 @@ from updater.model.user_prefix import UserPrefix
 
 ADAPTER_ROWS = 64
 """Rows of each call of an adapter's linear layers."""
-TOKENS_PER_PACK = 2048
+TOKENS_PER_PACK = 8192
 """Prefix and suffix tokens of the users that share a forward pass; more only costs memory."""
 
 
