@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from urllib.request import urlopen
 
 import click
@@ -33,15 +34,15 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "triggerer": ("--skip-serve-logs",),
     "scheduler": ("--skip-serve-logs",),
 }
-"""Options by component, in the order of starting; stopped the other way round, so that tasks can still report."""
+"""Options by component, in the order of starting."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_SECONDS = 300
 """How long the components may take to become healthy."""
 STOP_SECONDS = 15
-"""How long each component may take to stop before it is killed."""
+"""How long components may take to stop before they are killed."""
 HOW_TO = """\
 Airflow is ready at {url} (user admin, password in {home}/simple_auth_manager_passwords.json.generated).
-daily_update is {schedule}. One landing day by hand, from another shell:
+A new daily_update is {schedule}. One landing day by hand, from another shell:
   AIRFLOW_HOME={home} {airflow} dags trigger daily_update --conf '{{"ds": "{day}"}}'
 Logs are in {home}/logs. Ctrl-C stops everything."""
 
@@ -142,7 +143,7 @@ def _serve(home: Path, environment: Mapping[str, str], unpause: bool) -> None:
                 url=url,
                 home=home,
                 airflow=Path(sys.executable).with_name("airflow"),
-                schedule="running" if unpause else "paused; unpause it there, or start with --unpause",
+                schedule="running" if unpause else "paused until you unpause it there",
                 day=environment.get(START_DATE, "YYYY-MM-DD"),
             )
         )
@@ -177,27 +178,37 @@ def _running(environment: Mapping[str, str], logs: Path) -> Iterator[dict[str, s
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         click.echo("Stopping ...")
-        for process in reversed(components.values()):
-            _stop(process)
+        # The scheduler goes first, so that its tasks can still report to the API server.
+        scheduler = components.pop("scheduler", None)
+        _stop([scheduler] if scheduler else [])
+        _stop(list(components.values()))
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a component and everything below it."""
-    family = []
-    with suppress(psutil.NoSuchProcess):
-        family = psutil.Process(process.pid).children(recursive=True)
-    for child in family:
-        # A task has a process group of its own and answers SIGTERM with nothing; the library is made to be killed.
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if os.getpgid(child.pid) != process.pid:
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End components and everything below them."""
+    family = {process: _descendants(process) for process in processes}
+    for process in processes:
+        for child in family[process]:
+            # A task has a process group of its own and answers SIGTERM with nothing; the library is made to be killed.
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):
+                if os.getpgid(child.pid) != process.pid:
+                    child.kill()
+        process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        for child in family[process]:
+            with suppress(psutil.NoSuchProcess):
                 child.kill()
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    for child in family:
-        with suppress(psutil.NoSuchProcess):
-            child.kill()
-    _kill_group(process)
+        _kill_group(process)
+
+
+def _descendants(process: subprocess.Popen[bytes]) -> list[Any]:
+    try:
+        return list(psutil.Process(process.pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
