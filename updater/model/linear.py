@@ -55,7 +55,8 @@ def pack_linears(module: nn.Module, rows: int) -> nn.Module:
 def in_chunks(layer: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
     """`layer` over (N, in) in calls of exactly `rows` rows; zeros fill the last one. Returns (N, out)."""
     num_rows = x.shape[0]
-    if short := -num_rows % rows:
+    # An empty x still takes one call, which tells the width of the result.
+    num_calls = max(-(-num_rows // rows), 1)
+    if short := num_calls * rows - num_rows:
         x = torch.cat((x, x.new_zeros(short, x.shape[1])))
-    outputs = [layer(chunk) for chunk in torch.split(x, rows)] or [layer(x.new_zeros(rows, x.shape[1]))]
-    return torch.cat(outputs)[:num_rows]
+    return torch.cat([layer(chunk) for chunk in torch.split(x, rows)])[:num_rows]
