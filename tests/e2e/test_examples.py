@@ -1,0 +1,90 @@
+"""The example models train on a small state of the demo's data and find there what they score from."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from updater.domain.buckets import bucket_of
+from updater.lake.partitions import join, landed_days, list_files, read_table, write_table
+
+ROOT = Path(__file__).parents[2]
+FIRST_DAY, LAST_WINDOW, LAST_LABEL_DAY = date(2017, 6, 23), date(2017, 7, 8), date(2017, 7, 14)
+ITEM = "item"  # the one modality with thousands of texts
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def small_demo(tmp_path_factory):
+    """The lake and the state of a few hundred households, with the demo's scenarios, after nine windows."""
+    from tests.factories import toml_text
+    from updater.pipeline.backfill import backfill
+    from updater.pipeline.context import open_context
+    from updater.pipeline.setup import initialise
+    from updater.pipeline.workers import Workers
+    from updater.settings import load_settings
+    from updater.sources import completejourney
+
+    root = tmp_path_factory.mktemp("small_demo")
+    config = tomllib.loads((ROOT / "configs" / "demo.toml").read_text())
+    config |= {
+        "paths": {"lake": "lake", "state": "state", "feature_repo": str(ROOT / "feature_repo")},
+        "ledger": {"url": "sqlite:///state/ledger.db"},
+        "registry": {"url": "sqlite:///state/registry.db"},
+        "buffer": {"days": 8, "num_buckets": 2},
+        "run": {"processes": 1},
+        "modalities": [modality for modality in config["modalities"] if modality["name"] != ITEM],
+    }
+    (root / "updater.toml").write_text(toml_text(config))
+    settings = load_settings(root / "updater.toml", environ={})
+    completejourney.land(settings.paths.lake, FIRST_DAY, LAST_LABEL_DAY, settings.timezone)
+    for modality in settings.modalities:
+        keep_few_users(join(settings.paths.lake, modality.name))
+    initialise(settings)
+    context = open_context(settings)
+    with Workers(settings, context.now) as workers:
+        backfill(context, workers, date(2017, 6, 30), LAST_WINDOW)
+    return root
+
+
+def keep_few_users(modality: str) -> None:
+    for ds in landed_days(modality):
+        for path in list_files(join(modality, f"ds={ds}")):
+            rows = read_table(path)
+            keep = [bucket_of(user, 8) == 0 for user in rows["user_id"].to_pylist()]
+            write_table(path, rows.filter(pa.array(keep, pa.bool_())))
+
+
+def start(name: str, root: Path, **options: str) -> subprocess.Popen[str]:
+    paths = {"lake": f"{root}/lake", "state": f"{root}/state", **options}
+    command = [sys.executable, f"examples/{name}.py", *(f"--{key}={value}" for key, value in paths.items())]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_both_models_read_online_what_they_were_trained_on(small_demo):
+    running = [start(name, small_demo) for name in ("risk_model", "marketing_model")]
+    for process in running:
+        out, err = process.communicate()
+        assert (process.returncode, err) == (0, ""), out
+        assert "untrained weights: AUC and KS only check the wiring" in out
+        auc, ks = map(float, re.search(r"^AUC +(\S+), KS (\S+)$", out, re.MULTILINE).groups())
+        assert 0 < auc < 1
+        assert 0 <= ks <= 1
+        equal, users = re.search(
+            r"^online +(\d+) of (\d+) users' vectors equal the offline ones", out, re.MULTILINE
+        ).groups()
+        assert equal == users
+        assert int(users) > 100
+
+
+def test_without_a_state_the_risk_model_says_how_to_get_one(tmp_path):
+    process = start("risk_model", tmp_path)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (2, "")
+    assert err == f"{tmp_path}/state holds no state; run `make demo`.\n"
