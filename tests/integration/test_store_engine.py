@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import ROOT, SettingsFactory
@@ -24,6 +25,9 @@ from tests.integration.store_helpers import (
     write_rows,
 )
 from updater.settings import Settings
+
+# ibis calls a name that duckdb has renamed; both still work.
+pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
 
 
 def _lapse_table(settings: Settings) -> list[tuple[Any, ...]]:
@@ -103,9 +107,8 @@ def test_a_column_that_an_older_day_lacks_reads_as_null(make_settings: SettingsF
     store.apply(settings)
     opened = store.open_store(settings)
     names = [feature.name for feature in opened.get_feature_view("modality_summaries").features]
-    nulls = {
-        name: pa.array([None], pa.int64()) for name in names if name not in ("bill_num_events", "prefix_fingerprint")
-    }
+    others = [name for name in names if name not in ("bill_num_events", "prefix_fingerprint")]
+    nulls = {name: pa.array([None], pa.int64()) for name in others}
     write_rows(settings, "modality_summaries", window("2024-02-27"), rows("a"))
     new = {**nulls, "prefix_fingerprint": pa.array(["f"])}
     write_rows(settings, "modality_summaries", window("2024-02-28"), rows("b", **new))
@@ -142,6 +145,26 @@ def test_a_view_that_is_not_ours_is_left_to_feast(make_settings: SettingsFactory
     opened.materialize(datetime(2024, 1, 1), datetime(2024, 12, 31), feature_views=["theirs"])
     assert len(store.online_rows(opened, ["a"], ["theirs:lapse_embedding"])["lapse_embedding"][0]) == DIM
     assert opened.provider.batch_engine.num_rows == {}
+
+
+def test_state_may_be_an_object_store() -> None:
+    import fsspec
+
+    from updater.store.daily_files import DailyFiles
+
+    fs = fsspec.filesystem("memory")
+    at = window("2024-02-28")
+    naive = [at.as_of.replace(tzinfo=None)] * 2
+    table = pa.table({"user_id": ["a", "b"], "x": [1, 2], "event_timestamp": naive, "created_timestamp": naive})
+    for name in ("bucket-000.parquet", ".bucket-001.parquet", "_SUCCESS"):
+        with fs.open(f"/state/offline/v/ds=2024-02-28/{name}", "wb") as file:
+            pq.write_table(table, file)
+    files = DailyFiles("memory://state/offline/v", "user_id", "event_timestamp", "created_timestamp")
+    try:
+        batches = list(files.newest_rows(["x"], at.as_of, at.as_of, 10))
+    finally:
+        fs.rm("/state", recursive=True)
+    assert [batch.column("x").to_pylist() for batch in batches] == [[1, 2]]
 
 
 KILLED_AFTER_550_ROWS = """

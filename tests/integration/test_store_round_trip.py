@@ -20,14 +20,12 @@ from tests.integration.store_helpers import (
 )
 from updater.settings import Settings
 
-pytestmark = [
-    # ibis calls a name that duckdb has renamed; both still work.
-    pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning"),
-]
+# ibis calls a name that duckdb has renamed; both still work.
+pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
 
 STRANGE_IDS = [
     "plain",
-    "it's \"quoted\"",
+    'it\'s "quoted"',
     "a/b\\c:d=e",
     "",
     " ",

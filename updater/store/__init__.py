@@ -3,10 +3,17 @@
 Importing this package imports Feast, which takes seconds; callers import it where they need it.
 """
 
+import warnings
+
 from updater.store.access import historical_rows, materialise, online_rows
 from updater.store.config import feature_store_config, write_feature_store_yaml
 from updater.store.connecting import open_store
 from updater.store.definitions import apply
+
+# Feast has deprecations shown. ibis calls a method of a duckdb result by its former name; both names work.
+warnings.filterwarnings(
+    "ignore", message=r"fetch_arrow_table\(\) is deprecated", category=DeprecationWarning, module="ibis"
+)
 
 __all__ = [
     "apply",

@@ -75,13 +75,19 @@ class DailyFiles:
 
 def _paths(fs: AbstractFileSystem, root: str, first: date, last: date) -> Iterator[str]:
     """Parquet files of the partitions from `first` to `last`, both inclusive, oldest partition first."""
-    for ds in (first + timedelta(days=offset) for offset in range((last - first).days + 1)):
-        directory = f"{root.rstrip('/')}/ds={ds.isoformat()}"
-        try:
-            entries = sorted(fs.ls(directory, detail=False))
-        except FileNotFoundError:
-            continue
-        yield from (path for path in entries if path.endswith(".parquet") and path.rsplit("/", 1)[-1][0] not in "._")
+    fs.invalidate_cache()  # some object stores remember what was there before
+    try:
+        directories = sorted(fs.ls(root, detail=False))
+    except FileNotFoundError:
+        return
+    for directory in directories:
+        if f"ds={first.isoformat()}" <= _name(directory) <= f"ds={last.isoformat()}":
+            files = sorted(fs.ls(directory, detail=False))
+            yield from (path for path in files if path.endswith(".parquet") and _name(path)[0] not in "._")
+
+
+def _name(path: str) -> str:
+    return path.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _kept(batches: Iterator[pa.RecordBatch], keep: npt.NDArray[np.bool_]) -> Iterator[pa.RecordBatch]:
