@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="DataclassInstance")
 
 INSTRUCTION = "The following are heterogeneous user data from multiple sources, including {names}:"
-"""First tokens of every user prefix (qanchor: the paper's template, with this config's modalities)."""
+"""First tokens of every user prefix (arXiv 2602.14492, Fig. 3, with this config's modalities)."""
 
 TINY_BACKBONE: Mapping[str, Any] = {
     "model_type": "qwen2",

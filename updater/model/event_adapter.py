@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class Adapter(nn.Module):
-    """LayerNorm, Linear, GELU, Linear (qanchor 4.1: MLP(LN(h)))."""
+    """LayerNorm, Linear, GELU, Linear (arXiv 2602.14492, section on the hierarchical encoder: MLP(LN(h)))."""
 
     def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, text_dim: int) -> None:
         super().__init__()

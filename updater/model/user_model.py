@@ -25,7 +25,7 @@ TOKENS_PER_PACK = 8192
 
 
 class EmbeddingHead(nn.Module):
-    """Linear, ReLU, Linear (qanchor 6), then L2 normalisation."""
+    """Linear, ReLU, Linear (as in the code of arXiv 2602.14492), then L2 normalisation."""
 
     def __init__(self, width: int, hidden_dim: int, embedding_dim: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class EmbeddingHead(nn.Module):
 
 
 class UserModel(nn.Module):
-    """Query-conditioned user encoder (qanchor: prefix first, query last, read at <USER_EMB>).
+    """Query-conditioned user encoder (arXiv 2602.14492: prefix first, query last, read at <USER_EMB>).
 
     `forward` is differentiable; `embed` computes the same on packed weights. Both give an embedding of a user that
     does not depend on the other users; from `embed` it does not in a single bit, with a packed decoder on a CPU.
