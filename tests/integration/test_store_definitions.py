@@ -1,0 +1,135 @@
+"""What the feature repository defines, and registering it."""
+
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import SettingsFactory
+from tests.integration.store_helpers import FEATURES, VIEW, vectors, write_lapse
+from updater.errors import ConfigError, ServiceUnavailableError
+
+
+def _registered(store: Any) -> dict[str, dict[str, set[str]]]:
+    return {
+        "views": {view.name: {feature.name for feature in view.features} for view in store.list_feature_views()},
+        "services": {
+            service.name: {projection.name for projection in service.feature_view_projections}
+            for service in store.list_feature_services()
+        },
+    }
+
+
+def test_one_view_per_scenario_and_one_service_per_domain(make_settings: SettingsFactory) -> None:
+    from feast.types import Array, Float32
+
+    from updater import store
+
+    scenarios = [
+        {"name": name, "domain": domain, "query": f"{name}?"}
+        for name, domain in (("lapse", "risk"), ("risk", "risk"), ("takeout", "marketing"))
+    ]
+    settings = make_settings(scenarios=scenarios)
+    store.apply(settings)
+    opened = store.open_store(settings)
+    registered = _registered(opened)
+    assert registered["services"] == {
+        "risk_v1": {"lapse_v1", "risk_v1", "modality_summaries"},
+        "marketing_v1": {"takeout_v1", "modality_summaries"},
+    }
+    assert set(registered["views"]) == {"lapse_v1", "risk_v1", "takeout_v1", "modality_summaries"}
+    assert registered["views"]["risk_v1"] == {"risk_embedding", "risk_as_of", "risk_computed_at", "risk_model_version"}
+    assert registered["views"]["modality_summaries"] == {
+        *(f"{m}_{f}" for m in ("bill", "search", "app") for f in ("num_events", "last_event_at")),
+        "prefix_fingerprint",
+    }
+    view = opened.get_feature_view(VIEW)
+    assert view.ttl.total_seconds() == 0
+    assert view.batch_source.path == f"{settings.paths.state}/offline/{VIEW}"
+    assert next(f.dtype for f in view.features if f.name == "lapse_embedding") == Array(Float32)
+
+
+def test_applying_again_changes_nothing(make_settings: SettingsFactory) -> None:
+    from updater import store
+
+    settings = make_settings()
+
+    def registry() -> list[tuple[Any, ...]]:
+        with sqlite3.connect(settings.registry.url.removeprefix("sqlite:///")) as connection:
+            query = "SELECT feature_view_name, feature_view_proto FROM feature_views ORDER BY 1"
+            return connection.execute(query).fetchall()
+
+    environment = dict(sys.modules), list(sys.path)
+    store.apply(settings)
+    first = registry()
+    assert len(first) == 3
+    store.apply(settings)
+    assert registry() == first
+    assert sys.path == environment[1]
+    assert {"entities", "feature_views"}.isdisjoint(set(sys.modules) - set(environment[0]))
+
+
+def test_a_scenario_that_is_gone_keeps_its_rows_and_leaves_its_service(make_settings: SettingsFactory) -> None:
+    from updater import store
+
+    settings = make_settings()
+    at = write_lapse(settings, "2024-02-28", ["a"], vectors(1, seed=1))
+    store.apply(settings)
+    store.materialise(settings, at, [VIEW])
+    others = [
+        {"name": "takeout", "domain": "marketing", "query": "?"},
+        {"name": "late", "domain": "risk", "query": "?"},
+    ]
+    settings = make_settings(scenarios=others)
+    store.apply(settings)
+    opened = store.open_store(settings)
+    assert _registered(opened)["services"]["risk_v1"] == {"late_v1", "modality_summaries"}
+    assert store.online_rows(opened, ["a"], FEATURES)["lapse_model_version"] == ["v1"]
+
+
+def test_several_model_versions_side_by_side(make_settings: SettingsFactory) -> None:
+    from updater.store import definitions
+
+    settings = make_settings()
+    repo = Path(settings.paths.feature_repo)
+    with definitions._importable(repo, ["entities", "data_sources", "feature_views", "feature_services"], settings):
+        import feature_services  # type: ignore[import-not-found]
+
+        services = feature_services.all_services(settings, versions=(1, 2))
+    assert list(services) == ["risk_v1", "marketing_v1", "risk_v2", "marketing_v2"]
+    assert {p.name for p in services["risk_v2"].feature_view_projections} == {"lapse_v2", "modality_summaries"}
+
+
+def test_errors_say_what_is_wrong_and_the_way_out(make_settings: SettingsFactory, tmp_path: Path) -> None:
+    from updater import store
+
+    settings = make_settings()
+    opened = store.open_store(settings)
+    at = write_lapse(settings, "2024-02-28", ["a"], vectors(1, seed=1))
+    with pytest.raises(ConfigError, match=r"lapse_v1.*updater init"):
+        store.materialise(opened, at, [VIEW])
+    with pytest.raises(ConfigError, match=r"lapse_v1.*updater init"):
+        store.online_rows(opened, ["a"], FEATURES)
+    with pytest.raises(ConfigError, match=r"risk_v1.*updater init"):
+        store.online_rows(opened, ["a"], "risk_v1")
+    with pytest.raises(ConfigError, match="no Python files"):
+        store.apply(make_settings(paths={"feature_repo": str(tmp_path)}))
+
+    secret = "hunter2"
+    unreachable = f"postgresql+psycopg://me:{secret}@127.0.0.1:1/feast"
+    with pytest.raises(ServiceUnavailableError, match=r"127\.0\.0\.1:1/feast") as refused:
+        store.open_store(make_settings(registry={"url": unreachable}))
+    assert secret not in str(refused.value)
+    assert "\n" not in str(refused.value)
+    redis = {"type": "redis", "connection_string": f"127.0.0.1:1,db=0,password={secret}"}
+    settings = make_settings(online_store=redis)
+    store.apply(settings)
+    with pytest.raises(ServiceUnavailableError, match=r"127\.0\.0\.1:1,db=0") as refused:
+        store.materialise(settings, at, [VIEW])
+    assert secret not in str(refused.value)
+    postgres = {"type": "postgres", "host": "127.0.0.1", "port": 1, "database": "d", "user": "u", "password": secret}
+    with pytest.raises(ServiceUnavailableError, match=r"127\.0\.0\.1:1/d") as refused:
+        store.apply(make_settings(online_store={**postgres, "sslmode": "disable"}))
+    assert secret not in str(refused.value)
