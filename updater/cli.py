@@ -69,7 +69,9 @@ def progress_bar(as_json: bool) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True, disable=as_json or not sys.stderr.isatty(), console=tables.console(err=True)) as bar:
+    with Progress(
+        *columns, transient=True, disable=as_json or not sys.stderr.isatty(), console=tables.console(err=True)
+    ) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
 
@@ -103,7 +105,9 @@ def init(settings: Settings, as_json: bool) -> None:
 
 @main.command()
 @click.option("--ds", type=DAY, required=True, help="Landing day of the window, YYYY-MM-DD in the config's timezone.")
-@click.option("--dry-run", is_flag=True, help="Print the plan (who, which modality, why, at what cost) and change nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan (who, which modality, why, at what cost) and change nothing."
+)
 @verb
 def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
     """Run one daily window: detect, encode, refresh, publish, materialise, commit. The first one builds the whole buffer."""
@@ -126,9 +130,16 @@ def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
 @main.command()
 @click.option("--from-date", type=DAY, required=True, help="First landing day, YYYY-MM-DD, inclusive.")
 @click.option("--to-date", type=DAY, required=True, help="Last landing day, YYYY-MM-DD, inclusive.")
-@click.option("--dry-run", is_flag=True, help="Print which windows are missing and change nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print which windows are missing or would be restated, and change nothing."
+)
+@click.option(
+    "--restate",
+    is_flag=True,
+    help="First recompute what rests on partitions of the range that were rewritten after processing.",
+)
 @verb
-def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, dry_run: bool) -> None:
+def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, dry_run: bool, restate: bool) -> None:
     """Run the missing windows of a range, oldest first. Killed and run again, it goes on where it was."""
     from updater.pipeline.context import open_context
 
@@ -138,14 +149,17 @@ def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, 
     if dry_run:
         from updater.pipeline.dry_run import plan_backfill
 
-        emit(asdict(plan_backfill(context, from_date, to_date)), as_json, tables.show_backfill_plan)
+        emit(asdict(plan_backfill(context, from_date, to_date, restate)), as_json, tables.show_backfill_plan)
         return
     from updater.pipeline.backfill import backfill as run_backfill
+    from updater.pipeline.restate import restate_range as run_restatement
     from updater.pipeline.workers import Workers
 
     with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
+        restated = run_restatement(context, workers, from_date, to_date, progress) if restate else None
         reports = run_backfill(context, workers, from_date, to_date, progress)
-    emit([report.to_json() for report in reports], as_json, tables.show_windows)
+    value = {"restated": restated, "windows": [report.to_json() for report in reports]}
+    emit(value, as_json, tables.show_backfill)
 
 
 @main.command()
@@ -175,9 +189,23 @@ def verify(settings: Settings, as_json: bool, sample: int, everyone: bool) -> No
 
 
 @main.command()
-@click.option("--days", type=click.IntRange(min=1), default=15, show_default=True, help="Daily windows to run; the last one through Airflow.")
-@click.option("--first-day", type=DAY, default="2017-06-30", show_default=True, help="Landing day up to which the state is built first.")
-@click.option("--airflow/--no-airflow", default=True, show_default=True, help="Run the last day through the Airflow DAG.")
+@click.option(
+    "--days",
+    type=click.IntRange(min=1),
+    default=15,
+    show_default=True,
+    help="Daily windows to run; the last one through Airflow.",
+)
+@click.option(
+    "--first-day",
+    type=DAY,
+    default="2017-06-30",
+    show_default=True,
+    help="Landing day up to which the state is built first.",
+)
+@click.option(
+    "--airflow/--no-airflow", default=True, show_default=True, help="Run the last day through the Airflow DAG."
+)
 @click.option("--config", metavar="FILE", help="Config file (TOML); default: configs/demo.toml of the checkout.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context

@@ -13,8 +13,8 @@ from updater import tables
 from updater.domain import columns
 from updater.domain.window import first_buffer_day
 from updater.errors import UpdaterError
-from updater.pipeline.daily import missing_days, run_window
 from updater.pipeline.context import Context, Progress, open_context
+from updater.pipeline.daily import missing_days, run_window
 from updater.pipeline.detect import read_changes
 from updater.pipeline.setup import initialise
 from updater.pipeline.verify import raise_if_different, verify
@@ -30,7 +30,9 @@ def config_file() -> Path:
     """The demo's config in the checkout that this package is installed from. Raises UpdaterError outside one."""
     path = CHECKOUT / "configs" / "demo.toml"
     if not path.exists():
-        raise UpdaterError("The demo needs a checkout of the project; clone it and run `make demo` there, or name a config with --config.")
+        raise UpdaterError(
+            "The demo needs a checkout of the project; clone it and run `make demo` there, or name a config with --config."
+        )
     return path
 
 

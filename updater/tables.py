@@ -28,7 +28,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
         is_number = bool(rows) and all(str(row[position])[:1].isdigit() or row[position] == "" for row in rows)
         made.add_column(column, justify="right" if is_number else "left", no_wrap=True)
     for row in rows:
-        made.add_row(*(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value) for value in row))
+        made.add_row(
+            *(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value) for value in row)
+        )
     console().print(made)
 
 
@@ -37,7 +39,8 @@ def show_setup(report: Json) -> None:
     say(
         f"ledger         {report['ledger']}",
         f"state          {report['state']}",
-        f"model          {report['model']}" + ("" if report["trained"] else "  (untrained: weights made from the config's seed)"),
+        f"model          {report['model']}"
+        + ("" if report["trained"] else "  (untrained: weights made from the config's seed)"),
         f"feature store  {report['feature_store']}",
         f"feature views  {', '.join(report['feature_views'])}",
     )
@@ -72,7 +75,10 @@ def show_windows(reports: Sequence[Json]) -> None:
         ["ds", "users", "modalities", "texts", "prefixes", "share", "rejected", *steps],
         rows,
     )
-    say(f"model {done[-1]['model']}" + (": untrained weights, a check of the wiring" if "untrained" in done[-1]["model"] else ""))
+    say(
+        f"model {done[-1]['model']}"
+        + (": untrained weights, a check of the wiring" if "untrained" in done[-1]["model"] else "")
+    )
 
 
 def show_plan(plan: Json) -> None:
@@ -81,11 +87,24 @@ def show_plan(plan: Json) -> None:
         say(f"{plan['ds']} is already done; a run would change nothing.")
         return
     rows = [
-        [m["modality"], m["rows"], m["rejected"], m["changed_users"], ", ".join(f"{n} {why}" for why, n in m["reasons"].items()), m["texts_to_encode"]]
+        [
+            m["modality"],
+            m["rows"],
+            m["rejected"],
+            m["changed_users"],
+            ", ".join(f"{n} {why}" for why, n in m["reasons"].items()),
+            m["texts_to_encode"],
+        ]
         for m in plan["modalities"]
     ]
-    table(f"Plan for {plan['ds']}", ["modality", "rows", "rejected", "users changed", "events", "texts to encode"], rows)
-    cost = "unknown before the first window" if plan["estimated_seconds"] is None else f"about {plan['estimated_seconds']} s"
+    table(
+        f"Plan for {plan['ds']}", ["modality", "rows", "rejected", "users changed", "events", "texts to encode"], rows
+    )
+    cost = (
+        "unknown before the first window"
+        if plan["estimated_seconds"] is None
+        else f"about {plan['estimated_seconds']} s"
+    )
     say(
         f"{plan['prefixes']:,} prefixes ({plan['changed_users']:,} changed users, {plan['bystanders']:,} for new scenarios), "
         f"{plan['texts_to_encode']:,} texts to encode; cost {cost}. Nothing was changed."
@@ -94,11 +113,30 @@ def show_plan(plan: Json) -> None:
         table("First changed users", ["user_id", "modality", "reason"], [list(user.values()) for user in plan["users"]])
 
 
+def show_backfill(report: Json) -> None:
+    """The result of `updater backfill`."""
+    if (restated := report["restated"]) is not None:
+        say(
+            f"Restated {restated['values']:,} values of {restated['users']:,} users over {restated['days']:,} days."
+            if restated
+            else "No partition of the range was rewritten after processing; nothing to restate."
+        )
+    show_windows(report["windows"])
+
+
 def show_backfill_plan(plan: Json) -> None:
     """The result of `updater backfill --dry-run`."""
-    say(f"{len(plan['days'])} windows are missing" + (f": {plan['days'][0]} to {plan['days'][-1]}." if plan["days"] else "."))
+    say(
+        f"{len(plan['days'])} windows are missing"
+        + (f": {plan['days'][0]} to {plan['days'][-1]}." if plan["days"] else ".")
+    )
     if plan["not_landed"]:
         say(f"{len(plan['not_landed'])} of them have not landed; the first is {plan['not_landed'][0]}.")
+    if plan["rewritten"]:
+        say(
+            f"{len(plan['rewritten'])} partitions were rewritten after processing: {', '.join(plan['rewritten'])}; restating them "
+            f"recomputes up to {plan['affected_users']:,} users over {plan['affected_days']:,} days."
+        )
 
 
 def show_status(report: Json) -> None:
@@ -106,12 +144,19 @@ def show_status(report: Json) -> None:
     say(
         f"watermark   {report['watermark'] or 'none: no window is committed'}",
         f"model       {report['model']}" + ("" if report["trained"] else "  (untrained)"),
-        f"waiting     {len(report['waiting'])} landed days" + (f", first {report['waiting'][0]}" if report["waiting"] else ""),
+        f"waiting     {len(report['waiting'])} landed days"
+        + (f", first {report['waiting'][0]}" if report["waiting"] else ""),
         f"unfinished  {', '.join(report['unfinished']) or 'none'}",
     )
     for item in report["rewritten"]:
-        say(f"rewritten   {item['modality']} {item['ds']} changed after it was processed; restate with `{item['restate_with']}`")
-    table("State", ["part", "files", "bytes"], [[part, size["files"], size["bytes"]] for part, size in report["sizes"].items()])
+        say(
+            f"rewritten   {item['modality']} {item['ds']} changed after it was processed; restate with `{item['restate_with']}`"
+        )
+    table(
+        "State",
+        ["part", "files", "bytes"],
+        [[part, size["files"], size["bytes"]] for part, size in report["sizes"].items()],
+    )
     rows = [[r["ds"], r["changed_users"], r["texts_encoded"], r["prefixes"], r["completed_at"]] for r in report["runs"]]
     table("Last windows", ["ds", "users changed", "texts encoded", "prefixes", "completed at (UTC)"], rows)
 

@@ -16,7 +16,9 @@ from updater.domain.window import Window, buffer_start, day_window, first_buffer
 from updater.lake import partitions
 from updater.lake.schemas import event_schema, numeric_columns
 
-CHANGES_SCHEMA = pa.schema([("user_id", pa.string()), ("bucket", pa.int32()), ("reason", pa.string()), ("num_events", pa.int64())])
+CHANGES_SCHEMA = pa.schema(
+    [("user_id", pa.string()), ("bucket", pa.int32()), ("reason", pa.string()), ("num_events", pa.int64())]
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,12 @@ class Buffer:
     """The rolling buffer of one modality, over the event files of its landed days."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, modality: Modality, files: Sequence[EventFile], buffer_days: int, timezone: str
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        modality: Modality,
+        files: Sequence[EventFile],
+        buffer_days: int,
+        timezone: str,
     ) -> None:
         self._connection = connection
         self._modality = modality
@@ -50,7 +57,7 @@ class Buffer:
         self._timezone = timezone
 
     def content(self, window: Window, users: pa.Table | None = None, bucket: int | None = None) -> pa.Table:
-        """Events held at `window.as_of`, sorted by user, time and id.
+        """Events held at `window.as_of`, sorted by user, time and id; a snapshot's, which have no times, by user and id.
 
         Args:
             window: the window at whose end the buffer is read.
@@ -65,8 +72,9 @@ class Buffer:
             self._connection.register("wanted", users.select(["user_id"]))
             where += " and user_id in (select user_id from wanted)"
         columns = ", ".join(["user_id", "event_id", "event_time", "text_id", *numeric_columns(self._modality)])
+        order = "user_id, event_id" if self._modality.kind == "snapshot" else "user_id, event_time, event_id"
         return self._query(
-            f" select {columns} from ({self._newest('events', where)}) where {self._held('$start')} order by user_id, event_time, event_id",
+            f" select {columns} from ({self._newest('events', where)}) where {self._held('$start')} order by {order}",
             {"start": self._start(window)},
             events=self._paths(window.ds),
         )
@@ -86,7 +94,11 @@ class Buffer:
             same=_and(["before.event_time = after.event_time", *numeric]),
             newest=self._newest("past", "user_id in (select user_id from candidates)"),
         )
-        bounds = {"old_start": self._start(previous), "new_start": self._start(window), "window_start": _naive(window.start)}
+        bounds = {
+            "old_start": self._start(previous),
+            "new_start": self._start(window),
+            "window_start": _naive(window.start),
+        }
         return self._query(query, bounds, past=past, today=today)
 
     def everyone(self, window: Window) -> pa.Table:

@@ -42,13 +42,19 @@ def scenario_rows(
 
 
 def summary_rows(
-    users: Sequence[str], summaries: Mapping[str, Summaries], fingerprints: Sequence[str], as_of: datetime, created: datetime
+    users: Sequence[str],
+    summaries: Mapping[str, Summaries],
+    fingerprints: Sequence[str],
+    as_of: datetime,
+    created: datetime,
 ) -> pa.Table:
     """Rows of the feature view `modality_summaries`; `summaries` maps modality names to the users' summaries."""
     features: dict[str, pa.Array] = {}
     for name, summary in summaries.items():
         features[columns.num_events(name)] = pa.array(summary.num_events_B)
-        features[columns.last_event_at(name)] = pa.array(np.floor(summary.last_event_B), from_pandas=True).cast(pa.int64())
+        features[columns.last_event_at(name)] = pa.array(np.floor(summary.last_event_B), from_pandas=True).cast(
+            pa.int64()
+        )
     return pa.table(
         {
             columns.JOIN_KEY: pa.array(users, pa.string()),
@@ -70,7 +76,9 @@ def read_newest(connection: duckdb.DuckDBPyConnection, root: str, bucket: int, u
     """The newest offline row of each of `users` (column user_id) in a bucket of the feature view below `root`."""
     files = bucket_files(root, bucket)
     if not files:
-        return pa.table({columns.JOIN_KEY: pa.array([], pa.string()), columns.PREFIX_FINGERPRINT: pa.array([], pa.string())})
+        return pa.table(
+            {columns.JOIN_KEY: pa.array([], pa.string()), columns.PREFIX_FINGERPRINT: pa.array([], pa.string())}
+        )
     connection.register("wanted", users)
     query = f"""
         select * from read_parquet($files, hive_partitioning = false, union_by_name = true)

@@ -18,7 +18,9 @@ from updater.lake import partitions, rows
 from updater.lake.schemas import TEXT_ID_BYTES, check_schema, event_schema, numeric_columns
 from updater.settings import Limits
 
-REJECTED_SCHEMA = pa.schema([("reason", pa.string()), ("file", pa.string()), ("row_number", pa.int64()), ("row", pa.string())])
+REJECTED_SCHEMA = pa.schema(
+    [("reason", pa.string()), ("file", pa.string()), ("row_number", pa.int64()), ("row", pa.string())]
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,19 @@ def source_token(directory: str) -> str:
     return str(tokenize(marks))
 
 
+def source_digest(directory: str) -> str:
+    """Digest of the bytes of a partition's files, in the order of their names."""
+    digest = blake2b(digest_size=16)
+    for path in partitions.list_files(directory):
+        fs, inner = partitions.filesystem(path)
+        digest.update(fs.cat_file(inner))
+    return digest.hexdigest()
+
+
 def _mark(info: dict[str, object]) -> str:
-    return str(next((info[key] for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created") if key in info), ""))
+    return str(
+        next((info[key] for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created") if key in info), "")
+    )
 
 
 def read_partition(directory: str, modality: Modality, window: Window, limits: Limits, num_buckets: int) -> Landed:
@@ -90,7 +103,9 @@ def _parse(content: bytes, modality: Modality, path: str) -> pa.Table:
         wanted = {*("user_id", "event_id", "event_time", "op"), *modality.columns}
         return file.read(columns=[name for name in file.schema_arrow.names if name in wanted])
     except pa.ArrowException as error:
-        raise DataRefusedError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}); land the day again.") from None
+        raise DataRefusedError(
+            f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}); land the day again."
+        ) from None
 
 
 def _rejected(table: pa.Table, reasons: pa.Array, file: str) -> pa.Table:
@@ -98,7 +113,10 @@ def _rejected(table: pa.Table, reasons: pa.Array, file: str) -> pa.Table:
     if not len(indices):
         return REJECTED_SCHEMA.empty_table()
     rejected = [json.dumps(row, default=str) for row in rows.as_python(table.take(indices))]
-    return pa.table([reasons.take(indices), pa.repeat(file, len(indices)), indices.cast(pa.int64()), pa.array(rejected)], schema=REJECTED_SCHEMA)
+    return pa.table(
+        [reasons.take(indices), pa.repeat(file, len(indices)), indices.cast(pa.int64()), pa.array(rejected)],
+        schema=REJECTED_SCHEMA,
+    )
 
 
 def _finish(tables: list[pa.Table], modality: Modality, window: Window, num_buckets: int) -> pa.Table:
@@ -120,7 +138,9 @@ def _finish(tables: list[pa.Table], modality: Modality, window: Window, num_buck
         "deleted": table["deleted"],
         "text": text,
         "text_id": text_ids.take(texts.indices),
-        "category": table[rows.text_name(modality.category, modality)] if modality.category else pa.nulls(table.num_rows),
+        "category": table[rows.text_name(modality.category, modality)]
+        if modality.category
+        else pa.nulls(table.num_rows),
         **{name: table[source] for name, source in zip(numeric_columns(modality), modality.numeric, strict=True)},
     }
     events = pa.table(columns).cast(schema)

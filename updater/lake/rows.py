@@ -39,7 +39,10 @@ def check(table: pa.Table, modality: Modality, window: Window, limits: Limits) -
         values = columns[name] = _utf8(_flat(table[name]), reasons, name)
         reasons.add(pc.is_null(values), f"{name} is null")
         reasons.add(pc.equal(values, ""), f"{name} is empty")
-        reasons.add(pc.greater(pc.binary_length(values), limits.max_id_bytes), f"{name} is longer than {limits.max_id_bytes} bytes")
+        reasons.add(
+            pc.greater(pc.binary_length(values), limits.max_id_bytes),
+            f"{name} is longer than {limits.max_id_bytes} bytes",
+        )
     columns["event_time"] = _time(_flat(table["event_time"]), reasons)
     reasons.add(pc.is_null(columns["event_time"]), "event_time is null or cannot be parsed")
     end = pa.scalar(window.end.replace(tzinfo=None), pa.timestamp("us"))
@@ -53,7 +56,10 @@ def check(table: pa.Table, modality: Modality, window: Window, limits: Limits) -
         if name in (*modality.text_columns, modality.category):
             source = _utf8(values, reasons, name) if is_text(values.type) else values
             if is_text(source.type):
-                reasons.add(pc.greater(pc.binary_length(source), limits.max_text_bytes), f"{name} is longer than {limits.max_text_bytes} bytes")
+                reasons.add(
+                    pc.greater(pc.binary_length(source), limits.max_text_bytes),
+                    f"{name} is longer than {limits.max_text_bytes} bytes",
+                )
             # A column that is both numeric and text keeps its text beside the number.
             columns[text_name(name, modality)] = source.cast(pa.string())
     return pa.table(columns), reasons.array
@@ -88,7 +94,10 @@ def _readable(values: pa.Array) -> list[Any]:
         values = values.dictionary_decode()
     if not is_text(values.type):
         return list(values.to_pylist())
-    return [None if raw is None else raw.decode(errors="backslashreplace") for raw in values.cast(pa.large_binary()).to_pylist()]
+    return [
+        None if raw is None else raw.decode(errors="backslashreplace")
+        for raw in values.cast(pa.large_binary()).to_pylist()
+    ]
 
 
 def _flat(values: pa.ChunkedArray) -> pa.Array:

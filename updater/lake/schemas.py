@@ -45,7 +45,9 @@ def check_schema(schema: pa.Schema, modality: Modality, file: str) -> None:
         if field.name not in (*KEYS, "op", *modality.columns):
             continue
         if wanted := _unusable(field, modality):
-            raise DataRefusedError(f"{file}: column {field.name!r} is {field.type}, not {wanted}; land the day again with that type.")
+            raise DataRefusedError(
+                f"{file}: column {field.name!r} is {field.type}, not {wanted}; land the day again with that type."
+            )
 
 
 def _unusable(field: pa.Field, modality: Modality) -> str | None:
@@ -62,10 +64,20 @@ def _unusable(field: pa.Field, modality: Modality) -> str | None:
 def is_text(type_: pa.DataType) -> bool:
     """True for every Arrow string type, and for bytes, which are read as UTF-8."""
     return bool(
-        pt.is_string(type_) or pt.is_large_string(type_) or pt.is_string_view(type_) or pt.is_binary(type_) or pt.is_large_binary(type_)
+        pt.is_string(type_)
+        or pt.is_large_string(type_)
+        or pt.is_string_view(type_)
+        or pt.is_binary(type_)
+        or pt.is_large_binary(type_)
     )
 
 
 def is_number(type_: pa.DataType) -> bool:
     """True for integers, floats, decimals and booleans."""
-    return bool(pt.is_integer(type_) or pt.is_floating(type_) or pt.is_decimal(type_) or pt.is_boolean(type_) or pt.is_null(type_))
+    return bool(
+        pt.is_integer(type_)
+        or pt.is_floating(type_)
+        or pt.is_decimal(type_)
+        or pt.is_boolean(type_)
+        or pt.is_null(type_)
+    )

@@ -50,7 +50,9 @@ class Summaries:
         return Summaries(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def summarise(vectors_NV: npt.NDArray[np.float64], times_N: npt.NDArray[np.float64], offsets_B1: npt.NDArray[np.int64]) -> Summaries:
+def summarise(
+    vectors_NV: npt.NDArray[np.float64], times_N: npt.NDArray[np.float64], offsets_B1: npt.NDArray[np.int64]
+) -> Summaries:
     """Summaries of B users from their events.
 
     Args:
@@ -89,17 +91,23 @@ def to_table(users: Sequence[str], modality: str, summaries: Summaries, ds: date
             "first_event": pa.array(summaries.first_event_B, from_pandas=True),
             "last_event": pa.array(summaries.last_event_B, from_pandas=True),
             **{f"num_recent_{days}": summaries.num_recent_BR[:, column] for column, days in enumerate(RECENT_DAYS)},
-            "mean": pa.FixedSizeListArray.from_arrays(pa.array(summaries.mean_BV.reshape(-1)), width).cast(pa.list_(pa.float32())),
+            "mean": pa.FixedSizeListArray.from_arrays(pa.array(summaries.mean_BV.reshape(-1)), width).cast(
+                pa.list_(pa.float32())
+            ),
         }
     )
 
 
-def read_newest(connection: duckdb.DuckDBPyConnection, files: Sequence[str], modality: str, users: pa.Table, width: int) -> Summaries:
+def read_newest(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[str], modality: str, users: pa.Table, width: int
+) -> Summaries:
     """The newest summary of each of `users` (column user_id) among `files`, in the order of `users`; empty where there is none."""
     result = Summaries.empty(users.num_rows, width)
     if not files:
         return result
-    connection.register("wanted", users.select(["user_id"]).append_column("position", pa.array(np.arange(users.num_rows))))
+    connection.register(
+        "wanted", users.select(["user_id"]).append_column("position", pa.array(np.arange(users.num_rows)))
+    )
     query = """
         select * from read_parquet($files, hive_partitioning = false) join wanted using (user_id)
         where modality = $modality qualify row_number() over (partition by user_id order by ds desc, generation desc) = 1"""
@@ -120,3 +128,15 @@ def read_users(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> l
         return []
     query = "select distinct user_id from read_parquet($files, hive_partitioning = false) order by user_id"
     return [user for (user,) in connection.execute(query, {"files": list(files)}).fetchall()]
+
+
+def read_active(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> set[str]:
+    """Users in `files` whose newest summaries hold any event."""
+    if not files:
+        return set()
+    query = """
+        with newest as (
+            select user_id, num_events from read_parquet($files, hive_partitioning = false)
+            qualify row_number() over (partition by user_id, modality order by ds desc, generation desc) = 1)
+        select distinct user_id from newest where num_events > 0"""
+    return {user for (user,) in connection.execute(query, {"files": list(files)}).fetchall()}

@@ -97,7 +97,9 @@ def open_context(settings: Settings, now: datetime | None = None) -> Context:
     for key, value in fixed_values(settings).items():
         stored = ledger.setting(key)
         if stored is not None and stored != value:
-            raise ConfigError(f"{key} is {value!r} in {settings.source} but the state was made with {stored!r}; set it back, or start a new state.")
+            raise ConfigError(
+                f"{key} is {value!r} in {settings.source} but the state was made with {stored!r}; set it back, or start a new state."
+            )
     return Context(settings, ledger, now or clock())
 
 

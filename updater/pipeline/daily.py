@@ -116,5 +116,3 @@ def check_previous(context: Context, window: Window) -> None:
         raise WindowOrderError(
             f"{unfinished[0]} was started but not finished; run `updater backfill --from-date {unfinished[0]} --to-date {window}`."
         )
-
-

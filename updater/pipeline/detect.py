@@ -65,7 +65,9 @@ def check_landed(context: Context, window: Window) -> None:
     """Raise NotLandedError unless every modality that is not optional has landed in the window."""
     lake = context.settings.paths.lake
     if not partitions.exists(lake):
-        raise NotLandedError(f"The lake {lake} does not exist; set paths.lake in {context.settings.source} or land a first day there.")
+        raise NotLandedError(
+            f"The lake {lake} does not exist; set paths.lake in {context.settings.source} or land a first day there."
+        )
     for modality in context.settings.modalities:
         if not modality.optional and not partitions.has_landed(partitions.join(lake, modality.name), window.ds):
             raise _not_landed(context, window.ds, modality)
@@ -132,6 +134,17 @@ def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord 
     declaration = settings.modality_fingerprint(modality.name)
     if record is not None and (record.source_token, record.declaration) == (token, declaration):
         return record
+    record = read_landed(context, ds, modality)
+    context.ledger.record_partition(record)
+    return record
+
+
+def read_landed(context: Context, ds: date, modality: Modality) -> PartitionRecord:
+    """Read and check a landed partition and write its event file; the record is the caller's to keep. See `land_day` for errors."""
+    settings = context.settings
+    directory = context.lake(modality.name, ds)
+    token = source_token(directory)
+    declaration = settings.modality_fingerprint(modality.name)
     landed = read_partition(directory, modality, context.window(ds), settings.limits, settings.buffer.num_buckets)
     if landed.rejected.num_rows:
         partitions.write_partition(context.state("rejected", modality.name), ds, landed.rejected, "rejected.parquet")
@@ -139,9 +152,11 @@ def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord 
     name = f"{landed.digest}-{declaration[:8]}.parquet" if landed.events.num_rows else None
     if name:
         partitions.write_table(
-            partitions.join(partitions.day_directory(context.state("events", modality.name), ds), name), landed.events, row_group_size=65_536
+            partitions.join(partitions.day_directory(context.state("events", modality.name), ds), name),
+            landed.events,
+            row_group_size=65_536,
         )
-    record = PartitionRecord(
+    return PartitionRecord(
         modality=modality.name,
         ds=ds,
         source_token=token,
@@ -153,8 +168,6 @@ def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord 
         num_bytes=landed.num_bytes,
         recorded_at=context.now,
     )
-    context.ledger.record_partition(record)
-    return record
 
 
 def read_changes(context: Context, window: Window, modality: str) -> pa.Table:
@@ -162,7 +175,9 @@ def read_changes(context: Context, window: Window, modality: str) -> pa.Table:
     try:
         return partitions.read_table(context.changes_file(modality, window.ds))
     except FileNotFoundError:
-        raise WindowOrderError(f"{window} of modality {modality!r} has not been detected; run `updater run --ds {window}`.") from None
+        raise WindowOrderError(
+            f"{window} of modality {modality!r} has not been detected; run `updater run --ds {window}`."
+        ) from None
 
 
 def landing_days(context: Context, window: Window, modality: Modality) -> list[date]:

@@ -21,6 +21,7 @@ from updater.pipeline.context import Context
 from updater.pipeline.daily import check_previous, missing_days
 from updater.pipeline.detect import check_landed, check_order, landing_days
 from updater.pipeline.encode import text_vectors
+from updater.pipeline.rewritten import find_rewritten
 
 SHOWN_USERS = 20
 
@@ -68,7 +69,13 @@ def plan_window(context: Context, ds: date) -> DryRun:
 
 
 def _plan_modality(
-    context: Context, window: Window, modality: Modality, scratch: str, report: DryRun, changed: set[str], texts: set[bytes]
+    context: Context,
+    window: Window,
+    modality: Modality,
+    scratch: str,
+    report: DryRun,
+    changed: set[str],
+    texts: set[bytes],
 ) -> None:
     settings = context.settings
     first = context.first_window() in (None, window.ds)
@@ -90,7 +97,9 @@ def _plan_modality(
         buffer = Buffer(connection, modality, list(files.values()), settings.buffer.days, settings.timezone)
         changes = buffer.everyone(window) if first else buffer.changes(window)
     reasons: Counter[str] = Counter()
-    for user, reason, count in zip(*(changes[name].to_pylist() for name in ("user_id", "reason", "num_events")), strict=True):
+    for user, reason, count in zip(
+        *(changes[name].to_pylist() for name in ("user_id", "reason", "num_events")), strict=True
+    ):
         reasons[reason] += count
         changed.add(user)
         if len(report.users) < SHOWN_USERS:
@@ -114,7 +123,10 @@ def _plan_modality(
 def _bystanders(context: Context, changed: set[str]) -> set[str]:
     found: set[str] = set()
     for bucket, head in context.ledger.heads().items():
-        same_layout = (head.model_version, head.modalities) == (context.live_model().version, context.modality_fingerprints())
+        same_layout = (head.model_version, head.modalities) == (
+            context.live_model().version,
+            context.modality_fingerprints(),
+        )
         if new_scenarios(context.scenario_fingerprints(), head.scenarios, same_layout):
             with connect(context.settings.paths.state) as connection:
                 found |= set(summary_store.read_users(connection, bucket_files(context.state("summaries"), bucket)))
@@ -131,17 +143,40 @@ def _estimate(context: Context, report: DryRun) -> float | None:
 
 @dataclass
 class BackfillPlan:
-    """The windows that a backfill would run."""
+    """The windows that a backfill would run, and what it would restate."""
 
     days: list[str]
     not_landed: list[str]
     """Days among them that have not landed; the backfill would stop at the first."""
+    rewritten: list[str] = field(default_factory=list)
+    """Partitions that would be restated."""
+    affected_users: int = 0
+    """Users with rows in those partitions: at most so many are recomputed."""
+    affected_days: int = 0
 
 
-def plan_backfill(context: Context, from_date: date, to_date: date) -> BackfillPlan:
+def plan_backfill(context: Context, from_date: date, to_date: date, restate: bool) -> BackfillPlan:
     """Plan a backfill; both dates are inclusive."""
     missing = missing_days(context, from_date, to_date)
     required = [m.name for m in context.settings.modalities if not m.optional]
     lake = context.settings.paths.lake
-    absent = [ds for ds in missing if not all(partitions.has_landed(partitions.join(lake, name), ds) for name in required)]
-    return BackfillPlan([ds.isoformat() for ds in missing], [ds.isoformat() for ds in absent])
+    absent = [
+        ds for ds in missing if not all(partitions.has_landed(partitions.join(lake, name), ds) for name in required)
+    ]
+    plan = BackfillPlan([ds.isoformat() for ds in missing], [ds.isoformat() for ds in absent])
+    watermark, first_window = context.ledger.watermark(), context.first_window()
+    if not restate or watermark is None or first_window is None:
+        return plan
+    users: set[str] = set()
+    first = watermark
+    for modality, ds, _ in find_rewritten(context, from_date, to_date):
+        directory = context.lake(modality.name, ds)
+        landed = read_partition(
+            directory, modality, context.window(ds), context.settings.limits, context.settings.buffer.num_buckets
+        )
+        users |= set(landed.events["user_id"].to_pylist())
+        first = min(first, max(ds, first_window))
+        plan.rewritten.append(f"{modality.name} {ds}")
+    plan.affected_users = len(users)
+    plan.affected_days = (watermark - first).days + 1 if plan.rewritten else 0
+    return plan

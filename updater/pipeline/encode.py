@@ -1,7 +1,7 @@
 """Encode: each distinct new text once. Work is proportional to new texts, not to events, users or days."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.lake import partitions
+from updater.lake.buffer import EventFile
 from updater.lake.text_vectors import TextVectors
 from updater.model.text_encoder import text_encoder_version
 from updater.pipeline.context import Context, Progress, no_progress
@@ -38,11 +39,19 @@ def text_vectors(context: Context) -> TextVectors:
     return TextVectors(context.state("texts", text_encoder_version(context.settings.model.text_encoder)))
 
 
-def new_texts(context: Context, window: Window, modality: Modality, vectors: TextVectors) -> tuple[pa.Table, int]:
-    """Distinct texts (text_id, text) without a vector among the events that the window brought, and how many it brought."""
+def count_new_texts(context: Context, window: Window, modality: Modality) -> int:
+    """Distinct texts among the events that the window brought that nobody has encoded."""
+    return _new_texts(_window_files(context, window, modality), text_vectors(context))[0].num_rows
+
+
+def _window_files(context: Context, window: Window, modality: Modality) -> list[EventFile]:
+    """Event files that a window brings: its own day's, or all that the first window ever has to land."""
     files = context.event_files(modality.name, window.ds)
-    if context.first_window() != window.ds:
-        files = [file for file in files if file.ds == window.ds]
+    return files if context.first_window() == window.ds else [file for file in files if file.ds == window.ds]
+
+
+def _new_texts(files: Sequence[EventFile], vectors: TextVectors) -> tuple[pa.Table, int]:
+    """Distinct texts (text_id, text) of `files` that have no vector yet, and how many distinct texts there are."""
     tables = [partitions.read_table(file.path, ["text_id", "text", "deleted"]) for file in files]
     if not tables:
         return pa.table({"text_id": [], "text": []}), 0
@@ -55,17 +64,28 @@ def encode(
     context: Context, window: Window, modality: Modality, encode_texts: EncodeTexts, progress: Progress = no_progress
 ) -> Encoded:
     """Encode the texts that the window brought and nobody has encoded before; run again, it finds them encoded."""
-    vectors = text_vectors(context)
-    texts, num_texts = new_texts(context, window, modality, vectors)
-    for start in range(0, texts.num_rows, SEGMENT_TEXTS):
-        progress(f"encoding {modality.name}", start, texts.num_rows)
-        segment = texts.slice(start, SEGMENT_TEXTS)
-        vectors.append(segment["text_id"].to_pylist(), encode_texts(segment["text"].to_pylist()))
-    done = Encoded(modality.name, num_texts, texts.num_rows)
+    done = encode_files(context, _window_files(context, window, modality), encode_texts, modality.name, progress)
     if not partitions.exists(_record(context, window, modality)):
         with partitions.write_file(_record(context, window, modality)) as file:
             file.write(json.dumps(asdict(done)).encode())
     return done
+
+
+def encode_files(
+    context: Context,
+    files: Sequence[EventFile],
+    encode_texts: EncodeTexts,
+    label: str,
+    progress: Progress = no_progress,
+) -> Encoded:
+    """Encode the texts of event files that nobody has encoded before."""
+    vectors = text_vectors(context)
+    texts, num_texts = _new_texts(files, vectors)
+    for start in range(0, texts.num_rows, SEGMENT_TEXTS):
+        progress(f"encoding {label}", start, texts.num_rows)
+        segment = texts.slice(start, SEGMENT_TEXTS)
+        vectors.append(segment["text_id"].to_pylist(), encode_texts(segment["text"].to_pylist()))
+    return Encoded(label, num_texts, texts.num_rows)
 
 
 def encoded_before(context: Context, window: Window, modality: Modality) -> Encoded:

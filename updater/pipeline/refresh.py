@@ -6,6 +6,7 @@ counts, and only then are the files moved to where Feast reads them. A run kille
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 
 import numpy as np
@@ -20,8 +21,8 @@ from updater.domain.window import Window
 from updater.errors import WindowOrderError
 from updater.lake import embeddings as offline
 from updater.lake import summaries as summary_store
-from updater.lake.buffer import Buffer
 from updater.lake.bucket_files import bucket_files
+from updater.lake.buffer import Buffer
 from updater.lake.summaries import Summaries
 from updater.ledger import BucketRecord, Head
 from updater.pipeline.context import Context, day_after, day_before
@@ -67,9 +68,18 @@ def refresh_bucket(context: Context, tools: Tools, window: Window, bucket: int) 
     _check_order(context, head, window, bucket)
     plan = plan_window(context, tools, window, bucket, head)
     result = compute(context, tools, window, bucket, plan)
-    files = stage(context, window.ds, bucket, tables(context, tools, window, plan, result))
-    active = _active_before(context, head, bucket) - result.was_active + int(
-        (sum(s.num_events_B[: result.num_changed] for s in result.summaries) > 0).sum()
+    opened = context.ledger.window(window.ds)
+    created = opened.opened_at if opened else context.now
+    files = stage(
+        context,
+        window.ds,
+        bucket,
+        tables(context, tools, window, plan, result, created, head.generation if head else 0),
+    )
+    active = (
+        _active_before(context, head, bucket)
+        - result.was_active
+        + int((sum(s.num_events_B[: result.num_changed] for s in result.summaries) > 0).sum())
     )
     counts = {
         "changed_users": result.num_changed,
@@ -81,13 +91,19 @@ def refresh_bucket(context: Context, tools: Tools, window: Window, bucket: int) 
         bucket=bucket,
         ds=window.ds,
         digest=sha256("".join(files).encode()).hexdigest(),
-        generation=0,
+        generation=head.generation if head else 0,
         model_version=tools.model_record.version,
         scenarios=context.scenario_fingerprints(),
         modalities=context.modality_fingerprints(),
     )
     record = BucketRecord(
-        bucket=bucket, ds=window.ds, generation=0, digest=new.digest, counts=counts, files=files, committed_at=context.now
+        bucket=bucket,
+        ds=window.ds,
+        generation=new.generation,
+        digest=new.digest,
+        counts=counts,
+        files=files,
+        committed_at=context.now,
     )
     context.ledger.move_head(head, new, record)
     place(context, bucket, window.ds)
@@ -100,7 +116,10 @@ def plan_window(context: Context, tools: Tools, window: Window, bucket: int, hea
     for modality in context.settings.modalities:
         rows = read_changes(context, window, modality.name)
         changed[modality.name] = set(rows.filter(pc.equal(rows["bucket"], bucket))["user_id"].to_pylist())
-    same_layout = head is None or (head.model_version, head.modalities) == (tools.model_record.version, context.modality_fingerprints())
+    same_layout = head is None or (head.model_version, head.modalities) == (
+        tools.model_record.version,
+        context.modality_fingerprints(),
+    )
     new = new_scenarios(context.scenario_fingerprints(), head.scenarios if head else None, same_layout)
     known = summary_store.read_users(tools.connection, _summary_files(context, bucket)) if new else []
     return plan_bucket(changed, known, [scenario.name for scenario in context.settings.scenarios], new)
@@ -111,12 +130,20 @@ def compute(context: Context, tools: Tools, window: Window, bucket: int | None, 
     settings = context.settings
     users = [*plan.users, *plan.bystanders]
     table = pa.table({"user_id": pa.array(sorted(users), pa.string())})
-    order = pc.index_in(pa.array(users, pa.string()), value_set=table["user_id"].combine_chunks()).to_numpy().astype(np.int64)
+    order = (
+        pc.index_in(pa.array(users, pa.string()), value_set=table["user_id"].combine_chunks())
+        .to_numpy()
+        .astype(np.int64)
+    )
     events, summaries, cells, before = [], [], {}, np.zeros(len(users), np.int64)
     files = _summary_files(context, bucket) if bucket is not None else []
     for modality, width in zip(settings.modalities, tools.widths, strict=True):
         buffer = Buffer(
-            tools.connection, modality, context.event_files(modality.name, window.ds), settings.buffer.days, settings.timezone
+            tools.connection,
+            modality,
+            context.event_files(modality.name, window.ds),
+            settings.buffer.days,
+            settings.timezone,
         )
         events.append(load_events(buffer, modality, window, table, bucket, tools.vectors))
         stored = summary_store.read_newest(tools.connection, files, modality.name, table, width).take(order)
@@ -138,7 +165,15 @@ def compute(context: Context, tools: Tools, window: Window, bucket: int | None, 
     ]
     for group, scenarios in groups:
         for start in range(0, len(group), settings.run.users_per_batch):
-            _compute_batch(tools, result, events, order, group[start : start + settings.run.users_per_batch], settings.scenarios, scenarios)
+            _compute_batch(
+                tools,
+                result,
+                events,
+                order,
+                group[start : start + settings.run.users_per_batch],
+                settings.scenarios,
+                scenarios,
+            )
     return result
 
 
@@ -164,17 +199,28 @@ def _compute_batch(
         result.embeddings[rows, names.index(scenario.name)] = values[:, position]
 
 
-def tables(context: Context, tools: Tools, window: Window, plan: BucketPlan, result: BucketResult) -> dict[str, pa.Table]:
+def tables(
+    context: Context,
+    tools: Tools,
+    window: Window,
+    plan: BucketPlan,
+    result: BucketResult,
+    created: datetime,
+    generation: int,
+) -> dict[str, pa.Table]:
     """What a bucket publishes: feature view (or `summaries`, the state's own) to rows; nothing that is empty."""
-    opened = context.ledger.window(window.ds)
-    created = opened.opened_at if opened else context.now
     changed = slice(0, result.num_changed)
     version = tools.model_record.version
     made: dict[str, pa.Table] = {}
     for position, scenario in enumerate(context.settings.scenarios):
         rows = slice(None) if scenario.name in plan.new_scenarios else changed
         made[columns.scenario_view(scenario.name, version)] = offline.scenario_rows(
-            scenario, tools.model_record.name, result.users[rows], result.embeddings[rows, position], window.as_of, created
+            scenario,
+            tools.model_record.name,
+            result.users[rows],
+            result.embeddings[rows, position],
+            window.as_of,
+            created,
         )
     everyone = np.arange(result.num_changed)
     by_modality = {m.name: s.take(everyone) for m, s in zip(context.settings.modalities, result.summaries, strict=True)}
@@ -185,7 +231,7 @@ def tables(context: Context, tools: Tools, window: Window, plan: BucketPlan, res
     for modality, summary in zip(context.settings.modalities, result.summaries, strict=True):
         rows_of = result.cells[modality.name]
         users = [result.users[row] for row in rows_of]
-        cells.append(summary_store.to_table(users, modality.name, summary.take(rows_of), window.ds, generation=0))
+        cells.append(summary_store.to_table(users, modality.name, summary.take(rows_of), window.ds, generation))
     made["summaries"] = pa.concat_tables(cells).sort_by([("modality", "ascending"), ("user_id", "ascending")])
     return {name: table for name, table in made.items() if table.num_rows}
 

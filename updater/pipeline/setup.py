@@ -46,7 +46,9 @@ def initialise(settings: Settings) -> SetupReport:
     yaml = write_feature_store_yaml(settings)
     apply(settings)
     model = context.live_model()
-    return SetupReport(settings.ledger.url.rsplit("@", 1)[-1], settings.paths.state, model.name, model.trained, yaml, views(context))
+    return SetupReport(
+        settings.ledger.url.rsplit("@", 1)[-1], settings.paths.state, model.name, model.trained, yaml, views(context)
+    )
 
 
 def _first_model(settings: Settings) -> ModelRecord:
@@ -59,4 +61,6 @@ def _first_model(settings: Settings) -> ModelRecord:
     directory = partitions.join(settings.paths.state, "models", "v1")
     save_model(create_model(create_config(settings), settings.model.seed), directory)
     digest = model_digest(directory)
-    return ModelRecord(version=1, digest=digest, name=f"v1-untrained-{digest[:8]}", trained=False, created_at=clock(), live=True)
+    return ModelRecord(
+        version=1, digest=digest, name=f"v1-untrained-{digest[:8]}", trained=False, created_at=clock(), live=True
+    )

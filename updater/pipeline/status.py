@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from updater.domain.window import first_buffer_day
 from updater.lake import partitions
-from updater.lake.landing import source_token
 from updater.pipeline.context import Context
+from updater.pipeline.rewritten import find_rewritten
 
 LAST_RUNS = 7
 
@@ -54,18 +53,21 @@ def status(context: Context) -> StatusReport:
 
 def landed_everywhere(context: Context) -> list[date]:
     """Days that have landed in every modality that is not optional, oldest first."""
-    roots = [partitions.join(context.settings.paths.lake, m.name) for m in context.settings.modalities if not m.optional]
+    roots = [
+        partitions.join(context.settings.paths.lake, m.name) for m in context.settings.modalities if not m.optional
+    ]
     if not roots:
         roots = [partitions.join(context.settings.paths.lake, m.name) for m in context.settings.modalities]
     return sorted(set.intersection(*(set(partitions.landed_days(root)) for root in roots)))
 
 
 def rewritten(context: Context, watermark: date) -> list[dict[str, str]]:
-    """Processed partitions that the buffer still reaches whose lake files are no longer those that were processed."""
-    first = first_buffer_day(watermark, context.settings.buffer.days)
-    found = []
-    for record in context.ledger.partitions(from_date=first, to_date=watermark):
-        if source_token(context.lake(record.modality, record.ds)) != record.source_token:
-            command = f"updater backfill --from-date {record.ds} --to-date {watermark} --restate"
-            found.append({"modality": record.modality, "ds": record.ds.isoformat(), "restate_with": command})
-    return found
+    """Partitions that were rewritten, with the command that restates each."""
+    return [
+        {
+            "modality": modality.name,
+            "ds": ds.isoformat(),
+            "restate_with": f"updater backfill --from-date {ds} --to-date {watermark} --restate",
+        }
+        for modality, ds, _ in find_rewritten(context, date.min, watermark)
+    ]

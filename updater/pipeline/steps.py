@@ -9,8 +9,8 @@ from updater.pipeline.context import Context, open_context
 from updater.pipeline.daily import WindowReport, finish, missing_days
 from updater.pipeline.detect import detect as detect_changes
 from updater.pipeline.detect import open_window, read_changes
+from updater.pipeline.encode import count_new_texts
 from updater.pipeline.encode import encode as encode_texts
-from updater.pipeline.encode import new_texts, text_vectors
 from updater.pipeline.publish import publish as complete_offline
 from updater.pipeline.publish import views
 from updater.pipeline.workers import Workers
@@ -30,7 +30,9 @@ def landing_paths(ds: str) -> list[str]:
     """The `_SUCCESS` files that must exist before the day's window can run."""
     settings = load_settings()
     roots = [partitions.join(settings.paths.lake, m.name) for m in settings.modalities if not m.optional]
-    return [partitions.join(partitions.day_directory(root, date.fromisoformat(ds)), partitions.SUCCESS) for root in roots]
+    return [
+        partitions.join(partitions.day_directory(root, date.fromisoformat(ds)), partitions.SUCCESS) for root in roots
+    ]
 
 
 def detect(ds: str, modality: str) -> dict[str, Any]:
@@ -40,13 +42,12 @@ def detect(ds: str, modality: str) -> dict[str, Any]:
     open_window(context, window)
     declared = context.settings.modality(modality)
     found = detect_changes(context, window, declared)
-    texts, _ = new_texts(context, window, declared, text_vectors(context))
     return {
         "modality": modality,
         "rows": found.rows,
         "rejected": found.rejected,
         "changed_users": found.changed_users,
-        "texts": texts.num_rows,
+        "texts": count_new_texts(context, window, declared),
     }
 
 

@@ -37,7 +37,9 @@ class UserEvents:
         """Raw event vectors of the events at `rows`: text vector, then numeric columns."""
         return np.concatenate([self.texts_TV[self.text_rows_N[rows]].astype(np.float64), self.numeric_NC[rows]], axis=1)
 
-    def rows_of(self, users: npt.NDArray[np.int64], newest: int | None = None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def rows_of(
+        self, users: npt.NDArray[np.int64], newest: int | None = None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows of the events of `users`, at most the `newest` of each, and their offsets."""
         starts, ends = self.offsets_U1[users], self.offsets_U1[users + 1]
         if newest is not None:
@@ -53,7 +55,9 @@ class UserEvents:
         return summarise(self.vectors(rows), self.times_N[rows], offsets)
 
 
-def load_events(buffer: Buffer, modality: Modality, window: Window, users: pa.Table, bucket: int | None, vectors: TextVectors) -> UserEvents:
+def load_events(
+    buffer: Buffer, modality: Modality, window: Window, users: pa.Table, bucket: int | None, vectors: TextVectors
+) -> UserEvents:
     """Read the buffer of `users` (column user_id, sorted) at `window.as_of`."""
     content = buffer.content(window, users, bucket)
     owners = pc.index_in(content["user_id"].combine_chunks(), value_set=users["user_id"].combine_chunks()).to_numpy()

@@ -17,9 +17,9 @@ from updater.errors import VerificationError, WindowOrderError
 from updater.lake import embeddings as offline
 from updater.lake import partitions
 from updater.lake import summaries as summary_store
+from updater.lake.bucket_files import bucket_files
 from updater.lake.buffer import Buffer, EventFile
 from updater.lake.landing import read_partition
-from updater.lake.bucket_files import bucket_files
 from updater.lake.summaries import Summaries
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.publish import views
@@ -93,18 +93,24 @@ def _land_again(context: Context, window: Window, scratch: str, progress: Progre
         for done, record in enumerate(records):
             progress(f"reading {modality.name}", done, len(records))
             day = context.window(record.ds)
-            landed = read_partition(context.lake(modality.name, record.ds), modality, day, settings.limits, settings.buffer.num_buckets)
+            landed = read_partition(
+                context.lake(modality.name, record.ds), modality, day, settings.limits, settings.buffer.num_buckets
+            )
             path = f"{scratch}/{modality.name}-{record.ds}.parquet"
             partitions.write_table(path, landed.events, row_group_size=65_536)
             files[modality.name].append(EventFile(record.ds, path))
     return files
 
 
-def _compare_texts(context: Context, tools: Tools, files: dict[str, list[EventFile]], sample: int | None, report: VerifyReport) -> None:
+def _compare_texts(
+    context: Context, tools: Tools, files: dict[str, list[EventFile]], sample: int | None, report: VerifyReport
+) -> None:
     """Encode texts again: all of a small set, a fixed sample of a large one."""
     from updater.model.text_encoder import load_text_encoder
 
-    tables = [partitions.read_table(file.path, ["text_id", "text", "deleted"]) for group in files.values() for file in group]
+    tables = [
+        partitions.read_table(file.path, ["text_id", "text", "deleted"]) for group in files.values() for file in group
+    ]
     if not tables:
         return
     texts = pa.concat_tables(tables)
@@ -115,7 +121,10 @@ def _compare_texts(context: Context, tools: Tools, files: dict[str, list[EventFi
     again = load_text_encoder(context.settings.model.text_encoder).encode(texts["text"].to_pylist())
     different = np.flatnonzero((stored.view(np.uint16) != again.view(np.uint16)).any(axis=1))
     report.texts = texts.num_rows
-    report.differences += [f"The stored vector of text {texts['text_id'][i].as_py().hex()} differs from encoding it again." for i in different]
+    report.differences += [
+        f"The stored vector of text {texts['text_id'][i].as_py().hex()} differs from encoding it again."
+        for i in different
+    ]
 
 
 def _users(
@@ -131,13 +140,21 @@ def _users(
     wanted = sorted(users)
     if sample is not None:
         per_bucket = -(-sample // settings.buffer.num_buckets)
-        wanted = sorted(sorted(wanted, key=lambda user: md5(user.encode(), usedforsecurity=False).digest()[8:])[:per_bucket])
+        wanted = sorted(
+            sorted(wanted, key=lambda user: md5(user.encode(), usedforsecurity=False).digest()[8:])[:per_bucket]
+        )
     for start in range(0, len(wanted), settings.run.users_per_batch):
         yield pa.table({"user_id": pa.array(wanted[start : start + settings.run.users_per_batch], pa.string())})
 
 
 def _compare(
-    context: Context, tools: Tools, window: Window, bucket: int, users: pa.Table, files: dict[str, list[EventFile]], report: VerifyReport
+    context: Context,
+    tools: Tools,
+    window: Window,
+    bucket: int,
+    users: pa.Table,
+    files: dict[str, list[EventFile]],
+    report: VerifyReport,
 ) -> None:
     settings = context.settings
     names = users["user_id"].to_pylist()
@@ -155,9 +172,14 @@ def _compare(
             report.differences.append(f"The {modality.name} summary of user {names[row]!r} differs from its rebuild.")
         report.summaries += len(names)
     report.users += len(names)
-    embeddings = tools.model.embed(user_batch(events, rebuilt, everyone), [scenario.query for scenario in settings.scenarios])
+    embeddings = tools.model.embed(
+        user_batch(events, rebuilt, everyone), [scenario.query for scenario in settings.scenarios]
+    )
     fingerprints = prefix_fingerprints(tools.model_record.digest, events, rebuilt, everyone)
-    published = {view: offline.read_newest(tools.connection, context.state("offline", view), bucket, users) for view in views(context)}
+    published = {
+        view: offline.read_newest(tools.connection, context.state("offline", view), bucket, users)
+        for view in views(context)
+    }
     for position, scenario in enumerate(settings.scenarios):
         rows = published[columns.scenario_view(scenario.name, tools.model_record.version)]
         _compare_embeddings(scenario.name, names, embeddings[:, position], rows, report)
@@ -186,13 +208,17 @@ def _compare_embeddings(scenario: str, names: list[str], rebuilt: Any, rows: pa.
         report.embeddings += 1
         report.max_embedding_difference = max(report.max_embedding_difference, difference)
         if not difference <= TOLERANCE:
-            report.differences.append(f"The {scenario} embedding of user {user!r} differs from its rebuild by {difference:.1e}.")
+            report.differences.append(
+                f"The {scenario} embedding of user {user!r} differs from its rebuild by {difference:.1e}."
+            )
 
 
 def _compare_fingerprints(names: list[str], fingerprints: list[str], rows: pa.Table, report: VerifyReport) -> None:
     stored = dict(zip(rows[columns.JOIN_KEY].to_pylist(), rows[columns.PREFIX_FINGERPRINT].to_pylist(), strict=True))
     report.differences += [
-        f"The prefix of user {user!r} differs from its rebuild." for user, mark in zip(names, fingerprints, strict=True) if stored.get(user) != mark
+        f"The prefix of user {user!r} differs from its rebuild."
+        for user, mark in zip(names, fingerprints, strict=True)
+        if stored.get(user) != mark
     ]
 
 
@@ -202,7 +228,11 @@ def _compare_online(context: Context, published: dict[str, pa.Table], report: Ve
 
     store = open_store(context.settings)
     for view, rows in published.items():
-        features = [name for name in rows.column_names if name not in (columns.JOIN_KEY, columns.EVENT_TIMESTAMP, columns.CREATED_TIMESTAMP)]
+        features = [
+            name
+            for name in rows.column_names
+            if name not in (columns.JOIN_KEY, columns.EVENT_TIMESTAMP, columns.CREATED_TIMESTAMP)
+        ]
         for start in range(0, rows.num_rows, ONLINE_USERS):
             part = rows.slice(start, ONLINE_USERS).to_pydict()
             online = online_rows(store, part[columns.JOIN_KEY], [f"{view}:{name}" for name in features])
@@ -210,4 +240,6 @@ def _compare_online(context: Context, published: dict[str, pa.Table], report: Ve
                 report.online_values += len(part[columns.JOIN_KEY])
                 for user, offline_value, value in zip(part[columns.JOIN_KEY], part[name], online[name], strict=True):
                     if value != offline_value:
-                        report.differences.append(f"{view}:{name} of user {user!r} differs between the online store and the offline rows.")
+                        report.differences.append(
+                            f"{view}:{name} of user {user!r} differs between the online store and the offline rows."
+                        )

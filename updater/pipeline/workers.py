@@ -11,13 +11,17 @@ from datetime import date, datetime
 from functools import cache
 from multiprocessing import get_context
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from updater.pipeline.context import open_context
+from updater.pipeline.context import Context, open_context
 from updater.settings import Settings
+
+if TYPE_CHECKING:
+    from updater.pipeline.restate import Restatement
+    from updater.pipeline.tools import Tools
 
 ENCODE_TEXTS = 512
 """Texts that a worker encodes at a time."""
@@ -35,7 +39,9 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
@@ -59,6 +65,14 @@ class Workers:
         """Walk `days` in order for each of `buckets`; yields each bucket with its summed counts as it is done."""
         jobs = [(self.settings, self.now, list(days), bucket) for bucket in buckets]
         for index, counts in self._map(_refresh, jobs):
+            yield buckets[index], counts
+
+    def restate(
+        self, restatement: "Restatement", days: Sequence[date], buckets: Sequence[int]
+    ) -> Iterator[tuple[int, dict[str, int]]]:
+        """As `refresh`, for the affected users of a restatement only."""
+        jobs = [(self.settings, self.now, restatement, list(days), bucket) for bucket in buckets]
+        for index, counts in self._map(_restate, jobs):
             yield buckets[index], counts
 
     def _map(self, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
@@ -106,24 +120,42 @@ def _encode(name: str, texts: list[str]) -> npt.NDArray[np.float16]:
     return vectors
 
 
-_TOOLS: dict[str, Any] = {}
+_TOOLS: "dict[str, Tools]" = {}
 """The last tools opened in this process: a worker serves one deployment, and a model is loaded once."""
 
 
 def _refresh(settings: Settings, now: datetime, days: list[date], bucket: int) -> dict[str, int]:
     from updater.pipeline.refresh import refresh_bucket
+
+    context, tools = _open(settings, now)
+    return _total([refresh_bucket(context, tools, context.window(ds), bucket) for ds in days])
+
+
+def _restate(
+    settings: Settings, now: datetime, restatement: "Restatement", days: list[date], bucket: int
+) -> dict[str, int]:
+    from updater.pipeline.restate_bucket import restate_bucket
+
+    context, tools = _open(settings, now)
+    return _total([restate_bucket(context, tools, restatement, context.window(ds), bucket) for ds in days])
+
+
+def _open(settings: Settings, now: datetime) -> "tuple[Context, Tools]":
     from updater.pipeline.tools import Tools
 
     context = open_context(settings, now)
-    digest = context.live_model().digest
-    key = f"{settings}{digest}"
+    key = f"{settings}{context.live_model().digest}"
     if key not in _TOOLS:
         _TOOLS.clear()
         _TOOLS[key] = Tools(context)
-    tools: Tools = _TOOLS[key]
+    tools = _TOOLS[key]
     tools.vectors.refresh()
-    total: dict[str, int] = {}
-    for ds in days:
-        counts = refresh_bucket(context, tools, context.window(ds), bucket)
-        total = {name: counts[name] if name == "active_users" else total.get(name, 0) + counts[name] for name in counts}
-    return total
+    return context, tools
+
+
+def _total(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    """Sums of the days' counts; a stock such as `active_users` is the last day's."""
+    names = {name for day in counts for name in day}
+    return {
+        name: counts[-1][name] if name == "active_users" else sum(day.get(name, 0) for day in counts) for name in names
+    }

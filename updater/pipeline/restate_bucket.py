@@ -1,0 +1,115 @@
+"""One bucket's part of a restatement: the fold again, for the affected users only, under a later generation."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+import numpy as np
+import pyarrow.compute as pc
+
+from updater.domain import columns
+from updater.domain.plan import BucketPlan
+from updater.domain.window import Window
+from updater.lake import partitions
+from updater.lake import summaries as summary_store
+from updater.lake.bucket_files import bucket_files
+from updater.lake.buffer import Buffer
+from updater.ledger import BucketRecord, Head
+from updater.pipeline.context import Context
+from updater.pipeline.placing import place, stage
+from updater.pipeline.refresh import BucketResult, compute, tables
+from updater.pipeline.restate import Restatement
+from updater.pipeline.tools import Tools
+
+
+def restate_bucket(
+    context: Context, tools: Tools, restatement: Restatement, window: Window, bucket: int
+) -> dict[str, int]:
+    """Restate one window of a bucket, or find it done. Returns its counts.
+
+    Raises:
+        WindowOrderError, HeadConflictError: the bucket's head is not where the restatement left it.
+    """
+    head = context.ledger.head(bucket)
+    if head is None:
+        return {}
+    place(context, bucket, head.ds)
+    if head.generation == restatement.generation and head.ds >= window.ds:
+        return {}
+    users = _users(context, tools, restatement, window, bucket)
+    plan = BucketPlan({m.name: frozenset(users) for m in context.settings.modalities}, tuple(users), (), ())
+    result = compute(context, tools, window, bucket, plan)
+    made = tables(context, tools, window, plan, result, restatement.created, restatement.generation)
+    files = stage(context, window.ds, bucket, made)
+    before = context.ledger.bucket_record(bucket, window.ds)
+    counts = {**(before.counts if before else {}), "prefixes": len(users)}
+    new = Head(
+        bucket=bucket,
+        ds=window.ds,
+        digest=sha256("".join([str(restatement.generation), *files]).encode()).hexdigest(),
+        generation=restatement.generation,
+        model_version=head.model_version,
+        scenarios=head.scenarios,
+        modalities=head.modalities,
+    )
+    if window.ds == restatement.last_day:
+        counts["active_users"] = _active(context, tools, bucket, users, result)
+    record = BucketRecord(
+        bucket=bucket,
+        ds=window.ds,
+        generation=new.generation,
+        digest=new.digest,
+        counts=counts,
+        files=files,
+        committed_at=context.now,
+    )
+    context.ledger.move_head(head, new, record)
+    place(context, bucket, window.ds)
+    return {"prefixes": len(users)}
+
+
+def _users(context: Context, tools: Tools, restatement: Restatement, window: Window, bucket: int) -> Sequence[str]:
+    """Affected users whose value at the window was wrong: all on the first day, later those that change or were published then."""
+    affected = set(restatement.users(bucket))
+    if window.ds > restatement.first_day:
+        affected &= _changed(context, tools, window, bucket) | _published(context, window, bucket)
+    known = set(summary_store.read_users(tools.connection, bucket_files(context.state("summaries"), bucket)))
+    # A user without any value so far gets one with the first content, not an empty profile before it.
+    return sorted(user for user in affected if user in known or user in _with_content(context, tools, window, bucket))
+
+
+def _changed(context: Context, tools: Tools, window: Window, bucket: int) -> set[str]:
+    return {user for buffer in _buffers(context, tools, window) for user in _of_bucket(buffer.changes(window), bucket)}
+
+
+def _with_content(context: Context, tools: Tools, window: Window, bucket: int) -> set[str]:
+    return {user for buffer in _buffers(context, tools, window) for user in _of_bucket(buffer.everyone(window), bucket)}
+
+
+def _published(context: Context, window: Window, bucket: int) -> set[str]:
+    directory = partitions.day_directory(context.state("offline", columns.SUMMARIES_VIEW), window.ds)
+    names = (f"bucket-{bucket:03d}.", f"bucket-{bucket:03d}-")
+    files = [path for path in partitions.list_files(directory) if path.rsplit("/", 1)[1].startswith(names)]
+    return {
+        user for path in files for user in partitions.read_table(path, [columns.JOIN_KEY])[columns.JOIN_KEY].to_pylist()
+    }
+
+
+def _buffers(context: Context, tools: Tools, window: Window) -> list[Buffer]:
+    settings = context.settings
+    return [
+        Buffer(tools.connection, m, context.event_files(m.name, window.ds), settings.buffer.days, settings.timezone)
+        for m in settings.modalities
+    ]
+
+
+def _of_bucket(rows: object, bucket: int) -> list[str]:
+    return list(rows.filter(pc.equal(rows["bucket"], bucket))["user_id"].to_pylist())  # type: ignore[attr-defined, index]
+
+
+def _active(context: Context, tools: Tools, bucket: int, users: Sequence[str], result: BucketResult) -> int:
+    """Users of the bucket with any event at the end of the restatement."""
+    files = bucket_files(context.state("summaries"), bucket)
+    everyone = summary_store.read_active(tools.connection, files)
+    events = np.sum([summary.num_events_B for summary in result.summaries], axis=0)
+    now_active = {user for user, count in zip(result.users, events, strict=True) if count > 0}
+    return len((everyone - set(users)) | now_active)

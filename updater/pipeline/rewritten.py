@@ -1,0 +1,39 @@
+"""Partitions whose lake files changed after they had been processed."""
+
+from collections.abc import Iterator
+from datetime import date
+
+from updater.domain.modality import Modality
+from updater.domain.window import first_buffer_day
+from updater.lake import partitions
+from updater.lake.landing import source_digest, source_token
+from updater.ledger import PartitionRecord
+from updater.pipeline.context import Context
+
+
+def find_rewritten(
+    context: Context, from_date: date, to_date: date
+) -> Iterator[tuple[Modality, date, PartitionRecord | None]]:
+    """Landed days of the range (both dates inclusive) whose files hold other bytes than those that were processed.
+
+    A day of an optional modality that landed after its window had passed has no record. Streams are looked at as far back as the
+    buffer reaches. A file that was only touched counts as the same: its bytes are read to be sure.
+    """
+    watermark = context.ledger.watermark()
+    if watermark is None:
+        return
+    to_date = min(to_date, watermark)
+    oldest = first_buffer_day(watermark, context.settings.buffer.days)
+    for modality in context.settings.modalities:
+        first = from_date if modality.kind == "snapshot" else max(from_date, oldest)
+        records = {
+            record.ds: record for record in context.ledger.partitions(modality.name, from_date=first, to_date=to_date)
+        }
+        for ds, record in records.items():
+            directory = context.lake(modality.name, ds)
+            if source_token(directory) != record.source_token and source_digest(directory) != record.source_digest:
+                yield modality, ds, record
+        if modality.optional:
+            for ds in partitions.landed_days(partitions.join(context.settings.paths.lake, modality.name)):
+                if first <= ds <= to_date and ds not in records:
+                    yield modality, ds, None
