@@ -13,7 +13,7 @@ from tests.unit.test_ledger_revisions import (  # noqa: F401
     test_a_newer_ledger_is_left_alone,
     test_an_older_ledger_asks_for_the_migration,
     test_an_upgrade_prints_nothing_and_leaves_logging_alone,
-    test_eight_processes_may_upgrade_at_once,
+    test_eight_upgrades_at_once_make_one_ledger,
     test_the_migrations_make_the_declared_tables,
     test_upgrading_again_keeps_everything,
 )

@@ -43,7 +43,7 @@ def test_upgrading_again_keeps_everything(ledger_url: str) -> None:
     assert open_reader(ledger_url).setting("timezone") == "UTC"
 
 
-def test_eight_processes_may_upgrade_at_once(ledger_url: str) -> None:
+def test_eight_upgrades_at_once_make_one_ledger(ledger_url: str) -> None:
     barrier = Barrier(8)
 
     def attempt(_: int) -> None:
