@@ -10,6 +10,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests.factories import MODALITIES, SCENARIOS, toml_text
 from updater.settings import Settings, load_settings
@@ -37,6 +39,14 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     TOKENIZERS_PARALLELISM="false",
 )
+
+# The same examples in every run, unless asked for more: HYPOTHESIS_PROFILE=thorough.
+_CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
+hypothesis_settings.register_profile("default", deadline=None, derandomize=True, suppress_health_check=_CHECKS)
+hypothesis_settings.register_profile(
+    "thorough", deadline=None, max_examples=2_000, print_blob=True, suppress_health_check=_CHECKS
+)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_unconfigure() -> None:

@@ -1,6 +1,7 @@
 """The rolling buffer: a query over append-only event files, never a mutable ring.
 
-At `as_of` a stream holds, per (user, event id), the newest version that had landed, if it is no deletion and its `event_time` lies in the
+At `as_of` a stream holds, per (user, event id), the newest version that had landed, if it is no deletion and its
+`event_time` lies in the
 buffer's days. A snapshot holds a user's newest landed row set. So a day can be recomputed as it was known then.
 """
 
@@ -57,7 +58,8 @@ class Buffer:
         self._timezone = timezone
 
     def content(self, window: Window, users: pa.Table | None = None, bucket: int | None = None) -> pa.Table:
-        """Events held at `window.as_of`, sorted by user, time and id; a snapshot's, which have no times, by user and id.
+        """Events held at `window.as_of`, sorted by user, time and id; a snapshot's, which have no times, by user and
+        id.
 
         Args:
             window: the window at whose end the buffer is read.
@@ -80,7 +82,8 @@ class Buffer:
         )
 
     def changes(self, window: Window) -> pa.Table:
-        """Users whose content differs between the previous window's end and this one's, each with the reasons and counts.
+        """Users whose content differs between the previous window's end and this one's, each with the reasons and
+        counts.
 
         Columns: `CHANGES_SCHEMA`, one row per user and reason, sorted by bucket, user and reason.
         """
@@ -102,7 +105,9 @@ class Buffer:
         return self._query(query, bounds, past=past, today=today)
 
     def everyone(self, window: Window) -> pa.Table:
-        """All users with content at `window.as_of`, as changes of reason `new`: what the first window ever has to do."""
+        """All users with content at `window.as_of`, as changes of reason `new`:
+        what the first window ever has to do.
+        """
         query = f"""
             select user_id, bucket, 'new' as reason, count(*) as num_events
             from ({self._newest("events", "true")}) where {self._held("$start")}
@@ -112,7 +117,10 @@ class Buffer:
     def _newest(self, source: str, where: str) -> str:
         if self._modality.kind == "snapshot":
             return f"select * from {source} where {where} qualify ds = max(ds) over (partition by user_id)"
-        return f"select * from {source} where {where} qualify row_number() over (partition by user_id, event_id order by ds desc) = 1"
+        return (
+            f"select * from {source} where {where} qualify row_number() over (partition by "
+            "user_id, event_id order by ds desc) = 1"
+        )
 
     def _held(self, start: str) -> str:
         return "not deleted" if self._modality.kind == "snapshot" else f"not deleted and event_time >= {start}"
@@ -157,7 +165,8 @@ versions as (
         before.event_id is not null and not before.deleted and before.event_time >= $old_start as was_held,
         case when after.event_id is null then was_held and before.event_time >= $new_start
              else not after.deleted and after.event_time >= $new_start end as is_held,
-        after.event_id is null or (was_held and not after.deleted and before.text_id = after.text_id and {same}) as same,
+        after.event_id is null or (was_held and not after.deleted and before.text_id = after.text_id and {same}) as
+        same,
         after.event_id is not null and after.deleted as deletes,
         after.event_time >= $window_start as is_fresh
     from newest as before full join today as after using (user_id, event_id)
@@ -173,22 +182,27 @@ reasons as (
         end as reason
     from versions
 )
-select user_id, bucket, reason, count(*) as num_events from reasons where reason is not null group by all order by bucket, user_id, reason
+select user_id, bucket, reason, count(*) as num_events from reasons where reason is not null group by all order by
+bucket, user_id, reason
 """
 
 _SNAPSHOT_CHANGES = """,
 candidates as (select distinct user_id from today),
 newest as (
-    select * from past where user_id in (select user_id from candidates) qualify ds = max(ds) over (partition by user_id)
+    select * from past where user_id in (select user_id from candidates) qualify ds = max(ds) over (partition by
+    user_id)
 ),
 versions as (
     select user_id, coalesce(before.bucket, after.bucket) as bucket,
-        before.event_id is null as arrives, after.event_id is null as leaves, before.text_id = after.text_id and {same} as same
+        before.event_id is null as arrives, after.event_id is null as leaves, before.text_id = after.text_id and
+        {same} as same
     from (select * from newest where not deleted) as before full join (select * from today where not deleted) as after
     using (user_id, event_id)
 ),
 reasons as (
-    select user_id, bucket, case when arrives then 'new' when leaves then 'deleted' when not same then 'replaced' end as reason from versions
+    select user_id, bucket, case when arrives then 'new' when leaves then 'deleted' when not same then 'replaced' end
+    as reason from versions
 )
-select user_id, bucket, reason, count(*) as num_events from reasons where reason is not null group by all order by bucket, user_id, reason
+select user_id, bucket, reason, count(*) as num_events from reasons where reason is not null group by all order by
+bucket, user_id, reason
 """

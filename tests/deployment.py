@@ -1,0 +1,132 @@
+"""A deployment below a directory, with small models, run by the real pipeline."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.factories import SCENARIOS, toml_text
+from tests.small_models import make_backbone, make_text_encoder
+from tests.strategies import BUFFER_DAYS, MODALITIES
+from updater.pipeline.context import Context, open_context
+from updater.pipeline.daily import WindowReport, run_window
+from updater.pipeline.setup import initialise
+from updater.pipeline.workers import Workers
+from updater.settings import Settings, load_settings
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+FEATURE_REPO = Path(__file__).parents[1] / "feature_repo"
+PUBLISHED = ("offline", "summaries")
+
+
+@cache
+def _models() -> "TemporaryDirectory[str]":
+    made = TemporaryDirectory(prefix="updater-models-")
+    make_text_encoder(Path(made.name, "encoder"))
+    make_backbone(Path(made.name, "backbone"))
+    return made
+
+
+def encoder_directory() -> str:
+    """The small text encoder, made once per test session."""
+    return f"{_models().name}/encoder"
+
+
+def backbone_directory() -> str:
+    """The small backbone, made once per test session."""
+    return f"{_models().name}/backbone"
+
+
+def write_config(root: Path, **overrides: Any) -> Path:
+    """A config with small models below `root`; a table is merged into the default one, other values replace it."""
+    config: dict[str, Any] = {
+        "paths": {"lake": "lake", "state": "state", "feature_repo": str(FEATURE_REPO)},
+        "buffer": {"days": BUFFER_DAYS, "num_buckets": 1},
+        "model": {"text_encoder": encoder_directory(), "backbone": backbone_directory(), "embedding_dim": 8},
+        "run": {"processes": 1},
+        "modalities": MODALITIES,
+        "scenarios": SCENARIOS,
+    }
+    for name, value in overrides.items():
+        config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / "updater.toml"
+    path.write_text(toml_text(config), encoding="utf-8")
+    return path
+
+
+@dataclass
+class Deployment:
+    """An initialised state and its lake."""
+
+    settings: Settings
+    now: datetime = NOW
+
+    @classmethod
+    def create(cls, root: Path, **overrides: Any) -> "Deployment":
+        """Write the config and initialise the state."""
+        settings = load_settings(write_config(root, **overrides), environ={})
+        initialise(settings)
+        return cls(settings)
+
+    @property
+    def context(self) -> Context:
+        """A context with the deployment's clock."""
+        return open_context(self.settings, self.now)
+
+    @property
+    def lake(self) -> str:
+        """The lake's root."""
+        return self.settings.paths.lake
+
+    @property
+    def state(self) -> Path:
+        """The state's root."""
+        return Path(self.settings.paths.state)
+
+    def run(self, days: Iterable[date]) -> list[WindowReport]:
+        """Run daily windows."""
+        context = self.context
+        with Workers(self.settings, context.now) as workers:
+            return [run_window(context, workers, ds) for ds in days]
+
+    def published(self, last: date | None = None) -> dict[str, str]:
+        """Digest of every file below offline/ and summaries/ (up to a day), by path: what nothing may change."""
+        return {
+            path: digest
+            for path, digest in tree(self.state, PUBLISHED).items()
+            if last is None or path.split("ds=")[1][:10] <= last.isoformat()
+        }
+
+    def summary_rows(self, ds: date) -> list[dict[str, Any]]:
+        """Stored summaries of a window."""
+        return rows_below(self.state / "summaries" / f"ds={ds}")
+
+    def offline_rows(self, view: str, ds: date) -> list[dict[str, Any]]:
+        """Offline rows of a view and window."""
+        return rows_below(self.state / "offline" / view / f"ds={ds}")
+
+    def text_ids(self) -> list[bytes]:
+        """Ids in the segments of text vectors, as often as they are stored."""
+        ids: list[bytes] = []
+        for path in sorted((self.state / "texts").rglob("*.arrow")):
+            ids += pa.ipc.open_file(path.read_bytes()).read_all()["text_id"].to_pylist()
+        return ids
+
+
+def rows_below(directory: Path) -> list[dict[str, Any]]:
+    """Rows of all Parquet files of a partition."""
+    return [row for path in sorted(directory.glob("*.parquet")) for row in pq.ParquetFile(path).read().to_pylist()]
+
+
+def tree(root: Path, parts: Iterable[str] = (".",)) -> dict[str, str]:
+    """Digest of every file below some directories of `root`, by relative path."""
+    files = (path for part in parts for path in (root / part).rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
