@@ -18,7 +18,7 @@ from updater.errors import UpdaterError
 from updater.settings import Settings, load_settings
 
 
-class Day(click.ParamType):
+class Day(click.ParamType[date]):
     """A date as YYYY-MM-DD."""
 
     name = "date"
@@ -89,7 +89,8 @@ def emit(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
 def main() -> None:
     """Daily-fresh, scenario-adaptive user embeddings in your own feature store.
 
-    Exit codes: 0 done; 2 usage or config; 3 data not landed; 4 data refused; 5 gap or out of order; 6 verification failed;
+    Exit codes: 0 done; 2 usage or config; 3 data not landed; 4 data refused; 5 gap or out of order; 6 verification
+    failed;
     1 anything else.
     """
 
@@ -97,7 +98,10 @@ def main() -> None:
 @main.command()
 @verb
 def init(settings: Settings, as_json: bool) -> None:
-    """Create the ledger and the state, and apply the feature repository. Safe to repeat, e.g. after adding a scenario."""
+    """Create the ledger and the state, and apply the feature repository. Safe to repeat, e.g.
+
+    After adding a scenario.
+    """
     from updater.pipeline.setup import initialise
 
     emit(asdict(initialise(settings)), as_json, tables.show_setup)
@@ -110,7 +114,10 @@ def init(settings: Settings, as_json: bool) -> None:
 )
 @verb
 def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
-    """Run one daily window: detect, encode, refresh, publish, materialise, commit. The first one builds the whole buffer."""
+    """Run one daily window: detect, encode, refresh, publish, materialise, commit.
+
+    The first one builds the whole buffer.
+    """
     from updater.pipeline.context import open_context
 
     context = open_context(settings)
@@ -165,7 +172,9 @@ def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, 
 @main.command()
 @verb
 def status(settings: Settings, as_json: bool) -> None:
-    """Show the watermark, days that wait, rewritten partitions, the last runs, sizes in files and bytes, and versions."""
+    """Show the watermark, days that wait, rewritten partitions, the last runs, sizes in files and bytes, and
+    versions.
+    """
     from updater.pipeline.context import open_context
     from updater.pipeline.status import status as look
 
@@ -210,7 +219,9 @@ def verify(settings: Settings, as_json: bool, sample: int, everyone: bool) -> No
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def demo(ctx: click.Context, config: str | None, debug: bool, days: int, first_day: date, airflow: bool) -> None:
-    """Tell the whole story on the public Complete Journey data: land, build, 15 daily windows, verify, read features back."""
+    """Tell the whole story on the public Complete Journey data:
+    land, build, 15 daily windows, verify, read features back.
+    """
     from updater import demo as story
 
     try:

@@ -1,4 +1,6 @@
-"""The whole story on public data: land, build, daily windows, the last one through Airflow, verify, read features back."""
+"""The whole story on public data: land, build, daily windows, the last one through Airflow, verify, read features
+back.
+"""
 
 import json
 import shutil
@@ -31,7 +33,8 @@ def config_file() -> Path:
     path = CHECKOUT / "configs" / "demo.toml"
     if not path.exists():
         raise UpdaterError(
-            "The demo needs a checkout of the project; clone it and run `make demo` there, or name a config with --config."
+            "The demo needs a checkout of the project; clone it and run `make demo` there, or "
+            "name a config with --config."
         )
     return path
 

@@ -30,6 +30,7 @@ NOT_SETTINGS = frozenset(
         "DAGS_POOL",
         "DAGS_QUEUE",
         "DAGS_START_DATE",
+        "FAULT",
         "POSTGRES_URL",
         "REDIS_URL",
         "REQUIRE_SERVICES",

@@ -106,7 +106,8 @@ def show_plan(plan: Json) -> None:
         else f"about {plan['estimated_seconds']} s"
     )
     say(
-        f"{plan['prefixes']:,} prefixes ({plan['changed_users']:,} changed users, {plan['bystanders']:,} for new scenarios), "
+        f"{plan['prefixes']:,} prefixes ({plan['changed_users']:,} changed users, "
+        f"{plan['bystanders']:,} for new scenarios), "
         f"{plan['texts_to_encode']:,} texts to encode; cost {cost}. Nothing was changed."
     )
     if plan["users"]:
@@ -134,7 +135,8 @@ def show_backfill_plan(plan: Json) -> None:
         say(f"{len(plan['not_landed'])} of them have not landed; the first is {plan['not_landed'][0]}.")
     if plan["rewritten"]:
         say(
-            f"{len(plan['rewritten'])} partitions were rewritten after processing: {', '.join(plan['rewritten'])}; restating them "
+            f"{len(plan['rewritten'])} partitions were rewritten after processing: "
+            f"{', '.join(plan['rewritten'])}; restating them "
             f"recomputes up to {plan['affected_users']:,} users over {plan['affected_days']:,} days."
         )
 
@@ -150,7 +152,8 @@ def show_status(report: Json) -> None:
     )
     for item in report["rewritten"]:
         say(
-            f"rewritten   {item['modality']} {item['ds']} changed after it was processed; restate with `{item['restate_with']}`"
+            f"rewritten   {item['modality']} {item['ds']} changed after it was processed; "
+            f"restate with `{item['restate_with']}`"
         )
     table(
         "State",
@@ -164,7 +167,8 @@ def show_status(report: Json) -> None:
 def show_verification(report: Json) -> None:
     """The result of `updater verify`."""
     say(
-        f"{report['users']:,} users at {report['ds']}: {report['summaries']:,} summaries and {report['texts']:,} text vectors compared to the bit, "
+        f"{report['users']:,} users at {report['ds']}: {report['summaries']:,} summaries and "
+        f"{report['texts']:,} text vectors compared to the bit, "
         f"{report['embeddings']:,} embeddings (largest difference {report['max_embedding_difference']:.1e}), "
         f"{report['online_values']:,} online values; {len(report['differences'])} differences."
     )

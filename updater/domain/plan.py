@@ -24,7 +24,10 @@ class BucketPlan:
 
 
 def plan_bucket(
-    changed: Mapping[str, Collection[str]], known_users: Collection[str], scenarios: Sequence[str], new_scenarios: Collection[str]
+    changed: Mapping[str, Collection[str]],
+    known_users: Collection[str],
+    scenarios: Sequence[str],
+    new_scenarios: Collection[str],
 ) -> BucketPlan:
     """Plan a bucket.
 
@@ -44,9 +47,7 @@ def plan_bucket(
     )
 
 
-def new_scenarios(
-    current: Mapping[str, str], published: Mapping[str, str] | None, same_layout: bool
-) -> frozenset[str]:
+def new_scenarios(current: Mapping[str, str], published: Mapping[str, str] | None, same_layout: bool) -> frozenset[str]:
     """Scenarios without current values in a bucket.
 
     Args:

@@ -84,6 +84,7 @@ def read_newest(connection: duckdb.DuckDBPyConnection, root: str, bucket: int, u
         select * from read_parquet($files, hive_partitioning = false, union_by_name = true)
         where {columns.JOIN_KEY} in (select {columns.JOIN_KEY} from wanted)
         qualify row_number() over (
-            partition by {columns.JOIN_KEY} order by {columns.EVENT_TIMESTAMP} desc, {columns.CREATED_TIMESTAMP} desc) = 1
+            partition by {columns.JOIN_KEY} order by {columns.EVENT_TIMESTAMP} desc, {columns.CREATED_TIMESTAMP} desc)
+            = 1
         order by {columns.JOIN_KEY}"""
     return connection.execute(query, {"files": files}).to_arrow_table()

@@ -1,4 +1,6 @@
-"""From a landed partition to validated event rows; bad rows are set aside with a reason, and never take good ones along."""
+"""From a landed partition to validated event rows;
+bad rows are set aside with a reason, and never take good ones along.
+"""
 
 import json
 from collections import Counter
@@ -91,7 +93,8 @@ def check_rejected_share(landed: Landed, directory: str, limits: Limits) -> None
     reason, count = Counter(landed.rejected["reason"].to_pylist()).most_common(1)[0]
     raise DataRefusedError(
         f"{landed.rejected.num_rows} of {landed.num_rows} rows of {directory} are rejected, above the share of "
-        f"{limits.max_rejected_share:g} that limits.max_rejected_share allows; most often ({count}) because {reason}, first in "
+        f"{limits.max_rejected_share:g} that limits.max_rejected_share allows; most often "
+        f"({count}) because {reason}, first in "
         f"{landed.rejected['file'][0]}. Land the day again, or raise the limit."
     )
 

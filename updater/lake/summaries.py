@@ -1,4 +1,5 @@
-"""Modality summaries: what is kept of a user's whole buffer in one modality, and recomputed only when that modality changed.
+"""Modality summaries: what is kept of a user's whole buffer in one modality, and recomputed only when that modality
+changed.
 
 A summary does not depend on the model, only on the events and the text encoder, so a new model reuses it.
 """
@@ -56,7 +57,8 @@ def summarise(
     """Summaries of B users from their events.
 
     Args:
-        vectors_NV: event vectors, users concatenated, each user's events by time and id: the sum runs in that fixed order, in float64,
+        vectors_NV: event vectors, users concatenated, each user's events by time and id: the sum runs in that
+            fixed order, in float64,
             so a summary is the same to the bit whatever else is computed along with it.
         times_N: event times in seconds since the epoch; NaN for snapshots.
         offsets_B1: user b owns rows offsets[b] to offsets[b + 1].
@@ -101,7 +103,9 @@ def to_table(users: Sequence[str], modality: str, summaries: Summaries, ds: date
 def read_newest(
     connection: duckdb.DuckDBPyConnection, files: Sequence[str], modality: str, users: pa.Table, width: int
 ) -> Summaries:
-    """The newest summary of each of `users` (column user_id) among `files`, in the order of `users`; empty where there is none."""
+    """The newest summary of each of `users` (column user_id) among `files`, in the order of `users`;
+    empty where there is none.
+    """
     result = Summaries.empty(users.num_rows, width)
     if not files:
         return result
@@ -110,7 +114,8 @@ def read_newest(
     )
     query = """
         select * from read_parquet($files, hive_partitioning = false) join wanted using (user_id)
-        where modality = $modality qualify row_number() over (partition by user_id order by ds desc, generation desc) = 1"""
+        where modality = $modality
+        qualify row_number() over (partition by user_id order by ds desc, generation desc) = 1"""
     table = connection.execute(query, {"files": list(files), "modality": modality}).to_arrow_table()
     rows = table["position"].to_numpy()
     result.num_events_B[rows] = table["num_events"].to_numpy()

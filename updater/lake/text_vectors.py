@@ -1,6 +1,7 @@
 """Content-addressed text vectors: each distinct text is encoded once, ever, and shared by all events that say the same.
 
-A segment is an immutable Arrow file named by the digest of its ids, so two processes that write the same texts write the same file.
+A segment is an immutable Arrow file named by the digest of its ids, so two processes that write the same texts write
+the same file.
 """
 
 import tempfile
@@ -59,7 +60,10 @@ class TextVectors:
         self.refresh()
 
     def gather(self, text_ids: pa.Array) -> npt.NDArray[np.float16]:
-        """Vectors of `text_ids`, shape (len(text_ids), V), V being 0 for no ids. Raises KeyError if one has not been encoded."""
+        """Vectors of `text_ids`, shape (len(text_ids), V), V being 0 for no ids.
+
+        Raises KeyError if one has not been encoded.
+        """
         indices = pc.index_in(text_ids, value_set=self._ids)
         if indices.null_count:
             missing = text_ids.filter(pc.is_null(indices))[0].as_py().hex()

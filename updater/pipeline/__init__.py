@@ -1,1 +1,4 @@
-"""The daily update: detect, encode, refresh, publish, materialise, commit. Each step is idempotent and can be run alone."""
+"""The daily update: detect, encode, refresh, publish, materialise, commit.
+
+Each step is idempotent and can be run alone.
+"""

@@ -13,7 +13,8 @@ def backfill(
 ) -> list[WindowReport]:
     """Run the missing windows of a range; both dates are inclusive. Killed and run again, it goes on where it was.
 
-    The values are those of running the days one by one. Days are detected and encoded first, then every bucket walks all of them.
+    The values are those of running the days one by one. Days are detected and encoded first, then every bucket walks
+    all of them.
 
     Raises:
         NotLandedError, DataRefusedError: a day has not landed or cannot be trusted; the days before it are done.

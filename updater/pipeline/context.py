@@ -65,6 +65,10 @@ class Context:
         """Who changed in a modality and window."""
         return partitions.join(partitions.day_directory(self.state("changes", modality), ds), "changes.parquet")
 
+    def restatement_file(self) -> str:
+        """The plan of a restatement, there from its start to its end."""
+        return self.state("restatement", "pending.parquet")
+
     def live_model(self) -> ModelRecord:
         """The model version that the daily update uses. Raises ConfigError before `updater init`."""
         model = self.ledger.live_model()
@@ -98,7 +102,8 @@ def open_context(settings: Settings, now: datetime | None = None) -> Context:
         stored = ledger.setting(key)
         if stored is not None and stored != value:
             raise ConfigError(
-                f"{key} is {value!r} in {settings.source} but the state was made with {stored!r}; set it back, or start a new state."
+                f"{key} is {value!r} in {settings.source} but the state was made with "
+                f"{stored!r}; set it back, or start a new state."
             )
     return Context(settings, ledger, now or clock())
 

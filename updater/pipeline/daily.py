@@ -114,5 +114,6 @@ def check_previous(context: Context, window: Window) -> None:
     unfinished = sorted(r.ds for r in context.ledger.windows() if r.completed_at is None and r.ds < window.ds)
     if unfinished:
         raise WindowOrderError(
-            f"{unfinished[0]} was started but not finished; run `updater backfill --from-date {unfinished[0]} --to-date {window}`."
+            f"{unfinished[0]} was started but not finished; run `updater backfill --from-date "
+            f"{unfinished[0]} --to-date {window}`."
         )

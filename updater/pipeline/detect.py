@@ -1,6 +1,7 @@
 """Detect: which users of a modality changed in a window, and why.
 
-Landing a day (rows to an event file) is pure in its rows and may run in any order; comparing it with the buffer needs the landed days before it.
+Landing a day (rows to an event file) is pure in its rows and may run in any order; comparing it with the buffer needs
+the landed days before it.
 """
 
 from collections import Counter
@@ -18,6 +19,7 @@ from updater.lake.buffer import CHANGES_SCHEMA, Buffer, connect
 from updater.lake.landing import check_rejected_share, read_partition, source_token
 from updater.ledger import PartitionRecord
 from updater.pipeline.context import Context, Progress, day_after, day_before, no_progress
+from updater.pipeline.faults import durable
 
 
 @dataclass(frozen=True)
@@ -44,20 +46,29 @@ def open_window(context: Context, window: Window) -> None:
     check_order(context, window)
     if context.ledger.window(window.ds) is None:
         check_landed(context, window)
-        context.ledger.open_window(window.ds, window.as_of, context.now)
+        with durable("window"):
+            context.ledger.open_window(window.ds, window.as_of, context.now)
 
 
 def check_order(context: Context, window: Window) -> None:
-    """Raise WindowOrderError if the window leaves a gap after the last one, or lies before the first."""
+    """Raise WindowOrderError if the window leaves a gap, lies before the first, or a restatement is unfinished."""
+    if partitions.exists(context.restatement_file()):
+        last = context.ledger.watermark()
+        raise WindowOrderError(
+            f"A restatement was started but not finished, so {window} cannot run; "
+            f"run `updater backfill --from-date {context.first_window()} --to-date {last} --restate`."
+        )
     known = sorted(record.ds for record in context.ledger.windows())
     if known and window.ds < known[0]:
         raise WindowOrderError(
-            f"{window} lies before {known[0]}, the first window of this state; to have earlier days, start a new state with "
+            f"{window} lies before {known[0]}, the first window of this state; to have earlier "
+            "days, start a new state with "
             f"`updater backfill --from-date {window} --to-date …`."
         )
     if known and window.ds > (missing := day_after(known[-1])):
         raise WindowOrderError(
-            f"{window} would leave a gap after {known[-1]}; run `updater backfill --from-date {missing} --to-date {window}`."
+            f"{window} would leave a gap after {known[-1]}; run `updater backfill --from-date "
+            f"{missing} --to-date {window}`."
         )
 
 
@@ -75,7 +86,8 @@ def check_landed(context: Context, window: Window) -> None:
 
 def _not_landed(context: Context, ds: date, modality: Modality) -> NotLandedError:
     return NotLandedError(
-        f"{context.lake(modality.name, ds)} has not landed: it has no {partitions.SUCCESS}; land the day and run again, "
+        f"{context.lake(modality.name, ds)} has not landed: it has no {partitions.SUCCESS}; land "
+        "the day and run again, "
         f"or declare modality {modality.name!r} optional."
     )
 
@@ -98,7 +110,9 @@ def detect(context: Context, window: Window, modality: Modality, progress: Progr
     land_day(context, window.ds, modality)
     path = context.changes_file(modality.name, window.ds)
     if not _is_published(context, window.ds) or not partitions.exists(path):
-        partitions.write_table(path, _changes(context, window, modality, everyone=first))
+        changes = _changes(context, window, modality, everyone=first)
+        with durable("changes"):
+            partitions.write_table(path, changes)
     return detected(context, window, modality)
 
 
@@ -118,7 +132,8 @@ def detected(context: Context, window: Window, modality: Modality) -> Detected:
 def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord | None:
     """Turn a landed partition into an event file, once; None if an optional modality has none.
 
-    A partition whose window is published keeps its event file even if the lake's files were rewritten; `rewritten` reports it.
+    A partition whose window is published keeps its event file even if the lake's files were rewritten; `rewritten`
+    reports it.
     """
     settings = context.settings
     directory = context.lake(modality.name, ds)
@@ -135,27 +150,32 @@ def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord 
     if record is not None and (record.source_token, record.declaration) == (token, declaration):
         return record
     record = read_landed(context, ds, modality)
-    context.ledger.record_partition(record)
+    with durable("partition"):
+        context.ledger.record_partition(record)
     return record
 
 
 def read_landed(context: Context, ds: date, modality: Modality) -> PartitionRecord:
-    """Read and check a landed partition and write its event file; the record is the caller's to keep. See `land_day` for errors."""
+    """Read and check a landed partition and write its event file; the record is the caller's to keep.
+
+    See `land_day` for errors.
+    """
     settings = context.settings
     directory = context.lake(modality.name, ds)
     token = source_token(directory)
     declaration = settings.modality_fingerprint(modality.name)
     landed = read_partition(directory, modality, context.window(ds), settings.limits, settings.buffer.num_buckets)
     if landed.rejected.num_rows:
-        partitions.write_partition(context.state("rejected", modality.name), ds, landed.rejected, "rejected.parquet")
+        with durable("rejected"):
+            partitions.write_partition(
+                context.state("rejected", modality.name), ds, landed.rejected, "rejected.parquet"
+            )
     check_rejected_share(landed, directory, settings.limits)
     name = f"{landed.digest}-{declaration[:8]}.parquet" if landed.events.num_rows else None
     if name:
-        partitions.write_table(
-            partitions.join(partitions.day_directory(context.state("events", modality.name), ds), name),
-            landed.events,
-            row_group_size=65_536,
-        )
+        path = partitions.join(partitions.day_directory(context.state("events", modality.name), ds), name)
+        with durable("events"):
+            partitions.write_table(path, landed.events, row_group_size=65_536)
     return PartitionRecord(
         modality=modality.name,
         ds=ds,

@@ -137,7 +137,8 @@ def _estimate(context: Context, report: DryRun) -> float | None:
     for window in context.ledger.windows():
         seconds, prefixes = window.counts.get("seconds", {}), window.counts.get("prefixes", 0)
         if window.completed_at is not None and seconds and prefixes:
-            return round(float(sum(seconds.values())) * max(report.prefixes, 1) / prefixes, 1)
+            rate: float = sum(seconds.values()) / prefixes
+            return round(rate * max(report.prefixes, 1), 1)
     return None
 
 

@@ -16,6 +16,7 @@ from updater.lake.buffer import EventFile
 from updater.lake.text_vectors import TextVectors
 from updater.model.text_encoder import text_encoder_version
 from updater.pipeline.context import Context, Progress, no_progress
+from updater.pipeline.faults import durable
 
 EncodeTexts = Callable[[list[str]], npt.NDArray[np.float16]]
 """From texts to their vectors, shape (number of texts, V)."""
@@ -41,7 +42,8 @@ def text_vectors(context: Context) -> TextVectors:
 
 def count_new_texts(context: Context, window: Window, modality: Modality) -> int:
     """Distinct texts among the events that the window brought that nobody has encoded."""
-    return _new_texts(_window_files(context, window, modality), text_vectors(context))[0].num_rows
+    texts, _ = _new_texts(_window_files(context, window, modality), text_vectors(context))
+    return int(texts.num_rows)
 
 
 def _window_files(context: Context, window: Window, modality: Modality) -> list[EventFile]:
@@ -66,7 +68,7 @@ def encode(
     """Encode the texts that the window brought and nobody has encoded before; run again, it finds them encoded."""
     done = encode_files(context, _window_files(context, window, modality), encode_texts, modality.name, progress)
     if not partitions.exists(_record(context, window, modality)):
-        with partitions.write_file(_record(context, window, modality)) as file:
+        with durable("encoded"), partitions.write_file(_record(context, window, modality)) as file:
             file.write(json.dumps(asdict(done)).encode())
     return done
 
@@ -84,7 +86,9 @@ def encode_files(
     for start in range(0, texts.num_rows, SEGMENT_TEXTS):
         progress(f"encoding {label}", start, texts.num_rows)
         segment = texts.slice(start, SEGMENT_TEXTS)
-        vectors.append(segment["text_id"].to_pylist(), encode_texts(segment["text"].to_pylist()))
+        made = encode_texts(segment["text"].to_pylist())
+        with durable("texts"):
+            vectors.append(segment["text_id"].to_pylist(), made)
     return Encoded(label, num_texts, texts.num_rows)
 
 

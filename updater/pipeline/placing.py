@@ -1,6 +1,7 @@
 """Moving a bucket's files from where they were written aside to where they are read.
 
-`<state>/staged/ds=…/bucket-NNN/<sha256>-<view>` holds what an attempt made; the ledger names the files of the attempt that counts.
+`<state>/staged/ds=…/bucket-NNN/<sha256>-<view>` holds what an attempt made; the ledger names the files of the attempt
+that counts.
 """
 
 from datetime import date
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from updater.lake import partitions
 from updater.lake.bucket_files import file_name
 from updater.pipeline.context import Context
+from updater.pipeline.faults import durable
 
 STATE_SUMMARIES = "summaries"
 
@@ -24,14 +26,17 @@ def stage(context: Context, ds: date, bucket: int, tables: dict[str, pa.Table]) 
         buffer = BytesIO()
         pq.write_table(table, buffer, compression="zstd")
         name = f"{sha256(buffer.getbuffer()).hexdigest()}-{view}"
-        with partitions.write_file(partitions.join(_staged(context, ds, bucket), name)) as file:
+        with durable("staged"), partitions.write_file(partitions.join(_staged(context, ds, bucket), name)) as file:
             file.write(buffer.getbuffer())
         names.append(name)
     return names
 
 
 def place(context: Context, bucket: int, ds: date) -> int:
-    """Move the files that the ledger names for a bucket and day; files that are in place are left. Returns the number moved."""
+    """Move the files that the ledger names for a bucket and day; files that are in place are left.
+
+    Returns the number moved.
+    """
     record = context.ledger.bucket_record(bucket, ds)
     staged = _staged(context, ds, bucket)
     if record is None or not partitions.exists(staged):
@@ -40,9 +45,11 @@ def place(context: Context, bucket: int, ds: date) -> int:
     for name in record.files:
         source = partitions.join(staged, name)
         if partitions.exists(source):
-            partitions.move(source, _placed(context, ds, bucket, name.partition("-")[2], record.generation))
+            with durable("placed"):
+                partitions.move(source, _placed(context, ds, bucket, name.partition("-")[2], record.generation))
             moved += 1
-    partitions.remove(staged)
+    with durable("unstaged"):
+        partitions.remove(staged)
     return moved
 
 

@@ -1,4 +1,6 @@
-"""Publish, materialise, commit: complete the offline rows, load them into the online store, and close the window in the ledger."""
+"""Publish, materialise, commit: complete the offline rows, load them into the online store, and close the window in
+the ledger.
+"""
 
 from typing import Any
 
@@ -8,6 +10,7 @@ from updater.errors import WindowOrderError
 from updater.lake import partitions
 from updater.ledger import WindowRecord
 from updater.pipeline.context import Context
+from updater.pipeline.faults import durable
 from updater.pipeline.placing import place
 
 
@@ -23,7 +26,8 @@ def publish(context: Context, window: Window) -> dict[str, int]:
         head = heads.get(bucket)
         if head is None or head.ds < window.ds:
             raise WindowOrderError(
-                f"Bucket {bucket} is at {head.ds if head else 'no window yet'}, so {window} cannot be published; run `updater run --ds {window}`."
+                f"Bucket {bucket} is at {head.ds if head else 'no window yet'}, so {window} "
+                f"cannot be published; run `updater run --ds {window}`."
             )
         place(context, bucket, window.ds)
         record = context.ledger.bucket_record(bucket, window.ds)
@@ -40,14 +44,20 @@ def views(context: Context) -> list[str]:
 
 
 def materialise(context: Context, window: Window) -> dict[str, int]:
-    """Load the window's offline rows into the online store; values there that are newer stay. Returns rows per feature view."""
+    """Load the window's offline rows into the online store; values there that are newer stay.
+
+    Returns rows per feature view.
+    """
     from updater.store.access import materialise as load
 
-    return load(context.settings, window, views(context))
+    with durable("materialised"):
+        return load(context.settings, window, views(context))
 
 
 def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRecord:
     """Close the window: the last write of a day."""
-    record = context.ledger.complete_window(window.ds, counts, context.now)
-    partitions.remove(partitions.day_directory(context.state("staged"), window.ds))
+    with durable("committed"):
+        record = context.ledger.complete_window(window.ds, counts, context.now)
+    with durable("tidied"):
+        partitions.remove(partitions.day_directory(context.state("staged"), window.ds))
     return record

@@ -1,7 +1,10 @@
-"""Refresh: the ordered fold over a bucket's users. New summaries, one prefix pass for all scenarios, offline rows, then the head moves.
+"""Refresh: the ordered fold over a bucket's users. New summaries, one prefix pass for all scenarios, offline rows,
+then the head moves.
 
-Files are written aside under names that carry their content's digest. The head then moves by compare-and-swap, which decides which attempt
-counts, and only then are the files moved to where Feast reads them. A run killed in between finds the files and finishes the move.
+Files are written aside under names that carry their content's digest. The head then moves by compare-and-swap, which
+decides which attempt
+counts, and only then are the files moved to where Feast reads them. A run killed in between finds the files and
+finishes the move.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +30,7 @@ from updater.lake.summaries import Summaries
 from updater.ledger import BucketRecord, Head
 from updater.pipeline.context import Context, day_after, day_before
 from updater.pipeline.detect import read_changes
+from updater.pipeline.faults import durable
 from updater.pipeline.placing import place, stage
 from updater.pipeline.tools import Tools
 from updater.pipeline.user_events import UserEvents, load_events, prefix_fingerprints, user_batch
@@ -79,7 +83,7 @@ def refresh_bucket(context: Context, tools: Tools, window: Window, bucket: int) 
     active = (
         _active_before(context, head, bucket)
         - result.was_active
-        + int((sum(s.num_events_B[: result.num_changed] for s in result.summaries) > 0).sum())
+        + int(np.count_nonzero(np.sum([s.num_events_B[: result.num_changed] for s in result.summaries], axis=0)))
     )
     counts = {
         "changed_users": result.num_changed,
@@ -105,7 +109,8 @@ def refresh_bucket(context: Context, tools: Tools, window: Window, bucket: int) 
         files=files,
         committed_at=context.now,
     )
-    context.ledger.move_head(head, new, record)
+    with durable("head"):
+        context.ledger.move_head(head, new, record)
     place(context, bucket, window.ds)
     return counts
 
@@ -242,7 +247,8 @@ def _check_order(context: Context, head: Head | None, window: Window, bucket: in
         return
     first = day_after(at) if at else context.first_window()
     raise WindowOrderError(
-        f"Bucket {bucket} is at {at or 'no window yet'}, so {window} would leave a gap; run `updater backfill --from-date {first} --to-date {window}`."
+        f"Bucket {bucket} is at {at or 'no window yet'}, so {window} would leave a gap; run "
+        f"`updater backfill --from-date {first} --to-date {window}`."
     )
 
 

@@ -1,7 +1,9 @@
 """Restate: partitions that were rewritten after they had been processed, and only the users and days that they touch.
 
-The plan is one file that stays until everything is done, so a killed restatement goes on where it was. Restated rows have the old
-`event_timestamp` and a newer `created_timestamp`: a point-in-time read still finds what was served, and a plain read finds the correction.
+The plan is one file that stays until everything is done, so a killed restatement goes on where it was. Restated rows
+have the old
+`event_timestamp` and a newer `created_timestamp`: a point-in-time read still finds what was served, and a plain read
+finds the correction.
 """
 
 import json
@@ -54,7 +56,8 @@ class Restatement:
 
 
 def plan_restatement(context: Context, from_date: date, to_date: date) -> Restatement | None:
-    """Land the rewritten partitions of the range anew, beside the old, and find the users whose rows differ; None if nothing was rewritten.
+    """Land the rewritten partitions of the range anew, beside the old, and find the users whose rows differ; None if
+    nothing was rewritten.
 
     Raises:
         WindowOrderError: a window is unfinished.
@@ -122,7 +125,7 @@ def restate(
     counts = {"users": len(set(restatement.affected["user_id"].to_pylist())), "days": len(wanted), "values": values}
     subject = {"partitions": [f"{r.modality} {r.ds}" for r in restatement.records], **counts}
     context.ledger.record_audit("restate", subject, "updater", context.now)
-    partitions.remove(_path(context))
+    partitions.remove(context.restatement_file())
     return counts
 
 
@@ -143,12 +146,8 @@ def _different_users(
         return connection.execute(query, {"modality": modality.name}).to_arrow_table().cast(AFFECTED_SCHEMA)
 
 
-def _path(context: Context) -> str:
-    return context.state("restatement", "pending.parquet")
-
-
 def _save(context: Context, restatement: Restatement) -> None:
-    if partitions.exists(_path(context)):
+    if partitions.exists(context.restatement_file()):
         return
     about = {
         "first_day": restatement.first_day,
@@ -160,13 +159,13 @@ def _save(context: Context, restatement: Restatement) -> None:
     table = restatement.affected.replace_schema_metadata(
         {"restatement": json.dumps(about, default=lambda value: value.isoformat())}
     )
-    partitions.write_table(_path(context), table)
+    partitions.write_table(context.restatement_file(), table)
 
 
 def _load(context: Context) -> Restatement | None:
-    if not partitions.exists(_path(context)):
+    if not partitions.exists(context.restatement_file()):
         return None
-    table = partitions.read_table(_path(context))
+    table = partitions.read_table(context.restatement_file())
     about = json.loads(table.schema.metadata[b"restatement"])
     records = [
         PartitionRecord(

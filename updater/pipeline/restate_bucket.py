@@ -15,6 +15,7 @@ from updater.lake.bucket_files import bucket_files
 from updater.lake.buffer import Buffer
 from updater.ledger import BucketRecord, Head
 from updater.pipeline.context import Context
+from updater.pipeline.faults import durable
 from updater.pipeline.placing import place, stage
 from updater.pipeline.refresh import BucketResult, compute, tables
 from updater.pipeline.restate import Restatement
@@ -62,13 +63,16 @@ def restate_bucket(
         files=files,
         committed_at=context.now,
     )
-    context.ledger.move_head(head, new, record)
+    with durable("head"):
+        context.ledger.move_head(head, new, record)
     place(context, bucket, window.ds)
     return {"prefixes": len(users)}
 
 
 def _users(context: Context, tools: Tools, restatement: Restatement, window: Window, bucket: int) -> Sequence[str]:
-    """Affected users whose value at the window was wrong: all on the first day, later those that change or were published then."""
+    """Affected users whose value at the window was wrong:
+    all on the first day, later those that change or were published then.
+    """
     affected = set(restatement.users(bucket))
     if window.ds > restatement.first_day:
         affected &= _changed(context, tools, window, bucket) | _published(context, window, bucket)

@@ -52,7 +52,10 @@ def initialise(settings: Settings) -> SetupReport:
 
 
 def _first_model(settings: Settings) -> ModelRecord:
-    """Model version 1: the declared shape with weights from the seed. They are untrained, and the version's name says so."""
+    """Model version 1: the declared shape with weights from the seed.
+
+    They are untrained, and the version's name says so.
+    """
     from updater.model.checkpoint import create_model, model_digest, save_model
     from updater.model.config import create_config
 

@@ -1,4 +1,6 @@
-"""The steps as Airflow tasks call them: days and names in, small JSON values out; the config is the one UPDATER_CONFIG names."""
+"""The steps as Airflow tasks call them: days and names in, small JSON values out;
+the config is the one UPDATER_CONFIG names.
+"""
 
 from datetime import date
 from typing import Any

@@ -39,18 +39,22 @@ class Tools:
 
     @cached_property
     def model(self) -> UserModel:
-        """The live model. Raises ConfigError if its files are not those that the ledger recorded, or do not fit the config."""
+        """The live model. Raises ConfigError if its files are not those that the ledger recorded, or do not fit the
+        config.
+        """
         record = self.model_record
         directory = partitions.filesystem(self.context.state("models", f"v{record.version}"))[1]
         if (found := model_digest(directory)) != record.digest:
             raise ConfigError(
-                f"{directory} has the digest {found[:12]}, not {record.digest[:12]} as recorded; restore the model's files."
+                f"{directory} has the digest {found[:12]}, not {record.digest[:12]} as recorded; "
+                "restore the model's files."
             )
         model = load_model(directory)
         declared = [(m.name, len(m.numeric), m.max_events) for m in self.context.settings.modalities]
         if (known := [(m.name, m.num_numeric, m.max_events) for m in model.config.modalities]) != declared:
             raise ConfigError(
-                f"Model version {record.version} was made for modalities {known}, the config declares {declared}; make a new model version."
+                f"Model version {record.version} was made for modalities {known}, the config "
+                f"declares {declared}; make a new model version."
             )
         return model
 

@@ -77,7 +77,8 @@ def load_events(
 
 
 def user_batch(events: list[UserEvents], summaries: list[Summaries], users: npt.NDArray[np.int64]) -> UserBatch:
-    """The model's input for `users` (positions in `events`); `summaries` are already those of `users`, in the same order.
+    """The model's input for `users` (positions in `events`); `summaries` are already those of `users`, in the same
+    order.
 
     A snapshot has no times of its own: its rows are given the user's newest event time, so they never age.
     """
@@ -111,7 +112,9 @@ def _modality_batch(
 def prefix_fingerprints(
     model_digest: str, events: list[UserEvents], summaries: list[Summaries], users: npt.NDArray[np.int64]
 ) -> list[str]:
-    """Per user a digest of all that the prefix is made of: the model, the summaries and the events that become tokens."""
+    """Per user a digest of all that the prefix is made of:
+    the model, the summaries and the events that become tokens.
+    """
     hashes = [blake2b(model_digest.encode(), digest_size=16) for _ in users]
     for event, summary in zip(events, summaries, strict=True):
         rows, offsets = event.rows_of(users, event.modality.max_events)

@@ -51,7 +51,8 @@ class VerifyReport:
 def verify(context: Context, sample: int | None, progress: Progress = no_progress) -> VerifyReport:
     """Compare the newest committed window with a rebuild from the lake, for `sample` users or for all (None).
 
-    Summaries and the texts' vectors must agree to the bit, embeddings to 1e-5 in float32, online values exactly with the offline rows.
+    Summaries and the texts' vectors must agree to the bit, embeddings to 1e-5 in float32, online values exactly with
+    the offline rows.
 
     Raises:
         WindowOrderError: no window is committed.
@@ -78,7 +79,8 @@ def raise_if_different(report: VerifyReport) -> None:
     if report.differences:
         raise VerificationError(
             f"{len(report.differences)} differences at {report.ds}, first: {report.differences[0]} "
-            "See `updater verify --json` for all; `updater status` lists partitions that were rewritten after they had been processed."
+            "See `updater verify --json` for all; `updater status` lists partitions that were "
+            "rewritten after they had been processed."
         )
 
 

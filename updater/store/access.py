@@ -73,7 +73,7 @@ def historical_rows(store: FeatureStore, entity_df: pd.DataFrame, features: Sequ
         The rows in the order of `entity_df`, with its index.
 
     Raises:
-        ConfigError: a feature is not registered.
+        ConfigError: a feature is not registered, or its view has no offline rows yet.
         ServiceUnavailableError: the registry does not answer.
     """
     numbered = entity_df.assign(

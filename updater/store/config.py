@@ -31,8 +31,8 @@ PROJECT = "updater"
 FILE_NAME = "feature_store.yaml"
 ROWS_PER_WRITE = 10_000
 REGISTRY_CACHE_SECONDS = 300
-LONGEST_POSTGRES_SCENARIO = 40
-"""PostgreSQL cuts names at 63 bytes; Feast adds the project, the model version and the suffixes of indexes."""
+LONGEST_POSTGRES_SCENARIO = 50
+"""PostgreSQL cuts a table's name at 63 bytes; Feast adds the project and the model version."""
 
 _STORES = {
     "sqlite": "updater.store.online_sqlite.GuardedSqliteOnlineStore",

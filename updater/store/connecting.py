@@ -1,6 +1,7 @@
 """Opening the feature store, and saying in one sentence what is wrong when it or a server behind it cannot be used."""
 
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb
 from feast import FeatureStore, RepoConfig
 from feast.errors import FeastExtrasDependencyImportError, FeastObjectNotFoundException
 from pydantic import ValidationError
@@ -56,12 +58,16 @@ def explained(config: RepoConfig) -> Iterator[None]:
 
     Raises:
         ServiceUnavailableError: the registry or the online store does not answer.
-        ConfigError: a feature view, feature or feature service is not registered.
+        ConfigError: a feature view or feature service is not registered, or has no offline rows at all.
     """
     try:
         yield
     except FeastObjectNotFoundException as error:
         raise ConfigError(f"{error}; register it with `updater init`.") from error
+    except duckdb.IOException as error:
+        if not (missing := re.search(r'No files found that match the pattern "([^"]+)"', str(error))):
+            raise
+        raise ConfigError(f"There are no offline rows in {missing[1]}; publish a day with `updater run`.") from error
     except Exception as error:
         if not isinstance(error, _connection_errors()):
             raise

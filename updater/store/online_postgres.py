@@ -64,24 +64,6 @@ class GuardedPostgreSQLOnlineStore(PostgreSQLOnlineStore):  # type: ignore[misc]
             self._conn.rollback()
             raise
 
-    def update(
-        self,
-        config: Any,
-        tables_to_delete: Sequence[Any],
-        tables_to_keep: Sequence[Any],
-        entities_to_delete: Sequence[Any],
-        entities_to_keep: Sequence[Any],
-        partial: bool,
-    ) -> None:
-        """Create and drop tables, as Feast does."""
-        super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
-        # The primary key begins with entity_key, and there is no text to search: these indexes only make writes slower.
-        with self._get_conn(config, autocommit=True) as connection:
-            for view in tables_to_keep:
-                for suffix in ("ek", "fts_idx"):
-                    index = sql.Identifier(f"{_table(config, view)}_{suffix}")
-                    connection.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(index))
-
     def online_write_batch(
         self, config: Any, table: Any, data: list[Any], progress: Callable[[int], Any] | None
     ) -> None:

@@ -53,15 +53,13 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
         entities_to_keep: Sequence[Any],
         partial: bool,
     ) -> None:
-        """Create and drop tables, as Feast does."""
+        """Create and drop tables, as Feast does, and add the column `rank`."""
         super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
         connection = self._get_conn(config)
         for view in tables_to_keep:
             table = _table(config, view)
             if "rank" not in {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')}:
                 connection.execute(f'ALTER TABLE "{table}" ADD COLUMN rank BLOB')
-            # The primary key begins with entity_key; Feast's second index on it only makes writes slower.
-            connection.execute(f'DROP INDEX IF EXISTS "{table}_ek"')
 
     def online_write_batch(
         self, config: Any, table: Any, data: list[Any], progress: Callable[[int], Any] | None

@@ -1,0 +1,52 @@
+"""Points at which a run can be killed on purpose: before and after every write that lasts.
+
+`UPDATER_FAULT=after:head` kills the first process that gets there, as the kernel would; `after:head:3` the process
+that gets there for the third time. That a run survives it at every point is a property of this code, so the points
+are a part of it.
+"""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+VARIABLE = "UPDATER_FAULT"
+WRITES = (
+    "window",
+    "rejected",
+    "events",
+    "partition",
+    "changes",
+    "texts",
+    "encoded",
+    "staged",
+    "head",
+    "placed",
+    "unstaged",
+    "materialised",
+    "committed",
+    "tidied",
+)
+"""Writes of a window, in the order in which a window with all of them first reaches them."""
+POINTS = tuple(f"{when}:{write}" for write in WRITES for when in ("before", "after"))
+
+_reached: Counter[str] = Counter()
+
+
+@contextmanager
+def durable(write: str) -> Iterator[None]:
+    """Around one of WRITES: the points before and after it. An error inside passes through."""
+    reach(f"before:{write}")
+    yield
+    reach(f"after:{write}")
+
+
+def reach(point: str) -> None:
+    """Kill this process if the environment says that it shall not live beyond `point`."""
+    wanted = os.environ.get(VARIABLE)
+    if not wanted:
+        return
+    _reached[point] += 1
+    if wanted in (f"{point}:{_reached[point]}", point):
+        os.kill(os.getpid(), signal.SIGKILL)
