@@ -22,6 +22,7 @@ from updater.ledger import PartitionRecord
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.detect import read_landed
 from updater.pipeline.encode import encode_files
+from updater.pipeline.faults import durable
 from updater.pipeline.publish import materialise
 from updater.pipeline.rewritten import find_rewritten
 from updater.pipeline.workers import Workers
@@ -109,7 +110,8 @@ def restate(
     """Carry out a restatement; killed and run again, it goes on. Returns users, days and values restated."""
     _save(context, restatement)
     for record in restatement.records:
-        context.ledger.record_partition(record)
+        with durable("partition"):
+            context.ledger.record_partition(record)
         modality = context.settings.modality(record.modality)
         files = [file for file in context.event_files(modality.name, record.ds) if file.ds == record.ds]
         encode_files(context, files, workers.encode, modality.name, progress)
