@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.conftest import SettingsFactory
@@ -114,6 +115,10 @@ def test_errors_say_what_is_wrong_and_the_way_out(make_settings: SettingsFactory
         store.online_rows(opened, ["a"], FEATURES)
     with pytest.raises(ConfigError, match=r"risk_v1.*updater init"):
         store.online_rows(opened, ["a"], "risk_v1")
+    store.apply(settings)
+    entities = pd.DataFrame({"user_id": ["a"], "event_timestamp": [at.as_of]})
+    with pytest.raises(ConfigError, match=r"offline/takeout_v1.*updater run"):
+        store.historical_rows(opened, entities, ["takeout_v1:takeout_as_of"])
     with pytest.raises(ConfigError, match="no Python files"):
         store.apply(make_settings(paths={"feature_repo": str(tmp_path)}))
 

@@ -89,8 +89,8 @@ def test_mistakes_are_named(make_settings: SettingsFactory) -> None:
         write_feature_store_yaml(make_settings(registry={"url": "no url"}))
     with pytest.raises(ConfigError, match="pasword"):
         open_store(make_settings(online_store={**POSTGRES, "pasword": "hunter2"}))
-    long = [{"name": "x" * 41, "domain": "risk", "query": "Why?"}]
-    with pytest.raises(ConfigError, match="at most 40"):
+    long = [{"name": "x" * 51, "domain": "risk", "query": "Why?"}]
+    with pytest.raises(ConfigError, match="at most 50"):
         feature_store_config(make_settings(online_store={**POSTGRES, "password": ""}, scenarios=long), {})
 
 
