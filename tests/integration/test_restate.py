@@ -1,0 +1,131 @@
+"""A partition rewritten after processing: exactly the affected users and days are recomputed, and nothing else."""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+
+import pyarrow.compute as pc
+import pytest
+
+from tests.factories import bill, land_rows, search, utc
+from updater.errors import WindowOrderError
+from updater.lake import partitions
+from updater.pipeline.backfill import backfill
+from updater.pipeline.context import Context, open_context
+from updater.pipeline.daily import run_window
+from updater.pipeline.restate import plan_restatement, restate, restate_range
+from updater.pipeline.setup import initialise
+from updater.pipeline.status import status
+from updater.pipeline.verify import verify
+from updater.pipeline.workers import Workers
+from updater.settings import Settings
+
+FIRST = date(2026, 3, 1)
+DAYS = [FIRST + timedelta(days=i) for i in range(4)]
+NOW = utc("2026-03-10")
+
+
+def land(lake: str, day: date, amount: float = 1.0) -> None:
+    """User `a` buys every day, `b` on the first day only, `c` searches; `amount` is what `a` paid on the day."""
+    rows = [bill("a", f"a{day}", f"{day} 10:00:00", amount=amount)]
+    rows += [bill("b", "b1", f"{day} 11:00:00")] if day == FIRST else []
+    land_rows(lake, "bill", day, rows)
+    land_rows(lake, "search", day, [search("c", f"c{day}", f"{day} 12:00:00", f"query {day}")])
+
+
+@pytest.fixture
+def deployed(make_settings: Callable[..., Settings]) -> Settings:
+    settings = make_settings()
+    for day in DAYS:
+        land(settings.paths.lake, day)
+    initialise(settings)
+    context = open_context(settings, NOW)
+    with Workers(settings, context.now) as workers:
+        backfill(context, workers, DAYS[0], DAYS[-1])
+    return settings
+
+
+def offline_files(context: Context) -> dict[str, bytes]:
+    fs, inner = partitions.filesystem(context.state("offline"))
+    return {str(path).removeprefix(inner): fs.cat_file(path) for path in fs.find(inner)}
+
+
+def later(hours: int = 24) -> datetime:
+    return NOW + timedelta(hours=hours)
+
+
+def test_a_rewritten_partition_restates_its_users_from_its_day_on(deployed: Settings) -> None:
+    before = offline_files(open_context(deployed, NOW))
+    land(deployed.paths.lake, DAYS[1], amount=900.0)
+    context = open_context(deployed, later())
+    assert [(item["modality"], item["ds"]) for item in status(context).rewritten] == [("bill", "2026-03-02")]
+
+    with Workers(deployed, context.now) as workers:
+        counts = restate_range(context, workers, DAYS[0], DAYS[-1])
+
+    assert counts == {"users": 1, "days": 3, "values": 3}
+    after = offline_files(context)
+    assert {name: after[name] for name in before} == before, "what was served stays on record"
+    fs, inner = partitions.filesystem(context.state("offline"))
+    for name in after.keys() - before.keys():
+        table = partitions.read_table(inner + name)
+        assert table["user_id"].to_pylist() == ["a"]
+        assert pc.all(pc.equal(table["created_timestamp"], later().replace(tzinfo=None))).as_py()
+    assert status(context).rewritten == []
+    report = verify(context, None)
+    assert report.differences == []
+    assert report.users == 3
+
+
+def test_days_after_a_restatement_go_on(deployed: Settings) -> None:
+    land(deployed.paths.lake, DAYS[1], amount=900.0)
+    context = open_context(deployed, later())
+    with Workers(deployed, context.now) as workers:
+        restate_range(context, workers, DAYS[0], DAYS[-1])
+        land(deployed.paths.lake, DAYS[-1] + timedelta(days=1))
+        report = run_window(context, workers, DAYS[-1] + timedelta(days=1))
+    assert report.changed_users == 2
+    assert report.active_users == 3
+    assert verify(context, None).differences == []
+
+
+def test_a_file_that_was_only_touched_restates_nothing(deployed: Settings) -> None:
+    land(deployed.paths.lake, DAYS[1])
+    context = open_context(deployed, later())
+    with Workers(deployed, context.now) as workers:
+        assert restate_range(context, workers, DAYS[0], DAYS[-1]) == {}
+
+
+def test_a_new_user_in_a_rewritten_partition_has_no_value_before_it(deployed: Settings) -> None:
+    land_rows(deployed.paths.lake, "search", DAYS[2], [search("new", "n1", f"{DAYS[2]} 09:00:00")])
+    context = open_context(deployed, later())
+    with Workers(deployed, context.now) as workers:
+        counts = restate_range(context, workers, DAYS[0], DAYS[-1])
+    # `c` loses that day's search, `new` gains one; nobody else is touched.
+    assert counts["users"] == 2
+    assert verify(context, None).differences == []
+
+
+def test_a_killed_restatement_goes_on_and_stops_new_windows(deployed: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    land(deployed.paths.lake, DAYS[1], amount=900.0)
+    context = open_context(deployed, later())
+    restatement = plan_restatement(context, DAYS[0], DAYS[-1])
+    assert restatement is not None
+
+    class Killed(BaseException):
+        """Stands for the end of the process."""
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with Workers(deployed, context.now) as workers:
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr("updater.pipeline.restate.materialise", die)
+            restate(context, workers, restatement)
+        land(deployed.paths.lake, DAYS[-1] + timedelta(days=1))
+        with pytest.raises(WindowOrderError, match="restatement was started but not finished"):
+            run_window(context, workers, DAYS[-1] + timedelta(days=1))
+
+        again = open_context(deployed, later(48))
+        assert restate_range(again, workers, DAYS[0], DAYS[-1])["users"] == 1
+        run_window(again, workers, DAYS[-1] + timedelta(days=1))
+    assert verify(again, None).differences == []
