@@ -25,8 +25,8 @@ WRITES = (
     "placed",
     "unstaged",
     "materialised",
-    "committed",
     "tidied",
+    "committed",
 )
 """Writes of a window, in the order in which a window with all of them first reaches them."""
 POINTS = tuple(f"{when}:{write}" for write in WRITES for when in ("before", "after"))

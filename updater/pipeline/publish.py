@@ -56,8 +56,7 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
 
 def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRecord:
     """Close the window: the last write of a day."""
-    with durable("committed"):
-        record = context.ledger.complete_window(window.ds, counts, context.now)
     with durable("tidied"):
         partitions.remove(partitions.day_directory(context.state("staged"), window.ds))
-    return record
+    with durable("committed"):
+        return context.ledger.complete_window(window.ds, counts, context.now)
