@@ -138,3 +138,20 @@ def test_errors_say_what_is_wrong_and_the_way_out(make_settings: SettingsFactory
     with pytest.raises(ServiceUnavailableError, match=r"127\.0\.0\.1:1/d") as refused:
         store.apply(make_settings(online_store={**postgres, "sslmode": "disable"}))
     assert secret not in str(refused.value)
+
+
+@pytest.mark.services
+def test_the_registry_may_be_postgresql(
+    postgres_url: str, make_settings: SettingsFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    from updater import store
+
+    settings = make_settings(registry={"url": postgres_url})
+    at = write_lapse(settings, "2024-02-28", ["a"], vectors(1, seed=1))
+    store.apply(settings)
+    store.apply(settings)
+    opened = store.open_store(settings)
+    store.materialise(opened, at, [VIEW])
+    assert store.online_rows(opened, ["a"], "risk_v1")["lapse_model_version"] == ["v1"]
+    assert caplog.records == []
+    opened.registry.write_engine.dispose()

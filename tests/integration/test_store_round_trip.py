@@ -130,6 +130,24 @@ def test_an_empty_profile_replaces_an_embedding_by_null(settings: Settings) -> N
     assert served["lapse_as_of"] == [int(second.as_of.timestamp())] * 2
 
 
+@pytest.mark.services
+def test_pooled_connections_to_postgresql(request: pytest.FixtureRequest, make_settings: SettingsFactory) -> None:
+    from updater import store
+
+    settings = make_settings(online_store={**store_options("postgres", request), "conn_type": "pool", "max_conn": 2})
+    store.apply(settings)
+    opened = store.open_store(settings)
+    online = opened.provider.online_store
+    for number, day in enumerate(("2024-02-28", "2024-02-29")):
+        at = write_lapse(settings, day, ["a"], vectors(1, seed=number), version=day)
+        store.materialise(opened, at, [VIEW])
+        for _ in range(3):  # more failures than connections: each must come back usable
+            with pytest.raises(Exception, match="nothing"), online._get_conn(opened.config) as connection:
+                connection.execute("SELECT * FROM nothing")
+        assert store.online_rows(opened, ["a"], FEATURES)["lapse_model_version"] == [day]
+    online._conn_pool.close()
+
+
 def test_only_the_windows_own_rows_are_loaded(settings: Settings) -> None:
     from updater import store
 

@@ -36,7 +36,7 @@ class DailyFiles:
     ) -> Iterator[pa.RecordBatch]:
         """The newest row of every entity with `start <= event_timestamp <= end`, `batch_size` rows at a time."""
         fs, root = url_to_fs(self.root)
-        paths = list(_paths(fs, root, (start - LONGEST_LAG).date(), (end - SHORTEST_LAG).date()))
+        paths = list(_paths(fs, root, *_days_that_hold(start, end)))
         if not paths:
             return
         # The newest file has every column of the view; in an older one a missing column reads as null.
@@ -71,6 +71,11 @@ class DailyFiles:
         keep = np.zeros(len(entities), dtype=bool)
         keep[order[last_of_entity]] = True
         return keep
+
+
+def _days_that_hold(start: datetime, end: datetime) -> tuple[date, date]:
+    """First and last `ds` whose 00:00 UTC lies between the longest lag before `start` and the shortest before `end`."""
+    return (start - LONGEST_LAG + timedelta(days=1, microseconds=-1)).date(), (end - SHORTEST_LAG).date()
 
 
 def _paths(fs: AbstractFileSystem, root: str, first: date, last: date) -> Iterator[str]:
