@@ -52,25 +52,24 @@ class Summaries:
 
 
 def summarise(
-    vectors_NV: npt.NDArray[np.float64], times_N: npt.NDArray[np.float64], offsets_B1: npt.NDArray[np.int64]
+    sums_BV: npt.NDArray[np.float64], times_N: npt.NDArray[np.float64], offsets_B1: npt.NDArray[np.int64]
 ) -> Summaries:
     """Summaries of B users from their events.
 
     Args:
-        vectors_NV: event vectors, users concatenated, each user's events by time and id: the sum runs in that
-            fixed order, in float64,
-            so a summary is the same to the bit whatever else is computed along with it.
-        times_N: event times in seconds since the epoch; NaN for snapshots.
-        offsets_B1: user b owns rows offsets[b] to offsets[b + 1].
+        sums_BV: per user the sum of the event vectors, taken by time and id in float64: in that fixed order a summary is
+            the same to the bit whatever else is computed along with it.
+        times_N: event times in seconds since the epoch, users concatenated, each user's in order; NaN for snapshots.
+        offsets_B1: user b owns events offsets[b] to offsets[b + 1].
     """
     num_events = np.diff(offsets_B1)
-    result = Summaries.empty(len(num_events), vectors_NV.shape[1])
+    result = Summaries.empty(len(num_events), sums_BV.shape[1])
     owners = np.flatnonzero(num_events)
     if not len(owners):
         return result
     starts, ends = offsets_B1[owners], offsets_B1[owners + 1]
     result.num_events_B[owners] = num_events[owners]
-    result.mean_BV[owners] = np.add.reduceat(vectors_NV, starts, axis=0) / num_events[owners, None]
+    result.mean_BV[owners] = sums_BV[owners] / num_events[owners, None]
     result.first_event_B[owners] = times_N[starts]
     result.last_event_B[owners] = times_N[ends - 1]
     before_last = np.repeat(times_N[ends - 1], num_events[owners]) - times_N

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
+from torch.nn.functional import embedding_bag
 
 from updater.domain.modality import Modality
 from updater.domain.window import Window
@@ -52,7 +54,23 @@ class UserEvents:
     def summarise(self, users: npt.NDArray[np.int64]) -> Summaries:
         """Summaries of `users` from all their buffered events."""
         rows, offsets = self.rows_of(users)
-        return summarise(self.vectors(rows), self.times_N[rows], offsets)
+        return summarise(self._sums(rows, offsets), self.times_N[rows], offsets)
+
+    def _sums(self, rows: npt.NDArray[np.int64], offsets_B1: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Per user the sum of the event vectors at `rows`, added up in their order in float64; zeros without events.
+
+        The bag adds text vectors where they lie, instead of making a float64 copy of every event's first.
+        """
+        texts_TV = torch.from_numpy(self.texts_TV.astype(np.float64))
+        bags = torch.from_numpy(offsets_B1)
+        texts = embedding_bag(
+            torch.from_numpy(self.text_rows_N[rows]), texts_TV, bags, mode="sum", include_last_offset=True
+        )
+        numeric = np.zeros((len(offsets_B1) - 1, self.numeric_NC.shape[1]))
+        owners = np.flatnonzero(np.diff(offsets_B1))
+        if len(owners):
+            numeric[owners] = np.add.reduceat(self.numeric_NC[rows], offsets_B1[owners], axis=0)
+        return np.concatenate([texts.numpy(), numeric], axis=1)
 
 
 def load_events(

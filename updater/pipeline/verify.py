@@ -195,7 +195,8 @@ def _different_rows(one: Summaries, other: Summaries) -> Sequence[int]:
     for name, values in vars(one).items():
         mine = np.ascontiguousarray(values).reshape(len(different), -1)
         theirs = np.ascontiguousarray(getattr(other, name)).reshape(len(different), -1)
-        different |= ~((mine == theirs) | (np.isnan(mine) & np.isnan(theirs))).all(axis=1)
+        same = (mine == theirs) & (np.signbit(mine) == np.signbit(theirs))
+        different |= ~(same | (np.isnan(mine) & np.isnan(theirs))).all(axis=1)
     return np.flatnonzero(different).tolist()
 
 
