@@ -14,7 +14,6 @@ from tests.conftest import SettingsFactory
 from updater.settings import Settings
 
 DAGS = Path(__file__).parents[2] / "dags"
-LoadDag = Callable[[str], Any]
 
 
 @pytest.fixture
@@ -25,17 +24,13 @@ def settings(make_settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch) ->
     return settings
 
 
-@pytest.fixture
-def load_dag(settings: Settings) -> LoadDag:
-    """Parse one of the project's DAGs."""
+def parse(dag_id: str) -> Any:
+    """One of the project's DAGs, for the config that UPDATER_CONFIG names."""
     from airflow.dag_processing.dagbag import DagBag
 
-    def load(dag_id: str) -> Any:
-        bag = DagBag(DAGS, bundle_name="dags-folder")
-        assert bag.import_errors == {}
-        return bag.dags[dag_id]
-
-    return load
+    bag = DagBag(DAGS, bundle_name="dags-folder")
+    assert bag.import_errors == {}
+    return bag.dags[dag_id]
 
 
 @pytest.fixture(scope="session")

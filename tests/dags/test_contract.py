@@ -9,7 +9,7 @@ import pendulum
 import pytest
 
 from tests.conftest import ROOT, SettingsFactory
-from tests.dags.conftest import DAGS, LoadDag
+from tests.dags.conftest import DAGS, parse
 from updater.airflow.config import landing_day, model_task, start_date
 from updater.errors import ConfigError
 from updater.settings import Settings
@@ -37,23 +37,23 @@ def test_parsing_a_dag_is_quick_and_imports_nothing_heavy(path: Any, settings: S
     assert float(seconds) < 2
 
 
-def test_every_task_of_every_dag_is_retried_with_backoff(load_dag: LoadDag) -> None:
+def test_every_task_of_every_dag_is_retried_with_backoff(settings: Settings) -> None:
     for dag_id in ("daily_update", "replay"):
-        for task in load_dag(dag_id).tasks:
+        for task in parse(dag_id).tasks:
             assert task.retries == 3
             assert task.retry_exponential_backoff == 2.0
             assert task.retry_policy is not None
 
 
-def test_the_daily_schedule_leaves_no_day_out_and_stops_at_a_failed_one(load_dag: LoadDag) -> None:
-    dag = load_dag("daily_update")
+def test_the_daily_schedule_leaves_no_day_out_and_stops_at_a_failed_one(settings: Settings) -> None:
+    dag = parse("daily_update")
     assert (dag.catchup, dag.max_active_runs, dag.max_consecutive_failed_dag_runs) == (True, 1, 1)
     assert "backfill" not in {str(kind) for kind in dag.allowed_run_types}
     assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
 
 
-def test_edges_of_the_daily_update(load_dag: LoadDag) -> None:
-    edges = {task.task_id: task.downstream_task_ids for task in load_dag("daily_update").tasks}
+def test_edges_of_the_daily_update(settings: Settings) -> None:
+    edges = {task.task_id: task.downstream_task_ids for task in parse("daily_update").tasks}
     assert edges == {
         "wait_for_landing": {"detect"},
         "detect": {"modalities_to_encode", "bucket_groups"},
@@ -67,8 +67,8 @@ def test_edges_of_the_daily_update(load_dag: LoadDag) -> None:
     }
 
 
-def test_edges_of_the_replay(load_dag: LoadDag) -> None:
-    edges = {task.task_id: task.downstream_task_ids for task in load_dag("replay").tasks}
+def test_edges_of_the_replay(settings: Settings) -> None:
+    edges = {task.task_id: task.downstream_task_ids for task in parse("replay").tasks}
     assert edges.pop("missing_days") == set(edges)
     assert edges == {
         "prepare_days": {"bucket_groups_of_days"},
@@ -79,25 +79,25 @@ def test_edges_of_the_replay(load_dag: LoadDag) -> None:
     }
 
 
-def test_one_asset_per_feature_view(load_dag: LoadDag) -> None:
-    outlets = [asset.name for asset in load_dag("daily_update").get_task("materialise").outlets]
+def test_one_asset_per_feature_view(settings: Settings) -> None:
+    outlets = [asset.name for asset in parse("daily_update").get_task("materialise").outlets]
     assert outlets == ["updater/lapse", "updater/takeout", "updater/modality_summaries"]
 
 
-def test_dags_survive_serialisation(load_dag: LoadDag) -> None:
+def test_dags_survive_serialisation(settings: Settings) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
     for dag_id in ("daily_update", "replay"):
-        dag = load_dag(dag_id)
+        dag = parse(dag_id)
         again = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
         assert set(again.task_dict) == set(dag.task_dict)
 
 
-def test_pool_and_queue_are_only_asked_for_when_configured(load_dag: LoadDag, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {task.pool for task in load_dag("daily_update").tasks} == {"default_pool"}
+def test_pool_and_queue_are_only_asked_for_when_configured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {task.pool for task in parse("daily_update").tasks} == {"default_pool"}
     monkeypatch.setenv("UPDATER_DAGS_POOL", "models")
     monkeypatch.setenv("UPDATER_DAGS_QUEUE", "gpu")
-    placed = {task.task_id for task in load_dag("daily_update").tasks if (task.pool, task.queue) == ("models", "gpu")}
+    placed = {task.task_id for task in parse("daily_update").tasks if (task.pool, task.queue) == ("models", "gpu")}
     assert placed == {"encode", "refresh", "verify"}
 
 

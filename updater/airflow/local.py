@@ -40,9 +40,11 @@ START_SECONDS = 300
 """How long the components may take to become healthy."""
 STOP_SECONDS = 15
 """How long components may take to stop before they are killed."""
+RUNNING = "daily_update is running."
+PAUSED = "daily_update starts paused; unpause it there, or start with --unpause."
 HOW_TO = """\
 Airflow is ready at {url} (user admin, password in {home}/simple_auth_manager_passwords.json.generated).
-A new daily_update is {schedule}. One landing day by hand, from another shell:
+{schedule} One landing day by hand, from another shell:
   AIRFLOW_HOME={home} {airflow} dags trigger daily_update --conf '{{"ds": "{day}"}}'
 Logs are in {home}/logs. Ctrl-C stops everything."""
 
@@ -65,7 +67,8 @@ class _Stop(BaseException):
     help="Loopback port of the user interface.",
 )
 @click.option("--unpause", is_flag=True, help="Let the schedule of daily_update run at once.")
-def main(config: str, port: int, unpause: bool) -> None:
+@click.option("--home", type=click.Path(path_type=Path), help="Airflow's files; default: .airflow/<config> here.")
+def main(config: str, port: int, unpause: bool, home: Path | None) -> None:
     """Start a local Airflow, say how to use it, and stop it on Ctrl-C or SIGTERM."""
     # Children must not inherit an ignored SIGINT, as the background jobs of a shell have it.
     for number in SIGNALS:
@@ -73,7 +76,7 @@ def main(config: str, port: int, unpause: bool) -> None:
     try:
         settings = load_settings(config)
         check_free(port)
-        home = CHECKOUT / ".airflow" / settings.source.stem
+        home = (home or CHECKOUT / ".airflow" / settings.source.stem).absolute()
         _serve(home, local_environment(home, settings, port, unpause, os.environ), unpause)
     except _Stop:
         click.echo("Stopped.")
@@ -143,7 +146,7 @@ def _serve(home: Path, environment: Mapping[str, str], unpause: bool) -> None:
                 url=url,
                 home=home,
                 airflow=Path(sys.executable).with_name("airflow"),
-                schedule="running" if unpause else "paused until you unpause it there",
+                schedule=RUNNING if unpause else PAUSED,
                 day=environment.get(START_DATE, "YYYY-MM-DD"),
             )
         )

@@ -1,0 +1,173 @@
+"""Airflow runs the real library against a lake on disk, and does what the library does by itself."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dags.conftest import execute, parse, states
+from tests.deployment import NOW, Deployment
+from tests.factories import land_rows
+from tests.strategies import COLUMNS
+from updater.airflow import landing
+from updater.airflow.run_day import run_day
+from updater.lake.partitions import mark_success
+from updater.pipeline.backfill import backfill
+from updater.pipeline.workers import Workers
+
+# ibis calls a name that duckdb has renamed; both still work.
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("airflow_db"),
+    pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning"),
+]
+
+DAYS = [date(2024, 3, 28) + timedelta(days=number) for number in range(4)]
+USERS = [f"user {number}" for number in range(9)]
+WORDS = ("milk", "bread", "tea", "rice")
+Make = Callable[[str], Deployment]
+
+
+def land(lake: str, ds: date) -> None:
+    """New events of some users, a late one, a deletion; nothing to encode on the last day."""
+    number = DAYS.index(ds)
+    noon = datetime(ds.year, ds.month, ds.day, 12, tzinfo=UTC)
+    word = WORDS[min(number, 2)]
+    bills = [event(user, f"b{number}", noon, word, float(number)) for user in USERS[number : number + 4]]
+    if number:
+        bills.append(event(USERS[0], "late", noon - timedelta(days=1), word, 2.5))
+        bills.append(event(USERS[number], f"b{number - 1}", noon - timedelta(days=1), word, 0.0) | {"op": "delete"})
+    land_rows(lake, "bill", ds, bills, columns=COLUMNS)
+    land_rows(lake, "search", ds, [event(USERS[5], f"s{number}", noon, word)] if number < 3 else [], columns=COLUMNS)
+    if number == 1:
+        land_rows(lake, "app", ds, [event(USERS[7], "a", noon, "chat"), event(USERS[8], "a", noon, "maps")])
+
+
+def event(user: str, event_id: str, at: datetime, word: str, amount: float = 0.0) -> dict[str, Any]:
+    return {"user_id": user, "event_id": event_id, "event_time": at, "word": word, "amount": amount}
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Make a deployment whose four days have landed; UPDATER_CONFIG and the clock are those of the newest one."""
+
+    def create(name: str) -> Deployment:
+        made = Deployment.create(tmp_path / name, buffer={"num_buckets": 4}, timezone="Europe/Berlin")
+        for ds in DAYS:
+            land(made.lake, ds)
+        monkeypatch.setenv("UPDATER_CONFIG", str(made.settings.source))
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(NOW.timestamp())))
+        return made
+
+    return create
+
+
+def online(made: Deployment) -> dict[str, list[Any]]:
+    from updater import store
+
+    features = ["lapse_v1:lapse_embedding", "takeout_v1:takeout_as_of", "modality_summaries:bill_num_events"]
+    return store.online_rows(store.open_store(made.settings), USERS, features)
+
+
+def by_library(made: Deployment) -> Deployment:
+    with Workers(made.settings, NOW) as workers:
+        backfill(made.context, workers, DAYS[0], DAYS[-1])
+    return made
+
+
+def test_daily_runs_and_the_librarys_backfill_give_the_same_bytes(make: Make) -> None:
+    expected = by_library(make("library"))
+    made = make("airflow")
+    for ds in DAYS:
+        run = execute(parse("daily_update"), ds=str(ds), num_groups=3, verify_users=5)
+        assert run.state == "success", states(run)
+    assert states(run)["encode"] == ["skipped"]
+    assert len(made.published()) > 10
+    assert made.published() == expected.published()
+    assert online(made) == online(expected)
+    assert made.context.ledger.watermark() == DAYS[-1]
+
+
+def test_a_replay_and_the_librarys_backfill_give_the_same_bytes(make: Make) -> None:
+    expected = by_library(make("library"))
+    made = make("airflow")
+    made.run(DAYS[:1])
+    run = execute(parse("replay"), from_date=str(DAYS[0]), to_date=str(DAYS[-1]))
+    assert run.state == "success", states(run)
+    assert made.published() == expected.published()
+    assert online(made) == online(expected)
+    assert made.context.ledger.watermark() == DAYS[-1]
+
+
+def test_a_day_run_again_changes_nothing(make: Make) -> None:
+    made = make("airflow")
+    made.run(DAYS[:3])
+    before, served = made.published(), online(made)
+    for ds in (DAYS[2], DAYS[1]):
+        run = execute(parse("daily_update"), ds=str(ds))
+        assert run.state == "success", states(run)
+    assert (made.published(), online(made)) == (before, served)
+
+
+def test_a_gap_fails_at_the_first_try_and_publishes_nothing(make: Make) -> None:
+    made = make("airflow")
+    made.run(DAYS[:1])
+    before = made.published()
+    run = execute(parse("daily_update"), ds=str(DAYS[2]))
+    assert run.state == "failed"
+    assert states(run)["detect"] == ["failed"] * 3
+    assert {task.try_number for task in run.get_task_instances() if task.task_id == "detect"} == {1}
+    assert made.published() == before
+
+
+def test_a_day_that_lands_later_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make("airflow")
+    success = Path(made.lake, "search", f"ds={DAYS[0]}", "_SUCCESS")
+    success.unlink()
+    looks, real = [], landing.exists
+
+    def look(path: str) -> bool:
+        looks.append(path)
+        if looks.count(str(success)) == 3:
+            assert made.context.ledger.window(DAYS[0]) is None
+            mark_success(f"{made.lake}/search", DAYS[0])
+        return real(path)
+
+    monkeypatch.setattr(landing, "exists", look)
+    dag = parse("daily_update")
+    dag.get_task("wait_for_landing").poke_interval = 0.05
+    run = execute(dag, ds=str(DAYS[0]))
+    assert run.state == "success", states(run)
+    assert looks.count(str(success)) == 3
+    assert made.context.ledger.watermark() == DAYS[0]
+
+
+def test_run_day_tells_each_tasks_state_and_keeps_the_terminal_clean(make: Make) -> None:
+    made = make("airflow")
+    command = [sys.executable, "-m", "updater.airflow.run_day", "--config", str(made.settings.source)]
+    done = subprocess.run([*command, "--ds", str(DAYS[0])], capture_output=True, text=True, check=True)
+    report = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert report["state"] == "success"
+    assert {"wait_for_landing", "detect[bill]", "encode[search]", "refresh[0]", "verify"} <= set(report["tasks"])
+    assert set(report["tasks"].values()) == {"success"}
+    assert Path(report["log"]).is_relative_to(made.state / "airflow")
+    assert made.context.ledger.watermark() == DAYS[0]
+
+
+def test_run_day_reports_a_refused_day_as_a_failed_state(make: Make) -> None:
+    made = make("airflow")
+    shutil.rmtree(f"{made.lake}/bill/ds={DAYS[0]}")
+    land_rows(made.lake, "bill", DAYS[0], [{"user_id": "ann", "event_id": "a"}])
+    report = run_day(str(made.settings.source), DAYS[0])
+    assert report["state"] == "failed"
+    assert report["tasks"]["detect[bill]"] == "failed"
+    assert report["tasks"]["publish"] == "upstream_failed"
+    assert "bill" in Path(report["log"]).read_text()
