@@ -57,8 +57,8 @@ def summarise(
     """Summaries of B users from their events.
 
     Args:
-        sums_BV: per user the sum of the event vectors, taken by time and id in float64: in that fixed order a summary is
-            the same to the bit whatever else is computed along with it.
+        sums_BV: per user the sum of the event vectors, taken by time and id in float64: in that fixed order a summary
+            is the same to the bit whatever else is computed along with it.
         times_N: event times in seconds since the epoch, users concatenated, each user's in order; NaN for snapshots.
         offsets_B1: user b owns events offsets[b] to offsets[b + 1].
     """
