@@ -1,7 +1,7 @@
 """Offline rows: what Feast's offline store reads in place, one Parquet file per feature view, day and bucket."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 import duckdb
 import numpy as np
@@ -72,9 +72,11 @@ def _timestamps(num_rows: int, as_of: datetime, created: datetime) -> dict[str, 
     }
 
 
-def read_newest(connection: duckdb.DuckDBPyConnection, root: str, bucket: int, users: pa.Table) -> pa.Table:
+def read_newest(
+    connection: duckdb.DuckDBPyConnection, root: str, bucket: int, users: pa.Table, last: date | None = None
+) -> pa.Table:
     """The newest offline row of each of `users` (column user_id) in a bucket of the feature view below `root`."""
-    files = bucket_files(root, bucket)
+    files = bucket_files(root, bucket, last)
     if not files:
         return pa.table(
             {columns.JOIN_KEY: pa.array([], pa.string()), columns.PREFIX_FINGERPRINT: pa.array([], pa.string())}

@@ -6,16 +6,19 @@ Workers start from a server process that has imported the heavy libraries once, 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from datetime import date, datetime
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from updater.errors import UpdaterError
 from updater.pipeline.context import Context, open_context
 from updater.settings import Settings
 
@@ -85,15 +88,30 @@ class Workers:
             server = get_context("forkserver")
             server.set_forkserver_preload(["updater.pipeline.refresh"])
             self._pool = ProcessPoolExecutor(self.num_processes, server, initializer=_start_worker)
-        futures = {self._pool.submit(work, *job): index for index, job in enumerate(jobs)}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        try:
+            futures = {self._pool.submit(work, *job): index for index, job in enumerate(jobs)}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise UpdaterError(
+                "A worker process died, perhaps for want of memory; run the same command again, or lower run.processes "
+                "or run.users_per_batch first."
+            ) from None
 
 
 def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
+    Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    # A pool's worker that waits for work does not notice that nobody is left to give it any.
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

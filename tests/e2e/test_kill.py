@@ -1,0 +1,165 @@
+"""A run that is killed at any of its writes, and run again, publishes the bytes of a run that nobody disturbed."""
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any
+
+import pytest
+
+from tests.deployment import Deployment, write_config
+from tests.factories import land_rows
+from tests.processes import Outcome, fork_updater, run_updater, start_updater
+from tests.strategies import COLUMNS, TOUR
+from updater.pipeline.faults import POINTS, VARIABLE, WRITES
+from updater.settings import load_settings
+
+pytestmark = pytest.mark.slow
+
+# Every attempt reads the same clock; two buckets, so that a run can die between them.
+ENV = {"SOURCE_DATE_EPOCH": "1717200000"}
+CONFIG: dict[str, Any] = {"buffer": {"num_buckets": 2}, "limits": {"max_rejected_share": 0.5}}
+FIRST, DAY, LATER = TOUR.windows[0], TOUR.windows[3], TOUR.windows[4]
+REJECTED = {"user_id": "ann", "event_id": None, "event_time": TOUR.landings[1]["bill"][0].event_time}
+
+
+class Scene:
+    """A state that stands before DAY, which can be put back, and what an undisturbed run makes of it."""
+
+    def __init__(self, root: Path) -> None:
+        self.config = str(write_config(root, **CONFIG))
+        self.settings = load_settings(self.config, environ={})
+        self.state = Path(self.settings.paths.state)
+        self.saved = root / "saved"
+        TOUR.land(self.settings.paths.lake)
+        # Rows of another file: a row that is set aside, and texts that nobody has seen.
+        for name, ds in (("bill", DAY), ("search", DAY), ("bill", FIRST)):
+            seen = TOUR.landings[1]["bill"][0].values()
+            rows = [REJECTED, {**seen, "user_id": f"new {name}", "word": "rice"}, {**seen, "user_id": "u7"}]
+            land_rows(self.settings.paths.lake, name, ds, rows, columns=COLUMNS, name="part-001.parquet")
+        assert self.call("init").exit_code == 0
+
+    def call(self, *args: str, **env: str) -> Outcome:
+        return fork_updater(*args, "--config", self.config, env={**ENV, **env})
+
+    def save(self) -> None:
+        shutil.rmtree(self.saved, ignore_errors=True)
+        shutil.copytree(self.state, self.saved)
+
+    def restore(self) -> None:
+        shutil.rmtree(self.state)
+        shutil.copytree(self.saved, self.state)
+
+    def published(self) -> dict[str, Any]:
+        """All that a reader can see, and all that must not be there twice."""
+        deployment = Deployment(self.settings)
+        ids = deployment.text_ids()
+        assert len(ids) == len(set(ids))
+        rejected = {str(path): path.read_bytes() for path in sorted((self.state / "rejected").rglob("*.parquet"))}
+        assert not list((self.state / "staged").rglob("*"))
+        return {"files": deployment.published(), "online": self.online(), "texts": sorted(ids), "rejected": rejected}
+
+    def online(self) -> dict[str, list[Any]]:
+        with sqlite3.connect(self.state / "online.db") as connection:
+            names = connection.execute("select name from sqlite_master where type = 'table' order by name").fetchall()
+            return {
+                name: connection.execute(f'select * from "{name}" order by entity_key, feature_name').fetchall()
+                for (name,) in names
+            }
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Everything up to the day before DAY is done."""
+    scene = Scene(tmp_path_factory.mktemp("kill"))
+    for ds in TOUR.windows[:3]:
+        assert scene.call("run", "--ds", str(ds)).exit_code == 0
+    scene.save()
+    yield scene
+
+
+@pytest.fixture(scope="module")
+def undisturbed(scene: Scene) -> dict[str, Any]:
+    scene.restore()
+    assert scene.call("run", "--ds", str(DAY)).exit_code == 0
+    return scene.published()
+
+
+@pytest.mark.parametrize("point", [*POINTS, "before:placed:2", "after:placed:4", "before:head:2", "after:head:2"])
+def test_a_day_killed_at_any_point(scene: Scene, undisturbed: dict[str, Any], point: str) -> None:
+    scene.restore()
+    assert scene.call("run", "--ds", str(DAY), **{VARIABLE: point}).exit_code == -SIGKILL
+    again = scene.call("run", "--ds", str(DAY), "--json")
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert scene.published() == undisturbed
+
+
+def test_a_day_killed_again_and_again(scene: Scene, undisturbed: dict[str, Any]) -> None:
+    scene.restore()
+    for write in WRITES[1:]:
+        killed = scene.call("run", "--ds", str(DAY), **{VARIABLE: f"before:{write}"})
+        assert killed.exit_code in (-SIGKILL, 0), f"{write}: {killed.stderr}"
+    assert scene.call("run", "--ds", str(DAY)).exit_code == 0
+    assert scene.published() == undisturbed
+
+
+@pytest.mark.parametrize("point", ["after:head", "before:placed:3", "after:head:4", "after:tidied:2"])
+def test_a_backfill_killed_between_its_days(scene: Scene, undisturbed: dict[str, Any], point: str) -> None:
+    scene.restore()
+    for ds in (DAY, LATER):
+        assert scene.call("run", "--ds", str(ds)).exit_code == 0
+    expected = scene.published()
+
+    scene.restore()
+    backfill = ("backfill", "--from-date", str(FIRST), "--to-date", str(LATER))
+    assert scene.call(*backfill, **{VARIABLE: point}).exit_code == -SIGKILL
+    check = scene.call("verify", "--all", "--json")
+    assert (check.exit_code, check.stderr) == (0, ""), "what is committed is whole although what follows is not"
+    assert scene.call(*backfill).exit_code == 0
+    assert scene.published() == expected
+
+
+def test_a_worker_process_that_is_killed(scene: Scene, undisturbed: dict[str, Any]) -> None:
+    scene.restore()
+    run = ("run", "--config", scene.config, "--ds", str(DAY))
+    env = {**ENV, "UPDATER_RUN__PROCESSES": "2"}
+    killed = run_updater(*run, env={**env, VARIABLE: "after:head"})
+    assert killed.exit_code == 1
+    assert killed.stdout == ""
+    assert killed.stderr.startswith("updater: A worker process died") and killed.stderr.count("\n") == 1
+    again = run_updater(*run, env=env)
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert scene.published() == undisturbed
+
+
+def test_worker_processes_do_not_outlive_a_run_that_is_killed(scene: Scene) -> None:
+    scene.restore()
+    env = {**ENV, "UPDATER_RUN__PROCESSES": "2", VARIABLE: "before:materialised"}
+    process = start_updater("run", "--config", scene.config, "--ds", str(DAY), env=env)
+    process.wait(300)
+    assert process.returncode == -SIGKILL
+    deadline = time.monotonic() + 20
+    while session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    left = session(process.pid)
+    for pid in left:
+        os.kill(pid, SIGKILL)
+    process.communicate()
+    assert not left
+
+
+def session(number: int) -> list[int]:
+    """Processes of a session, by Linux's /proc."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (directory / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z" and int(fields[3]) == number:
+            found.append(int(directory.name))
+    return found
