@@ -50,8 +50,13 @@ class DailyFiles:
 
         order = [self.join_key, self.event_column, self.created_column]
         keep = self._newest(dataset.to_table(columns=order, filter=inside))
-        scanned = dataset.to_batches(
-            columns=[*order, *features], filter=inside, batch_size=batch_size, batch_readahead=2, fragment_readahead=2
+        # File by file: a scan of the whole dataset reads ahead without a limit while the store writes.
+        scanned = (
+            batch
+            for file in dataset.get_fragments()
+            for batch in file.to_batches(
+                schema=schema, columns=[*order, *features], filter=inside, batch_size=batch_size, batch_readahead=1
+            )
         )
         yield from _rebatched(_kept(scanned, keep), batch_size)
 
