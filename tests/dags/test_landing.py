@@ -1,6 +1,7 @@
 """Waiting for a day: deferred instead of failed, and woken by the last `_SUCCESS`."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -70,15 +71,15 @@ def test_the_trigger_fires_when_the_last_path_has_landed(root: str, tmp_path: Pa
 
 
 def test_the_trigger_leaves_the_event_loop_to_others_while_it_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
     from updater.airflow import landing
 
     looking, release = threading.Event(), threading.Event()
+    released = []
 
     def slow(path: str) -> bool:
         looking.set()
-        return release.wait(10)
+        released.append(release.wait(5))
+        return True
 
     monkeypatch.setattr(landing, "exists", slow)
 
@@ -89,6 +90,7 @@ def test_the_trigger_leaves_the_event_loop_to_others_while_it_looks(monkeypatch:
         await asyncio.wait_for(event, timeout=10)
 
     asyncio.run(race())
+    assert released == [True]
 
 
 def test_a_file_that_comes_after_a_cached_listing_is_seen(tmp_path: Path) -> None:
