@@ -26,9 +26,13 @@ class Day(click.ParamType[date]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
         """Parse `value`, or say what a date looks like."""
         try:
-            return value if isinstance(value, date) else datetime.strptime(value, "%Y-%m-%d").date()
+            day = value if isinstance(value, date) else datetime.strptime(value, "%Y-%m-%d").date()
         except ValueError:
             self.fail(f"{value!r} is not a date of the form YYYY-MM-DD.", param, ctx)
+        # A window needs its buffer before it and a day after it.
+        if not 1970 <= day.year < 9999:
+            self.fail(f"{value!r} does not lie in the years 1970 to 9998.", param, ctx)
+        return day
 
 
 DAY = Day()
@@ -46,6 +50,8 @@ def verb(command: Callable[..., Any]) -> Callable[..., Any]:
         logging.getLogger("updater").setLevel(logging.DEBUG if debug else logging.ERROR)
         try:
             command(load_settings(config), as_json, **options)
+        except click.ClickException:
+            raise
         except UpdaterError as error:
             _stop(error, error.exit_code, debug)
         except KeyboardInterrupt as error:

@@ -105,7 +105,7 @@ def _parse(content: bytes, modality: Modality, path: str) -> pa.Table:
         check_schema(file.schema_arrow, modality, path)
         wanted = {*("user_id", "event_id", "event_time", "op"), *modality.columns}
         return file.read(columns=[name for name in file.schema_arrow.names if name in wanted])
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise DataRefusedError(
             f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}); land the day again."
         ) from None

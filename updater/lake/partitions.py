@@ -126,8 +126,15 @@ def has_landed(root: str, ds: date) -> bool:
 
 def landed_days(root: str) -> list[date]:
     """Days below `root` that carry `_SUCCESS`, oldest first."""
-    found = [date.fromisoformat(name[3:]) for name in list_names(root) if DAY_DIRECTORY.fullmatch(name)]
+    found = filter(None, map(_day, list_names(root)))
     return sorted(ds for ds in found if has_landed(root, ds))
+
+
+def _day(name: str) -> date | None:
+    try:
+        return date.fromisoformat(name[3:]) if DAY_DIRECTORY.fullmatch(name) else None
+    except ValueError:
+        return None
 
 
 def remove(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from math import isfinite
 from string import Formatter
 from typing import Any
 
@@ -13,6 +14,10 @@ from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.lake.schemas import is_text
 from updater.settings import Limits
+
+UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_800
+"""The calendar: the years 1 to 9999, in seconds since the epoch."""
 
 
 class _Reasons:
@@ -84,7 +89,7 @@ def render(table: pa.Table, modality: Modality) -> pa.Array:
 
 
 def as_python(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """Rows as dictionaries, even where strings are not UTF-8."""
+    """Rows as dictionaries of values that JSON has, even where strings are not UTF-8 and numbers not finite."""
     readable = [_readable(column.combine_chunks()) for column in table.columns]
     for values in zip(*readable, strict=True):
         yield dict(zip(table.column_names, values, strict=True))
@@ -93,6 +98,11 @@ def as_python(table: pa.Table) -> Iterator[dict[str, Any]]:
 def _readable(values: pa.Array) -> list[Any]:
     if pt.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if pt.is_temporal(values.type):
+        # Python has no date for every timestamp.
+        values = values.cast(pa.string())
+    if pt.is_floating(values.type):
+        return [str(value) if value is not None and not isfinite(value) else value for value in values.to_pylist()]
     if not is_text(values.type):
         return list(values.to_pylist())
     return [
@@ -130,6 +140,11 @@ def _time(values: pa.Array, reasons: _Reasons) -> pa.Array:
     if is_text(values.type):
         strings = _utf8(values, reasons, "event_time")
         return pa.array([_parse_time(value) for value in strings.to_pylist()], pa.timestamp("us"))
+    # Beyond the calendar a coarser unit would overflow, and wrap around into it.
+    number, factor = values.cast(pa.int64()), UNITS_PER_SECOND[values.type.unit]
+    first, last = max(FIRST_SECOND * factor, -(2**63)), min(LAST_SECOND * factor, 2**63) - 1
+    inside = pc.and_(pc.greater_equal(number, first), pc.less_equal(number, last))
+    values = pc.if_else(inside, values, pa.scalar(None, values.type))
     # Timestamps with a timezone are instants already; those without one are UTC by contract.
     return values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(pa.timestamp("us"))
 
@@ -137,9 +152,9 @@ def _time(values: pa.Array, reasons: _Reasons) -> pa.Array:
 def _parse_time(value: str | None) -> datetime | None:
     try:
         instant = None if value is None else datetime.fromisoformat(value)
-    except ValueError:
+        return instant.astimezone(UTC).replace(tzinfo=None) if instant and instant.tzinfo else instant
+    except (ValueError, OverflowError):
         return None
-    return instant.astimezone(UTC).replace(tzinfo=None) if instant and instant.tzinfo else instant
 
 
 def _deleted(table: pa.Table, reasons: _Reasons) -> pa.Array:

@@ -73,15 +73,19 @@ def check_order(context: Context, window: Window) -> None:
 
 
 def check_landed(context: Context, window: Window) -> None:
-    """Raise NotLandedError unless every modality that is not optional has landed in the window."""
+    """Raise NotLandedError unless every modality that is not optional has landed: in the window, and for the first
+    window in all of its buffer.
+    """
     lake = context.settings.paths.lake
     if not partitions.exists(lake):
         raise NotLandedError(
             f"The lake {lake} does not exist; set paths.lake in {context.settings.source} or land a first day there."
         )
+    is_first = context.first_window() in (None, window.ds)
     for modality in context.settings.modalities:
-        if not modality.optional and not partitions.has_landed(partitions.join(lake, modality.name), window.ds):
-            raise _not_landed(context, window.ds, modality)
+        for ds in [*(landing_days(context, window, modality) if is_first else []), window.ds]:
+            if not modality.optional and not partitions.has_landed(partitions.join(lake, modality.name), ds):
+                raise _not_landed(context, ds, modality)
 
 
 def _not_landed(context: Context, ds: date, modality: Modality) -> NotLandedError:
@@ -165,11 +169,14 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
     token = source_token(directory)
     declaration = settings.modality_fingerprint(modality.name)
     landed = read_partition(directory, modality, context.window(ds), settings.limits, settings.buffer.num_buckets)
+    rejected = partitions.join(
+        partitions.day_directory(context.state("rejected", modality.name), ds), "rejected.parquet"
+    )
     if landed.rejected.num_rows:
         with durable("rejected"):
-            partitions.write_partition(
-                context.state("rejected", modality.name), ds, landed.rejected, "rejected.parquet"
-            )
+            partitions.write_table(rejected, landed.rejected)
+    else:
+        partitions.remove(rejected)
     check_rejected_share(landed, directory, settings.limits)
     name = f"{landed.digest}-{declaration[:8]}.parquet" if landed.events.num_rows else None
     if name:
