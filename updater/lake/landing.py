@@ -138,7 +138,7 @@ def _finish(tables: list[pa.Table], modality: Modality, window: Window, num_buck
         "ds": pa.repeat(pa.scalar(window.ds), table.num_rows),
         "event_id": table["event_id"],
         "event_time": table["event_time"],
-        "deleted": table["deleted"],
+        "deleted": table[rows.IS_DELETED],
         "text": text,
         "text_id": text_ids.take(texts.indices),
         "category": table[rows.text_name(modality.category, modality)]
@@ -157,6 +157,6 @@ def text_id(text: str) -> bytes:
 
 def _last_of_each_event(table: pa.Table) -> pa.Table:
     """Within one partition the last row (by file name, then position) of an event id stands."""
-    numbered = table.append_column("position", pa.array(range(table.num_rows), pa.int64()))
-    last = numbered.group_by(["user_id", "event_id"]).aggregate([("position", "max")])["position_max"]
+    numbered = table.select(["user_id", "event_id"]).append_column("row", pa.array(range(table.num_rows), pa.int64()))
+    last = numbered.group_by(["user_id", "event_id"]).aggregate([("row", "max")])["row_max"]
     return table if len(last) == table.num_rows else table.take(last)

@@ -15,6 +15,8 @@ from updater.domain.window import Window
 from updater.lake.schemas import is_text
 from updater.settings import Limits
 
+IS_DELETED = "is deleted"
+"""Column of a checked table. Names with a space are ours: a lake's column may have any other name."""
 UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_800
 """The calendar: the years 1 to 9999, in seconds since the epoch."""
@@ -37,7 +39,7 @@ def check(table: pa.Table, modality: Modality, window: Window, limits: Limits) -
 
     Returns the table with `user_id`, `event_id` and text columns as strings, `event_time` as naive UTC microseconds,
     numeric
-    columns as float64 and `deleted` from `op`, and the reasons. Rejected rows hold unusable values.
+    columns as float64 and IS_DELETED from `op`, and the reasons. Rejected rows hold unusable values.
     """
     reasons = _Reasons(table.num_rows)
     columns: dict[str, pa.Array] = {}
@@ -53,8 +55,8 @@ def check(table: pa.Table, modality: Modality, window: Window, limits: Limits) -
     reasons.add(pc.is_null(columns["event_time"]), "event_time is null or cannot be parsed")
     end = pa.scalar(window.end.replace(tzinfo=None), pa.timestamp("us"))
     reasons.add(pc.greater_equal(columns["event_time"], end), "event_time is later than the end of the landing day")
-    columns["deleted"] = _deleted(table, reasons)
-    alive = pc.invert(columns["deleted"])
+    columns[IS_DELETED] = _deleted(table, reasons)
+    alive = pc.invert(columns[IS_DELETED])
     for name in modality.columns:
         values = _flat(table[name])
         if name in modality.numeric:

@@ -7,6 +7,8 @@ from updater.domain.modality import Modality
 from updater.errors import DataRefusedError
 
 TEXT_ID_BYTES = 16
+EVENT_ROWS = 8192
+"""Rows per row group of an event file: rows lie by bucket, so a reader of one bucket skips most groups."""
 KEYS = ("user_id", "event_id", "event_time")
 
 

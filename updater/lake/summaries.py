@@ -4,7 +4,7 @@ changed.
 A summary does not depend on the model, only on the events and the text encoder, so a new model reuses it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 
@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 RECENT_DAYS = (7, 28)
 """Events are also counted within so many days before the modality's own newest event."""
@@ -100,30 +101,40 @@ def to_table(users: Sequence[str], modality: str, summaries: Summaries, ds: date
 
 
 def read_newest(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[str], modality: str, users: pa.Table, width: int
-) -> Summaries:
-    """The newest summary of each of `users` (column user_id) among `files`, in the order of `users`;
-    empty where there is none.
+    connection: duckdb.DuckDBPyConnection, files: Sequence[str], widths: Mapping[str, int], users: pa.Table
+) -> dict[str, Summaries]:
+    """The newest summaries of `users` (column user_id) among `files`, per modality and in the order of `users`.
+
+    Args:
+        connection: DuckDB over the state.
+        files: summary files of the users' bucket.
+        widths: the modalities to read, with the width of their event vectors.
+        users: whom to read; a user without a summary has an empty one.
     """
-    result = Summaries.empty(users.num_rows, width)
-    if not files:
+    result = {modality: Summaries.empty(users.num_rows, width) for modality, width in widths.items()}
+    if not files or not users.num_rows:
         return result
     connection.register(
         "wanted", users.select(["user_id"]).append_column("position", pa.array(np.arange(users.num_rows)))
     )
     query = """
         select * from read_parquet($files, hive_partitioning = false) join wanted using (user_id)
-        where modality = $modality
-        qualify row_number() over (partition by user_id order by ds desc, generation desc) = 1"""
-    table = connection.execute(query, {"files": list(files), "modality": modality}).to_arrow_table()
-    rows = table["position"].to_numpy()
-    result.num_events_B[rows] = table["num_events"].to_numpy()
-    result.first_event_B[rows] = table["first_event"].to_numpy()
-    result.last_event_B[rows] = table["last_event"].to_numpy()
-    for column, days in enumerate(RECENT_DAYS):
-        result.num_recent_BR[rows, column] = table[f"num_recent_{days}"].to_numpy()
-    result.mean_BV[rows] = table["mean"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+        qualify row_number() over (partition by user_id, modality order by ds desc, generation desc) = 1
+        order by modality"""
+    table = connection.execute(query, {"files": list(files)}).to_arrow_table()
+    for modality, summaries in result.items():
+        _fill(summaries, table.filter(pc.equal(table["modality"], modality)))
     return result
+
+
+def _fill(summaries: Summaries, table: pa.Table) -> None:
+    rows = table["position"].to_numpy()
+    summaries.num_events_B[rows] = table["num_events"].to_numpy()
+    summaries.first_event_B[rows] = table["first_event"].to_numpy()
+    summaries.last_event_B[rows] = table["last_event"].to_numpy()
+    for column, days in enumerate(RECENT_DAYS):
+        summaries.num_recent_BR[rows, column] = table[f"num_recent_{days}"].to_numpy()
+    summaries.mean_BV[rows] = table["mean"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1)
 
 
 def read_users(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> list[str]:

@@ -53,13 +53,16 @@ class Context:
 
     def event_files(self, modality: str, last: date) -> list[EventFile]:
         """Event files of the modality's landed days up to `last`, inclusive."""
-        root = self.state("events", modality)
-        records = self.ledger.partitions(modality, to_date=last)
-        return [
-            EventFile(record.ds, partitions.join(partitions.day_directory(root, record.ds), record.events_file))
-            for record in records
-            if record.events_file
-        ]
+        return self.all_event_files(last, modality)[modality]
+
+    def all_event_files(self, last: date, modality: str | None = None) -> dict[str, list[EventFile]]:
+        """Event files of landed days up to `last`, inclusive, of every modality or of one."""
+        files: dict[str, list[EventFile]] = {m.name: [] for m in self.settings.modalities}
+        for record in self.ledger.partitions(modality, to_date=last):
+            if record.events_file and record.modality in files:
+                directory = partitions.day_directory(self.state("events", record.modality), record.ds)
+                files[record.modality].append(EventFile(record.ds, partitions.join(directory, record.events_file)))
+        return files
 
     def changes_file(self, modality: str, ds: date) -> str:
         """Who changed in a modality and window."""

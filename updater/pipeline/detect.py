@@ -17,6 +17,7 @@ from updater.errors import NotLandedError, WindowOrderError
 from updater.lake import partitions
 from updater.lake.buffer import CHANGES_SCHEMA, Buffer, connect
 from updater.lake.landing import check_rejected_share, read_partition, source_token
+from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import PartitionRecord
 from updater.pipeline.context import Context, Progress, day_after, day_before, no_progress
 from updater.pipeline.faults import durable
@@ -182,7 +183,7 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
     if name:
         path = partitions.join(partitions.day_directory(context.state("events", modality.name), ds), name)
         with durable("events"):
-            partitions.write_table(path, landed.events, row_group_size=65_536)
+            partitions.write_table(path, landed.events, row_group_size=EVENT_ROWS)
     return PartitionRecord(
         modality=modality.name,
         ds=ds,

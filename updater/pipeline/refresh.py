@@ -1,14 +1,10 @@
-"""Refresh: the ordered fold over a bucket's users. New summaries, one prefix pass for all scenarios, offline rows,
-then the head moves.
+"""Refresh: the ordered fold over a bucket's users. New values, offline rows, then the head moves.
 
 Files are written aside under names that carry their content's digest. The head then moves by compare-and-swap, which
-decides which attempt
-counts, and only then are the files moved to where Feast reads them. A run killed in between finds the files and
-finishes the move.
+decides which attempt counts, and only then are the files moved to where Feast reads them. A run killed in between finds
+the files and finishes the move.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
@@ -19,41 +15,21 @@ import pyarrow.compute as pc
 
 from updater.domain import columns
 from updater.domain.plan import BucketPlan, new_scenarios, plan_bucket
-from updater.domain.scenario import Scenario
 from updater.domain.window import Window
 from updater.errors import WindowOrderError
 from updater.lake import embeddings as offline
 from updater.lake import summaries as summary_store
 from updater.lake.bucket_files import bucket_files
-from updater.lake.buffer import Buffer
-from updater.lake.summaries import Summaries
 from updater.ledger import BucketRecord, Head
+from updater.pipeline.compute import BucketResult, compute
 from updater.pipeline.context import Context, day_after, day_before
 from updater.pipeline.detect import read_changes
 from updater.pipeline.faults import durable
 from updater.pipeline.placing import place, stage
 from updater.pipeline.tools import Tools
-from updater.pipeline.user_events import UserEvents, load_events, prefix_fingerprints, user_batch
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
-
-
-@dataclass
-class BucketResult:
-    """What refreshing a bucket made, before it is written. U changed users come first, then bystanders."""
-
-    users: list[str]
-    num_changed: int
-    summaries: list[Summaries]
-    """Per modality, of all users."""
-    cells: Mapping[str, Int64]
-    """Per modality the positions of the users whose summary was recomputed."""
-    fingerprints: list[str]
-    embeddings: Float32
-    """Shape (users, scenarios of the config, embedding_dim); bystanders have only their new scenarios filled."""
-    was_active: int
-    """Changed users that had events before."""
 
 
 def refresh_bucket(context: Context, tools: Tools, window: Window, bucket: int) -> dict[str, int]:
@@ -128,80 +104,6 @@ def plan_window(context: Context, tools: Tools, window: Window, bucket: int, hea
     new = new_scenarios(context.scenario_fingerprints(), head.scenarios if head else None, same_layout)
     known = summary_store.read_users(tools.connection, _summary_files(context, bucket)) if new else []
     return plan_bucket(changed, known, [scenario.name for scenario in context.settings.scenarios], new)
-
-
-def compute(context: Context, tools: Tools, window: Window, bucket: int | None, plan: BucketPlan) -> BucketResult:
-    """Summaries, prefix fingerprints and embeddings of the planned users; reads state, writes nothing."""
-    settings = context.settings
-    users = [*plan.users, *plan.bystanders]
-    table = pa.table({"user_id": pa.array(sorted(users), pa.string())})
-    order = (
-        pc.index_in(pa.array(users, pa.string()), value_set=table["user_id"].combine_chunks())
-        .to_numpy()
-        .astype(np.int64)
-    )
-    events, summaries, cells, before = [], [], {}, np.zeros(len(users), np.int64)
-    files = _summary_files(context, bucket) if bucket is not None else []
-    for modality, width in zip(settings.modalities, tools.widths, strict=True):
-        buffer = Buffer(
-            tools.connection,
-            modality,
-            context.event_files(modality.name, window.ds),
-            settings.buffer.days,
-            settings.timezone,
-        )
-        events.append(load_events(buffer, modality, window, table, bucket, tools.vectors))
-        stored = summary_store.read_newest(tools.connection, files, modality.name, table, width).take(order)
-        before += stored.num_events_B
-        summaries.append(stored)
-        cells[modality.name] = np.flatnonzero([user in plan.changed[modality.name] for user in users])
-    result = BucketResult(
-        users=users,
-        num_changed=len(plan.users),
-        summaries=summaries,
-        cells=cells,
-        fingerprints=[],
-        embeddings=np.zeros((len(users), len(settings.scenarios), settings.model.embedding_dim), np.float32),
-        was_active=int((before[: len(plan.users)] > 0).sum()),
-    )
-    groups = [
-        (np.arange(len(plan.users)), list(settings.scenarios)),
-        (np.arange(len(plan.users), len(users)), [s for s in settings.scenarios if s.name in plan.new_scenarios]),
-    ]
-    for group, scenarios in groups:
-        for start in range(0, len(group), settings.run.users_per_batch):
-            _compute_batch(
-                tools,
-                result,
-                events,
-                order,
-                group[start : start + settings.run.users_per_batch],
-                settings.scenarios,
-                scenarios,
-            )
-    return result
-
-
-def _compute_batch(
-    tools: Tools,
-    result: BucketResult,
-    events: list[UserEvents],
-    order: Int64,
-    rows: Int64,
-    declared: Sequence[Scenario],
-    scenarios: Sequence[Scenario],
-) -> None:
-    """Fill `result` for the users at `rows`; `order` maps a row to its position in `events`."""
-    for event, summary in zip(events, result.summaries, strict=True):
-        changed = np.intersect1d(rows, result.cells[event.modality.name], assume_unique=True)
-        summary.put(changed, event.summarise(order[changed]))
-    batch_summaries = [summary.take(rows) for summary in result.summaries]
-    batch = user_batch(events, batch_summaries, order[rows])
-    result.fingerprints += prefix_fingerprints(tools.model_record.digest, events, batch_summaries, order[rows])
-    values = tools.model.embed(batch, [scenario.query for scenario in scenarios])
-    names = [scenario.name for scenario in declared]
-    for position, scenario in enumerate(scenarios):
-        result.embeddings[rows, names.index(scenario.name)] = values[:, position]
 
 
 def tables(

@@ -14,10 +14,11 @@ from updater.lake import summaries as summary_store
 from updater.lake.bucket_files import bucket_files
 from updater.lake.buffer import Buffer
 from updater.ledger import BucketRecord, Head
+from updater.pipeline.compute import BucketResult, compute
 from updater.pipeline.context import Context
 from updater.pipeline.faults import durable
 from updater.pipeline.placing import place, stage
-from updater.pipeline.refresh import BucketResult, compute, tables
+from updater.pipeline.refresh import tables
 from updater.pipeline.restate import Restatement
 from updater.pipeline.tools import Tools
 

@@ -1,5 +1,6 @@
 """The buffered events of a bucket's users, laid out for summaries and prefixes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -94,7 +95,7 @@ def load_events(
     )
 
 
-def user_batch(events: list[UserEvents], summaries: list[Summaries], users: npt.NDArray[np.int64]) -> UserBatch:
+def user_batch(events: Sequence[UserEvents], summaries: Sequence[Summaries], users: npt.NDArray[np.int64]) -> UserBatch:
     """The model's input for `users` (positions in `events`); `summaries` are already those of `users`, in the same
     order.
 
@@ -128,7 +129,7 @@ def _modality_batch(
 
 
 def prefix_fingerprints(
-    model_digest: str, events: list[UserEvents], summaries: list[Summaries], users: npt.NDArray[np.int64]
+    model_digest: str, events: Sequence[UserEvents], summaries: Sequence[Summaries], users: npt.NDArray[np.int64]
 ) -> list[str]:
     """Per user a digest of all that the prefix is made of:
     the model, the summaries and the events that become tokens.

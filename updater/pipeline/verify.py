@@ -20,6 +20,7 @@ from updater.lake import summaries as summary_store
 from updater.lake.bucket_files import bucket_files
 from updater.lake.buffer import Buffer, EventFile
 from updater.lake.landing import read_partition
+from updater.lake.schemas import EVENT_ROWS
 from updater.lake.summaries import Summaries
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.publish import views
@@ -99,7 +100,7 @@ def _land_again(context: Context, window: Window, scratch: str, progress: Progre
                 context.lake(modality.name, record.ds), modality, day, settings.limits, settings.buffer.num_buckets
             )
             path = f"{scratch}/{modality.name}-{record.ds}.parquet"
-            partitions.write_table(path, landed.events, row_group_size=65_536)
+            partitions.write_table(path, landed.events, row_group_size=EVENT_ROWS)
             files[modality.name].append(EventFile(record.ds, path))
     return files
 
@@ -162,15 +163,14 @@ def _compare(
     names = users["user_id"].to_pylist()
     everyone = np.arange(len(names))
     stored_files = bucket_files(context.state("summaries"), bucket, window.ds)
+    widths = {modality.name: width for modality, width in zip(settings.modalities, tools.widths, strict=True)}
+    stored = summary_store.read_newest(tools.connection, stored_files, widths, users)
     events, rebuilt = [], []
-    for modality, width in zip(settings.modalities, tools.widths, strict=True):
+    for modality in settings.modalities:
         buffer = Buffer(tools.connection, modality, files[modality.name], settings.buffer.days, settings.timezone)
         events.append(load_events(buffer, modality, window, users, bucket, tools.vectors))
-        summary = Summaries.empty(len(names), width)
-        summary.put(everyone, events[-1].summarise(everyone))
-        rebuilt.append(summary)
-        stored = summary_store.read_newest(tools.connection, stored_files, modality.name, users, width)
-        for row in _different_rows(summary, stored):
+        rebuilt.append(events[-1].summarise(everyone))
+        for row in _different_rows(rebuilt[-1], stored[modality.name]):
             report.differences.append(f"The {modality.name} summary of user {names[row]!r} differs from its rebuild.")
         report.summaries += len(names)
     report.users += len(names)

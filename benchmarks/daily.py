@@ -1,0 +1,131 @@
+"""A daily window against a full recompute of the same day, in the same process, on made-up users.
+
+Both run the whole pipeline: detect, encode, refresh, publish, materialise, commit. The full recompute differs in one
+thing only: every user with events counts as changed.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from updater.lake import partitions
+from updater.lake.buffer import CHANGES_SCHEMA, Buffer, connect
+from updater.pipeline.context import Context, no_progress, open_context
+from updater.pipeline.daily import WindowReport, finish, prepare, run_window
+from updater.pipeline.setup import initialise
+from updater.pipeline.workers import Workers
+from updater.settings import Settings, load_settings
+from updater.sources.synthetic import SyntheticSpec, land
+
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "local.toml"
+FIRST_DAY = date(2025, 1, 1)
+HISTORY_DAYS = 30
+TARGET = 1.25
+
+
+def measure(num_users: int = 20_000, active_share: float = 0.2) -> list[dict[str, Any]]:
+    """The ratio of a window to its full recompute, and the cost of a window without changes, in CPU seconds."""
+    with TemporaryDirectory(prefix="updater-bench-") as root:
+        settings = _settings(Path(root), "daily")
+        spec = SyntheticSpec(
+            num_users=num_users, num_days=HISTORY_DAYS + 2, first_day=FIRST_DAY, active_share=active_share
+        )
+        last = FIRST_DAY + timedelta(days=HISTORY_DAYS - 1)
+        land(settings.paths.lake, spec, FIRST_DAY, last + timedelta(days=2))
+        initialise(settings)
+        context = open_context(settings)
+        with Workers(settings, context.now) as workers:
+            run_window(context, workers, last)
+            # The second window warms everything that the timed ones share.
+            run_window(context, workers, last + timedelta(days=1))
+            full = _copy(settings, Path(root) / "full")
+            day = last + timedelta(days=2)
+            incremental, spent = _timed(lambda: run_window(context, workers, day))
+            with Workers(full, context.now) as other:
+                everyone, spent_on_all = _timed(lambda: recompute(open_context(full, context.now), other, day))
+            for modality in settings.modalities:
+                partitions.mark_success(partitions.join(settings.paths.lake, modality.name), day + timedelta(days=1))
+            idle, spent_idle = _timed(lambda: run_window(context, workers, day + timedelta(days=1)))
+    share = incremental.prefixes / everyone.prefixes
+    ratio = spent / spent_on_all
+    return [
+        {
+            "name": f"daily window, {share:.0%} of {everyone.prefixes:,} users changed, over its full recompute",
+            "ratio": round(ratio, 4),
+            "target": f"<= {TARGET} x {share:.4f} = {TARGET * share:.4f}",
+            "met": ratio <= TARGET * share,
+            "detail": {
+                "cpu_seconds": round(spent, 2),
+                "cpu_seconds_full": round(spent_on_all, 2),
+                "ratio_over_share": round(ratio / share, 3),
+                "steps": incremental.seconds,
+                "steps_full": everyone.seconds,
+            },
+        },
+        {
+            "name": f"fixed cost: window in which {idle.changed_users} users changed, over the full recompute",
+            "ratio": round(spent_idle / spent_on_all, 4),
+            "target": None,
+            "met": None,
+            "detail": {"cpu_seconds": round(spent_idle, 2), "steps": idle.seconds},
+        },
+    ]
+
+
+def recompute(context: Context, workers: Workers, ds: date) -> WindowReport:
+    """Run a window as if every user with events had changed."""
+    window = context.window(ds)
+    report = WindowReport(str(window), model=context.live_model().name)
+    prepare(context, workers, window, report, no_progress)
+    settings = context.settings
+    with report.step("detect"), connect(settings.paths.state) as connection:
+        for modality in settings.modalities:
+            files = context.event_files(modality.name, ds)
+            everyone = Buffer(connection, modality, files, settings.buffer.days, settings.timezone).everyone(window)
+            partitions.write_table(context.changes_file(modality.name, ds), everyone.cast(CHANGES_SCHEMA))
+    with report.step("refresh"):
+        list(workers.refresh([ds], range(settings.buffer.num_buckets)))
+    finish(context, window, report)
+    return report
+
+
+def _timed(run: Callable[[], WindowReport]) -> tuple[WindowReport, float]:
+    start = time.process_time()
+    report = run()
+    return report, time.process_time() - start
+
+
+def _settings(root: Path, name: str) -> Settings:
+    """The local config with everything below `root/name`, in one process, so that CPU seconds are this process's."""
+    text = CONFIG.read_text(encoding="utf-8")
+    repo = json.dumps(str(CONFIG.parents[1] / "feature_repo"))
+    target = root / name / "updater.toml"
+    target.parent.mkdir(parents=True)
+    text = text.replace('"../feature_repo"', repo).replace("../", "")
+    target.write_text(text + "\n[run]\nprocesses = 1\n", encoding="utf-8")
+    return load_settings(target, environ={})
+
+
+def _copy(settings: Settings, root: Path) -> Settings:
+    """The same deployment again, with a state of its own and the same lake."""
+    shutil.copytree(settings.source.parent, root, ignore=shutil.ignore_patterns("lake"))
+    copied = load_settings(root / settings.source.name, environ={})
+    copied = replace(copied, paths=replace(copied.paths, lake=settings.paths.lake))
+    initialise(copied)
+    return copied
+
+
+def main() -> None:
+    """Print the rows."""
+    for row in measure():
+        print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
