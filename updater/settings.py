@@ -55,6 +55,11 @@ class Paths:
     feature_repo: str = "feature_repo"
     """Directory of the Feast definitions."""
 
+    def __post_init__(self) -> None:
+        # DuckDB and Feast take these for patterns, and would read what lies elsewhere.
+        if bad := [character for character in "*?[" if character in self.state]:
+            raise ConfigError(f"paths.state {self.state!r} contains {bad[0]!r}; use none of * ? [.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:

@@ -381,6 +381,7 @@ def test_a_config_that_is_wrong(shop: Shop) -> None:
         ("num_buckets = 1", "num_buckets = 2", "buffer.num_buckets is '2'", "made with '1'", "start a new state"),
         ("[paths]", 'timezone = "Asia/Tokyo"\n[paths]', "timezone is 'Asia/Tokyo'", "made with 'UTC'"),
         ("[paths]", "[paths", "cannot be read"),
+        ('state = "state"', 'state = "state[1]"', "paths.state", "'['"),
     ):
         assert old in text
         shop.config.write_text(text.replace(old, new, 1))

@@ -71,6 +71,7 @@ def is_text(type_: pa.DataType) -> bool:
         or pt.is_string_view(type_)
         or pt.is_binary(type_)
         or pt.is_large_binary(type_)
+        or pt.is_fixed_size_binary(type_)
     )
 
 

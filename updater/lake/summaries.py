@@ -134,7 +134,9 @@ def _fill(summaries: Summaries, table: pa.Table) -> None:
     summaries.last_event_B[rows] = table["last_event"].to_numpy()
     for column, days in enumerate(RECENT_DAYS):
         summaries.num_recent_BR[rows, column] = table[f"num_recent_{days}"].to_numpy()
-    summaries.mean_BV[rows] = table["mean"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1)
+    summaries.mean_BV[rows] = (
+        table["mean"].combine_chunks().flatten().to_numpy().reshape(len(rows), summaries.mean_BV.shape[1])
+    )
 
 
 def read_users(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> list[str]:
