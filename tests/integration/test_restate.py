@@ -65,7 +65,7 @@ def test_a_rewritten_partition_restates_its_users_from_its_day_on(deployed: Sett
     assert counts == {"users": 1, "days": 3, "values": 3}
     after = offline_files(context)
     assert {name: after[name] for name in before} == before, "what was served stays on record"
-    fs, inner = partitions.filesystem(context.state("offline"))
+    inner = partitions.filesystem(context.state("offline"))[1]
     for name in after.keys() - before.keys():
         table = partitions.read_table(inner + name)
         assert table["user_id"].to_pylist() == ["a"]
@@ -105,7 +105,9 @@ def test_a_new_user_in_a_rewritten_partition_has_no_value_before_it(deployed: Se
     assert verify(context, None).differences == []
 
 
-def test_a_killed_restatement_goes_on_and_stops_new_windows(deployed: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_restatement_goes_on_and_stops_new_windows(
+    deployed: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     land(deployed.paths.lake, DAYS[1], amount=900.0)
     context = open_context(deployed, later())
     restatement = plan_restatement(context, DAYS[0], DAYS[-1])

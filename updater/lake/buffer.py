@@ -57,19 +57,19 @@ class Buffer:
         self._buffer_days = buffer_days
         self._timezone = timezone
 
-    def content(self, window: Window, users: pa.Table | None = None, bucket: int | None = None) -> pa.Table:
+    def content(self, window: Window, users: pa.Table | None = None, buckets: Sequence[int] = ()) -> pa.Table:
         """Events held at `window.as_of`, sorted by user, time and id; a snapshot's, which have no times, by user and
         id.
 
         Args:
             window: the window at whose end the buffer is read.
             users: a table with a column `user_id`; None for all users.
-            bucket: the one bucket to read; None for all.
+            buckets: the buckets to read, whose rows lie together; all if empty.
 
         Returns:
             Columns user_id, event_id, event_time, text_id and the numeric columns.
         """
-        where = "true" if bucket is None else f"bucket = {int(bucket)}"
+        where = f"bucket between {min(buckets)} and {max(buckets)}" if buckets else "true"
         if users is not None:
             self._connection.register("wanted", users.select(["user_id"]))
             where += " and user_id in (select user_id from wanted)"

@@ -37,7 +37,9 @@ def backfill(
     buckets = range(context.settings.buffer.num_buckets)
     landed = missing[: len(reports)]
     if landed:
-        for done, _ in enumerate(workers.refresh(landed, buckets), start=1):
+        done = 0
+        for group in workers.refresh(landed, buckets):
+            done += len(group)
             progress("refreshing buckets", done, len(buckets))
     for done, (ds, report) in enumerate(zip(landed, reports, strict=True)):
         progress("publishing", done, len(landed))

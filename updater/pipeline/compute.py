@@ -1,6 +1,6 @@
-"""The values of a bucket's users in a window: summaries, prefix fingerprints, embeddings. Reads state, writes nothing."""
+"""The values of a bucket's users in a window: summaries, prefix fingerprints, embeddings. Reads, writes nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,53 +39,72 @@ class BucketResult:
     """Changed users that had events before."""
 
 
-def compute(context: Context, tools: Tools, window: Window, bucket: int, plan: BucketPlan) -> BucketResult:
-    """The planned users' values at `window.as_of`.
+@dataclass(frozen=True)
+class BufferedUsers:
+    """The buffered events of some users at `window.as_of`."""
 
-    Changed summaries are made from the buffered events, the others are taken from the last published ones.
+    users: pa.Table
+    """Column user_id, sorted."""
+    events: Sequence[UserEvents]
+    """Per modality."""
+
+    def positions(self, users: Sequence[str]) -> Int64:
+        """Where each of `users` is in `events`."""
+        known = self.users["user_id"].combine_chunks()
+        found: Int64 = pc.index_in(pa.array(users, pa.string()), value_set=known).to_numpy().astype(np.int64)
+        return found
+
+
+def read_buffer(
+    context: Context, tools: Tools, window: Window, buckets: Sequence[int], users: Sequence[str]
+) -> BufferedUsers:
+    """Read the events of `users`, who are in `buckets`: one pass over the event files for all of them."""
+    settings = context.settings
+    table = pa.table({"user_id": pa.array(sorted(users), pa.string())})
+    if not users:
+        return BufferedUsers(table, [])
+    files = context.all_event_files(window.ds)
+    events = []
+    for modality in settings.modalities:
+        buffer = Buffer(tools.connection, modality, files[modality.name], settings.buffer.days, settings.timezone)
+        events.append(load_events(buffer, modality, window, table, buckets, tools.vectors))
+    return BufferedUsers(table, events)
+
+
+def compute(context: Context, tools: Tools, buffered: BufferedUsers, bucket: int, plan: BucketPlan) -> BucketResult:
+    """The planned users' values, from their buffered events.
+
+    Changed summaries are made from the events, the others are taken from the last published ones.
     """
     users = [*plan.users, *plan.bystanders]
     scenarios = context.settings.scenarios
+    stored = _stored(context, tools, bucket, pa.table({"user_id": pa.array(users, pa.string())}))
+    before = np.sum([summary.num_events_B[: len(plan.users)] for summary in stored], axis=0)
     result = BucketResult(
         users=users,
         num_changed=len(plan.users),
-        summaries=[Summaries.empty(0, width) for width in tools.widths],
+        summaries=stored,
         cells={
             modality.name: np.flatnonzero([user in plan.changed[modality.name] for user in users])
             for modality in context.settings.modalities
         },
         fingerprints=[],
         embeddings=np.zeros((len(users), len(scenarios), context.settings.model.embedding_dim), np.float32),
-        was_active=0,
+        was_active=int(np.count_nonzero(before)),
     )
-    if not users:
-        return result
-    table = pa.table({"user_id": pa.array(sorted(users), pa.string())})
-    positions = pc.index_in(pa.array(users, pa.string()), value_set=table["user_id"].combine_chunks())
-    order = positions.to_numpy().astype(np.int64)
-    events = list(_events(context, tools, window, bucket, table))
-    result.summaries = [summary.take(order) for summary in _stored(context, tools, bucket, table)]
-    before = np.sum([summary.num_events_B[: len(plan.users)] for summary in result.summaries], axis=0)
-    result.was_active = int(np.count_nonzero(before))
+    order = buffered.positions(users)
     groups = [
         (np.arange(len(plan.users)), list(scenarios)),
         (np.arange(len(plan.users), len(users)), [s for s in scenarios if s.name in plan.new_scenarios]),
     ]
     size = context.settings.run.users_per_batch
     for group, asked in groups:
+        columns = np.array([scenarios.index(scenario) for scenario in asked])
         for start in range(0, len(group), size):
             rows = group[start : start + size]
-            columns = np.array([scenarios.index(scenario) for scenario in asked])
-            result.embeddings[np.ix_(rows, columns)] = _embed(tools, result, events, order, rows, asked)
+            values = _embed(tools, result, buffered.events, order, rows, asked)
+            result.embeddings[np.ix_(rows, columns)] = values
     return result
-
-
-def _events(context: Context, tools: Tools, window: Window, bucket: int, users: pa.Table) -> Iterator[UserEvents]:
-    settings = context.settings
-    files = context.all_event_files(window.ds)
-    for modality in settings.modalities:
-        buffer = Buffer(tools.connection, modality, files[modality.name], settings.buffer.days, settings.timezone)
-        yield load_events(buffer, modality, window, users, bucket, tools.vectors)
 
 
 def _stored(context: Context, tools: Tools, bucket: int, users: pa.Table) -> list[Summaries]:

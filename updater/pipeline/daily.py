@@ -69,7 +69,9 @@ def run_window(context: Context, workers: Workers, ds: date, progress: Progress 
     prepare(context, workers, window, report, progress)
     with report.step("refresh"):
         buckets = range(context.settings.buffer.num_buckets)
-        for done, _ in enumerate(workers.refresh([ds], buckets), start=1):
+        done = 0
+        for group in workers.refresh([ds], buckets):
+            done += len(group)
             progress(f"refreshing {window}", done, len(buckets))
     finish(context, window, report)
     return report

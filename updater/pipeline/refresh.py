@@ -5,6 +5,7 @@ decides which attempt counts, and only then are the files moved to where Feast r
 the files and finishes the move.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 
@@ -21,7 +22,7 @@ from updater.lake import embeddings as offline
 from updater.lake import summaries as summary_store
 from updater.lake.bucket_files import bucket_files
 from updater.ledger import BucketRecord, Head
-from updater.pipeline.compute import BucketResult, compute
+from updater.pipeline.compute import BucketResult, BufferedUsers, compute, read_buffer
 from updater.pipeline.context import Context, day_after, day_before
 from updater.pipeline.detect import read_changes
 from updater.pipeline.faults import durable
@@ -32,22 +33,58 @@ Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
 
-def refresh_bucket(context: Context, tools: Tools, window: Window, bucket: int) -> dict[str, int]:
-    """Bring one bucket from the day before to `window`, or find it done. Returns its counts.
+USERS_PER_READ = 8192
+"""Users whose event rows (without vectors) a process holds at a time: some hundred bytes per event."""
+
+
+def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Sequence[int]) -> list[dict[str, int]]:
+    """Bring buckets from the day before to `window`, or find them done. Returns the counts of each.
+
+    Buckets are read together, as many as the memory bound allows, because opening a buffer's files costs more than a
+    bucket's rows.
 
     Raises:
-        WindowOrderError: the bucket's head is not at the day before.
+        WindowOrderError: a bucket's head is not at the day before.
         HeadConflictError: another attempt published other values.
     """
-    head = context.ledger.head(bucket)
-    if head is not None:
-        place(context, bucket, head.ds)
-        if head.ds >= window.ds:
+    counts: list[dict[str, int]] = []
+    waiting: list[tuple[int, Head | None, BucketPlan]] = []
+    for bucket in buckets:
+        head = context.ledger.head(bucket)
+        if head is not None:
+            place(context, bucket, head.ds)
+        if head is not None and head.ds >= window.ds:
             record = context.ledger.bucket_record(bucket, window.ds)
-            return dict(record.counts) if record else {}
-    _check_order(context, head, window, bucket)
-    plan = plan_window(context, tools, window, bucket, head)
-    result = compute(context, tools, window, bucket, plan)
+            counts.append(dict(record.counts) if record else {})
+            continue
+        _check_order(context, head, window, bucket)
+        plan = plan_window(context, tools, window, bucket, head)
+        if waiting and sum(other.num_prefixes for _, _, other in waiting) + plan.num_prefixes > USERS_PER_READ:
+            counts += _refresh_together(context, tools, window, waiting)
+            waiting = []
+        waiting.append((bucket, head, plan))
+    return counts + _refresh_together(context, tools, window, waiting)
+
+
+def _refresh_together(
+    context: Context, tools: Tools, window: Window, planned: Sequence[tuple[int, Head | None, BucketPlan]]
+) -> list[dict[str, int]]:
+    users = [user for _, _, plan in planned for user in (*plan.users, *plan.bystanders)]
+    buffered = read_buffer(context, tools, window, [bucket for bucket, _, _ in planned], users)
+    return [_refresh_bucket(context, tools, window, bucket, head, plan, buffered) for bucket, head, plan in planned]
+
+
+def _refresh_bucket(
+    context: Context,
+    tools: Tools,
+    window: Window,
+    bucket: int,
+    head: Head | None,
+    plan: BucketPlan,
+    buffered: BufferedUsers,
+) -> dict[str, int]:
+    """Compute, stage, move the head, place."""
+    result = compute(context, tools, buffered, bucket, plan)
     opened = context.ledger.window(window.ds)
     created = opened.opened_at if opened else context.now
     files = stage(

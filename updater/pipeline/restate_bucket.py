@@ -14,7 +14,7 @@ from updater.lake import summaries as summary_store
 from updater.lake.bucket_files import bucket_files
 from updater.lake.buffer import Buffer
 from updater.ledger import BucketRecord, Head
-from updater.pipeline.compute import BucketResult, compute
+from updater.pipeline.compute import BucketResult, compute, read_buffer
 from updater.pipeline.context import Context
 from updater.pipeline.faults import durable
 from updater.pipeline.placing import place, stage
@@ -39,7 +39,8 @@ def restate_bucket(
         return {}
     users = _users(context, tools, restatement, window, bucket)
     plan = BucketPlan({m.name: frozenset(users) for m in context.settings.modalities}, tuple(users), (), ())
-    result = compute(context, tools, window, bucket, plan)
+    buffered = read_buffer(context, tools, window, [bucket], users)
+    result = compute(context, tools, buffered, bucket, plan)
     made = tables(context, tools, window, plan, result, restatement.created, restatement.generation)
     files = stage(context, window.ds, bucket, made)
     before = context.ledger.bucket_record(bucket, window.ds)

@@ -85,8 +85,11 @@ def refresh_days(days: list[str], buckets: list[int]) -> dict[str, Any]:
     """Refresh a group of buckets for many days in order, with the model loaded once."""
     context = _context()
     with Workers(context.settings, context.now) as workers:
-        done = dict(workers.refresh([date.fromisoformat(ds) for ds in days], buckets))
-    return {"buckets": sorted(done), "prefixes": sum(counts.get("prefixes", 0) for counts in done.values())}
+        for _ in workers.refresh([date.fromisoformat(ds) for ds in days], buckets):
+            pass
+    records = [context.ledger.bucket_record(bucket, date.fromisoformat(ds)) for ds in days for bucket in buckets]
+    prefixes = sum(record.counts["prefixes"] for record in records if record is not None)
+    return {"buckets": sorted(buckets), "prefixes": prefixes}
 
 
 def publish(ds: str) -> dict[str, Any]:

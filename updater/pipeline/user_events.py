@@ -75,10 +75,10 @@ class UserEvents:
 
 
 def load_events(
-    buffer: Buffer, modality: Modality, window: Window, users: pa.Table, bucket: int | None, vectors: TextVectors
+    buffer: Buffer, modality: Modality, window: Window, users: pa.Table, buckets: Sequence[int], vectors: TextVectors
 ) -> UserEvents:
-    """Read the buffer of `users` (column user_id, sorted) at `window.as_of`."""
-    content = buffer.content(window, users, bucket)
+    """Read the buffer of `users` (column user_id, sorted), who are in `buckets`, at `window.as_of`."""
+    content = buffer.content(window, users, buckets)
     owners = pc.index_in(content["user_id"].combine_chunks(), value_set=users["user_id"].combine_chunks()).to_numpy()
     texts = pc.dictionary_encode(content["text_id"].combine_chunks())
     distinct = texts.dictionary.cast(pa.binary(16))

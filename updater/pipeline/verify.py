@@ -168,7 +168,7 @@ def _compare(
     events, rebuilt = [], []
     for modality in settings.modalities:
         buffer = Buffer(tools.connection, modality, files[modality.name], settings.buffer.days, settings.timezone)
-        events.append(load_events(buffer, modality, window, users, bucket, tools.vectors))
+        events.append(load_events(buffer, modality, window, users, [bucket], tools.vectors))
         rebuilt.append(events[-1].summarise(everyone))
         for row in _different_rows(rebuilt[-1], stored[modality.name]):
             report.differences.append(f"The {modality.name} summary of user {names[row]!r} differs from its rebuild.")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from updater.pipeline.restate import Restatement
     from updater.pipeline.tools import Tools
 
+JOBS_PER_PROCESS = 2
+"""So that a process whose buckets were quick takes some of the others'."""
 ENCODE_TEXTS = 512
 """Texts that a worker encodes at a time."""
 
@@ -64,11 +66,12 @@ class Workers:
         inverse[order] = np.arange(len(order))
         return out[inverse]
 
-    def refresh(self, days: Sequence[date], buckets: Sequence[int]) -> Iterator[tuple[int, dict[str, int]]]:
-        """Walk `days` in order for each of `buckets`; yields each bucket with its summed counts as it is done."""
-        jobs = [(self.settings, self.now, list(days), bucket) for bucket in buckets]
-        for index, counts in self._map(_refresh, jobs):
-            yield buckets[index], counts
+    def refresh(self, days: Sequence[date], buckets: Sequence[int]) -> Iterator[list[int]]:
+        """Walk `days` in order for `buckets`, neighbours together; yields buckets as they are done."""
+        size = -(-len(buckets) // (JOBS_PER_PROCESS * self.num_processes))
+        groups = [list(buckets[start : start + size]) for start in range(0, len(buckets), size)]
+        for index, _ in self._map(_refresh, [(self.settings, self.now, list(days), group) for group in groups]):
+            yield groups[index]
 
     def restate(
         self, restatement: "Restatement", days: Sequence[date], buckets: Sequence[int]
@@ -142,11 +145,12 @@ _TOOLS: "dict[str, Tools]" = {}
 """The last tools opened in this process: a worker serves one deployment, and a model is loaded once."""
 
 
-def _refresh(settings: Settings, now: datetime, days: list[date], bucket: int) -> dict[str, int]:
-    from updater.pipeline.refresh import refresh_bucket
+def _refresh(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> None:
+    from updater.pipeline.refresh import refresh_buckets
 
     context, tools = _open(settings, now)
-    return _total([refresh_bucket(context, tools, context.window(ds), bucket) for ds in days])
+    for ds in days:
+        refresh_buckets(context, tools, context.window(ds), buckets)
 
 
 def _restate(
@@ -155,7 +159,8 @@ def _restate(
     from updater.pipeline.restate_bucket import restate_bucket
 
     context, tools = _open(settings, now)
-    return _total([restate_bucket(context, tools, restatement, context.window(ds), bucket) for ds in days])
+    restated = [restate_bucket(context, tools, restatement, context.window(ds), bucket) for ds in days]
+    return {"prefixes": sum(counts.get("prefixes", 0) for counts in restated)}
 
 
 def _open(settings: Settings, now: datetime) -> "tuple[Context, Tools]":
@@ -169,11 +174,3 @@ def _open(settings: Settings, now: datetime) -> "tuple[Context, Tools]":
     tools = _TOOLS[key]
     tools.vectors.refresh()
     return context, tools
-
-
-def _total(counts: Sequence[dict[str, int]]) -> dict[str, int]:
-    """Sums of the days' counts; a stock such as `active_users` is the last day's."""
-    names = {name for day in counts for name in day}
-    return {
-        name: counts[-1][name] if name == "active_users" else sum(day.get(name, 0) for day in counts) for name in names
-    }
