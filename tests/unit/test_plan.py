@@ -1,0 +1,41 @@
+"""What a bucket has to have recomputed."""
+
+import pytest
+
+from updater.domain.plan import BucketPlan, new_scenarios, plan_bucket
+
+SCENARIOS = ("lapse", "takeout", "brand")
+
+
+def test_changed_users_of_all_modalities_once_and_sorted() -> None:
+    plan = plan_bucket({"bill": ["v", "u"], "search": ["u"], "app": []}, ["u", "v", "w"], SCENARIOS, ())
+    assert plan.users == ("u", "v")
+    assert plan.changed == {"bill": {"u", "v"}, "search": {"u"}, "app": frozenset()}
+    assert (plan.bystanders, plan.new_scenarios, plan.num_prefixes) == ((), (), 2)
+
+
+def test_a_new_scenario_needs_everybody_who_is_known() -> None:
+    plan = plan_bucket({"bill": ["new", "u"]}, ["w", "u", "v"], SCENARIOS, {"brand", "lapse"})
+    assert (plan.users, plan.bystanders) == (("new", "u"), ("v", "w"))
+    assert plan.new_scenarios == ("lapse", "brand")
+    assert plan.num_prefixes == 4
+
+
+def test_nothing_to_do() -> None:
+    assert plan_bucket({"bill": []}, ["u"], SCENARIOS, ()) == BucketPlan({"bill": frozenset()}, (), (), ())
+
+
+@pytest.mark.parametrize(
+    ("published", "same_layout", "new"),
+    [
+        (None, True, set()),
+        (None, False, set()),
+        ({"lapse": "1", "takeout": "2"}, True, set()),
+        ({"lapse": "1"}, True, {"takeout"}),
+        ({"lapse": "0", "takeout": "2", "gone": "3"}, True, {"lapse"}),
+        ({"lapse": "1", "takeout": "2"}, False, {"lapse", "takeout"}),
+        ({}, True, {"lapse", "takeout"}),
+    ],
+)
+def test_which_scenarios_lack_values(published: dict[str, str] | None, same_layout: bool, new: set[str]) -> None:
+    assert new_scenarios({"lapse": "1", "takeout": "2"}, published, same_layout) == new
