@@ -223,6 +223,7 @@ def test_a_day_without_rows_works(shop: Shop) -> None:
     shop.land("search", [], columns=ONLY_KEYS)
     report = shop.report()
     assert (report["changed_users"], report["rows"], report["texts_encoded"]) == (0, 0, 0)
+    assert json.loads(shop.call("verify", "--all", "--json").stdout)["differences"] == []
     shop.good(NEXT)
     assert shop.report(NEXT)["changed_users"] == 3
     assert json.loads(shop.call("verify", "--all", "--json").stdout)["differences"] == []

@@ -120,6 +120,8 @@ def _compare_texts(
     texts = texts.filter(pc.invert(texts["deleted"])).group_by(["text_id", "text"]).aggregate([]).sort_by("text_id")
     # Ids are hashes, so the first of them are a fair sample.
     texts = texts.slice(0, min(sample or 256, 256)).combine_chunks()
+    if not texts.num_rows:
+        return
     stored = tools.vectors.gather(texts["text_id"].combine_chunks())
     again = load_text_encoder(context.settings.model.text_encoder).encode(texts["text"].to_pylist())
     different = np.flatnonzero((stored.view(np.uint16) != again.view(np.uint16)).any(axis=1))
