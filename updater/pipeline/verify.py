@@ -24,6 +24,7 @@ from updater.lake.schemas import EVENT_ROWS
 from updater.lake.summaries import Summaries
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.publish import views
+from updater.pipeline.threads import one_thread
 from updater.pipeline.tools import Tools
 from updater.pipeline.user_events import load_events, prefix_fingerprints, user_batch
 
@@ -64,7 +65,7 @@ def verify(context: Context, sample: int | None, progress: Progress = no_progres
     window = context.window(watermark)
     tools = Tools(context)
     report = VerifyReport(str(window))
-    with TemporaryDirectory(prefix="updater-verify-") as scratch:
+    with one_thread(), TemporaryDirectory(prefix="updater-verify-") as scratch:
         files = _land_again(context, window, scratch, progress)
         _compare_texts(context, tools, files, sample, report)
         buckets = range(context.settings.buffer.num_buckets)

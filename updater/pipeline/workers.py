@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from datetime import date, datetime
 from functools import cache
 from multiprocessing import get_context, parent_process
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from updater.errors import UpdaterError
 from updater.pipeline.context import Context, open_context
+from updater.pipeline.threads import one_thread
 from updater.settings import Settings
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Workers:
 
     def _map(self, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
         if self.num_processes == 1 or (len(jobs) == 1 and self._pool is None):
-            with _one_thread():
+            with one_thread():
                 for index, job in enumerate(jobs):
                     yield index, work(*job)
             return
@@ -115,18 +115,6 @@ def _die_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @cache
