@@ -42,6 +42,10 @@ class Row:
         return {**keys, "word": self.word, "amount": self.amount, "op": "delete" if self.deleted else None}
 
 
+Day = dict[str, tuple[Row, ...] | None]
+"""Per modality the rows of a landing, in the order of the file; None if the modality does not land."""
+
+
 @dataclass(frozen=True)
 class History:
     """What lands day by day; the first window runs on day number `first_window`."""
@@ -49,8 +53,7 @@ class History:
     start: date
     timezone: str
     first_window: int
-    landings: tuple[dict[str, tuple[Row, ...] | None], ...]
-    """Per day and modality the rows in the order of the file; None if the modality does not land."""
+    landings: tuple[Day, ...]
 
     @property
     def days(self) -> list[date]:
@@ -75,9 +78,7 @@ def _row(user: str, event_id: str, day: int, word: str, amount: float = 1.5, **m
     return Row(user, event_id, time, word, amount, **more)
 
 
-def _day(
-    bill: Sequence[Row] = (), search: Sequence[Row] = (), app: Sequence[Row] | None = None
-) -> dict[str, tuple[Row, ...] | None]:
+def _day(bill: Sequence[Row] = (), search: Sequence[Row] = (), app: Sequence[Row] | None = None) -> Day:
     return {"bill": tuple(bill), "search": tuple(search), "app": None if app is None else tuple(app)}
 
 
@@ -133,10 +134,10 @@ def histories(draw: st.DrawFn, max_days: int = 6, timezone: str | None = None) -
     # The clocks change on the 31st in Berlin.
     timezone = timezone or draw(st.sampled_from(["UTC", "Europe/Berlin"]))
     start = date(2024, 3, 28)
-    landings: list[dict[str, tuple[Row, ...] | None]] = []
+    landings: list[Day] = []
     for number in range(draw(st.integers(2, max_days))):
         ds = start + timedelta(days=number)
-        landing: dict[str, tuple[Row, ...] | None] = {}
+        landing: Day = {}
         for modality in ("bill", "search", "app"):
             earlier = [row for past in landings for row in past[modality] or ()]
             if modality == "app":
