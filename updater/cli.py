@@ -104,9 +104,9 @@ def main() -> None:
 @main.command()
 @verb
 def init(settings: Settings, as_json: bool) -> None:
-    """Create the ledger and the state, and apply the feature repository. Safe to repeat, e.g.
+    """Create the ledger and the state, and apply the feature repository.
 
-    After adding a scenario.
+    Safe to repeat, as after adding a scenario.
     """
     from updater.pipeline.setup import initialise
 
@@ -178,9 +178,7 @@ def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, 
 @main.command()
 @verb
 def status(settings: Settings, as_json: bool) -> None:
-    """Show the watermark, days that wait, rewritten partitions, the last runs, sizes in files and bytes, and
-    versions.
-    """
+    """Show the watermark, waiting days, rewritten partitions, last runs, sizes (files and bytes) and versions."""
     from updater.pipeline.context import open_context
     from updater.pipeline.status import status as look
 
@@ -225,8 +223,9 @@ def verify(settings: Settings, as_json: bool, sample: int, everyone: bool) -> No
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def demo(ctx: click.Context, config: str | None, debug: bool, days: int, first_day: date, airflow: bool) -> None:
-    """Tell the whole story on the public Complete Journey data:
-    land, build, 15 daily windows, verify, read features back.
+    """Tell the whole story on the public Complete Journey data.
+
+    It lands the data, builds the state, runs daily windows, verifies them, and reads features back.
     """
     from updater import demo as story
 

@@ -28,7 +28,8 @@ def run_day(settings_path: str, ds: date) -> dict[str, Any]:
     Airflow's database and log lie in `<state>/airflow`, or in a temporary directory if the state is on no local disk.
 
     Returns:
-        `{"state": "success", "tasks": {"detect[bill]": "success", ...}, "log": "<path>"}`.
+        `{"state": "success", "tasks": {"detect[bill]": "success", ...}, "seconds": {"detect": 4.2, ...}, "log":
+        "<path>"}`; seconds are summed over the mapped tasks of a step.
 
     Raises:
         ConfigError: the config cannot be used.
@@ -86,11 +87,13 @@ def _test(settings: Settings, ds: date) -> dict[str, Any]:
     run = bag.dags["daily_update"].test(
         logical_date=day_window(ds, settings.timezone).end, run_conf={"ds": ds.isoformat()}
     )
-    tasks = {}
+    tasks: dict[str, str] = {}
+    seconds: dict[str, float] = {}
     for ti in run.get_task_instances():
         name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.rendered_map_index or ti.map_index}]"
         tasks[name] = str(ti.state)
-    return {"state": str(run.state), "tasks": tasks}
+        seconds[ti.task_id] = round(seconds.get(ti.task_id, 0.0) + (ti.duration or 0.0), 3)
+    return {"state": str(run.state), "tasks": tasks, "seconds": seconds}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The rolling buffer: a query over append-only event files, never a mutable ring.
 
 At `as_of` a stream holds, per (user, event id), the newest version that had landed, if it is no deletion and its
-`event_time` lies in the
-buffer's days. A snapshot holds a user's newest landed row set. So a day can be recomputed as it was known then.
+`event_time` lies in the buffer's days. A snapshot holds a user's newest landed row set. So a day can be recomputed
+as it was known then.
 """
 
 from collections.abc import Sequence
@@ -58,8 +58,8 @@ class Buffer:
         self._timezone = timezone
 
     def content(self, window: Window, users: pa.Table | None = None, buckets: Sequence[int] = ()) -> pa.Table:
-        """Events held at `window.as_of`, sorted by user, time and id; a snapshot's, which have no times, by user and
-        id.
+        """Events held at `window.as_of`, sorted by user, time and id; a snapshot's, which have no times, by user
+        and id.
 
         Args:
             window: the window at whose end the buffer is read.

@@ -37,9 +37,9 @@ class _Reasons:
 def check(table: pa.Table, modality: Modality, window: Window, limits: Limits) -> tuple[pa.Table, pa.Array]:
     """Convert the columns of a lake file; per row the reason for rejecting it, or null.
 
-    Returns the table with `user_id`, `event_id` and text columns as strings, `event_time` as naive UTC microseconds,
-    numeric
-    columns as float64 and IS_DELETED from `op`, and the reasons. Rejected rows hold unusable values.
+    Returns the table with `user_id`, `event_id` and text columns as strings, `event_time` as naive UTC
+    microseconds, numeric columns as float64 and IS_DELETED from `op`, and the reasons. Rejected rows hold unusable
+    values.
     """
     reasons = _Reasons(table.num_rows)
     columns: dict[str, pa.Array] = {}

@@ -1,7 +1,7 @@
 """Content-addressed text vectors: each distinct text is encoded once, ever, and shared by all events that say the same.
 
-A segment is an immutable Arrow file named by the digest of its ids, so two processes that write the same texts write
-the same file.
+A segment is an immutable Arrow file named by the digest of its ids, so two processes that write the same texts
+write the same file.
 """
 
 import tempfile

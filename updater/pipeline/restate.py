@@ -1,9 +1,8 @@
 """Restate: partitions that were rewritten after they had been processed, and only the users and days that they touch.
 
-The plan is one file that stays until everything is done, so a killed restatement goes on where it was. Restated rows
-have the old
-`event_timestamp` and a newer `created_timestamp`: a point-in-time read still finds what was served, and a plain read
-finds the correction.
+The plan is one file that stays until everything is done, so a killed restatement goes on where it was. Restated
+rows have the old `event_timestamp` and a newer `created_timestamp`: a point-in-time read still finds what was
+served, and a plain read finds the correction.
 """
 
 import json

@@ -16,9 +16,8 @@ def find_rewritten(
 ) -> Iterator[tuple[Modality, date, PartitionRecord | None]]:
     """Landed days of the range (both dates inclusive) whose files hold other bytes than those that were processed.
 
-    A day of an optional modality that landed after its window had passed has no record. Streams are looked at as far
-    back as the
-    buffer reaches. A file that was only touched counts as the same: its bytes are read to be sure.
+    A day of an optional modality that landed after its window had passed has no record. Streams are looked at as
+    far back as the buffer reaches. A file that was only touched counts as the same: its bytes are read to be sure.
     """
     watermark = context.ledger.watermark()
     if watermark is None:
