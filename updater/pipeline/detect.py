@@ -137,13 +137,13 @@ def detected(context: Context, window: Window, modality: Modality) -> Detected:
 def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord | None:
     """Turn a landed partition into an event file, once; None if an optional modality has none.
 
-    A partition whose window is published keeps its event file even if the lake's files were rewritten; `rewritten`
-    reports it.
+    A partition whose window is published keeps its event file even if the lake's files were rewritten, and one that
+    comes only then gets none; `rewritten` reports both.
     """
     settings = context.settings
     directory = context.lake(modality.name, ds)
     record = context.ledger.partition(modality.name, ds)
-    if record is not None and _is_published(context, ds):
+    if (record is not None or modality.optional) and _is_published(context, ds):
         return record
     root = partitions.join(settings.paths.lake, modality.name)
     if not partitions.has_landed(root, ds):
