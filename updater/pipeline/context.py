@@ -10,7 +10,7 @@ from updater.domain.window import Window, buffer_start, day_window
 from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.lake.buffer import EventFile
-from updater.ledger import LedgerWriter, ModelRecord, open_writer
+from updater.ledger import LedgerReader, LedgerWriter, ModelRecord, open_writer
 from updater.settings import Settings
 
 Progress = Callable[[str, int, int], None]
@@ -101,19 +101,31 @@ def open_context(settings: Settings, now: datetime | None = None) -> Context:
         ConfigError: the ledger is not initialised, or a value that state depends on was changed.
     """
     ledger = open_writer(settings.ledger.url)
+    check_fixed_values(ledger, settings)
+    return Context(settings, ledger, now or clock())
+
+
+def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
+    """Raise ConfigError if a value that the state depends on is not the one that the state was made with."""
     for key, value in fixed_values(settings).items():
         stored = ledger.setting(key)
-        if stored is not None and stored != value:
+        if stored is None or stored == value:
+            continue
+        if key.startswith("modality."):
             raise ConfigError(
-                f"{key} is {value!r} in {settings.source} but the state was made with "
-                f"{stored!r}; set it back, or start a new state."
+                f"{key} has another kind, text, numeric or category in {settings.source} than the state was made with; "
+                "set it back, or start a new state."
             )
-    return Context(settings, ledger, now or clock())
+        raise ConfigError(
+            f"{key} is {value!r} in {settings.source} but the state was made with {stored!r}; "
+            "set it back, or start a new state."
+        )
 
 
 def fixed_values(settings: Settings) -> dict[str, str]:
     """Config values that cannot change once state exists."""
     return {
+        **{f"modality.{m.name}": settings.modality_fingerprint(m.name) for m in settings.modalities},
         "timezone": settings.timezone,
         "buffer.num_buckets": str(settings.buffer.num_buckets),
         "buffer.days": str(settings.buffer.days),

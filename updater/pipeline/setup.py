@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.ledger import ModelRecord, open_writer, upgrade
-from updater.pipeline.context import clock, fixed_values
+from updater.pipeline.context import check_fixed_values, clock, fixed_values
 from updater.settings import Settings
 
 
@@ -36,6 +36,7 @@ def initialise(settings: Settings) -> SetupReport:
 
     upgrade(settings.ledger.url)
     ledger = open_writer(settings.ledger.url)
+    check_fixed_values(ledger, settings)
     for key, value in fixed_values(settings).items():
         ledger.fix_setting(key, value)
     if ledger.live_model() is None:
