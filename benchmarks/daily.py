@@ -32,7 +32,7 @@ TARGET = 1.25
 def measure(num_users: int = 20_000, active_share: float = 0.2) -> list[dict[str, Any]]:
     """The ratio of a window to its full recompute, and the cost of a window without changes, in CPU seconds."""
     with TemporaryDirectory(prefix="updater-bench-") as root:
-        settings = _settings(Path(root), "daily")
+        settings = write_config(Path(root), "daily")
         spec = SyntheticSpec(
             num_users=num_users, num_days=HISTORY_DAYS + 2, first_day=FIRST_DAY, active_share=active_share
         )
@@ -60,6 +60,7 @@ def measure(num_users: int = 20_000, active_share: float = 0.2) -> list[dict[str
             "ratio": round(ratio, 4),
             "target": f"<= {TARGET} x {share:.4f} = {TARGET * share:.4f}",
             "met": ratio <= TARGET * share,
+            "spread": None,
             "detail": {
                 "cpu_seconds": round(spent, 2),
                 "cpu_seconds_full": round(spent_on_all, 2),
@@ -73,6 +74,7 @@ def measure(num_users: int = 20_000, active_share: float = 0.2) -> list[dict[str
             "ratio": round(spent_idle / spent_on_all, 4),
             "target": None,
             "met": None,
+            "spread": None,
             "detail": {"cpu_seconds": round(spent_idle, 2), "steps": idle.seconds},
         },
     ]
@@ -101,14 +103,14 @@ def _timed(run: Callable[[], WindowReport]) -> tuple[WindowReport, float]:
     return report, time.process_time() - start
 
 
-def _settings(root: Path, name: str) -> Settings:
-    """The local config with everything below `root/name`, in one process, so that CPU seconds are this process's."""
+def write_config(root: Path, name: str, processes: int = 1) -> Settings:
+    """The local config with everything below `root/name`; with one process CPU seconds are this process's."""
     text = CONFIG.read_text(encoding="utf-8")
     repo = json.dumps(str(CONFIG.parents[1] / "feature_repo"))
     target = root / name / "updater.toml"
     target.parent.mkdir(parents=True)
     text = text.replace('"../feature_repo"', repo).replace("../", "")
-    target.write_text(text + "\n[run]\nprocesses = 1\n", encoding="utf-8")
+    target.write_text(text + f"\n[run]\nprocesses = {processes}\n", encoding="utf-8")
     return load_settings(target, environ={})
 
 
