@@ -4,6 +4,7 @@
 that counts.
 """
 
+from contextlib import suppress
 from datetime import date
 from hashlib import sha256
 from io import BytesIO
@@ -45,12 +46,19 @@ def place(context: Context, bucket: int, ds: date) -> int:
     for name in record.files:
         source = partitions.join(staged, name)
         if partitions.exists(source):
-            with durable("placed"):
+            # Another attempt at the same work may be moving the same bytes.
+            with suppress(FileNotFoundError), durable("placed"):
                 partitions.move(source, _placed(context, ds, bucket, name.partition("-")[2], record.generation))
-            moved += 1
+                moved += 1
     with durable("unstaged"):
-        partitions.remove(staged)
+        discard(staged)
     return moved
+
+
+def discard(staged: str) -> None:
+    """Remove what was staged; what another attempt is writing or removing there is left to it."""
+    with suppress(OSError):
+        partitions.remove(staged)
 
 
 def _staged(context: Context, ds: date, bucket: int) -> str:

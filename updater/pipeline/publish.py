@@ -11,7 +11,7 @@ from updater.lake import partitions
 from updater.ledger import WindowRecord
 from updater.pipeline.context import Context
 from updater.pipeline.faults import durable
-from updater.pipeline.placing import place
+from updater.pipeline.placing import discard, place
 
 
 def publish(context: Context, window: Window) -> dict[str, int]:
@@ -57,6 +57,6 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
 def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRecord:
     """Close the window: the last write of a day."""
     with durable("tidied"):
-        partitions.remove(partitions.day_directory(context.state("staged"), window.ds))
+        discard(partitions.day_directory(context.state("staged"), window.ds))
     with durable("committed"):
         return context.ledger.complete_window(window.ds, counts, context.now)
