@@ -6,17 +6,16 @@ Relative paths are relative to the config file.
 """
 
 import dataclasses
-import difflib
-import json
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import pendulum
 
+from updater.config_file import Text, build, nearest
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
 from updater.domain.scenario import Scenario
@@ -174,7 +173,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.timezone not in pendulum.timezones():
-            raise ConfigError(f"timezone {self.timezone!r} is unknown{_nearest(self.timezone, pendulum.timezones())}")
+            raise ConfigError(f"timezone {self.timezone!r} is unknown{nearest(self.timezone, pendulum.timezones())}")
         for table, items in (("modalities", self.modalities), ("scenarios", self.scenarios)):
             names = [item.name for item in items]
             if not names:
@@ -187,8 +186,8 @@ class Settings:
         for modality in self.modalities:
             if modality.name == name:
                 return modality
-        nearest = _nearest(name, [modality.name for modality in self.modalities])
-        raise ConfigError(f"modality {name!r} is not declared in {self.source}{nearest}")
+        known = nearest(name, [modality.name for modality in self.modalities])
+        raise ConfigError(f"modality {name!r} is not declared in {self.source}{known}")
 
     def modality_fingerprint(self, name: str) -> str:
         """Digest of everything in the declaration that changes what a landed row becomes."""
@@ -212,7 +211,7 @@ def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | N
         raw["online_store"] = {"type": options.pop("type", "sqlite"), "options": options}
     if "source" in raw:
         raise ConfigError(f"config key 'source' of {source} is unknown; remove it.")
-    settings = _build(Settings, {**raw, "source": source}, "")
+    settings = build(Settings, {**raw, "source": source}, "")
     return _absolute(settings)
 
 
@@ -231,70 +230,14 @@ def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
                 raise ConfigError(f"environment variable {variable} names no table of the config.")
         if isinstance(target, list):
             raise ConfigError(f"environment variable {variable} needs the form {variable}__KEY.")
-        target[key] = _Text(environ[variable])
-
-
-class _Text(str):
-    """A value from the environment, converted to its field's type when that is known."""
-
-
-def _build(cls: type, raw: Any, where: str) -> Any:
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{where or 'config'} must be a table, not {raw!r}.")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    hints = get_type_hints(cls)
-    values = {}
-    for key, value in raw.items():
-        name = f"{where}.{key}" if where else key
-        if key not in fields:
-            origin = " (from the environment)" if isinstance(value, _Text) else ""
-            raise ConfigError(f"config key {name!r}{origin} is unknown{_nearest(key, list(fields))}")
-        values[key] = _convert(hints[key], value, name)
-    required = [f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING]
-    missing = [name for name in required if name not in values]
-    if missing:
-        raise ConfigError(f"config key {(where + '.' if where else '') + missing[0]!r} is missing.")
-    return cls(**values)
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value, name)
-    if get_origin(hint) is tuple:
-        if isinstance(value, _Text):
-            value = _list(value, name)
-        if not isinstance(value, list):
-            raise ConfigError(f"{name} must be a list, not {value!r}.")
-        labels = [item.get("name", i) if isinstance(item, dict) else i for i, item in enumerate(value)]
-        labelled = zip(value, labels, strict=True)
-        return tuple(_convert(get_args(hint)[0], item, f"{name}.{label}") for item, label in labelled)
-    if hint in (int, float, bool) and isinstance(value, _Text):
-        try:
-            value = {"true": True, "false": False}[value.lower()] if hint is bool else hint(value)
-        except (KeyError, ValueError):
-            raise ConfigError(f"{name} is {str(value)!r}; it must be a {hint.__name__}.") from None
-    if hint is float and type(value) is int:
-        value = float(value)
-    value = str(value) if isinstance(value, _Text) else value
-    if hint in (int, float, bool, str) and type(value) is not hint:
-        raise ConfigError(f"{name} is {value!r}; it must be a {hint.__name__}.")
-    return value
-
-
-def _list(text: str, name: str) -> Any:
-    if not text.startswith("["):
-        return [part for part in text.split(",") if part]
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{name} is {str(text)!r}, which is no JSON list ({error}).") from None
+        target[key] = Text(environ[variable])
 
 
 def _absolute(settings: Settings) -> Settings:
     base = settings.source.parent
     paths = Paths(**{f.name: absolute_path(getattr(settings.paths, f.name), base) for f in dataclasses.fields(Paths)})
     given = settings.online_store.options.items()
-    options = {key: str(value) if isinstance(value, _Text) else value for key, value in given}
+    options = {key: str(value) if isinstance(value, Text) else value for key, value in given}
     if settings.online_store.type == "sqlite":
         options["path"] = absolute_path(options.get("path", f"{paths.state}/online.db"), base)
     return dataclasses.replace(
@@ -316,8 +259,3 @@ def _absolute_url(url: str, base: Path) -> str:
     if not scheme.startswith("sqlite") or not separator or not path or path == ":memory:":
         return url
     return f"{scheme}:///{absolute_path(path, base)}"
-
-
-def _nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known)[:20])}."
