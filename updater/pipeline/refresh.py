@@ -10,7 +10,6 @@ from datetime import datetime
 from hashlib import sha256
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,10 +27,6 @@ from updater.pipeline.detect import read_changes
 from updater.pipeline.faults import durable
 from updater.pipeline.placing import place, stage
 from updater.pipeline.tools import Tools
-
-Float32 = npt.NDArray[np.float32]
-Int64 = npt.NDArray[np.int64]
-
 
 USERS_PER_READ = 8192
 """Users whose event rows (without vectors) a process holds at a time: some hundred bytes per event."""
