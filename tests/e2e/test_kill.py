@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
@@ -20,8 +21,9 @@ from updater.settings import load_settings
 
 pytestmark = pytest.mark.slow
 
-# Every attempt reads the same clock; two buckets, so that a run can die between them.
+# Two buckets, so that a run can die between them. What is published carries the clock of a window's first attempt.
 ENV = {"SOURCE_DATE_EPOCH": "1717200000"}
+AN_HOUR_LATER = "1717203600"
 CONFIG: dict[str, Any] = {"buffer": {"num_buckets": 2}, "limits": {"max_rejected_share": 0.5}}
 FIRST, DAY, LATER = TOUR.windows[0], TOUR.windows[3], TOUR.windows[4]
 REJECTED = {"user_id": "ann", "event_id": None, "event_time": TOUR.landings[1]["bill"][0].event_time}
@@ -76,8 +78,7 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Everything up to the day before DAY is done."""
     scene = Scene(tmp_path_factory.mktemp("kill"))
-    for ds in TOUR.windows[:3]:
-        assert scene.call("run", "--ds", str(ds)).exit_code == 0
+    assert scene.call("backfill", "--from-date", str(FIRST), "--to-date", str(TOUR.windows[2])).exit_code == 0
     scene.save()
     yield scene
 
@@ -89,11 +90,14 @@ def undisturbed(scene: Scene) -> dict[str, Any]:
     return scene.published()
 
 
-@pytest.mark.parametrize("point", [*POINTS, "before:placed:2", "after:placed:4", "before:head:2", "after:head:2"])
+# The points before the writes are walked by the test that follows; with two buckets and four views most writes recur.
+@pytest.mark.parametrize(
+    "point", [*(point for point in POINTS if point.startswith("after:")), "before:placed:2", "after:head:2"]
+)
 def test_a_day_killed_at_any_point(scene: Scene, undisturbed: dict[str, Any], point: str) -> None:
     scene.restore()
     assert scene.call("run", "--ds", str(DAY), **{VARIABLE: point}).exit_code == -SIGKILL
-    again = scene.call("run", "--ds", str(DAY), "--json")
+    again = scene.call("run", "--ds", str(DAY), "--json", SOURCE_DATE_EPOCH=AN_HOUR_LATER)
     assert (again.exit_code, again.stderr) == (0, "")
     assert scene.published() == undisturbed
 
@@ -107,7 +111,7 @@ def test_a_day_killed_again_and_again(scene: Scene, undisturbed: dict[str, Any])
     assert scene.published() == undisturbed
 
 
-@pytest.mark.parametrize("point", ["after:head", "before:placed:3", "after:head:4", "after:tidied:2"])
+@pytest.mark.parametrize("point", ["before:placed:3", "after:head:4"])
 def test_a_backfill_killed_between_its_days(scene: Scene, undisturbed: dict[str, Any], point: str) -> None:
     scene.restore()
     for ds in (DAY, LATER):
@@ -121,6 +125,19 @@ def test_a_backfill_killed_between_its_days(scene: Scene, undisturbed: dict[str,
     assert (check.exit_code, check.stderr) == (0, ""), "what is committed is whole although what follows is not"
     assert scene.call(*backfill).exit_code == 0
     assert scene.published() == expected
+
+
+def test_attempts_at_the_same_time_do_not_disturb_each_other(scene: Scene) -> None:
+    backfill = ("backfill", "--from-date", str(FIRST), "--to-date", str(LATER))
+    scene.restore()
+    assert scene.call(*backfill).exit_code == 0
+    expected = scene.published()
+    for _ in range(2):
+        scene.restore()
+        with ThreadPoolExecutor(3) as threads:
+            done = list(threads.map(lambda _: scene.call(*backfill), range(3)))
+        assert [(one.exit_code, one.stderr) for one in done] == [(0, "")] * 3
+        assert scene.published() == expected
 
 
 def test_a_worker_process_that_is_killed(scene: Scene, undisturbed: dict[str, Any]) -> None:
