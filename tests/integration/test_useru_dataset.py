@@ -1,0 +1,192 @@
+"""The data set of a small made-up lake: rows that the log bears out, windows that do not touch, equal bytes again."""
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from updater.domain.window import day_window, days
+from updater.errors import ConfigError, DataRefusedError, NotLandedError
+from updater.lake.buffer import EventFile, connect
+from updater.lake.landing import read_partition
+from updater.lake.partitions import day_directory, has_landed, join, read_table, write_table
+from updater.settings import Settings, load_settings
+from updater.sources import synthetic
+from updater.training.useru.answers import Draft, LogGenerator
+from updater.training.useru.claims import claims_from_json
+from updater.training.useru.dataset import DatedSplit, Recipe, build, check_windows, read_split
+from updater.training.useru.events import EventReader
+from updater.training.useru.topics import topic_pool
+
+LOCAL = Path(__file__).parents[2] / "configs" / "local.toml"
+SPEC = synthetic.SyntheticSpec(num_users=60, num_days=40, active_share=0.4)
+DAY = SPEC.first_day
+SPLIT = DatedSplit(valid_from=DAY + timedelta(days=24), test_from=DAY + timedelta(days=32))
+FUTURE_DAYS = 7
+TRAIN, STRADDLING, VALID, TEST = (DAY + timedelta(days=n) for n in (14, 20, 24, 32))
+
+
+class Deployed:
+    """A landed lake and what `build` needs of it."""
+
+    def __init__(self, root: Path) -> None:
+        lake, state = str(root / "lake"), str(root / "state")
+        environ = {"UPDATER_PATHS__LAKE": lake, "UPDATER_PATHS__STATE": state, "UPDATER_BUFFER__DAYS": "14"}
+        self.settings: Settings = load_settings(LOCAL, {**environ, "UPDATER_BUFFER__NUM_BUCKETS": "2"})
+        synthetic.land(lake, SPEC)
+        self.files: dict[str, list[EventFile]] = {modality.name: [] for modality in self.settings.modalities}
+        for modality in self.settings.modalities:
+            for ds in days(SPEC.first_day, SPEC.last_day):
+                window = day_window(ds, self.settings.timezone)
+                source = day_directory(join(lake, modality.name), ds)
+                landed = read_partition(source, modality, window, self.settings.limits, 2)
+                if landed.events.num_rows:
+                    path = join(state, "events", modality.name, f"{landed.digest}.parquet")
+                    write_table(path, landed.events)
+                    self.files[modality.name].append(EventFile(ds, path))
+        with connect() as connection:
+            reader = EventReader(connection, self.settings, self.files)
+            self.categories = reader.categories(SPEC.last_day)
+            self.profiles = {
+                (anchor, profile.user_id): profile
+                for anchor in (TRAIN, VALID, TEST)
+                for bucket in range(2)
+                for profile in reader.profiles(anchor, bucket)
+            }
+        pool = topic_pool(self.settings.modalities, self.categories[:20])
+        vocabulary = frozenset(category for _, category in self.categories)
+        self.recipe = Recipe(split=SPLIT, pool=pool, vocabulary=vocabulary, future_days=FUTURE_DAYS)
+
+    def build(self, root: Path, anchors: list[date], generator: Any = None, recipe: Recipe | None = None) -> Any:
+        chosen = generator or LogGenerator(), recipe or self.recipe
+        return build(str(root), self.settings, self.files, SPEC.last_day, anchors, *chosen)
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    return Deployed(tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture(scope="module")
+def root(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("useru")
+    built = deployed.build(root, [TRAIN, STRADDLING, VALID, TEST])
+    assert [(day.anchor, day.split, day.num_refused) for day in built] == [
+        (TRAIN, "train", 0),
+        (VALID, "valid", 0),
+        (TEST, "test", 0),
+    ]
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_the_pool_is_large_enough(deployed: Deployed) -> None:
+    assert len(topic_pool(deployed.settings.modalities)) >= 40
+
+
+def test_rows_carry_where_they_come_from(deployed: Deployed, root: Path) -> None:
+    assert not has_landed(str(root), STRADDLING)
+    for split, anchor in (("train", TRAIN), ("valid", VALID), ("test", TEST)):
+        rows = read_split(str(root), split).to_pylist()
+        assert {(row["anchor_day"], row["split"]) for row in rows} == {(anchor, split)}
+        users = {user for day, user in deployed.profiles if day == anchor}
+        futures = [row for row in rows if row["topic"] == "future"]
+        assert len(users) > 30 and sorted(row["user_id"] for row in futures) == sorted(users)
+        about = [row for row in rows if row["topic"] != "future"]
+        assert len(about) > 5 * len(users)
+        assert {row["generator"] for row in about} == {LogGenerator.version}
+        assert all(row["future_start"] is None for row in about)
+        for row in rows:
+            assert row["question"] and row["answer"]
+            assert row["profile_end"] - row["profile_start"] == timedelta(days=14)
+            assert row["profile_end"] == day_window(anchor, "UTC").end
+        for row in futures:
+            assert row["future_start"] == row["profile_end"]
+            assert row["future_end"] - row["future_start"] == timedelta(days=FUTURE_DAYS)
+
+
+def test_every_claim_on_disk_holds(deployed: Deployed, root: Path) -> None:
+    num_claims = 0
+    for row in read_split(str(root), "train").to_pylist():
+        if row["topic"] != "future":
+            profile = deployed.profiles[TRAIN, row["user_id"]]
+            claims = claims_from_json(row["claims"])
+            assert claims and all(claim.holds(profile) for claim in claims)
+            assert row["answer"] == " ".join(claim.text(profile) for claim in claims)
+            assert (row["num_repaired"], row["num_dropped"]) == (0, 0)
+            num_claims += len(claims)
+    assert num_claims > 500
+
+
+def test_building_again_writes_nothing_and_elsewhere_the_same(deployed: Deployed, root: Path, tmp_path: Path) -> None:
+    made = sorted(root.rglob("*.parquet"))
+    stamps = [path.stat().st_mtime_ns for path in made]
+    again = deployed.build(root, [TRAIN, VALID, TEST])
+    assert [path.stat().st_mtime_ns for path in made] == stamps
+    assert [day.num_rows for day in again] == [read_split(str(root), day.split).num_rows for day in again]
+    made[0].with_name("unrelated.txt").touch()
+    deployed.build(tmp_path, [TRAIN])
+    written = contents(tmp_path)
+    assert len(written) == 3 and written.items() <= contents(root).items()
+
+
+def test_another_recipe_or_a_lost_file_is_made_again(deployed: Deployed, tmp_path: Path) -> None:
+    deployed.build(tmp_path, [TRAIN])
+    whole = contents(tmp_path)
+    next(tmp_path.rglob("bucket-001.parquet")).unlink()
+    deployed.build(tmp_path, [TRAIN])
+    assert contents(tmp_path) == whole
+    small = Recipe(split=SPLIT, pool=deployed.recipe.pool[:3], vocabulary=deployed.recipe.vocabulary, future_days=3)
+    [built] = deployed.build(tmp_path, [TRAIN], recipe=small)
+    rows = read_split(str(tmp_path), "train")
+    assert built.num_rows == rows.num_rows
+    assert {name.split(".")[0] for name in rows["topic"].to_pylist()} == {"overall", "future"}
+
+
+def test_a_foreign_generator_goes_through_the_same_reflection(deployed: Deployed, tmp_path: Path) -> None:
+    class Foreign:
+        version = "foreign-1"
+
+        def drafts(self, profile: Any, pool: Any) -> list[Draft]:
+            count = len(profile.events)
+            return [
+                Draft("t", "Who is it?", (), f"The user is curious. There are {count + 1_000_000} bill events."),
+                Draft("s", "What else?", (), "There are 1000000 search events."),
+            ]
+
+    deployed.build(tmp_path, [TRAIN], generator=Foreign())
+    rows = [row for row in read_split(str(tmp_path), "train").to_pylist() if row["generator"] == "foreign-1"]
+    assert {(row["topic"], row["answer"], row["num_dropped"]) for row in rows} == {("t", "The user is curious.", 1)}
+
+
+def test_windows_that_touch_are_refused(deployed: Deployed, root: Path, tmp_path: Path) -> None:
+    path = next(root.rglob("bucket-000.parquet"))
+    table = pq.read_table(path)
+    check_windows(table, "it")
+    late = pa.array([end + timedelta(microseconds=1) for end in table["profile_end"].to_pylist()])
+    index = table.schema.get_field_index("profile_end")
+    touching = table.set_column(index, table.schema.field(index), late.cast(table.schema.field(index).type))
+    with pytest.raises(DataRefusedError, match="after its future begins"):
+        check_windows(touching, "it")
+    assert read_table(str(path)).num_rows == table.num_rows
+
+
+def test_a_future_that_has_not_landed_is_refused(deployed: Deployed, tmp_path: Path) -> None:
+    with pytest.raises(NotLandedError, match="choose an earlier anchor day"):
+        deployed.build(tmp_path, [SPEC.last_day - timedelta(days=FUTURE_DAYS - 1)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_splits_do_not_overlap() -> None:
+    named = {day: SPLIT.of(DAY + timedelta(days=day), FUTURE_DAYS) for day in range(40)}
+    assert [day for day, name in named.items() if name == "train"] == list(range(17))
+    assert [day for day, name in named.items() if name == "valid"] == [24]
+    assert [day for day, name in named.items() if name == "test"] == list(range(32, 40))
+    with pytest.raises(ConfigError, match="swap them"):
+        DatedSplit(valid_from=SPLIT.test_from, test_from=SPLIT.valid_from)

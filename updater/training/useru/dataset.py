@@ -1,0 +1,279 @@
+"""The training data on disk: a Parquet file per anchor day and bucket, each row with where it comes from.
+
+`<root>/ds=<anchor day>/bucket-NNN.parquet`, and `_SUCCESS` once all buckets of the day are there. A file that was made
+by the same recipe from the same event files is left alone, so a run that was cut short is run again.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, timedelta
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from updater.domain.fingerprint import fingerprint
+from updater.errors import ConfigError, DataRefusedError, NotLandedError
+from updater.lake import partitions
+from updater.lake.buffer import EventFile, connect
+from updater.settings import Settings
+from updater.training.useru import future as about_future
+from updater.training.useru.answers import Generator
+from updater.training.useru.claims import claims_to_json
+from updater.training.useru.events import EventReader, Future, Profile, refusal
+from updater.training.useru.reflection import reflect
+from updater.training.useru.topics import Topic
+
+logger = logging.getLogger(__name__)
+
+RECIPE_VERSION = 1
+"""Raised whenever the same events give other rows."""
+FUTURE_GENERATOR = "future-1"
+_RECIPE, _REFUSED = b"recipe", b"num_refused"
+_INSTANT = pa.timestamp("us", "UTC")
+
+SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("anchor_day", pa.date32()),
+        ("split", pa.string()),
+        ("generator", pa.string()),
+        ("topic", pa.string()),
+        ("question", pa.string()),
+        ("answer", pa.string()),
+        ("claims", pa.string()),
+        ("num_repaired", pa.int64()),
+        ("num_dropped", pa.int64()),
+        ("profile_start", _INSTANT),
+        ("profile_end", _INSTANT),
+        ("future_start", _INSTANT),
+        ("future_end", _INSTANT),
+    ]
+)
+"""One question-answer pair. The future's bounds are null where the answer is about the profile alone."""
+
+SplitName = Literal["train", "valid", "test"]
+
+
+@dataclass(frozen=True)
+class DatedSplit:
+    """Which anchor days train and which are held back: all that a split's rows tell lies before the next begins."""
+
+    valid_from: date
+    test_from: date
+
+    def __post_init__(self) -> None:
+        if self.valid_from > self.test_from:
+            raise ConfigError(f"valid_from {self.valid_from} lies after test_from {self.test_from}; swap them.")
+
+    def of(self, anchor: date, future_days: int) -> SplitName | None:
+        """The split of an anchor day; None if its future reaches into the next split."""
+        last = anchor + timedelta(days=future_days)
+        if anchor >= self.test_from:
+            return "test"
+        if anchor >= self.valid_from:
+            return "valid" if last < self.test_from else None
+        return "train" if last < self.valid_from else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that decides on rows beyond the events."""
+
+    split: DatedSplit
+    pool: tuple[Topic, ...]
+    vocabulary: frozenset[str]
+    """Every category name of the lake."""
+    future_days: int = 28
+
+    def __post_init__(self) -> None:
+        if self.future_days < 1:
+            raise ConfigError(f"future_days is {self.future_days}; use 1 or more.")
+
+
+@dataclass(frozen=True)
+class Built:
+    """One anchor day of the data set."""
+
+    anchor: date
+    split: SplitName
+    num_rows: int
+    num_refused: int
+    """Rows that the guard refused."""
+
+
+def build(
+    root: str,
+    settings: Settings,
+    files: Mapping[str, Sequence[EventFile]],
+    landed_to: date,
+    anchors: Sequence[date],
+    generator: Generator,
+    recipe: Recipe,
+) -> list[Built]:
+    """Write the rows of each anchor day: one about the future of every user with a profile, and the generator's.
+
+    Args:
+        root: directory or URL of the data set.
+        settings: the config that the events landed with.
+        files: event files per modality.
+        landed_to: last day of which every modality has landed.
+        anchors: last days of profiles; one whose future reaches into the next split is left out.
+        generator: of the answers about profiles; reflection follows.
+        recipe: the rest.
+
+    Raises:
+        NotLandedError: the future of an anchor day is not complete yet.
+    """
+    built = []
+    with connect(settings.paths.state) as connection:
+        reader = EventReader(connection, settings, files)
+        for anchor in anchors:
+            last = anchor + timedelta(days=recipe.future_days)
+            if last > landed_to:
+                raise NotLandedError(
+                    f"The {recipe.future_days} days after {anchor} end on {last} but only days to {landed_to} have "
+                    "landed; choose an earlier anchor day."
+                )
+            split = recipe.split.of(anchor, recipe.future_days)
+            if split is None:
+                logger.info("%s is left out: its future reaches into the next split", anchor)
+                continue
+            mark = _mark(settings, files, last, generator, recipe)
+            directory = partitions.day_directory(root, anchor)
+            paths = [partitions.join(directory, f"bucket-{n:03d}.parquet") for n in range(settings.buffer.num_buckets)]
+            counts = [_counts(path, mark) for path in paths]
+            if None in counts:
+                partitions.remove(partitions.join(directory, partitions.SUCCESS))
+            for bucket, path in enumerate(paths):
+                if counts[bucket] is None:
+                    rows, num_refused = _rows(reader, anchor, bucket, generator, recipe, split)
+                    counts[bucket] = _write(path, rows, num_refused, mark)
+            partitions.mark_success(root, anchor)
+            num_rows, num_refused = (sum(each) for each in zip(*filter(None, counts), strict=True))
+            built.append(Built(anchor, split, num_rows, num_refused))
+            logger.info("%s: %s rows (%s)", anchor, num_rows, split)
+    return built
+
+
+def read_split(root: str, split: SplitName) -> pa.Table:
+    """Rows of a split from all finished anchor days, oldest first.
+
+    Raises:
+        DataRefusedError: a row's profile touches its future window.
+    """
+    tables = [SCHEMA.empty_table()]
+    for ds in partitions.landed_days(root):
+        for path in partitions.list_files(partitions.day_directory(root, ds)):
+            table = partitions.read_table(path).replace_schema_metadata()
+            check_windows(table, path)
+            tables.append(table.filter(pc.equal(table["split"], split)))
+    return pa.concat_tables(tables)
+
+
+def check_windows(table: pa.Table, name: str) -> None:
+    """Raise DataRefusedError if any row's profile touches its future window."""
+    ends, starts = table["profile_end"].to_pylist(), table["future_start"].to_pylist()
+    for number, (end, start) in enumerate(zip(ends, starts, strict=True)):
+        if start is not None and end > start:
+            raise DataRefusedError(
+                f"Row {number} of {name} has a profile that ends at {end}, after its future begins at {start}; "
+                "remove the file and build it again."
+            )
+
+
+def _mark(
+    settings: Settings, files: Mapping[str, Sequence[EventFile]], last: date, generator: Generator, recipe: Recipe
+) -> bytes:
+    """Digest of all that decides on the rows of an anchor day whose future ends on `last`."""
+    events = {
+        name: sorted((file.ds, file.path.rsplit("/", 1)[-1]) for file in landed if file.ds <= last)
+        for name, landed in files.items()
+    }
+    declared = [settings.modality_fingerprint(modality.name) for modality in settings.modalities]
+    buffer = settings.timezone, settings.buffer.days, settings.buffer.num_buckets
+    made_with = asdict(recipe.split), [asdict(topic) for topic in recipe.pool], sorted(recipe.vocabulary)
+    parts = RECIPE_VERSION, generator.version, recipe.future_days, made_with, declared, buffer, events
+    return fingerprint(*parts).encode()
+
+
+def _counts(path: str, mark: bytes) -> tuple[int, int] | None:
+    """Rows written and rows refused of a file made with `mark`; None if it has to be made."""
+    if not partitions.exists(path):
+        return None
+    fs, inner = partitions.filesystem(path)
+    with fs.open(inner, "rb") as file:
+        found = pq.read_metadata(file)
+    metadata = found.metadata or {}
+    return (found.num_rows, int(metadata[_REFUSED])) if metadata.get(_RECIPE) == mark else None
+
+
+def _write(path: str, rows: list[dict[str, Any]], num_refused: int, mark: bytes) -> tuple[int, int]:
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    check_windows(table, path)
+    partitions.write_table(path, table.replace_schema_metadata({_RECIPE: mark, _REFUSED: str(num_refused)}))
+    return len(rows), num_refused
+
+
+def _rows(
+    reader: EventReader, anchor: date, bucket: int, generator: Generator, recipe: Recipe, split: SplitName
+) -> tuple[list[dict[str, Any]], int]:
+    """The bucket's rows, and how many the guard refused."""
+    nothing = reader.no_future(anchor, recipe.future_days)
+    futures = reader.futures(anchor, recipe.future_days, bucket)
+    rows: list[dict[str, Any]] = []
+    num_refused = 0
+    for profile in reader.profiles(anchor, bucket):
+        common = {
+            "user_id": profile.user_id,
+            "anchor_day": anchor,
+            "split": split,
+            "profile_start": profile.start.astimezone(UTC),
+            "profile_end": profile.end.astimezone(UTC),
+        }
+        future = futures.get(profile.user_id, nothing)
+        if reason := refusal(profile, future):
+            logger.info("no row about the future of %s after %s: %s", profile.user_id, anchor, reason)
+            num_refused += 1
+        else:
+            rows.append({**common, **_future_row(future)})
+        if refusal(profile) is not None:
+            num_refused += 1
+        else:
+            rows += [{**common, **row} for row in _profile_rows(profile, generator, recipe)]
+    return rows, num_refused
+
+
+def _future_row(future: Future) -> dict[str, Any]:
+    cells = about_future.select_cells(future)
+    return {
+        "generator": FUTURE_GENERATOR,
+        "topic": "future",
+        "question": about_future.question(future),
+        "answer": about_future.answer(future, cells),
+        "claims": json.dumps([asdict(cell) for cell in cells], ensure_ascii=False, sort_keys=True),
+        "num_repaired": 0,
+        "num_dropped": 0,
+        "future_start": future.start.astimezone(UTC),
+        "future_end": future.end.astimezone(UTC),
+    }
+
+
+def _profile_rows(profile: Profile, generator: Generator, recipe: Recipe) -> list[dict[str, Any]]:
+    answers = [reflect(draft, profile, recipe.vocabulary) for draft in generator.drafts(profile, recipe.pool)]
+    return [
+        {
+            "generator": generator.version,
+            "topic": answer.topic,
+            "question": answer.question,
+            "answer": answer.answer,
+            "claims": claims_to_json(answer.claims),
+            "num_repaired": answer.num_repaired,
+            "num_dropped": answer.num_dropped,
+        }
+        for answer in answers
+        if answer is not None
+    ]
