@@ -12,7 +12,7 @@ from updater.domain.window import day_window, days
 from updater.errors import ConfigError, DataRefusedError, NotLandedError
 from updater.lake.buffer import EventFile, connect
 from updater.lake.landing import read_partition
-from updater.lake.partitions import day_directory, has_landed, join, read_table, write_table
+from updater.lake.partitions import day_directory, has_landed, join, read_table
 from updater.settings import Settings, load_settings
 from updater.sources import synthetic
 from updater.training.useru.answers import Draft, LogGenerator
@@ -22,11 +22,17 @@ from updater.training.useru.events import EventReader
 from updater.training.useru.topics import topic_pool
 
 LOCAL = Path(__file__).parents[2] / "configs" / "local.toml"
-SPEC = synthetic.SyntheticSpec(num_users=60, num_days=40, active_share=0.4)
+SPEC = synthetic.SyntheticSpec(num_users=60, num_days=34, active_share=0.4)
 DAY = SPEC.first_day
-SPLIT = DatedSplit(valid_from=DAY + timedelta(days=24), test_from=DAY + timedelta(days=32))
+SPLIT = DatedSplit(valid_from=DAY + timedelta(days=18), test_from=DAY + timedelta(days=26))
 FUTURE_DAYS = 7
-TRAIN, STRADDLING, VALID, TEST = (DAY + timedelta(days=n) for n in (14, 20, 24, 32))
+TRAIN, STRADDLING, VALID, TEST = (DAY + timedelta(days=n) for n in (10, 14, 18, 26))
+
+
+def write(path: str, table: pa.Table) -> None:
+    """Without the syncs of the real writer, which take most of the time of many small files."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
 
 
 class Deployed:
@@ -36,17 +42,17 @@ class Deployed:
         lake, state = str(root / "lake"), str(root / "state")
         environ = {"UPDATER_PATHS__LAKE": lake, "UPDATER_PATHS__STATE": state, "UPDATER_BUFFER__DAYS": "14"}
         self.settings: Settings = load_settings(LOCAL, {**environ, "UPDATER_BUFFER__NUM_BUCKETS": "2"})
-        synthetic.land(lake, SPEC)
         self.files: dict[str, list[EventFile]] = {modality.name: [] for modality in self.settings.modalities}
-        for modality in self.settings.modalities:
-            for ds in days(SPEC.first_day, SPEC.last_day):
-                window = day_window(ds, self.settings.timezone)
-                source = day_directory(join(lake, modality.name), ds)
-                landed = read_partition(source, modality, window, self.settings.limits, 2)
+        for ds in days(SPEC.first_day, SPEC.last_day):
+            for name, rows in synthetic.rows_of_day(SPEC, ds).items():
+                source = day_directory(join(lake, name), ds)
+                write(f"{source}/part-000.parquet", rows)
+                window, modality = day_window(ds, self.settings.timezone), self.settings.modality(name)
+                landed = read_partition(source, modality, window, self.settings.limits, num_buckets=2)
                 if landed.events.num_rows:
-                    path = join(state, "events", modality.name, f"{landed.digest}.parquet")
-                    write_table(path, landed.events)
-                    self.files[modality.name].append(EventFile(ds, path))
+                    path = join(state, "events", name, f"{landed.digest}.parquet")
+                    write(path, landed.events)
+                    self.files[name].append(EventFile(ds, path))
         with connect() as connection:
             reader = EventReader(connection, self.settings, self.files)
             self.categories = reader.categories(SPEC.last_day)
@@ -185,8 +191,8 @@ def test_a_future_that_has_not_landed_is_refused(deployed: Deployed, tmp_path: P
 
 def test_splits_do_not_overlap() -> None:
     named = {day: SPLIT.of(DAY + timedelta(days=day), FUTURE_DAYS) for day in range(40)}
-    assert [day for day, name in named.items() if name == "train"] == list(range(17))
-    assert [day for day, name in named.items() if name == "valid"] == [24]
-    assert [day for day, name in named.items() if name == "test"] == list(range(32, 40))
+    assert [day for day, name in named.items() if name == "train"] == list(range(11))
+    assert [day for day, name in named.items() if name == "valid"] == [18]
+    assert [day for day, name in named.items() if name == "test"] == list(range(26, 40))
     with pytest.raises(ConfigError, match="swap them"):
         DatedSplit(valid_from=SPLIT.test_from, test_from=SPLIT.valid_from)

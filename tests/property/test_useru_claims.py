@@ -10,7 +10,7 @@ from tests.profiles import MODALITIES, VOCABULARY, event, future, profile
 from updater.training.useru.answers import Draft, LogGenerator
 from updater.training.useru.claims import Claim, claims_from_json, claims_to_json
 from updater.training.useru.future import count_cells, select_cells
-from updater.training.useru.reflection import reflect
+from updater.training.useru.reflection import Reflector
 from updater.training.useru.topics import topic_pool
 
 CATEGORIES = sorted(VOCABULARY)
@@ -35,7 +35,7 @@ profiles = st.builds(profile, st.lists(bills | views | cards, min_size=1, max_si
 def test_no_generated_claim_contradicts_the_log(made):
     for draft in LogGenerator().drafts(made, POOL):
         assert all(claim.holds(made) for claim in draft.claims)
-        answer = reflect(draft, made, VOCABULARY)
+        answer = Reflector(made, VOCABULARY).reflect(draft)
         assert answer is not None and set(answer.claims) == set(draft.claims) and answer.num_repaired == 0
         assert claims_from_json(claims_to_json(answer.claims)) == answer.claims
 
@@ -54,7 +54,7 @@ def test_an_altered_claim_is_caught(made, data):
     assume(altered != claim.value)
     wrong = Claim(claim.measure, claim.scope, altered)
     assert not wrong.holds(made)
-    answer = reflect(Draft(draft.topic, draft.question, (wrong,)), made, VOCABULARY)
+    answer = Reflector(made, VOCABULARY).reflect(Draft(draft.topic, draft.question, (wrong,)))
     assert answer is not None and answer.claims == (claim,) and answer.num_repaired == 1
 
 
@@ -65,8 +65,8 @@ def test_a_foreign_sentence_with_another_count_or_category_is_caught(made, categ
     made = replace(made, events=tuple(replace(each, numbers={}) for each in made.events))
     count = sum(each.category == category for each in made.events)
     sentence = f"There are {1_000 + offset} {category} bill events."
-    assert reflect(Draft("t", "What is there?", (), sentence), made, VOCABULARY) is None
-    kept = reflect(Draft("t", "What is there?", (), f"The user buys {category}."), made, VOCABULARY)
+    assert Reflector(made, VOCABULARY).reflect(Draft("t", "What is there?", (), sentence)) is None
+    kept = Reflector(made, VOCABULARY).reflect(Draft("t", "What is there?", (), f"The user buys {category}."))
     assert (kept is not None) == (count > 0)
 
 

@@ -10,7 +10,7 @@ from updater.settings import load_settings
 from updater.training.useru.answers import LogGenerator
 from updater.training.useru.claims import Claim, claim, claims_from_json, claims_to_json
 from updater.training.useru.measures import MEASURES, Scope
-from updater.training.useru.reflection import reflect
+from updater.training.useru.reflection import Reflector
 from updater.training.useru.topics import most_relevant, topic_pool
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -104,10 +104,10 @@ def test_the_log_s_own_answers_pass_reflection_unchanged():
     drafts = LogGenerator().drafts(SHOPPER, pool)
     assert len(drafts) == 10 and drafts == LogGenerator().drafts(SHOPPER, pool)
     for draft in drafts:
-        answer = reflect(draft, SHOPPER, VOCABULARY)
+        answer = Reflector(SHOPPER, VOCABULARY).reflect(draft)
         assert answer.claims == draft.claims and (answer.num_repaired, answer.num_dropped) == (0, 0)
         # Read as a stranger's, without the claims behind it, the text stands as well.
-        foreign = reflect(replace(draft, claims=(), free_text=answer.answer), SHOPPER, VOCABULARY)
+        foreign = Reflector(SHOPPER, VOCABULARY).reflect(replace(draft, claims=(), free_text=answer.answer))
         assert foreign is not None and foreign.answer == answer.answer
 
 

@@ -6,14 +6,14 @@ from tests.profiles import SHOPPER, VOCABULARY
 from updater.training.useru.answers import Draft
 from updater.training.useru.claims import Claim
 from updater.training.useru.measures import Scope
-from updater.training.useru.reflection import reflect
+from updater.training.useru.reflection import Reflector
 
 BILL = Scope(modality="bill")
 QUESTION = "What does the user buy?"
 
 
 def read(text: str, *claims: Claim):
-    return reflect(Draft("topic", QUESTION, claims, text), SHOPPER, VOCABULARY)
+    return Reflector(SHOPPER, VOCABULARY).reflect(Draft("topic", QUESTION, claims, text))
 
 
 def test_a_wrong_claim_is_repaired_and_one_without_evidence_dropped():
@@ -77,5 +77,8 @@ def test_unsupported_sentences_go(sentence):
 
 def test_a_question_that_supposes_what_is_not_so_is_dropped():
     claim = Claim("num_events", BILL, 5.0)
-    assert reflect(Draft("t", "Why does the user buy books so often?", (claim,)), SHOPPER, VOCABULARY) is None
-    assert reflect(Draft("t", "Why does the user buy dairy so often?", (claim,)), SHOPPER, VOCABULARY) is not None
+    assert Reflector(SHOPPER, VOCABULARY).reflect(Draft("t", "Why does the user buy books so often?", (claim,))) is None
+    assert (
+        Reflector(SHOPPER, VOCABULARY).reflect(Draft("t", "Why does the user buy dairy so often?", (claim,)))
+        is not None
+    )

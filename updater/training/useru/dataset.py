@@ -24,7 +24,7 @@ from updater.training.useru import future as about_future
 from updater.training.useru.answers import Generator
 from updater.training.useru.claims import claims_to_json
 from updater.training.useru.events import EventReader, Future, Profile, refusal
-from updater.training.useru.reflection import reflect
+from updater.training.useru.reflection import Reflector
 from updater.training.useru.topics import Topic
 
 logger = logging.getLogger(__name__)
@@ -263,7 +263,8 @@ def _future_row(future: Future) -> dict[str, Any]:
 
 
 def _profile_rows(profile: Profile, generator: Generator, recipe: Recipe) -> list[dict[str, Any]]:
-    answers = [reflect(draft, profile, recipe.vocabulary) for draft in generator.drafts(profile, recipe.pool)]
+    reflector = Reflector(profile, recipe.vocabulary)
+    answers = map(reflector.reflect, generator.drafts(profile, recipe.pool))
     return [
         {
             "generator": generator.version,

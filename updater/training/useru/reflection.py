@@ -5,7 +5,6 @@ the numbers and the category names are looked up. What a sentence says in other 
 """
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -36,41 +35,15 @@ class Reflected:
     """Claims and sentences left out."""
 
 
-def reflect(draft: Draft, profile: Profile, vocabulary: Collection[str]) -> Reflected | None:
-    """Keep of a draft what the log supports; None if its question is not supported or nothing of its answer is left.
+class Reflector:
+    """Checks drafts about one profile, which is the log.
 
     Args:
-        draft: of any generator.
-        profile: the log that the draft is about.
+        profile: what the drafts are about.
         vocabulary: every category name that may occur, so that a name foreign to the profile is recognised.
     """
-    checker = _Checker(profile, vocabulary)
-    if not checker.supports(draft.question):
-        return None
-    kept: list[Claim] = []
-    num_repaired = num_dropped = 0
-    for claim in draft.claims:
-        truth = claim if claim.holds(profile) else claim.corrected(profile)
-        if truth is None or truth in kept:
-            num_dropped += 1
-            continue
-        num_repaired += truth != claim
-        kept.append(truth)
-    sentences = [claim.text(profile) for claim in kept]
-    for sentence in filter(None, map(str.strip, _SENTENCE_END.split(draft.free_text))):
-        if checker.supports(sentence):
-            sentences.append(sentence)
-        else:
-            num_dropped += 1
-    if not sentences:
-        return None
-    return Reflected(draft.topic, draft.question, " ".join(sentences), tuple(kept), num_repaired, num_dropped)
 
-
-class _Checker:
-    """Looks up the numbers and names of sentences about one profile."""
-
-    def __init__(self, profile: Profile, vocabulary: Collection[str]) -> None:
+    def __init__(self, profile: Profile, vocabulary: frozenset[str]) -> None:
         self._profile = profile
         self._scopes: dict[str, set[tuple[str, str]]] = {}
         """Folded category name to the (modality, category) pairs that the profile has of it."""
@@ -80,11 +53,34 @@ class _Checker:
                 pair = event.modality, event.category
                 self._scopes.setdefault(event.category.casefold(), set()).add(pair)
             self._columns.setdefault(event.modality, set()).update(event.numbers)
-        self._names = _any_of(frozenset({name.casefold() for name in vocabulary} | self._scopes.keys()))
+        self._names = _any_of(_folded(vocabulary).union(self._scopes))
         self._modalities = _any_of(frozenset(name.replace("_", " ") for name in self._columns))
         self._states = _any_of(frozenset(event.text.casefold() for event in profile.events if event.is_state))
         lengths = "|".join(str(days) for days in (WEEK, RECENT, profile.num_days))
         self._spans = re.compile(rf"(?:(?:last|past|first|recent) (?:{lengths}) days|(?:{lengths}) days before)\b")
+
+    def reflect(self, draft: Draft) -> Reflected | None:
+        """Keep of a draft what the log supports; None if its question is not supported or nothing of it is left."""
+        if not self.supports(draft.question):
+            return None
+        kept: list[Claim] = []
+        num_repaired = num_dropped = 0
+        for claim in draft.claims:
+            truth = claim if claim.holds(self._profile) else claim.corrected(self._profile)
+            if truth is None or truth in kept:
+                num_dropped += 1
+                continue
+            num_repaired += truth != claim
+            kept.append(truth)
+        sentences = [claim.text(self._profile) for claim in kept]
+        for sentence in filter(None, map(str.strip, _SENTENCE_END.split(draft.free_text))):
+            if self.supports(sentence):
+                sentences.append(sentence)
+            else:
+                num_dropped += 1
+        if not sentences:
+            return None
+        return Reflected(draft.topic, draft.question, " ".join(sentences), tuple(kept), num_repaired, num_dropped)
 
     def supports(self, sentence: str) -> bool:
         """True if nothing that can be checked in `sentence` is without support.
@@ -123,6 +119,11 @@ class _Checker:
                     if isinstance(value, float):
                         values.add(value)
         return values
+
+
+@lru_cache(maxsize=1)
+def _folded(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.casefold() for name in names)
 
 
 @lru_cache(maxsize=64)
