@@ -40,7 +40,7 @@ class Deployed:
 
     def __init__(self, root: Path) -> None:
         lake, state = str(root / "lake"), str(root / "state")
-        environ = {"UPDATER_PATHS__LAKE": lake, "UPDATER_PATHS__STATE": state, "UPDATER_BUFFER__DAYS": "14"}
+        environ = {"UPDATER_PATHS__LAKE": lake, "UPDATER_PATHS__STATE": state, "UPDATER_BUFFER__DAYS": "10"}
         self.settings: Settings = load_settings(LOCAL, {**environ, "UPDATER_BUFFER__NUM_BUCKETS": "2"})
         self.files: dict[str, list[EventFile]] = {modality.name: [] for modality in self.settings.modalities}
         for ds in days(SPEC.first_day, SPEC.last_day):
@@ -68,7 +68,7 @@ class Deployed:
 
     def build(self, root: Path, anchors: list[date], generator: Any = None, recipe: Recipe | None = None) -> Any:
         chosen = generator or LogGenerator(), recipe or self.recipe
-        return build(str(root), self.settings, self.files, SPEC.last_day, anchors, *chosen)
+        return build(str(root), self.settings, self.files, (DAY, SPEC.last_day), anchors, *chosen)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_rows_carry_where_they_come_from(deployed: Deployed, root: Path) -> None
         assert all(row["future_start"] is None for row in about)
         for row in rows:
             assert row["question"] and row["answer"]
-            assert row["profile_end"] - row["profile_start"] == timedelta(days=14)
+            assert row["profile_end"] - row["profile_start"] == timedelta(days=10)
             assert row["profile_end"] == day_window(anchor, "UTC").end
         for row in futures:
             assert row["future_start"] == row["profile_end"]
@@ -183,9 +183,10 @@ def test_windows_that_touch_are_refused(deployed: Deployed, root: Path, tmp_path
     assert read_table(str(path)).num_rows == table.num_rows
 
 
-def test_a_future_that_has_not_landed_is_refused(deployed: Deployed, tmp_path: Path) -> None:
-    with pytest.raises(NotLandedError, match="choose an earlier anchor day"):
-        deployed.build(tmp_path, [SPEC.last_day - timedelta(days=FUTURE_DAYS - 1)])
+def test_days_that_have_not_landed_are_refused(deployed: Deployed, tmp_path: Path) -> None:
+    for anchor in (SPEC.last_day - timedelta(days=FUTURE_DAYS - 1), DAY + timedelta(days=8)):
+        with pytest.raises(NotLandedError, match="choose another anchor day"):
+            deployed.build(tmp_path, [anchor])
     assert not list(tmp_path.iterdir())
 
 

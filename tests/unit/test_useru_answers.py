@@ -1,6 +1,7 @@
 """Topics, measures and the generator that answers from the log."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -85,12 +86,12 @@ def test_measures(measure, scope, value):
 
 def test_claims_in_words():
     page_views = Claim("num_events", Scope(modality="page_view", days=28, skip=28), 1.0)
-    assert page_views.text(SHOPPER) == "There are 1 page view event in the 28 days before the last 28 days."
+    assert page_views.text(SHOPPER) == "The log holds 1 page view event in the 28 days before the last 28 days."
     assert claim(SHOPPER, "mean", AMOUNT).text(SHOPPER) == (
         "The amount of a bill event in the last 90 days is 12.80 on average."
     )
     assert claim(SHOPPER, "category_share", replace(BILL, category="dairy")).text(SHOPPER) == (
-        "Of all events of that source in the last 90 days, 60 % are dairy bill."
+        "Of all events of that source in the last 90 days, 60 % are dairy bill events."
     )
 
 
@@ -118,3 +119,13 @@ def test_a_topic_without_events_is_not_answered():
         profile([event("page_view")]), [topic for topic in pool if topic.name == "page_view.gaps"]
     )
     assert [each.measure for each in draft.claims] == ["active_days"]
+
+
+def test_nothing_is_said_of_days_before_the_profile():
+    short = replace(SHOPPER, start=SHOPPER.end - timedelta(days=30), events=SHOPPER.events[2:])
+    assert short.num_days == 30
+    assert claim(short, "num_events", RECENT).value == 3.0
+    assert claim(short, "num_events", BEFORE) is None
+    assert claim(short, "new_categories", BILL) is None
+    assert not Claim("num_events", BEFORE, 0.0).holds(short)
+    assert not [topic for topic in most_relevant(topic_pool(MODALITIES), short, 99) if "trend" in topic.aspect]

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from updater.training.useru.events import Profile
-from updater.training.useru.measures import MEASURES, Scope, Value
+from updater.training.useru.measures import MEASURES, Scope, Value, value_of
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Claim:
 
     def holds(self, profile: Profile) -> bool:
         """True if the log says the same."""
-        return self.value == MEASURES[self.measure].function(profile, self.scope)
+        return self.value == value_of(profile, self.measure, self.scope)
 
     def corrected(self, profile: Profile) -> "Claim | None":
         """What the log says instead; None if it says nothing."""
@@ -38,7 +38,7 @@ class Claim:
 
 def claim(profile: Profile, measure: str, scope: Scope) -> Claim | None:
     """What the log says about `measure` of `scope`; None if nothing."""
-    value = MEASURES[measure].function(profile, scope)
+    value = value_of(profile, measure, scope)
     return None if value is None else Claim(measure, scope, value)
 
 

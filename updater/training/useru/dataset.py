@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from updater.domain.fingerprint import fingerprint
+from updater.domain.window import first_buffer_day
 from updater.errors import ConfigError, DataRefusedError, NotLandedError
 from updater.lake import partitions
 from updater.lake.buffer import EventFile, connect
@@ -109,7 +110,7 @@ def build(
     root: str,
     settings: Settings,
     files: Mapping[str, Sequence[EventFile]],
-    landed_to: date,
+    landed: tuple[date, date],
     anchors: Sequence[date],
     generator: Generator,
     recipe: Recipe,
@@ -120,24 +121,20 @@ def build(
         root: directory or URL of the data set.
         settings: the config that the events landed with.
         files: event files per modality.
-        landed_to: last day of which every modality has landed.
+        landed: first and last day between which every modality has landed.
         anchors: last days of profiles; one whose future reaches into the next split is left out.
         generator: of the answers about profiles; reflection follows.
         recipe: the rest.
 
     Raises:
-        NotLandedError: the future of an anchor day is not complete yet.
+        NotLandedError: the profile or the future of an anchor day reaches beyond the landed days.
     """
     built = []
     with connect(settings.paths.state) as connection:
         reader = EventReader(connection, settings, files)
         for anchor in anchors:
             last = anchor + timedelta(days=recipe.future_days)
-            if last > landed_to:
-                raise NotLandedError(
-                    f"The {recipe.future_days} days after {anchor} end on {last} but only days to {landed_to} have "
-                    "landed; choose an earlier anchor day."
-                )
+            _check_landed(first_buffer_day(anchor, settings.buffer.days), last, landed, anchor)
             split = recipe.split.of(anchor, recipe.future_days)
             if split is None:
                 logger.info("%s is left out: its future reaches into the next split", anchor)
@@ -183,6 +180,15 @@ def check_windows(table: pa.Table, name: str) -> None:
                 f"Row {number} of {name} has a profile that ends at {end}, after its future begins at {start}; "
                 "remove the file and build it again."
             )
+
+
+def _check_landed(first: date, last: date, landed: tuple[date, date], anchor: date) -> None:
+    """Days without a log would be taken for days without events."""
+    if first < landed[0] or last > landed[1]:
+        raise NotLandedError(
+            f"Anchor day {anchor} needs the days from {first} to {last}, but those from {landed[0]} to {landed[1]} "
+            "have landed; choose another anchor day."
+        )
 
 
 def _mark(

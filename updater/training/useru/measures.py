@@ -35,6 +35,11 @@ class Scope:
     """Days between the period's end and the profile's end."""
 
 
+def fits(profile: Profile, scope: Scope) -> bool:
+    """True if the profile reaches back as far as `scope` does. Of what lies before it the log knows nothing."""
+    return scope.days + scope.skip <= profile.num_days
+
+
 def events_in(profile: Profile, scope: Scope) -> list[Event]:
     """Events of `scope`, in the profile's order."""
     last = profile.anchor - timedelta(days=scope.skip)
@@ -132,12 +137,16 @@ def _busiest_weekday(profile: Profile, scope: Scope) -> Value | None:
 
 
 def _new_categories(profile: Profile, scope: Scope) -> Value | None:
+    if profile.num_days < 2 * RECENT:
+        return None
     recent, before = _recent_and_before(profile, scope)
     old = {event.category for event in before}
     return most_common([event.category for event in recent if event.category not in old]) or None
 
 
 def _lapsed_categories(profile: Profile, scope: Scope) -> Value | None:
+    if profile.num_days < 2 * RECENT:
+        return None
     recent, before = _recent_and_before(profile, scope)
     alive = {event.category for event in recent}
     return most_common([event.category for event in before if event.category not in alive]) or None
@@ -170,14 +179,14 @@ class Measure:
 
 
 MEASURES = {
-    "num_events": Measure(_num_events, "There are {value} {what} event{s} {when}."),
+    "num_events": Measure(_num_events, "The log holds {value} {what} event{s} {when}."),
     "active_days": Measure(_active_days, "There is {what} activity on {value} day{s} {when}."),
     "days_since_last": Measure(_days_since_last, "The newest {what} event is {value} day{s} old."),
     "longest_gap": Measure(_longest_gap, "The longest pause between days with {what} activity is {value} day{s}."),
     "num_categories": Measure(_num_categories, "The {what} events {when} span {value} different kind{s}."),
     "weekend_share": Measure(_weekend_share, "Weekends hold {value} % of the {what} events {when}."),
     "top_share": Measure(_top_share, "The most frequent kind makes up {value} % of the {what} events {when}."),
-    "category_share": Measure(_category_share, "Of all events of that source {when}, {value} % are {what}."),
+    "category_share": Measure(_category_share, "Of all events of that source {when}, {value} % are {what} events."),
     "total": Measure(_total, "The {column} of {what} events {when} adds up to {value}."),
     "mean": Measure(_mean, "The {column} of a {what} event {when} is {value} on average."),
     "largest": Measure(_largest, "The largest {column} of a {what} event {when} is {value}."),
@@ -190,3 +199,8 @@ MEASURES = {
     "lapsed_categories": Measure(_lapsed_categories, "Seen earlier in {what} events but gone lately: {value}."),
     "main_source": Measure(_main_source, "Most events {when} are {value} events."),
 }
+
+
+def value_of(profile: Profile, measure: str, scope: Scope) -> Value | None:
+    """What the log says about `measure` of `scope`; None if nothing, as of days before the profile."""
+    return MEASURES[measure].function(profile, scope) if fits(profile, scope) else None

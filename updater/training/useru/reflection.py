@@ -11,7 +11,7 @@ from functools import lru_cache
 from updater.training.useru.answers import Draft
 from updater.training.useru.claims import Claim
 from updater.training.useru.events import Profile
-from updater.training.useru.measures import MEASURES, RECENT, WEEK, Scope
+from updater.training.useru.measures import MEASURES, RECENT, WEEK, Scope, value_of
 
 _FROM_TWO = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_FROM_TWO, start=2)}
@@ -56,7 +56,7 @@ class Reflector:
         self._names = _any_of(_folded(vocabulary).union(self._scopes))
         self._modalities = _any_of(frozenset(name.replace("_", " ") for name in self._columns))
         self._states = _any_of(frozenset(event.text.casefold() for event in profile.events if event.is_state))
-        lengths = "|".join(str(days) for days in (WEEK, RECENT, profile.num_days))
+        lengths = "|".join(str(days) for days in (WEEK, RECENT, profile.num_days) if days <= profile.num_days)
         self._spans = re.compile(rf"(?:(?:last|past|first|recent) (?:{lengths}) days|(?:{lengths}) days before)\b")
 
     def reflect(self, draft: Draft) -> Reflected | None:
@@ -111,11 +111,11 @@ class Reflector:
         """Every number that the measures give for a scope."""
         values = set()
         for days, skip in _PERIODS:
-            for name, measure in MEASURES.items():
+            for name in MEASURES:
                 columns = self._columns[modality] if name in _BY_COLUMN else {""}
                 for column in columns:
                     scope = Scope(modality=modality, category=category, column=column, days=days, skip=skip)
-                    value = measure.function(self._profile, scope)
+                    value = value_of(self._profile, name, scope)
                     if isinstance(value, float):
                         values.add(value)
         return values

@@ -8,7 +8,7 @@ from math import log1p
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
 from updater.training.useru.events import Profile
-from updater.training.useru.measures import RECENT, WEEK, Scope
+from updater.training.useru.measures import RECENT, WEEK, Scope, fits
 
 TOPICS_PER_PROFILE = 10
 """As many as the paper retrieves from its pool for each profile."""
@@ -20,14 +20,14 @@ _STREAM: _Aspects = {
     "volume": ("How much {name} activity does the user show?", (("num_events", 0, 0), ("active_days", 0, 0))),
     "week": ("What has the user's {name} activity been in the last week?", (("num_events", WEEK, 0),)),
     "month": (
-        "How active has the user been lately in {name}?",
+        "How much {name} activity has the user shown lately?",
         (("num_events", RECENT, 0), ("active_days", RECENT, 0)),
     ),
     "trend": (
         "Is the user's {name} activity growing or shrinking?",
         (("num_events", RECENT, 0), ("num_events", RECENT, RECENT)),
     ),
-    "recency": ("When was the user last active in {name}?", (("days_since_last", 0, 0), ("num_events", WEEK, 0))),
+    "recency": ("When did the user last show {name} activity?", (("days_since_last", 0, 0), ("num_events", WEEK, 0))),
     "gaps": ("How steady is the user's {name} activity?", (("longest_gap", 0, 0), ("active_days", 0, 0))),
     "part_of_day": ("At what time of day is the user active in {name}?", (("part_of_day", 0, 0),)),
     "weekend": ("Is the user's {name} activity a matter of weekends?", (("weekend_share", 0, 0),)),
@@ -116,7 +116,7 @@ def topic_pool(modalities: Sequence[Modality], categories: Iterable[tuple[str, s
 
 
 def most_relevant(pool: Sequence[Topic], profile: Profile, count: int = TOPICS_PER_PROFILE) -> list[Topic]:
-    """The topics with most events to speak of, best first.
+    """The topics with most events to speak of, best first; none that asks about days before the profile.
 
     Greedy: log(1 + events) over 1 + topics already chosen from the same scope and over 1 + those of the same aspect.
     Equal scores are broken by a digest of user, anchor day and topic, so that users differ in their topics.
@@ -129,7 +129,11 @@ def most_relevant(pool: Sequence[Topic], profile: Profile, count: int = TOPICS_P
         if not event.is_state:
             support["", ""] += 1
     tie = {topic.name: fingerprint(profile.user_id, profile.anchor, topic.name) for topic in pool}
-    left = {topic.name: topic for topic in pool if support[topic.scope.modality, topic.scope.category]}
+    left = {
+        topic.name: topic
+        for topic in pool
+        if support[topic.scope.modality, topic.scope.category] and all(fits(profile, scope) for _, scope in topic.parts)
+    }
     scopes: Counter[tuple[str, str]] = Counter()
     aspects: Counter[str] = Counter()
 
