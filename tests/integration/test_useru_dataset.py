@@ -1,5 +1,6 @@
 """The data set of a small made-up lake: rows that the log bears out, windows that do not touch, equal bytes again."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def test_another_recipe_or_a_lost_file_is_made_again(deployed: Deployed, tmp_pat
     next(tmp_path.rglob("bucket-001.parquet")).unlink()
     deployed.build(tmp_path, [TRAIN])
     assert contents(tmp_path) == whole
-    small = Recipe(split=SPLIT, pool=deployed.recipe.pool[:3], vocabulary=deployed.recipe.vocabulary, future_days=3)
+    small = replace(deployed.recipe, pool=deployed.recipe.pool[:3])
     [built] = deployed.build(tmp_path, [TRAIN], recipe=small)
     rows = read_split(str(tmp_path), "train")
     assert built.num_rows == rows.num_rows

@@ -29,7 +29,8 @@ def test_a_wrong_claim_is_repaired_and_one_without_evidence_dropped():
     assert (answer.num_repaired, answer.num_dropped) == (2, 2)
     assert answer.answer == (
         "The log holds 5 bill events in the last 90 days. "
-        "The most frequent kinds of bill events in the last 90 days are dairy, 2% milk, wine. The bill events in the last 90 days span 3 different kinds."
+        "The most frequent kinds of bill events in the last 90 days are dairy, 2% milk, wine. "
+        "The bill events in the last 90 days span 3 different kinds."
     )
 
 
