@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 ENV = {"SOURCE_DATE_EPOCH": "1717200000"}
 AN_HOUR_LATER = "1717203600"
 CONFIG: dict[str, Any] = {"buffer": {"num_buckets": 2}, "limits": {"max_rejected_share": 0.5}}
-FIRST, DAY, LATER = TOUR.windows[0], TOUR.windows[3], TOUR.windows[4]
+FIRST, DAY, LAST = TOUR.windows[0], TOUR.windows[3], TOUR.windows[-1]
 REJECTED = {"user_id": "ann", "event_id": None, "event_time": TOUR.landings[1]["bill"][0].event_time}
 
 
@@ -111,15 +111,15 @@ def test_a_day_killed_again_and_again(scene: Scene, undisturbed: dict[str, Any])
     assert scene.published() == undisturbed
 
 
-@pytest.mark.parametrize("point", ["before:placed:3", "after:head:4"])
+@pytest.mark.parametrize("point", ["before:placed:3", "after:head:3", "after:head:4"])
 def test_a_backfill_killed_between_its_days(scene: Scene, undisturbed: dict[str, Any], point: str) -> None:
     scene.restore()
-    for ds in (DAY, LATER):
+    for ds in TOUR.windows[3:]:
         assert scene.call("run", "--ds", str(ds)).exit_code == 0
     expected = scene.published()
 
     scene.restore()
-    backfill = ("backfill", "--from-date", str(FIRST), "--to-date", str(LATER))
+    backfill = ("backfill", "--from-date", str(FIRST), "--to-date", str(LAST))
     assert scene.call(*backfill, **{VARIABLE: point}).exit_code == -SIGKILL
     check = scene.call("verify", "--all", "--json")
     assert (check.exit_code, check.stderr) == (0, ""), "what is committed is whole although what follows is not"
@@ -128,7 +128,7 @@ def test_a_backfill_killed_between_its_days(scene: Scene, undisturbed: dict[str,
 
 
 def test_attempts_at_the_same_time_do_not_disturb_each_other(scene: Scene) -> None:
-    backfill = ("backfill", "--from-date", str(FIRST), "--to-date", str(LATER))
+    backfill = ("backfill", "--from-date", str(FIRST), "--to-date", str(LAST))
     scene.restore()
     assert scene.call(*backfill).exit_code == 0
     expected = scene.published()
