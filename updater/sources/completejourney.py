@@ -183,7 +183,7 @@ def _read(parameters: dict[str, Any]) -> dict[str, pa.Table]:
     """All rows of the range by modality, sorted by `ds`, user, time and event."""
     directory = _package_data()
     with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         for name in _TABLES:
             connection.read_parquet(str(directory / f"{name}.parquet")).create_view(name)
         for statement in (_LINES, _COUPON_CATEGORIES, _CAMPAIGNS):
