@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.profiles import MODALITIES, VOCABULARY, event, future, profile
@@ -31,7 +31,6 @@ profiles = st.builds(profile, st.lists(bills | views | cards, min_size=1, max_si
 
 
 @given(profiles)
-@settings(max_examples=60)
 def test_no_generated_claim_contradicts_the_log(made):
     for draft in LogGenerator().drafts(made, POOL):
         assert all(claim.holds(made) for claim in draft.claims)
@@ -41,7 +40,6 @@ def test_no_generated_claim_contradicts_the_log(made):
 
 
 @given(profiles, st.data())
-@settings(max_examples=60)
 def test_an_altered_claim_is_caught(made, data):
     drafts = LogGenerator().drafts(made, POOL)
     assume(drafts)
@@ -59,7 +57,6 @@ def test_an_altered_claim_is_caught(made, data):
 
 
 @given(profiles, st.sampled_from(CATEGORIES), st.integers(0, 40))
-@settings(max_examples=60)
 def test_a_foreign_sentence_with_another_count_or_category_is_caught(made, category, offset):
     # Without amounts no sum can come to a thousand.
     made = replace(made, events=tuple(replace(each, numbers={}) for each in made.events))
