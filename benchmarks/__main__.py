@@ -49,27 +49,37 @@ def main() -> None:
     for row in rows():
         measured.append(row)
         print(f"{row['ratio']:>9}  {row['target'] or '':32} {row['name']}", flush=True)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE, check=False
-    )
+        if note := where_it_goes(row):
+            print(f"{'':43}{note}", flush=True)
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, cwd=HERE, check=False)
     about = {
         "commit": commit.stdout.strip(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "rows": measured,
     }
     (HERE / "results.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    lines = [
-        f"Commit {about['commit']}; {about['machine']}. Made by `make bench`.",
-        "",
-        "| what | ratio | target | met |",
-    ]
-    lines += ["|---|---|---|---|"]
-    for row in measured:
-        met = "" if row["met"] is None else "yes" if row["met"] else "**no**"
-        lines.append(f"| {row['name']} | {row['ratio']} | {row['target'] or ''} | {met} |")
-    (HERE / "results.md").write_text("\n".join(["# Benchmarks", "", *lines]) + "\n", encoding="utf-8")
+    (HERE / "results.md").write_text(as_markdown(about), encoding="utf-8")
     judged = [row["met"] for row in measured if row["met"] is not None]
     print(f"{sum(judged)} of {len(judged)} targets met")
+
+
+def where_it_goes(row: dict[str, Any]) -> str:
+    """Wall-clock seconds per step of a window, where a row is about one."""
+    steps = row["detail"].get("steps", {})
+    return "seconds per step: " + ", ".join(f"{step} {seconds:.2f}" for step, seconds in steps.items()) if steps else ""
+
+
+def as_markdown(about: dict[str, Any]) -> str:
+    """The results as a page."""
+    lines = ["# Benchmarks", "", f"Commit {about['commit']}; {about['machine']}. Made by `make bench`.", ""]
+    lines += ["| what | ratio | spread | target | met |", "|---|---|---|---|---|"]
+    for row in about["rows"]:
+        met = "" if row["met"] is None else "yes" if row["met"] else "**no**"
+        spread = " to ".join(str(value) for value in (row["spread"][0], row["spread"][-1])) if row["spread"] else ""
+        lines.append(f"| {row['name']} | {row['ratio']} | {spread} | {row['target'] or ''} | {met} |")
+    lines += ["", *(f"- {row['name']}: {where_it_goes(row)}" for row in about["rows"] if where_it_goes(row))]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
