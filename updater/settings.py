@@ -50,7 +50,7 @@ class Paths:
     lake: str = "lake"
     """The event lake: a directory or any fsspec URL."""
     state: str = "state"
-    """Event vectors, summaries, embeddings, models, rejected rows: a directory or any fsspec URL."""
+    """Event vectors, summaries, embeddings, models, rejected rows: a directory that all processes share."""
     feature_repo: str = "feature_repo"
     """Directory of the Feast definitions."""
 
