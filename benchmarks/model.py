@@ -1,167 +1,192 @@
-"""CPU time per user of all scenario embeddings: packed decoder, Hugging Face with a KV cache, and without one.
+"""The model stage: ten scenarios per user against Hugging Face, and against the matrix products alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/model.py
-
-The tiny model with random weights, made-up users with 30 days of events in six modalities, eight scenarios; one
-thread, CPU time, methods interleaved, medians. All three build the prefixes in the same way and give the same values.
+One thread, CPU seconds, methods in turns. The models' weights are random; sizes are the demo model's and the paper's.
 """
 
-from collections.abc import Callable
-from statistics import median
-from time import process_time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache
 
-from updater.model.batch import ModalityBatch, UserBatch
-from updater.model.checkpoint import create_model
-from updater.model.config import INSTRUCTION, TINY_BACKBONE, ModalityConfig, ModelConfig
-from updater.model.sources import load_tokenizer, locate, text_encoder_version
+from benchmarks.model_references import BareProducts, Method, cached_prefix, one_masked_pass, one_pass_per_query
+from benchmarks.model_setup import QUERIES, QUERY_TOKENS, half_billion_model, make_users, tiny_model
+from benchmarks.row import Row, measured
+from benchmarks.timing import cpu_seconds, in_turns, ratios, top_operators
+from updater.model.batch import Float32, UserBatch
 from updater.model.user_model import UserModel
+from updater.training.pretrain import has_bfloat16
 
-MODALITIES = {"bill": 100, "mini": 60, "spm": 60, "app": 40, "search": 10, "tabular": 1}
-QUERIES = [
-    "Will this user stop coming to our shops in the next four weeks?",
-    "Will this user spend less than half of the usual amount next month?",
-    "Is this user likely to fall behind on a payment before the summer?",
-    "Will this user order takeaway food for dinner in the next week?",
-    "Will this user respond to a campaign of a brand that is new here?",
-    "Does this user look for value for money when buying groceries?",
-    "Will this user be active on three or more of the next seven days?",
-    "Will this user try categories that are new to them in four weeks?",
-]
-ROUNDS = 5
-NUM_USERS = 32
-
-
-def build_model() -> UserModel:
-    """The tiny model with random weights."""
-    names = ", ".join(MODALITIES)
-    return create_model(
-        ModelConfig(
-            text_encoder="minilm",
-            text_encoder_version=text_encoder_version("minilm"),
-            text_dim=384,
-            modalities=tuple(ModalityConfig(name=n, num_numeric=1, max_events=cap) for n, cap in MODALITIES.items()),
-            backbone="tiny",
-            backbone_config={**TINY_BACKBONE, "vocab_size": load_tokenizer(locate("minilm")).get_vocab_size()},
-            instruction=INSTRUCTION.format(names=names),
-        )
-    )
-
-
-def make_users(config: ModelConfig, num_users: int, num_events: int, seed: int = 0) -> UserBatch:
-    """Users with about `num_events` events each, spread over the modalities in proportion to their caps."""
-    rng = np.random.default_rng(seed)
-    total_cap = sum(m.max_events for m in config.modalities)
-    parts = []
-    for modality in config.modalities:
-        mean = num_events * modality.max_events / total_cap
-        counts = np.minimum(rng.poisson(mean, num_users), modality.max_events)
-        vectors = rng.standard_normal((counts.sum(), config.vector_dim(modality))).astype(np.float32) / 20
-        times = np.sort(1.7e9 + rng.random(counts.sum()) * 30 * 86_400)
-        some = counts > 0
-        parts.append(
-            ModalityBatch(
-                mean_BV=some[:, None]
-                * rng.standard_normal((num_users, config.vector_dim(modality))).astype(np.float32),
-                num_events_B=counts,
-                first_event_B=some * 1.7e9,
-                last_event_B=some * (1.7e9 + 30 * 86_400),
-                num_recent_BR=np.stack([counts // 4, counts], axis=1),
-                vectors_NV=vectors,
-                times_N=times,
-                offsets_B1=np.concatenate(([0], np.cumsum(counts))),
-            )
-        )
-    return UserBatch(tuple(parts))
-
-
-def one_pass_per_query(model: UserModel, batch: UserBatch) -> np.ndarray:
-    """Hugging Face without any reuse."""
-    states = []
-    for prefix, suffixes in _inputs(model, batch):
-        for suffix in suffixes:
-            rows = torch.cat((prefix, suffix))[None]
-            states.append(model.backbone.base_model(inputs_embeds=rows, use_cache=False).last_hidden_state[0, -1])
-    return _embeddings(model, states, batch)
-
-
-def cached_sequential(model: UserModel, batch: UserBatch) -> np.ndarray:
-    """Hugging Face with the prefix in a DynamicCache, one query after the other."""
-    states = []
-    for prefix, suffixes in _inputs(model, batch):
-        cache = DynamicCache()
-        model.backbone.base_model(inputs_embeds=prefix[None], past_key_values=cache, use_cache=True)
-        for suffix in suffixes:
-            output = model.backbone.base_model(inputs_embeds=suffix[None], past_key_values=cache, use_cache=True)
-            states.append(output.last_hidden_state[0, -1])
-            cache.crop(-len(suffix))
-    return _embeddings(model, states, batch)
-
-
-def _inputs(model: UserModel, batch: UserBatch) -> Any:
-    suffixes, lengths = model._suffixes(QUERIES, ())
-    packed = model.prefix(batch, model._embed_ids(model._instruction), suffixes)
-    start = 0
-    for length in packed.prefix_lengths_B.tolist():
-        yield packed.rows_TD[start : start + length], suffixes.split(lengths)
-        start += length + len(suffixes)
-
-
-def _embeddings(model: UserModel, states: list[torch.Tensor], batch: UserBatch) -> np.ndarray:
-    return model.head(torch.stack(states)).view(batch.num_users, len(QUERIES), -1).numpy()
-
-
-METHODS: dict[str, Callable[[UserModel, UserBatch], np.ndarray]] = {
-    "packed": lambda model, batch: model.embed(batch, QUERIES),
-    "Hugging Face, KV cache, one query after the other": cached_sequential,
-    "Hugging Face, one pass per query": one_pass_per_query,
+TEN = QUERIES[:10]
+TOLERANCE = 1e-4
+SECONDS = 200
+"""After which no further round of one prefix begins."""
+REFERENCES: dict[str, tuple[Method, str]] = {
+    "its DynamicCache, one query after the other": (cached_prefix, ">= 1.8"),
+    "all in one pass with a 4-D mask": (one_masked_pass, ">= 1.15"),
 }
 
 
-@torch.inference_mode()
-def measure(num_users: int = NUM_USERS, rounds: int = ROUNDS) -> list[dict[str, Any]]:
-    """One row per prefix length and method: CPU milliseconds and users per second of one thread."""
+@dataclass(frozen=True)
+class Size:
+    """How much is measured of a model."""
+
+    name: str
+    model: Callable[[], UserModel]
+    prefixes: tuple[int, ...]
+    users: int
+    """Users of our pack: as many as fill its calls of 512 rows to 93 % or more, as packs of a daily run do."""
+    reference_users: int
+    """Users of the references, which have no packs: their cost per user does not depend on how many there are."""
+    queries_per_round: int
+    """Queries of which one pass per query is timed, and counted for all ten: each pass has the same shape."""
+    rounds: int
+    marginal: tuple[tuple[int, int, int, int], ...]
+    """(prefix, users, fewer queries, more queries): the difference fills whole calls."""
+    products: bool = False
+
+
+TINY = Size("demo model", tiny_model, (200, 450, 700), 16, 4, 10, 9, tuple((p, 32, 2, 10) for p in (200, 450, 700)))
+HALF_BILLION = Size(
+    "0.5B shape", partial(half_billion_model, 24), (200, 450, 700), 4, 1, 1, 3, ((480, 2, 2, 18),), products=True
+)
+SMOKE = (
+    Size("demo model", tiny_model, (200,), 4, 1, 1, 2, ((200, 32, 2, 10),)),
+    Size("0.5B shape", partial(half_billion_model, 2), (200,), 2, 1, 1, 1, (), products=True),
+)
+
+
+def rows(smoke: bool) -> Iterator[Row]:
+    """Rows of both models."""
     torch.set_num_threads(1)
-    model = build_model()
-    rows = []
-    for num_events in (25, 85, 215):
-        batch = make_users(model.config, num_users, num_events)
-        results = {name: method(model, batch) for name, method in METHODS.items()}
-        difference = max(float(np.abs(result - results["packed"]).max()) for result in results.values())
-        seconds: dict[str, list[float]] = {name: [] for name in METHODS}
-        for _ in range(rounds):
-            for name, method in METHODS.items():
-                start = process_time()
-                method(model, batch)
-                seconds[name].append((process_time() - start) / num_users)
-        slowest = median(seconds["Hugging Face, one pass per query"])
-        for name, times in seconds.items():
-            rows.append(
-                {
-                    "prefix_tokens": round(float(model.prefix_lengths(batch).mean())),
-                    "query_tokens": len(model._suffixes(QUERIES, ())[0]),
-                    "method": name,
-                    "ms_per_user": 1e3 * median(times),
-                    "users_per_second": 1 / median(times),
-                    "speedup": slowest / median(times),
-                    "max_difference": difference,
-                }
+    for size in SMOKE if smoke else (TINY, HALF_BILLION):
+        model = size.model()
+        for prefix in size.prefixes:
+            with torch.inference_mode():
+                yield from _scenarios(size, model, prefix)
+        for prefix, num_users, fewer, more in size.marginal:
+            with torch.inference_mode():
+                yield _marginal(size, model, prefix, num_users, fewer, more)
+
+
+def _scenarios(size: Size, model: UserModel, prefix: int) -> Iterator[Row]:
+    """Ours, the references and the bare products, in turns; no time counts before its result was compared."""
+    model.embed(make_users(model, 1, 64), TEN[:1])  # packs the weights
+    ours = _Ours(model, make_users(model, size.users, prefix))
+    few = ours.batch.select(range(size.reference_users))
+    methods: dict[str, Callable[[], float]] = {"ours": ours.seconds}
+    methods["passes"] = _Passes(model, few, ours, size.queries_per_round).seconds
+    for name, (method, _) in REFERENCES.items():
+        methods[name] = partial(_reference_seconds, name, method, model, few, ours)
+    if size.products:
+        num_rows = size.users * (prefix + len(TEN) * QUERY_TOKENS)
+        for dtype in (torch.float32, *([torch.bfloat16] if has_bfloat16() else [])):
+            methods[str(dtype)] = BareProducts(model, num_rows, size.users * len(TEN), dtype).seconds
+    seconds = in_turns(methods, size.rounds, SECONDS)
+    mine = [each / size.users for each in seconds["ours"]]
+
+    @cache
+    def where() -> str:
+        return top_operators(lambda: model.embed(few, TEN))
+
+    label = f"{size.name}, prefix {prefix}"
+    bound = len(TEN) * (prefix + QUERY_TOKENS) / (prefix + len(TEN) * QUERY_TOKENS)
+    speedups = ratios(seconds["passes"], mine)
+    yield measured(
+        f"{label}: ten scenarios over one pass of Hugging Face per query, as a share of the bound {bound:.2f}",
+        [speedup / bound for speedup in speedups],
+        ">= 0.95",
+        note=f"{min(speedups):.2f} to {max(speedups):.2f} times as fast, {np.median(mine):.4g} CPU seconds per user",
+        where=where,
+    )
+    for name, (_, target) in REFERENCES.items():
+        what = f"{label}: ten scenarios over Hugging Face, {name}"
+        yield measured(what, ratios(seconds[name], mine), target, where=where)
+    if size.products:
+        shares = ratios(seconds[str(torch.float32)], seconds["ours"])
+        what = f"{label}: time of the bare matrix products over the model stage's, float32"
+        yield measured(what, shares, ">= 0.8", where=where)
+        yield _bfloat16(label, seconds, where)
+
+
+def _bfloat16(label: str, seconds: dict[str, list[float]], where: Callable[[], str]) -> Row:
+    what, target = f"{label}: time of the bare matrix products over the model stage's, bfloat16", ">= 0.55"
+    if str(torch.bfloat16) not in seconds:
+        return Row(what, None, target, note="the processor has no bfloat16 products")
+    shares = ratios(seconds[str(torch.bfloat16)], seconds["ours"])
+    return measured(what, shares, target, note="the model stage computes in float32", where=where)
+
+
+def _marginal(size: Size, model: UserModel, prefix: int, num_users: int, fewer: int, more: int) -> Row:
+    """What one more question costs, over what the prefix costs, over its share of tokens."""
+    batch = make_users(model, num_users, prefix)
+
+    def run(num_queries: int) -> Any:
+        # In one pack, so that only the tokens differ and not how many packs they fall into.
+        return model.embed(batch, QUERIES[:num_queries], tokens_per_pack=1_000_000)
+
+    run(fewer)
+    methods = {str(number): partial(cpu_seconds, partial(run, number)) for number in (fewer, more)}
+    seconds = in_turns(methods, size.rounds, SECONDS)
+    share, found = QUERY_TOKENS / prefix, []
+    for few, many in zip(seconds[str(fewer)], seconds[str(more)], strict=True):
+        one = (many - few) / (more - fewer)
+        found.append(one / (few - fewer * one) / share)
+    return measured(
+        f"{size.name}, prefix {prefix}: cost of one more scenario over the prefix's, over its share of tokens",
+        found,
+        "<= 1.2",
+        where=lambda: top_operators(lambda: run(fewer)),
+    )
+
+
+class _Ours:
+    """`UserModel.embed`, timed, and what it gave."""
+
+    def __init__(self, model: UserModel, batch: UserBatch) -> None:
+        self.model, self.batch = model, batch
+        self.embeddings: Float32 | None = None
+
+    def seconds(self) -> float:
+        """CPU seconds of all users."""
+        return cpu_seconds(self._run)
+
+    def _run(self) -> None:
+        self.embeddings = self.model.embed(self.batch, TEN)
+
+    def check(self, name: str, found: Float32, queries: slice) -> None:
+        """Raise RuntimeError if a reference gave something else."""
+        if self.embeddings is None:
+            raise RuntimeError("A reference ran before what it is compared with.")
+        difference = float(np.abs(found - self.embeddings[: len(found), queries]).max())
+        if not difference <= TOLERANCE:
+            raise RuntimeError(
+                f"Hugging Face, {name}: embeddings differ by {difference:.1e}, so its time says nothing."
             )
-    return rows
 
 
-def main() -> None:
-    print(f"{'prefix':>6} {'query':>6}  {'method':<50} {'ms/user':>8} {'users/s':>8} {'speedup':>8} {'max diff':>9}")
-    for row in measure():
-        print(
-            f"{row['prefix_tokens']:>6} {row['query_tokens']:>6}  {row['method']:<50} {row['ms_per_user']:>8.2f} "
-            f"{row['users_per_second']:>8.0f} {row['speedup']:>7.1f}x {row['max_difference']:>9.1e}"
-        )
+class _Passes:
+    """One pass per query; each round takes other queries, until all have been compared."""
+
+    def __init__(self, model: UserModel, few: UserBatch, ours: _Ours, num_queries: int) -> None:
+        self.model, self.few, self.ours, self.num_queries = model, few, ours, num_queries
+        self._next = 0
+
+    def seconds(self) -> float:
+        """CPU seconds of all ten queries, per user."""
+        chosen = slice(self._next, self._next + self.num_queries)
+        self._next = chosen.stop % len(TEN)
+        found: list[Float32] = []
+        seconds = cpu_seconds(lambda: found.append(one_pass_per_query(self.model, self.few, TEN[chosen])))
+        self.ours.check("one pass per query", found[0], chosen)
+        return seconds * len(TEN) / self.num_queries / self.few.num_users
 
 
-if __name__ == "__main__":
-    main()
+def _reference_seconds(name: str, method: Method, model: UserModel, few: UserBatch, ours: _Ours) -> float:
+    """CPU seconds per user."""
+    found: list[Float32] = []
+    seconds = cpu_seconds(lambda: found.append(method(model, few, TEN)))
+    ours.check(name, found[0], slice(None))
+    return seconds / few.num_users

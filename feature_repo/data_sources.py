@@ -1,6 +1,9 @@
-"""Where a feature view's offline rows lie: in the state of the config that UPDATER_CONFIG names, or the demo's."""
+"""Where a feature view's offline rows lie, and which model versions there are: in the state of the config that
+UPDATER_CONFIG names, or the demo's.
+"""
 
 import os
+import re
 from pathlib import Path
 
 from feast import FileSource
@@ -23,3 +26,10 @@ def offline_source(view: str, settings: Settings) -> FileSource:
         timestamp_field=columns.EVENT_TIMESTAMP,
         created_timestamp_column=columns.CREATED_TIMESTAMP,
     )
+
+
+def model_versions(settings: Settings) -> tuple[int, ...]:
+    """Versions whose models lie in `<state>/models/v<N>`, which are served side by side; 1 before there is any."""
+    models = Path(settings.paths.state, "models")
+    names = [path.name for path in models.iterdir()] if models.is_dir() else []
+    return tuple(sorted(int(name[1:]) for name in names if re.fullmatch(r"v[1-9]\d*", name))) or (1,)

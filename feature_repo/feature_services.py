@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable
 
-from data_sources import settings
+from data_sources import model_versions, settings
 from feast import FeatureService
-from feature_views import MODEL_VERSIONS, all_views
+from feature_views import all_views, version_tag
 
 from updater.domain import columns
 from updater.settings import Settings
 
 
-def all_services(settings: Settings, versions: Iterable[int] = MODEL_VERSIONS) -> dict[str, FeatureService]:
+def all_services(settings: Settings, versions: Iterable[int]) -> dict[str, FeatureService]:
     """Every feature service by name, e.g. `risk_v1`: the views of the domain's scenarios and `modality_summaries`."""
+    versions = tuple(versions)
     views = all_views(settings, versions)
     services = {}
     for version in versions:
@@ -21,9 +22,10 @@ def all_services(settings: Settings, versions: Iterable[int] = MODEL_VERSIONS) -
                 name=columns.domain_service(domain, version),
                 features=[views[name] for name in [*names, columns.SUMMARIES_VIEW]],
                 description=f"User embeddings for {domain}.",
+                tags=version_tag(version),
             )
     return services
 
 
 # Feast registers what it finds among a module's globals.
-globals().update(all_services(settings))
+globals().update(all_services(settings, model_versions(settings)))

@@ -36,6 +36,7 @@ os.environ.update(
     FEAST_USAGE="False",
     HF_HUB_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",
+    NO_PROXY="127.0.0.1",
     OMP_NUM_THREADS="1",
     TOKENIZERS_PARALLELISM="false",
 )

@@ -1,93 +1,19 @@
 """The command line: parses, calls the pipeline, prints."""
 
-import json
-import logging
-import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date, datetime
-from functools import wraps
-from typing import Any
+from datetime import date
+from typing import TextIO
 
 import click
 
 from updater import __version__, tables
+from updater.commands.command import DAY, emit, progress_bar, stop, verb
+from updater.commands.evaluation import evaluate
+from updater.commands.maintenance import maintain
+from updater.commands.models import embed, promote, prune
+from updater.commands.training import train, tune
 from updater.errors import UpdaterError
 from updater.settings import Settings, load_settings
-
-
-class Day(click.ParamType[date]):
-    """A date as YYYY-MM-DD."""
-
-    name = "date"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        """Parse `value`, or say what a date looks like."""
-        try:
-            day = value if isinstance(value, date) else datetime.strptime(value, "%Y-%m-%d").date()
-        except ValueError:
-            self.fail(f"{value!r} is not a date of the form YYYY-MM-DD.", param, ctx)
-        # A window needs its buffer before it and a day after it.
-        if not 1970 <= day.year < 9999:
-            self.fail(f"{value!r} does not lie in the years 1970 to 9998.", param, ctx)
-        return day
-
-
-DAY = Day()
-
-
-def verb(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that every verb has, and errors as one sentence with the exit code of their kind."""
-
-    @click.option("--config", metavar="FILE", help="Config file (TOML); default: $UPDATER_CONFIG, then ./updater.toml.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON value for machines instead of tables.")
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-    @wraps(command)
-    def run(config: str | None, as_json: bool, debug: bool, **options: Any) -> None:
-        logging.basicConfig(level=logging.ERROR)
-        logging.getLogger("updater").setLevel(logging.DEBUG if debug else logging.ERROR)
-        try:
-            command(load_settings(config), as_json, **options)
-        except click.ClickException:
-            raise
-        except UpdaterError as error:
-            _stop(error, error.exit_code, debug)
-        except KeyboardInterrupt as error:
-            _stop(error, 130, debug, "Interrupted; run the same command again to go on.")
-        except Exception as error:
-            _stop(error, 1, debug, f"{type(error).__name__}: {error} (run again with --debug for the traceback).")
-
-    return run
-
-
-def _stop(error: BaseException, code: int, debug: bool, message: str | None = None) -> None:
-    if debug:
-        traceback.print_exception(error)
-    click.echo(f"updater: {message or error}", err=True)
-    sys.exit(code)
-
-
-@contextmanager
-def progress_bar(as_json: bool) -> Iterator[Any]:
-    """A progress callback that draws on a terminal, and is silent elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, transient=True, disable=as_json or not sys.stderr.isatty(), console=tables.console(err=True)
-    ) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
-
-
-def emit(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
-    """Print a report as JSON or for people."""
-    if as_json:
-        click.echo(json.dumps(value, default=str))
-    else:
-        show(value)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -96,21 +22,21 @@ def main() -> None:
     """Daily-fresh, scenario-adaptive user embeddings in your own feature store.
 
     Exit codes: 0 done; 2 usage or config; 3 data not landed; 4 data refused; 5 gap or out of order; 6 verification
-    failed;
-    1 anything else.
+    failed or a bound crossed; 1 anything else.
     """
 
 
 @main.command()
+@click.option("--model", metavar="DIR", help="Trained model that a new state begins with; default: untrained weights.")
 @verb
-def init(settings: Settings, as_json: bool) -> None:
+def init(settings: Settings, as_json: bool, model: str | None) -> None:
     """Create the ledger and the state, and apply the feature repository.
 
     Safe to repeat, as after adding a scenario.
     """
     from updater.pipeline.setup import initialise
 
-    emit(asdict(initialise(settings)), as_json, tables.show_setup)
+    emit(asdict(initialise(settings, model)), as_json, tables.show_setup)
 
 
 @main.command()
@@ -176,29 +102,109 @@ def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, 
 
 
 @main.command()
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Compare a sample of online values too; exit with 6 if a bound of [bounds] is crossed.",
+)
 @verb
-def status(settings: Settings, as_json: bool) -> None:
-    """Show the watermark, waiting days, rewritten partitions, last runs, sizes (files and bytes) and versions."""
+def status(settings: Settings, as_json: bool, check: bool) -> None:
+    """Show watermark, waiting days, rewritten partitions, freshness, drift, last runs and sizes (files and bytes)."""
     from updater.pipeline.context import open_context
+    from updater.pipeline.health import raise_if_crossed
     from updater.pipeline.status import status as look
 
-    emit(asdict(look(open_context(settings))), as_json, tables.show_status)
+    report = look(open_context(settings), check)
+    emit(asdict(report), as_json, tables.show_status)
+    if check and report.health is not None:
+        raise_if_crossed(report.health)
+
+
+@main.command()
+@click.option(
+    "--output", metavar="FILE", help="Write them to FILE, atomically, as for node exporter's textfile collector."
+)
+@verb
+def metrics(settings: Settings, as_json: bool, output: str | None) -> None:
+    """Print freshness, changes, drift, sizes (files and bytes) and crossed bounds in Prometheus's text format."""
+    from updater.pipeline.context import open_context
+    from updater.pipeline.metrics import metrics_text, write_metrics
+
+    context = open_context(settings)
+    if output is None:
+        text = metrics_text(context)
+        emit({"metrics": text}, as_json, lambda value: click.echo(value["metrics"], nl=False))
+        return
+    write_metrics(context, output)
+    emit({"file": output}, as_json, lambda value: tables.say(f"Wrote {value['file']}."))
+
+
+@main.command()
+@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="Number of rows, newest first.")
+@verb
+def audit(settings: Settings, as_json: bool, last: int) -> None:
+    """Show who changed what, and when."""
+    from updater.ledger import open_reader
+
+    rows = [asdict(row) for row in open_reader(settings.ledger.url).audit(last)]
+    emit(rows, as_json, tables.show_audit)
+
+
+@main.command()
+@click.option("--user-id", required=True, help="The user's id in the lake.")
+@verb
+def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
+    """Print the pseudonym by which the state and Feast know a user."""
+    from updater.pipeline.context import open_context
+    from updater.pipeline.pseudonym import pseudonym_of
+
+    value = {"pseudonym": pseudonym_of(open_context(settings), user_id)}
+    emit(value, as_json, lambda found: tables.say(found["pseudonym"]))
 
 
 @main.command()
 @click.option("--sample", type=click.IntRange(min=1), default=100, show_default=True, help="Number of users to check.")
 @click.option("--all", "everyone", is_flag=True, help="Check every user.")
+@click.option("--audit", "exactly", is_flag=True, help="Allow embeddings no difference at all, instead of 1e-5.")
+@click.option("--check", is_flag=True, help="Then exit with 6 if a bound of [bounds] is crossed.")
 @verb
-def verify(settings: Settings, as_json: bool, sample: int, everyone: bool) -> None:
+def verify(settings: Settings, as_json: bool, sample: int, everyone: bool, exactly: bool, check: bool) -> None:
     """Compare the state with a full rebuild from the lake, and the online store with the offline rows."""
     from updater.pipeline.context import open_context
-    from updater.pipeline.verify import raise_if_different
-    from updater.pipeline.verify import verify as check
+    from updater.pipeline.health import measure, raise_if_crossed
+    from updater.pipeline.verify import TOLERANCE, raise_if_different
+    from updater.pipeline.verify import verify as compare
 
+    context = open_context(settings)
     with progress_bar(as_json) as progress:
-        report = check(open_context(settings), None if everyone else sample, progress)
+        report = compare(context, None if everyone else sample, progress, tolerance=0.0 if exactly else TOLERANCE)
     emit(asdict(report), as_json, tables.show_verification)
     raise_if_different(report)
+    if check:
+        raise_if_crossed(measure(context, online=False))
+
+
+@main.command()
+@click.option("--user-id", "user_ids", multiple=True, metavar="U", help="Id of a user, as the lake has it; repeatable.")
+@click.option("--from-file", type=click.File(encoding="utf-8"), help="File with one id per line; - is standard input.")
+@click.option("--prove", is_flag=True, help="Change nothing; search everywhere for these users and say where they are.")
+@verb
+def erase(settings: Settings, as_json: bool, user_ids: tuple[str, ...], from_file: TextIO | None, prove: bool) -> None:
+    """Remove users from everything but the lake, for ever: files are written anew, and late rows are dropped."""
+    from updater.pipeline.context import open_context
+    from updater.pipeline.erase import erase as remove
+    from updater.pipeline.erase_prove import find, raise_if_found
+
+    lines = from_file.read().split("\n") if from_file else []
+    users = [*user_ids, *filter(None, (line.removesuffix("\r") for line in lines))]
+    context = open_context(settings)
+    with progress_bar(as_json) as progress:
+        if not prove:
+            emit(asdict(remove(context, users, progress)), as_json, tables.show_erasure)
+            return
+        proof = find(context, users, progress)
+    emit(asdict(proof), as_json, tables.show_erasure_proof)
+    raise_if_found(proof)
 
 
 @main.command()
@@ -233,8 +239,11 @@ def demo(ctx: click.Context, config: str | None, debug: bool, days: int, first_d
         with progress_bar(as_json=False) as progress:
             story.tell(load_settings(config or story.config_file()), first_day, days, airflow, progress)
     except UpdaterError as error:
-        _stop(error, error.exit_code, debug)
+        stop(error, error.exit_code, debug)
 
+
+for command in (maintain, promote, prune, embed, train, tune, evaluate):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

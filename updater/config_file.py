@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Iterable
+from datetime import date
 from typing import Any, get_args, get_origin, get_type_hints
 
 from updater.errors import ConfigError
@@ -48,17 +49,33 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         labels = [item.get("name", i) if isinstance(item, dict) else i for i, item in enumerate(value)]
         labelled = zip(value, labels, strict=True)
         return tuple(_convert(get_args(hint)[0], item, f"{name}.{label}") for item, label in labelled)
+    if hint in (date, date | None):
+        return _date(value, name)
     if hint in (int, float, bool) and isinstance(value, Text):
         try:
             value = {"true": True, "false": False}[value.lower()] if hint is bool else hint(value)
         except (KeyError, ValueError):
             raise ConfigError(f"{name} is {str(value)!r}; it must be a {hint.__name__}.") from None
+    if hint is date and isinstance(value, str):
+        try:
+            value = date.fromisoformat(value)
+        except ValueError:
+            raise ConfigError(f"{name} is {str(value)!r}; it must be a day of the form YYYY-MM-DD.") from None
     if hint is float and type(value) is int:
         value = float(value)
     value = str(value) if isinstance(value, Text) else value
-    if hint in (int, float, bool, str) and type(value) is not hint:
+    if hint in (int, float, bool, str, date) and type(value) is not hint:
         raise ConfigError(f"{name} is {value!r}; it must be a {hint.__name__}.")
     return value
+
+
+def _date(value: Any, name: str) -> date:
+    if type(value) is date:
+        return value
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} is {value!r}; it must be a date, YYYY-MM-DD.") from None
 
 
 def _list(text: str, name: str) -> Any:

@@ -1,5 +1,5 @@
-"""The whole story on public data: land, build, daily windows, the last one through Airflow, verify, read features
-back.
+"""The whole story on public data: land, train a small model, daily windows, the last one through Airflow, verify, read
+features back.
 """
 
 import json
@@ -13,16 +13,18 @@ from typing import Any
 
 from updater import tables
 from updater.domain import columns
-from updater.domain.window import first_buffer_day
 from updater.errors import UpdaterError
 from updater.pipeline.context import Context, Progress, open_context
 from updater.pipeline.daily import missing_days, run_window
 from updater.pipeline.detect import read_changes
-from updater.pipeline.setup import initialise
+from updater.pipeline.setup import create_ledger, initialise
 from updater.pipeline.verify import raise_if_different, verify
 from updater.pipeline.workers import Workers
 from updater.settings import Settings
 from updater.sources import completejourney
+from updater.training.build import build_data
+from updater.training.launch import ranks
+from updater.training.train import train
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SHOWN_COMPONENTS = 4
@@ -52,13 +54,14 @@ def tell(settings: Settings, first_day: date, num_days: int, through_airflow: bo
     last_day = first_day + timedelta(days=num_days)
     landed = completejourney.land(
         settings.paths.lake,
-        first_buffer_day(first_day, settings.buffer.days),
+        completejourney.FIRST_DAY,
         last_day,
         settings.timezone,
         lambda done, total: progress("landing the public data", done, total),
     )
     tables.say(f"Landed {sum(landed.values()):,} rows of the public Complete Journey data in {settings.paths.lake}.")
-    tables.show_setup(vars(initialise(settings)))
+    model = _train(settings, progress)
+    tables.show_setup(vars(initialise(settings, model)))
     context = open_context(settings)
     by_hand = last_day - timedelta(days=1) if through_airflow else last_day
     with Workers(settings, context.now) as workers:
@@ -79,6 +82,28 @@ def tell(settings: Settings, first_day: date, num_days: int, through_airflow: bo
     raise_if_different(report_of_check)
     _read_back(settings, context, last_day)
     tables.say(f"The demo took {time.perf_counter() - begin:.0f} s.")
+
+
+def _train(settings: Settings, progress: Progress) -> str:
+    """Train the model that the state begins with, on days before the first window. Returns its directory."""
+    start = time.perf_counter()
+    create_ledger(settings)
+    context = open_context(settings)
+    with Workers(settings, context.now) as workers:
+        built = build_data(context, workers, progress)
+    tables.say(
+        f"Built {sum(each.num_rows for each in built):,} question-answer pairs of {len(built)} anchor days in "
+        f"{time.perf_counter() - start:.1f} s."
+    )
+    start = time.perf_counter()
+    with ranks(settings) as rank:
+        report = train(context, progress, rank)
+    tables.say(
+        f"Trained the model in {time.perf_counter() - start:.1f} s: {report.steps} steps, contrastive loss "
+        f"{report.contrastive:.2f}. It is a small one, trained briefly: it shows the path, and is none to "
+        "judge by."
+    )
+    return report.model
 
 
 def _run_through_airflow(settings: Settings, ds: date) -> dict[str, float]:

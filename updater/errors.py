@@ -6,7 +6,7 @@ UpdaterError                      exit code 1
 ├── DataRefusedError              4  a partition cannot be trusted as a whole
 ├── WindowOrderError              5  a window is missing, or older than what is published
 │   └── HeadConflictError         5  another attempt published other values for the same window
-├── VerificationError             6  stored values differ from a rebuild, or online from offline
+├── VerificationError             6  stored values differ from a rebuild, or online from offline, or a bound is crossed
 └── ServiceUnavailableError       1  a database or store does not answer
 """
 
@@ -50,7 +50,7 @@ class HeadConflictError(WindowOrderError):
 
 
 class VerificationError(UpdaterError):
-    """Stored state differs from a full rebuild, or the online store from the offline rows."""
+    """Stored state differs from a full rebuild, the online store from the offline rows, or a bound is crossed."""
 
     exit_code = 6
 

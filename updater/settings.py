@@ -16,20 +16,29 @@ from typing import Any
 import pendulum
 
 from updater.config_file import Text, build, nearest
+from updater.domain.access import Auth, Permission, check_permissions
+from updater.domain.bounds import Bounds
+from updater.domain.evaluation import Evaluation
 from updater.domain.fingerprint import fingerprint
+from updater.domain.generator import GeneratorChoice
 from updater.domain.modality import Modality
+from updater.domain.privacy import Privacy
+from updater.domain.retention import Retention
 from updater.domain.scenario import Scenario
+from updater.domain.training import Training, Tuning
 from updater.errors import ConfigError
 
 ENV_PREFIX = "UPDATER_"
 NOT_SETTINGS = frozenset(
     ENV_PREFIX + name
     for name in (
+        "ACTOR",
         "CONFIG",
         "DAGS_POOL",
         "DAGS_QUEUE",
         "DAGS_START_DATE",
         "FAULT",
+        "ID_KEY",
         "POSTGRES_URL",
         "REDIS_URL",
         "REQUIRE_SERVICES",
@@ -110,13 +119,16 @@ class Model:
     text_encoder: str = "minilm"
     """Packaged name (minilm), path or Hugging Face id of the frozen sentence encoder."""
     backbone: str = "tiny"
-    """Packaged name (tiny), path or Hugging Face id of the causal language model."""
+    """Packaged name (tiny, smollm2), path or Hugging Face id of the causal language model."""
+    backbone_layers: int = 0
+    """How many of the backbone's first layers to use; 0 means all."""
     embedding_dim: int = 128
     """Width of a scenario embedding."""
     seed: int = 7
     """Seed of the first weights."""
 
     def __post_init__(self) -> None:
+        _at_least("model.backbone_layers", self.backbone_layers, 0)
         _at_least("model.embedding_dim", self.embedding_dim, 1)
 
 
@@ -153,6 +165,14 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """What is told to a monitoring system."""
+
+    file: str = ""
+    """Prometheus text file (`….prom`), written after each window; none if empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The whole config. Paths and SQLite URLs are absolute."""
 
@@ -168,6 +188,16 @@ class Settings:
     model: Model = Model()
     limits: Limits = Limits()
     run: Run = Run()
+    generator: GeneratorChoice = field(default_factory=GeneratorChoice)
+    training: Training = field(default_factory=Training)
+    tuning: Tuning = field(default_factory=Tuning)
+    retention: Retention = field(default_factory=Retention)
+    bounds: Bounds = field(default_factory=Bounds)
+    metrics: Metrics = Metrics()
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    privacy: Privacy = field(default_factory=Privacy)
+    auth: Auth = field(default_factory=Auth)
+    permissions: tuple[Permission, ...] = ()
     source: Path = Path("updater.toml")
     """The file that the settings were read from."""
 
@@ -180,6 +210,7 @@ class Settings:
                 raise ConfigError(f"{self.source} declares no {table}; add a [[{table}]] table.")
             if twice := [name for name in names if names.count(name) > 1]:
                 raise ConfigError(f"{twice[0]!r} is declared twice in [[{table}]] of {self.source}; names are unique.")
+        check_permissions(self.permissions, {scenario.domain for scenario in self.scenarios})
 
     def modality(self, name: str) -> Modality:
         """The modality of that name. Raises ConfigError for an unknown one."""
@@ -206,9 +237,11 @@ def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | N
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"config file {source} cannot be read: {error}.") from None
     _override(raw, environ)
-    options = raw.get("online_store", {})
-    if isinstance(options, dict):
-        raw["online_store"] = {"type": options.pop("type", "sqlite"), "options": options}
+    for section, default in (("online_store", "sqlite"), ("auth", "no_auth")):
+        given = raw.get(section, {})
+        if isinstance(given, dict):
+            options = {key: str(value) if isinstance(value, Text) else value for key, value in given.items()}
+            raw[section] = {"type": options.pop("type", default), "options": options}
     if "source" in raw:
         raise ConfigError(f"config key 'source' of {source} is unknown; remove it.")
     settings = build(Settings, {**raw, "source": source}, "")
@@ -236,8 +269,7 @@ def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
 def _absolute(settings: Settings) -> Settings:
     base = settings.source.parent
     paths = Paths(**{f.name: absolute_path(getattr(settings.paths, f.name), base) for f in dataclasses.fields(Paths)})
-    given = settings.online_store.options.items()
-    options = {key: str(value) if isinstance(value, Text) else value for key, value in given}
+    options = dict(settings.online_store.options)
     if settings.online_store.type == "sqlite":
         options["path"] = absolute_path(options.get("path", f"{paths.state}/online.db"), base)
     return dataclasses.replace(
@@ -246,6 +278,11 @@ def _absolute(settings: Settings) -> Settings:
         ledger=Ledger(url=_absolute_url(settings.ledger.url, base)),
         registry=Registry(url=_absolute_url(settings.registry.url, base)),
         online_store=OnlineStore(type=settings.online_store.type, options=options),
+        metrics=Metrics(file=absolute_path(settings.metrics.file, base) if settings.metrics.file else ""),
+        evaluation=dataclasses.replace(
+            settings.evaluation,
+            tasks=absolute_path(settings.evaluation.tasks, base) if settings.evaluation.tasks else "",
+        ),
     )
 
 

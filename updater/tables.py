@@ -1,10 +1,12 @@
 """Reports for people, on standard output."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Json = dict[str, Any]
 
@@ -28,10 +30,17 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
         is_number = bool(rows) and all(str(row[position])[:1].isdigit() or row[position] == "" for row in rows)
         made.add_column(column, justify="right" if is_number else "left", no_wrap=True)
     for row in rows:
-        made.add_row(
-            *(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value) for value in row)
-        )
+        made.add_row(*map(_cell, row))
     console().print(made)
+
+
+def _cell(value: Any) -> Text:
+    """Numbers with separators, text as it is: ids are data, neither markup nor control sequences of the terminal."""
+    return Text(_plain(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)))
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def show_setup(report: Json) -> None:
@@ -79,6 +88,16 @@ def show_windows(reports: Sequence[Json]) -> None:
         f"model {done[-1]['model']}"
         + (": untrained weights, a check of the wiring" if "untrained" in done[-1]["model"] else "")
     )
+
+
+def show_audit(rows: Sequence[Json]) -> None:
+    """The result of `updater audit`: a line per row, newest first, with instants in UTC."""
+    if not rows:
+        say("Nobody has changed anything yet.")
+    width = max((len(row["actor"]) for row in rows), default=0)
+    for row in rows:
+        when, subject = f"{row['at']:%Y-%m-%d %H:%M:%S}", json.dumps(row["subject"], ensure_ascii=False)
+        say(_plain(f"{when}  {row['actor']:{width}}  {row['action']:8}  {subject}"))
 
 
 def show_plan(plan: Json) -> None:
@@ -150,6 +169,9 @@ def show_status(report: Json) -> None:
         + (f", first {report['waiting'][0]}" if report["waiting"] else ""),
         f"unfinished  {', '.join(report['unfinished']) or 'none'}",
     )
+    for model in report["versions"]:
+        state = "live" if model["live"] else "removed" if model["removed"] else "not live"
+        say(f"version {model['version']:<3} {model['model']}, {state}")
     for item in report["rewritten"]:
         say(
             f"rewritten   {item['modality']} {item['ds']} changed after it was processed; "
@@ -160,8 +182,54 @@ def show_status(report: Json) -> None:
         ["part", "files", "bytes"],
         [[part, size["files"], size["bytes"]] for part, size in report["sizes"].items()],
     )
+    if report["health"] is not None:
+        show_health(report["health"])
     rows = [[r["ds"], r["changed_users"], r["texts_encoded"], r["prefixes"], r["completed_at"]] for r in report["runs"]]
     table("Last windows", ["ds", "users changed", "texts encoded", "prefixes", "completed at (UTC)"], rows)
+
+
+def show_health(health: Json) -> None:
+    """The newest window against its bounds."""
+    table(
+        "Modalities",
+        ["modality", "landed", "processed", "newest event (UTC)", "days before as_of", "rows", "rejected"],
+        [
+            [
+                m["modality"],
+                m["landed"] or "never",
+                m["processed"] or "never",
+                m["newest_event"] or "none",
+                "" if m["quiet_days"] is None else m["quiet_days"],
+                m["rows"],
+                f"{m['rejected_share']:.2%}",
+            ]
+            for m in health["modalities"]
+        ],
+    )
+    table(
+        "Scenarios: embeddings of the newest window beside the same users' previous ones",
+        ["scenario", "as of (UTC)", "hours ago", "users", "mean cosine", "shift of the mean"],
+        [
+            [
+                s["scenario"],
+                s["as_of"] or "with the next window",
+                "" if s["hours_since_as_of"] is None else s["hours_since_as_of"],
+                s["compared_users"],
+                "" if s["day_cosine"] is None else f"{s['day_cosine']:.4f}",
+                "" if s["mean_shift"] is None else f"{s['mean_shift']:.4f}",
+            ]
+            for s in health["scenarios"]
+        ],
+    )
+    usual = health["usual_changed_share"]
+    say(
+        f"changed     {health['changed_share']:.1%} of the users; "
+        + ("too few windows to say what is usual" if usual is None else f"usually {usual:.1%}")
+    )
+    if (values := health["online_values"]) is not None:
+        say(f"online      {health['online_mismatches']:,} of {values:,} values differ from the offline ones")
+    for c in health["crossed"]:
+        say(f"crossed     {c['where']}: {c['bound']} is {c['limit']:g}, the value {c['value']:.6g}")
 
 
 def show_verification(report: Json) -> None:
@@ -174,3 +242,56 @@ def show_verification(report: Json) -> None:
     )
     for line in report["differences"][:20]:
         say(f"  {line}")
+
+
+def show_erasure(report: Json) -> None:
+    """The result of `updater erase`."""
+    say(
+        f"Erased {report['users']:,} users: {report['rows']:,} rows out of files ({report['files_rewritten']:,} files "
+        f"rewritten, {report['files_removed']:,} removed), {report['online_rows']:,} out of the online store.",
+        *([] if report["rows"] or report["online_rows"] else ["Nothing of them was there; check the ids."]),
+    )
+    if report["unfinished"]:
+        say(f"{report['unfinished']:,} other erasures were begun and not finished; run them again with their ids.")
+
+
+def show_erasure_proof(report: Json) -> None:
+    """The result of `updater erase --prove`."""
+    where = f"{report['files']:,} files, the ledger, the registry and the online store"
+    say(f"{report['users']:,} users searched in {where}: {'found' if report['places'] else 'found nowhere'}.")
+    for place in report["places"]:
+        say(f"  {place}")
+
+
+def show_promotion(report: Json) -> None:
+    """The result of `updater promote`."""
+    if report["already_live"]:
+        say(f"{report['model']} is live; nothing changed.")
+        return
+    values = f"{report['rows']:,} values ({report['prefixes']:,} prefixes) of {report['windows']:,} windows"
+    if report["dry_run"]:
+        say(f"{report['model']} lacks {values}; {report['former']} is live. Nothing was changed.")
+        return
+    checked = f"loaded {report['online_rows']:,} online rows, verified {report['verified_users']:,} users"
+    say(f"{report['model']} is live, after {report['former']}.", f"Computed {values}, {checked}.")
+
+
+def show_pruning(report: Json) -> None:
+    """The result of `updater prune`."""
+    if report["already_done"]:
+        say(f"{report['model']} was already removed; nothing changed.")
+        return
+    say(
+        f"Removed {report['model']}: {report['offline_files']:,} offline files, "
+        f"feature views {', '.join(report['feature_views']) or 'none'}."
+    )
+
+
+def show_embedding(report: Json) -> None:
+    """The result of `updater embed`."""
+    say(
+        f"as of   {report['as_of']}",
+        f"model   {report['model']}" + ("" if report["trained"] else "  (untrained)"),
+        f"query   {report['query']}",
+        f"[{', '.join(f'{value:.4f}' for value in report['embedding'])}]",
+    )

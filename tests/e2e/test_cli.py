@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.deployment import rows_below, tree, write_config
@@ -105,6 +108,24 @@ def test_status_and_verify_only_look(desk: Desk) -> None:
     assert desk.unchanged_by("verify", "--sample", "1")["users"] <= 2
     assert DAYS[1] in desk.text("status")
     assert "0 differences" in desk.text("verify")
+
+
+def test_an_audit_sees_the_last_bit_of_an_embedding(desk: Desk) -> None:
+    path = sorted((desk.state / "offline" / "takeout_v1").rglob("*.parquet"))[-1]
+    content = path.read_bytes()
+    table = pq.read_table(path)
+    vectors = [np.array(row, np.float32) for row in table["takeout_embedding"].to_pylist()]
+    vectors[0][0] = np.nextafter(vectors[0][0], np.float32(2.0))
+    index = table.schema.get_field_index("takeout_embedding")
+    field = table.schema.field(index)
+    pq.write_table(table.set_column(index, field, pa.array(vectors, field.type)), path)
+    rebuilt = "The takeout embedding of user"
+    for flags, num_found in (([], 0), (["--audit"], 1)):
+        differences = json.loads(desk.call("verify", "--all", "--json", *flags).stdout)["differences"]
+        # That the online store has another value is told in any case.
+        assert differences and sum(each.startswith(rebuilt) for each in differences) == num_found
+    path.write_bytes(content)
+    assert desk.ok("verify", "--all", "--audit")["differences"] == []
 
 
 def test_backfill_does_what_is_missing(desk: Desk) -> None:

@@ -1,8 +1,6 @@
 """A run that is killed at any of its writes, and run again, publishes the bytes of a run that nobody disturbed."""
 
 import os
-import shutil
-import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,31 +10,28 @@ from typing import Any
 
 import pytest
 
-from tests.deployment import Deployment, write_config
+from tests.deployment import Deployment
+from tests.e2e.saved_state import SavedState
 from tests.factories import land_rows
-from tests.processes import Outcome, fork_updater, run_updater, start_updater
+from tests.processes import run_updater, start_updater
 from tests.strategies import COLUMNS, TOUR
 from updater.pipeline.faults import POINTS, VARIABLE, WRITES
-from updater.settings import load_settings
 
 pytestmark = pytest.mark.slow
 
 # Two buckets, so that a run can die between them. What is published carries the clock of a window's first attempt.
-ENV = {"SOURCE_DATE_EPOCH": "1717200000"}
+CLOCK = "1717200000"
 AN_HOUR_LATER = "1717203600"
 CONFIG: dict[str, Any] = {"buffer": {"num_buckets": 2}, "limits": {"max_rejected_share": 0.5}}
 FIRST, DAY, LAST = TOUR.windows[0], TOUR.windows[3], TOUR.windows[-1]
 REJECTED = {"user_id": "ann", "event_id": None, "event_time": TOUR.landings[1]["bill"][0].event_time}
 
 
-class Scene:
+class Scene(SavedState):
     """A state that stands before DAY, which can be put back, and what an undisturbed run makes of it."""
 
     def __init__(self, root: Path) -> None:
-        self.config = str(write_config(root, **CONFIG))
-        self.settings = load_settings(self.config, environ={})
-        self.state = Path(self.settings.paths.state)
-        self.saved = root / "saved"
+        super().__init__(root, CLOCK, **CONFIG)
         TOUR.land(self.settings.paths.lake)
         # Rows of another file: a row that is set aside, and texts that nobody has seen.
         for name, ds in (("bill", DAY), ("search", DAY), ("bill", FIRST)):
@@ -44,17 +39,6 @@ class Scene:
             rows = [REJECTED, {**seen, "user_id": f"new {name}", "word": "rice"}, {**seen, "user_id": "u7"}]
             land_rows(self.settings.paths.lake, name, ds, rows, columns=COLUMNS, name="part-001.parquet")
         assert self.call("init").exit_code == 0
-
-    def call(self, *args: str, **env: str) -> Outcome:
-        return fork_updater(*args, "--config", self.config, env={**ENV, **env})
-
-    def save(self) -> None:
-        shutil.rmtree(self.saved, ignore_errors=True)
-        shutil.copytree(self.state, self.saved)
-
-    def restore(self) -> None:
-        shutil.rmtree(self.state)
-        shutil.copytree(self.saved, self.state)
 
     def published(self) -> dict[str, Any]:
         """All that a reader can see, and all that must not be there twice."""
@@ -64,14 +48,6 @@ class Scene:
         rejected = {str(path): path.read_bytes() for path in sorted((self.state / "rejected").rglob("*.parquet"))}
         assert not list((self.state / "staged").rglob("*"))
         return {"files": deployment.published(), "online": self.online(), "texts": sorted(ids), "rejected": rejected}
-
-    def online(self) -> dict[str, list[Any]]:
-        with sqlite3.connect(self.state / "online.db") as connection:
-            names = connection.execute("select name from sqlite_master where type = 'table' order by name").fetchall()
-            return {
-                name: connection.execute(f'select * from "{name}" order by entity_key, feature_name').fetchall()
-                for (name,) in names
-            }
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +78,7 @@ def test_a_day_killed_at_any_point(scene: Scene, undisturbed: dict[str, Any], po
     assert scene.published() == undisturbed
 
 
+@pytest.mark.campaign
 def test_a_day_killed_again_and_again(scene: Scene, undisturbed: dict[str, Any]) -> None:
     scene.restore()
     for write in WRITES[1:]:
@@ -112,7 +89,14 @@ def test_a_day_killed_again_and_again(scene: Scene, undisturbed: dict[str, Any])
 
 
 # The fourth or the sixth head is that of ann's bucket on LAST - 2, a day whose summaries LAST builds on.
-@pytest.mark.parametrize("point", ["before:placed:3", "after:head:4", "after:head:6"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "after:head:4",
+        pytest.param("before:placed:3", marks=pytest.mark.campaign),
+        pytest.param("after:head:6", marks=pytest.mark.campaign),
+    ],
+)
 def test_a_backfill_killed_between_its_days(scene: Scene, undisturbed: dict[str, Any], point: str) -> None:
     scene.restore()
     for ds in TOUR.windows[3:]:
@@ -144,7 +128,7 @@ def test_attempts_at_the_same_time_do_not_disturb_each_other(scene: Scene) -> No
 def test_a_worker_process_that_is_killed(scene: Scene, undisturbed: dict[str, Any]) -> None:
     scene.restore()
     run = ("run", "--config", scene.config, "--ds", str(DAY))
-    env = {**ENV, "UPDATER_RUN__PROCESSES": "2"}
+    env = {"SOURCE_DATE_EPOCH": CLOCK, "UPDATER_RUN__PROCESSES": "2"}
     killed = run_updater(*run, env={**env, VARIABLE: "after:head"})
     assert killed.exit_code == 1
     assert killed.stdout == ""
@@ -156,7 +140,7 @@ def test_a_worker_process_that_is_killed(scene: Scene, undisturbed: dict[str, An
 
 def test_worker_processes_do_not_outlive_a_run_that_is_killed(scene: Scene) -> None:
     scene.restore()
-    env = {**ENV, "UPDATER_RUN__PROCESSES": "2", VARIABLE: "before:materialised"}
+    env = {"SOURCE_DATE_EPOCH": CLOCK, "UPDATER_RUN__PROCESSES": "2", VARIABLE: "before:materialised"}
     process = start_updater("run", "--config", scene.config, "--ds", str(DAY), env=env)
     process.wait(300)
     assert process.returncode == -SIGKILL

@@ -103,7 +103,7 @@ def test_landed_rows_are_accepted_whole(year, modality):
     for ds in (FIRST_DAY, date(2017, 3, 12), date(2017, 5, 8), date(2017, 12, 25)):
         window = day_window(ds, settings.timezone)
         directory = f"{lake}/{modality}/ds={ds}"
-        landed = read_partition(directory, settings.modality(modality), window, settings.limits, 4)
+        landed = read_partition(directory, settings.modality(modality), window, settings.limits, 4, None)
         assert landed.rejected.num_rows == 0
         assert landed.events.num_rows == landed.num_rows
 

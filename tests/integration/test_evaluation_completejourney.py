@@ -30,6 +30,7 @@ SPLIT = Split(
 KNOWN = {
     "visit_next_7d": (4627, 0.568, 0.577),
     "heavy_visitor": (4627, 0.216, 0.228),
+    "basket_growth": (4040, 0.248, 0.276),
     "explore": (3961, 0.499, 0.516),
     "trip_growth": (4297, 0.247, 0.239),
     "lapse_28d": (4046, 0.104, 0.100),

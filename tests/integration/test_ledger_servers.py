@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import inspect, make_url, text
 
+from tests.unit.test_ledger_audit import *  # noqa: F403
+from tests.unit.test_ledger_erasures import *  # noqa: F403
 from tests.unit.test_ledger_heads import *  # noqa: F403
 from tests.unit.test_ledger_records import *  # noqa: F403
 from tests.unit.test_ledger_revisions import (  # noqa: F401
     test_a_failed_migration_leaves_nothing,
+    test_a_ledger_of_the_first_release_is_migrated_with_its_rows,
     test_a_ledger_that_was_never_made_says_so,
     test_a_newer_ledger_is_left_alone,
     test_an_older_ledger_asks_for_the_migration,

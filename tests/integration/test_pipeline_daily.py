@@ -12,7 +12,7 @@ import pytest
 from tests import oracle
 from tests.deployment import Deployment
 from tests.factories import SCENARIOS, land_rows
-from tests.strategies import COLUMNS, MODALITIES, TOUR
+from tests.strategies import COLUMNS, TOUR
 from updater.errors import ConfigError, WindowOrderError
 from updater.model.text_encoder import TextEncoder
 from updater.model.user_model import UserModel
@@ -174,11 +174,3 @@ def test_a_model_whose_files_changed_is_not_used(tmp_path: Path) -> None:
         made.run(TOUR.windows[:1])
     weights.write_bytes(content)
     made.run(TOUR.windows[:1])
-
-
-def test_modalities_that_the_model_does_not_know_are_refused(tmp_path: Path) -> None:
-    made = create(tmp_path)
-    made.run(TOUR.windows[:1])
-    changed = Deployment.create(tmp_path, modalities=[{**MODALITIES[0], "max_events": 5}, *MODALITIES[1:]])
-    with pytest.raises(ConfigError, match="new model version"):
-        changed.run(TOUR.windows[1:2])

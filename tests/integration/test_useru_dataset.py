@@ -1,5 +1,6 @@
 """The data set of a small made-up lake: rows that the log bears out, windows that do not touch, equal bytes again."""
 
+import json
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,8 +19,17 @@ from updater.settings import Settings, load_settings
 from updater.sources import synthetic
 from updater.training.useru.answers import Draft, LogGenerator
 from updater.training.useru.claims import claims_from_json
-from updater.training.useru.dataset import DatedSplit, Recipe, build, check_windows, read_split
+from updater.training.useru.dataset import (
+    FOCUS_GENERATOR,
+    FUTURE_GENERATOR,
+    DatedSplit,
+    Recipe,
+    build,
+    check_windows,
+    read_split,
+)
 from updater.training.useru.events import EventReader
+from updater.training.useru.focus import Focus
 from updater.training.useru.topics import topic_pool
 
 LOCAL = Path(__file__).parents[2] / "configs" / "local.toml"
@@ -49,7 +59,7 @@ class Deployed:
                 source = day_directory(join(lake, name), ds)
                 write(f"{source}/part-000.parquet", rows)
                 window, modality = day_window(ds, self.settings.timezone), self.settings.modality(name)
-                landed = read_partition(source, modality, window, self.settings.limits, num_buckets=2)
+                landed = read_partition(source, modality, window, self.settings.limits, 2, None)
                 if landed.events.num_rows:
                     path = join(state, "events", name, f"{landed.digest}.parquet")
                     write(path, landed.events)
@@ -65,7 +75,17 @@ class Deployed:
             }
         pool = topic_pool(self.settings.modalities, self.categories[:20])
         vocabulary = frozenset(category for _, category in self.categories)
-        self.recipe = Recipe(split=SPLIT, pool=pool, vocabulary=vocabulary, future_days=FUTURE_DAYS)
+        streams = {modality.name for modality in self.settings.modalities if modality.kind == "stream"}
+        common = tuple(kind for kind in self.categories if kind[0] in streams)
+        self.never = frozenset(common[:3])
+        self.recipe = Recipe(
+            split=SPLIT,
+            pool=pool,
+            vocabulary=vocabulary,
+            common=common,
+            never_asked=self.never,
+            future_days=FUTURE_DAYS,
+        )
 
     def build(self, root: Path, anchors: list[date], generator: Any = None, recipe: Recipe | None = None) -> Any:
         chosen = generator or LogGenerator(), recipe or self.recipe
@@ -105,7 +125,8 @@ def test_rows_carry_where_they_come_from(deployed: Deployed, root: Path) -> None
         users = {user for day, user in deployed.profiles if day == anchor}
         futures = [row for row in rows if row["topic"] == "future"]
         assert len(users) > 30 and sorted(row["user_id"] for row in futures) == sorted(users)
-        about = [row for row in rows if row["topic"] != "future"]
+        single = [row for row in rows if row["generator"] == FOCUS_GENERATOR]
+        about = [row for row in rows if row["generator"] not in (FUTURE_GENERATOR, FOCUS_GENERATOR)]
         assert len(about) > 5 * len(users)
         assert {row["generator"] for row in about} == {LogGenerator.version}
         assert all(row["future_start"] is None for row in about)
@@ -113,15 +134,41 @@ def test_rows_carry_where_they_come_from(deployed: Deployed, root: Path) -> None
             assert row["question"] and row["answer"]
             assert row["profile_end"] - row["profile_start"] == timedelta(days=10)
             assert row["profile_end"] == day_window(anchor, "UTC").end
-        for row in futures:
+        for row in (*futures, *single):
             assert row["future_start"] == row["profile_end"]
             assert row["future_end"] - row["future_start"] == timedelta(days=FUTURE_DAYS)
+
+
+def test_all_users_of_an_anchor_day_are_asked_the_same_and_answers_are_the_log_s(
+    deployed: Deployed, root: Path
+) -> None:
+    questions = {}
+    for split, anchor in (("train", TRAIN), ("valid", VALID)):
+        rows = [row for row in read_split(str(root), split).to_pylist() if row["generator"] == FOCUS_GENERATOR]
+        asked: dict[str, list[str]] = {}
+        for row in rows:
+            asked.setdefault(row["user_id"], []).append(row["question"])
+        assert sorted(asked) == sorted(user for day, user in deployed.profiles if day == anchor)
+        [questions[split]] = {tuple(own) for own in asked.values()}
+        with connect() as connection:
+            reader = EventReader(connection, deployed.settings, deployed.files)
+            futures = {user: each for b in range(2) for user, each in reader.futures(anchor, FUTURE_DAYS, b).items()}
+            nothing = reader.no_future(anchor, FUTURE_DAYS)
+        for row in rows:
+            [claim] = json.loads(row["claims"])
+            focus, profile = Focus(**claim), deployed.profiles[anchor, row["user_id"]]
+            assert (row["topic"], row["question"]) == (focus.name, focus.question)
+            assert row["answer"] == focus.answer(profile, futures.get(row["user_id"], nothing))
+            assert (focus.modality, focus.category) not in deployed.never
+        assert len({row["answer"] for row in rows}) > len(questions[split])
+    assert len(questions["train"]) > 20
+    assert questions["train"] != questions["valid"]
 
 
 def test_every_claim_on_disk_holds(deployed: Deployed, root: Path) -> None:
     num_claims = 0
     for row in read_split(str(root), "train").to_pylist():
-        if row["topic"] != "future":
+        if row["generator"] == LogGenerator.version:
             profile = deployed.profiles[TRAIN, row["user_id"]]
             claims = claims_from_json(row["claims"])
             assert claims and all(claim.holds(profile) for claim in claims)
@@ -153,7 +200,17 @@ def test_another_recipe_or_a_lost_file_is_made_again(deployed: Deployed, tmp_pat
     [built] = deployed.build(tmp_path, [TRAIN], recipe=small)
     rows = read_split(str(tmp_path), "train")
     assert built.num_rows == rows.num_rows
-    assert {name.split(".")[0] for name in rows["topic"].to_pylist()} == {"overall", "future"}
+    assert {name.split(".")[0] for name in rows["topic"].to_pylist()} == {"overall", "future", "focus"}
+
+
+def test_questions_about_the_future_decide_on_the_recipe(deployed: Deployed, tmp_path: Path) -> None:
+    deployed.build(tmp_path, [TRAIN])
+    before = contents(tmp_path)
+    for changed in (replace(deployed.recipe, never_asked=frozenset()), replace(deployed.recipe, common=())):
+        deployed.build(tmp_path, [TRAIN], recipe=changed)
+        assert contents(tmp_path).keys() == before.keys()
+        assert contents(tmp_path) != before
+        before = contents(tmp_path)
 
 
 def test_a_foreign_generator_goes_through_the_same_reflection(deployed: Deployed, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from updater.model.checkpoint import load_model
 from updater.pipeline.restate import restate_range
 from updater.pipeline.verify import verify
 from updater.pipeline.workers import Workers
+
+pytestmark = pytest.mark.campaign
 
 few = settings(max_examples=settings.default.max_examples // 15)
 

@@ -8,7 +8,16 @@ import pytest
 from tests.factories import MODALITIES, SCENARIOS, bill, land_rows, toml_text, utc
 from updater.domain.window import days
 from updater.errors import ConfigError, NotLandedError
-from updater.evaluation.tasks import LABELS_SCHEMA, Split, Task, is_held_out, label_tables, read_tasks
+from updater.evaluation.tasks import (
+    LABELS_SCHEMA,
+    Split,
+    Task,
+    is_held_out,
+    known_at,
+    label_tables,
+    question,
+    read_tasks,
+)
 from updater.lake.partitions import join, mark_success
 from updater.settings import load_settings
 
@@ -133,6 +142,20 @@ def test_changes_compare_with_the_former_level_per_horizon(settings):
     assert labels(settings, "changes", **count, or_active=True) == {"low": True, "half": True, "same": True}
 
 
+def test_a_mean_is_compared_event_by_event(settings):
+    land(
+        settings,
+        *[(user, f"2024-02-{day} 10:00:00", {"amount": 10.0}) for user in ("more", "same", "gone") for day in (25, 28)],
+        ("once", "2024-02-28 10:00:00", {}),
+        ("more", "2024-03-02 10:00:00", {"amount": 13.0}),
+        *[("same", f"2024-03-0{day} 10:00:00", {"amount": 11.0}) for day in (2, 3)],
+    )
+    mean = {"modality": "bill", "column": "amount", "mean": True, "base_days": 6, "horizon_days": 3}
+
+    found = labels(settings, "changes", **mean, rises_to=1.25, least=2.0)
+    assert found == {"more": True, "same": False, "gone": False}
+
+
 def test_new_categories(settings):
     land(
         settings,
@@ -182,6 +205,10 @@ def test_a_horizon_that_has_not_landed_is_refused_not_labelled_false(settings):
         ({"parameters": {"modality": "bill", "active_in": "bill", "value": "x"}}, "go together"),
         ({"parameters": {"modality": "bill", "active_in": "bill", "history": "no"}}, "'any', 'none' or 'some'"),
         ({"kind": "changes", "parameters": {"modality": "bill", "least": 1.0}}, "exactly one"),
+        (
+            {"kind": "changes", "parameters": {"modality": "bill", "least": 1.0, "rises_to": 2.0, "mean": True}},
+            "column",
+        ),
     ],
 )
 def test_a_wrong_declaration_is_refused(changed, message):
@@ -208,6 +235,29 @@ def test_the_tasks_of_complete_journey_cover_three_domains_and_a_family_with_uns
     assert unseen == {
         f"will_buy_{name}_28d" for name in ("cat_food", "tropical_fruit", "laundry_detergents", "seafood_frozen")
     }
+
+
+def test_each_task_of_complete_journey_has_a_question():
+    settings = load_settings(COMPLETE_JOURNEY.parents[1] / "quality.toml", {})
+    asked = {task.name: question(settings, task) for task in read_tasks(settings.evaluation.tasks)}
+
+    [lapse] = [scenario for scenario in settings.scenarios if scenario.name == "lapse"]
+    assert (asked["lapse_28d"].query, asked["lapse_28d"].scenario) == (lapse.query, "lapse")
+    assert asked["will_buy_cat_food_28d"].query == "CAT FOOD item events in the next 28 days?"
+    assert asked["will_buy_cat_food_28d"].scenario == asked["will_buy_eggs_28d"].scenario == "will_buy"
+    family = [name for name in asked if name.startswith("will_buy_")]
+    assert len(family) == len({asked[name].query for name in family}) == 18
+
+
+def test_a_task_without_a_question_is_refused(settings):
+    task = Task(name="t", domain="risk", kind="lapses", parameters={"modality": "bill"}, scenario="nowhere")
+    with pytest.raises(ConfigError, match="task 't' has no query, and 'nowhere' is no scenario"):
+        question(settings, task)
+
+
+def test_labels_are_known_when_their_horizon_ends(settings):
+    task = Task(name="t", domain="risk", kind="lapses", parameters={"modality": "bill", "horizon_days": 3})
+    assert known_at(settings, task, ANCHOR) == datetime(2024, 3, 4, 23, tzinfo=UTC)
 
 
 def test_a_task_file_that_repeats_a_name_or_is_none_is_refused(tmp_path):

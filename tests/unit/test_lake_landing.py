@@ -24,7 +24,7 @@ BILL = Modality(name="bill", text="{category} at {merchant}", numeric=("amount",
 
 
 def read(directory: Path, modality: Modality = BILL, num_buckets: int = 4) -> Landed:
-    return read_partition(str(directory), modality, WINDOW, Limits(), num_buckets)
+    return read_partition(str(directory), modality, WINDOW, Limits(), num_buckets, None)
 
 
 def land(directory: Path, columns: dict[str, Any], name: str = "part-0.parquet") -> Path:
@@ -172,7 +172,7 @@ def test_a_local_day_of_23_hours_ends_at_local_midnight(tmp_path: Path) -> None:
     window = day_window(date(2024, 3, 31), "Europe/Berlin")
     ends = [window.end - timedelta(microseconds=1), window.end]
     land(tmp_path, bills(event_time=ends))
-    landed = read_partition(str(tmp_path), BILL, window, Limits(), 1)
+    landed = read_partition(str(tmp_path), BILL, window, Limits(), 1, None)
     assert (landed.events.num_rows, landed.rejected.num_rows) == (1, 1)
 
 

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from updater.domain.scenario import Scenario
+from updater.domain.spans import file_name
 from updater.lake import embeddings, summaries
-from updater.lake.bucket_files import bucket_files, file_name
+from updater.lake.bucket_files import bucket_files
 from updater.lake.buffer import connect
 from updater.lake.partitions import write_partition
 from updater.lake.summaries import Summaries, summarise
@@ -73,7 +74,7 @@ def test_files_of_a_bucket(tmp_path: Path) -> None:
         write_partition(str(tmp_path), ds, table, file_name(bucket, generation))
     (tmp_path / "ds=2024-05-01" / ".bucket-001.parquet.1.tmp").touch()
     names = [Path(path).relative_to(tmp_path).as_posix() for path in bucket_files(str(tmp_path), 1)]
-    first = ["ds=2024-05-01/bucket-001-g2.parquet", "ds=2024-05-01/bucket-001.parquet"]
+    first = ["ds=2024-05-01/bucket-001.parquet", "ds=2024-05-01/bucket-001-g2.parquet"]
     assert names == [*first, "ds=2024-05-02/bucket-001.parquet"]
     assert len(bucket_files(str(tmp_path), 1, DS)) == 2
     assert bucket_files(str(tmp_path / "nowhere"), 1) == []

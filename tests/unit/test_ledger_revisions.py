@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+from updater.domain.erasure import Erased
 from updater.errors import ConfigError, ServiceUnavailableError
 from updater.ledger import open_reader, open_writer, upgrade
 from updater.ledger.engine import create_ledger_engine, writing
@@ -89,10 +90,33 @@ def test_a_newer_ledger_is_left_alone(ledger_url: str, use: type) -> None:
 
 
 def test_an_older_ledger_asks_for_the_migration(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    upgrade(ledger_url)
-    monkeypatch.setattr("alembic.script.ScriptDirectory.get_current_head", lambda _: "0002")
+    upgrade_to(ledger_url, "0001", monkeypatch)
     with pytest.raises(ConfigError, match=r"older revision '0001'; run `updater init` to migrate"):
         open_reader(ledger_url)
+
+
+def upgrade_to(ledger_url: str, revision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger as a release with that revision made it."""
+    with monkeypatch.context() as patch:
+        older = SimpleNamespace(upgrade=lambda config, _: command.upgrade(config, revision))
+        patch.setattr("updater.ledger.revisions.command", older)
+        upgrade(ledger_url)
+
+
+def test_a_ledger_of_the_first_release_is_migrated_with_its_rows(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade_to(ledger_url, "0001", monkeypatch)
+    with writing(create_ledger_engine(ledger_url)) as connection:
+        statement = """
+            INSERT INTO ledger_partitions (modality, ds, source_token, source_digest, declaration, events_file,
+                num_rows, num_rejected, num_bytes, recorded_at)
+            VALUES ('bill', '2026-01-05', 't', 's', 'd', 'e.parquet', 10, 1, 100, '2026-01-06 00:00:00.000000')"""
+        connection.execute(text(statement))
+    upgrade(ledger_url)
+    (record,) = open_reader(ledger_url).partitions()
+    assert (record.events_file, record.num_rows, record.num_erased) == ("e.parquet", 10, 0)
+    assert open_reader(ledger_url).erased() == Erased()
 
 
 def test_an_upgrade_prints_nothing_and_leaves_logging_alone(ledger_url: str, capfd: pytest.CaptureFixture[str]) -> None:

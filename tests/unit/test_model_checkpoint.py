@@ -11,10 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.model_factories import QUERIES, make_batch, make_config, make_model, make_tokenizer
+from tests.small_models import WORDS, make_text_encoder
 from updater.errors import ConfigError
 from updater.model.batch import UserBatch
 from updater.model.checkpoint import create_model, load_model, model_digest, save_model
 from updater.model.config import ModelConfig, create_config
+from updater.model.loading import load_encoder
 from updater.model.text_encoder import text_encoder_version
 
 FILES = ["config.json", "model.safetensors", "tokenizer.json"]
@@ -22,10 +24,10 @@ FILES = ["config.json", "model.safetensors", "tokenizer.json"]
 
 @pytest.fixture
 def config(tmp_path: Path) -> ModelConfig:
-    """A config whose text encoder is a directory with a tokenizer."""
-    (tmp_path / "encoder").mkdir()
-    make_tokenizer().save(str(tmp_path / "encoder" / "tokenizer.json"))
-    return make_config(text_encoder=str(tmp_path / "encoder"))
+    """A config whose text encoder is a small directory."""
+    make_text_encoder(tmp_path / "encoder")
+    config = make_config(text_encoder=str(tmp_path / "encoder"))
+    return dataclasses.replace(config, backbone_config={**config.backbone_config, "vocab_size": len(WORDS)})
 
 
 def test_saved_model_gives_the_same_bits(tmp_path: Path) -> None:
@@ -68,6 +70,20 @@ def test_seed_of_the_config_is_the_default(config: ModelConfig) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_tiny_backbone_begins_with_the_words_of_the_encoder(config: ModelConfig) -> None:
+    encoder = load_encoder(Path(config.text_encoder)).get_input_embeddings().weight.detach()
+    first, other = (create_model(config, seed).backbone for seed in (1, 2))
+    words = first.get_input_embeddings().weight.detach()
+    assert words.std().item() == pytest.approx(first.config.initializer_range, rel=1e-4)
+    # 16 components are all of a vector of 16: distances are those of the encoder, but for one common factor.
+    assert not words[:, 16:].any()
+    own, theirs = torch.pdist(words), torch.pdist(encoder)
+    torch.testing.assert_close(own / own.mean(), theirs / theirs.mean(), rtol=1e-4, atol=1e-5)
+    # Seeds decide on the layers, not on the words.
+    assert torch.equal(words, other.get_input_embeddings().weight)
+    assert not torch.equal(first.model.layers[0].mlp.up_proj.weight, other.model.layers[0].mlp.up_proj.weight)
+
+
 def test_pretrained_backbone_brings_weights_and_tokenizer(tmp_path: Path) -> None:
     source = make_model("llama")
     source.backbone.save_pretrained(tmp_path / "llm")
@@ -79,6 +95,13 @@ def test_pretrained_backbone_brings_weights_and_tokenizer(tmp_path: Path) -> Non
     save_model(model, tmp_path / "v1")
     batch = make_batch(config)
     np.testing.assert_array_equal(load_model(tmp_path / "v1").embed(batch, QUERIES), model.embed(batch, QUERIES))
+
+
+def test_files_are_for_whom_the_umask_lets_read(tmp_path: Path) -> None:
+    save_model(make_model(), tmp_path / "v1")
+    (tmp_path / "usual").touch()
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "v1").iterdir()}
+    assert modes == dict.fromkeys(FILES, (tmp_path / "usual").stat().st_mode)
 
 
 @pytest.mark.parametrize("file", FILES)

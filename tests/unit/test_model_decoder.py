@@ -16,7 +16,7 @@ def one_pass_per_query(model: UserModel, batch: UserBatch, queries: list[str]) -
     suffixes, lengths = model._suffixes(queries, ())
     embeddings = []
     for user in range(batch.num_users):
-        packed = model.prefix(batch.select([user]), model._embed_ids(model._instruction), suffixes)
+        packed = model.prefix(batch.select([user]), model.embed_ids(model._instruction), suffixes)
         prefix = packed.rows_TD[: packed.prefix_lengths_B[0]]
         for suffix in suffixes.split(lengths):
             rows = torch.cat([prefix, suffix])[None]

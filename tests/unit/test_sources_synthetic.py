@@ -153,7 +153,7 @@ def test_landed_days_are_accepted_whole(tmp_path_factory, modality):
     for ds in days(COSTLY.first_day, COSTLY.last_day):
         assert has_landed(f"{lake}/{modality}", ds)
         directory = f"{lake}/{modality}/ds={ds}"
-        landed = read_partition(directory, declared, day_window(ds, "UTC"), Limits(), 4)
+        landed = read_partition(directory, declared, day_window(ds, "UTC"), Limits(), 4, None)
         assert landed.rejected.num_rows == 0
         rows += landed.num_rows
     assert rows == counts[modality]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from updater.training.losses import IGNORED, contrastive_loss, next_token_loss, prototype_loss
+from updater.training.losses import contrastive_loss, next_token_loss_sum, prototype_loss
 
 
 def pairs(seed: int, num: int = 7, width: int = 5, noise: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -119,26 +119,49 @@ def test_wrong_arguments_are_refused():
         contrastive_loss(anchors, answers, variant="other")
 
 
-def test_next_token_loss_is_the_mean_over_targets():
+@pytest.mark.parametrize("variant", ["paper", "demo"])
+def test_equal_answers_are_no_negatives_of_each_other(variant):
+    anchors, answers = pairs(6)
+    answers[3] = answers[1]
+    same = torch.zeros(7, 7, dtype=torch.bool)
+    same[1, 3] = same[3, 1] = True
+    got = contrastive_loss(anchors, answers, variant=variant, margin=math.inf, same_BB=same | torch.eye(7).bool())
+    # Without the other one, each of the two has just the negatives that it has here.
+    total = 0.0
+    for row in range(7):
+        kept = [j for j in range(7) if j == row or not same[row, j]]
+        total += one_row(anchors[kept], answers[kept], kept.index(row), variant)
+    assert got.item() == pytest.approx(total / 7, rel=1e-9)
+    assert got.item() < contrastive_loss(anchors, answers, variant=variant, margin=math.inf).item()
+
+
+def one_row(anchors: Tensor, answers: Tensor, row: int, variant: str) -> float:
+    """The printed loss of one anchor at the default temperature, with nothing masked."""
+    positive = math.exp(cosine(anchors[row], answers[row]) / 0.07)
+    z = positive
+    for j in set(range(len(anchors))) - {row}:
+        third = answers[j] if variant == "paper" else anchors[j]
+        terms = cosine(anchors[row], answers[j]), cosine(anchors[row], anchors[j]), cosine(answers[row], third)
+        z += sum(math.exp(term / 0.07) for term in terms)
+    return -math.log(positive / z)
+
+
+def test_where_all_answers_are_the_same_nothing_is_left():
+    anchors, answers = pairs(7)
+    loss = contrastive_loss(anchors, answers, margin=math.inf, same_BB=torch.ones(7, 7, dtype=torch.bool))
+    assert loss.item() == 0.0
+
+
+def test_next_token_loss_is_the_printed_sum():
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(3, 6, 11, generator=generator, dtype=torch.float64)
-    labels = torch.randint(0, 11, (3, 6), generator=generator)
-    labels[0, :4] = labels[1, 2:] = labels[2, 3] = IGNORED
+    logits = torch.randn(7, 11, generator=generator, dtype=torch.float64)
+    targets = torch.randint(0, 11, (7,), generator=generator)
     terms = [
-        -math.log(math.exp(logits[b, t - 1, labels[b, t]]) / sum(math.exp(x) for x in logits[b, t - 1]))
-        for b in range(3)
-        for t in range(1, 6)
-        if labels[b, t] != IGNORED
+        -math.log(math.exp(row[target]) / sum(math.exp(x) for x in row))
+        for row, target in zip(logits, targets, strict=True)
     ]
-    assert len(terms) == 7
-    assert next_token_loss(logits, labels).item() == pytest.approx(sum(terms) / len(terms))
-
-
-def test_next_token_loss_without_targets_is_zero():
-    logits = torch.randn(2, 3, 5, requires_grad=True)
-    loss = next_token_loss(logits, torch.full((2, 3), IGNORED))
-    loss.backward()
-    assert loss.item() == 0.0 and not logits.grad.any()
+    assert next_token_loss_sum(logits, targets).item() == pytest.approx(sum(terms))
+    assert next_token_loss_sum(logits.bfloat16(), targets).dtype == torch.float32
 
 
 def test_prototype_loss_is_the_printed_sum():

@@ -15,7 +15,7 @@ class BucketPlan:
     bystanders: tuple[str, ...]
     """Users whose content did not change but who lack values of `new_scenarios`, sorted."""
     new_scenarios: tuple[str, ...]
-    """Scenarios that were added, or whose query, model or prefix layout changed, since the bucket's last window."""
+    """Scenarios that were added, or whose query or prefix layout changed, since the bucket's last window."""
 
     @property
     def num_prefixes(self) -> int:
@@ -53,7 +53,7 @@ def new_scenarios(current: Mapping[str, str], published: Mapping[str, str] | Non
     Args:
         current: fingerprint of each declared scenario.
         published: those of the bucket's head; None if nothing is published, when every user counts as changed anyway.
-        same_layout: False if the model or the layout of the prefix changed, which makes every scenario new.
+        same_layout: False if the layout of the prefix changed, which makes every scenario new.
     """
     if published is None:
         return frozenset()

@@ -1,4 +1,4 @@
 """How much the embeddings know: label tasks out of the event lake, baselines, probes and metrics.
 
-These are building blocks; no command of the command line runs them yet.
+`evaluate` puts them together; `labels` is also what prompt tuning reads its answers through.
 """

@@ -6,6 +6,7 @@ no others, so that nothing can leak into a feature; what came next is read from 
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import duckdb
 
@@ -13,6 +14,7 @@ from updater.config_file import nearest
 from updater.domain.window import Window, day_window, days, first_buffer_day
 from updater.errors import ConfigError, NotLandedError
 from updater.lake.partitions import SUCCESS, day_directory, join, landed_days, list_names
+from updater.lake.pseudonyms import pseudonyms
 from updater.settings import Settings
 
 
@@ -72,13 +74,14 @@ def load_snapshot(
     if not files:
         _make_empty(connection, f"past_{modality}", types)
         return
+    source, parameters = _source(settings, files)
     connection.execute(
         f"""create or replace temp table past_{modality} as
         select {_cast(types)} from (
-            select * from {_SOURCE} where user_id is not null
+            select * from {source} where user_id is not null
             qualify ds = max(ds) over (partition by user_id)
         ) where op is distinct from 'delete'""",
-        {"files": files},
+        parameters,
     )
 
 
@@ -108,28 +111,34 @@ def _load(
     if not files:
         _make_empty(connection, table, types)
         return
+    source, parameters = _source(settings, files)
     sign = "-" if distance.startswith("-") else ""
     connection.execute(
         f"""create or replace temp table {table} as
         select {_cast(types)} from (
             select *, {sign}date_diff('day', (event_time at time zone $timezone)::date, $anchor::date) as {name}
-            from {_SOURCE} where user_id is not null
+            from {source} where user_id is not null
             qualify row_number() over (
                 partition by user_id, event_id order by ds desc, filename desc, file_row_number desc
             ) = 1
         ) where op is distinct from 'delete' and event_time >= $start and event_time < $end""",
-        {"files": files, "timezone": settings.timezone, "anchor": anchor, "start": bounds[0], "end": bounds[1]},
+        {**parameters, "timezone": settings.timezone, "anchor": anchor, "start": bounds[0], "end": bounds[1]},
     )
 
 
-# Files may lack `op`; the row that brings it has no user, and no query keeps a row without one.
-_SOURCE = """(
-    select * from read_parquet(
-        $files, union_by_name = true, filename = true, file_row_number = true,
-        hive_partitioning = true, hive_types = {'ds': date}
-    )
-    union all by name select null::varchar as op
-)"""
+def _source(settings: Settings, files: list[str]) -> tuple[str, dict[str, Any]]:
+    """The rows of lake files as a subquery, with the ids by which the state knows users, and its parameters."""
+    hashes = pseudonyms(settings)
+    user, key = hashes.sql("user_id") if hashes else ("user_id", {})
+    # Files may lack `op`; the row that brings it has no user, and no query keeps a row without one.
+    source = f"""(
+        select * replace ({user} as user_id) from read_parquet(
+            $files, union_by_name = true, filename = true, file_row_number = true,
+            hive_partitioning = true, hive_types = {{'ds': date}}
+        )
+        union all by name select null::varchar as op
+    )"""
+    return source, {"files": files, **key}
 
 
 def _types(settings: Settings, modality: str, columns: Iterable[str]) -> dict[str, str]:

@@ -132,16 +132,18 @@ class Changes:
     """True from this multiple of the former level on."""
     falls_below: float = 0.0
     """True below this share of the former level; exactly one of the two is given."""
+    mean: bool = False
+    """Compare the mean of the column over a user's events, instead of the sum."""
     least: float
-    """Former level, per horizon, from which a user is eligible."""
+    """Former level, per horizon, from which a user is eligible; with `mean`, events in `base_days`."""
     or_active: bool = False
     """A user with an event in the last `horizon_days` is eligible too."""
     base_days: int = 84
     horizon_days: int = 28
 
     def __post_init__(self) -> None:
-        if (self.rises_to > 0) == (self.falls_below > 0):
-            raise ConfigError("a change needs exactly one of rises_to and falls_below, above 0.")
+        if (self.rises_to > 0) == (self.falls_below > 0) or (self.mean and not self.column):
+            raise ConfigError("a change needs exactly one of rises_to and falls_below, above 0, and a mean a column.")
 
     def past(self) -> list[Reads]:
         """The base."""
@@ -153,14 +155,16 @@ class Changes:
 
     def query(self) -> tuple[str, dict[str, Any]]:
         """The level per horizon before and after."""
-        level = f"sum({quoted(self.column)})" if self.column else "count(*)"
+        level = f"{'avg' if self.mean else 'sum'}({quoted(self.column)})" if self.column else "count(*)"
+        scaled = "" if self.mean else " * $horizon_days / $base_days::double"
+        enough = "count(*)" if self.mean else "before"
         compared = ">= $rises_to" if self.rises_to else "< $falls_below"
         active = " or newest < $horizon_days" if self.or_active else ""
         sql = f"""
             select user_id, coalesce(after, 0) {compared} * before as label
             from (
-                select user_id, {level} * $horizon_days / $base_days::double as before, min(age) as newest
-                from past_{self.modality} where age < $base_days group by 1 having before >= $least{active}
+                select user_id, {level}{scaled} as before, min(age) as newest
+                from past_{self.modality} where age < $base_days group by 1 having {enough} >= $least{active}
             ) left join (
                 select user_id, {level} as after from next_{self.modality} where ahead <= $horizon_days group by 1
             ) using (user_id)"""

@@ -31,7 +31,7 @@ def fit_logistic(features: Floats, label: NDArray[np.bool_], inverse_penalty: fl
     _check(label)
     pipeline, preprocessing, linear = _sklearn("pipeline"), _sklearn("preprocessing"), _sklearn("linear_model")
     model = pipeline.make_pipeline(
-        preprocessing.StandardScaler(), linear.LogisticRegression(C=inverse_penalty, max_iter=2_000)
+        preprocessing.StandardScaler(), linear.LogisticRegression(C=inverse_penalty, solver="newton-cholesky")
     )
     return _scorer(model.fit(features, label))
 

@@ -22,7 +22,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -34,7 +34,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from updater.config_file import build, nearest
-from updater.domain.buckets import bucket_of
+from updater.domain import buckets
 from updater.domain.modality import NAME
 from updater.domain.window import Window, day_window
 from updater.errors import ConfigError
@@ -65,6 +65,12 @@ class Task:
     """The name of one of `kinds.KINDS`."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The fields of that kind."""
+    query: str = ""
+    """What the model is asked about it; that of `scenario` if left out."""
+    scenario: str = ""
+    """Name of the soft prompt in front of the query: a scenario of the config, or one that a family shares."""
+    family: str = ""
+    """The family that it belongs to, if any."""
     unseen: bool = False
     """Nothing is trained on its answers, so that it shows what a question does that was never asked before."""
 
@@ -93,6 +99,10 @@ class Family:
     kind: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The fields of the kind, without `value`."""
+    query: str = ""
+    """What the model is asked; `{value}` stands for the value as it is."""
+    scenario: str = ""
+    """The soft prompt that all tasks of the family share."""
     values: tuple[str, ...]
     unseen: tuple[str, ...] = ()
     """More values, whose tasks are marked `unseen`."""
@@ -105,10 +115,26 @@ class Family:
                 domain=self.domain,
                 kind=self.kind,
                 parameters={**self.parameters, "value": value},
+                query=self.query.replace("{value}", value),
+                scenario=self.scenario,
+                family=self.name,
                 unseen=value in self.unseen,
             )
             for value in (*self.values, *self.unseen)
         ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amount:
+    """What the baselines sum by the values of a column, such as spending by department."""
+
+    modality: str
+    column: str
+    amount: str
+    """The numeric column that is summed."""
+    num_days: int = 90
+    limit: int = 20
+    """So many values, those with most events up to the training anchors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +143,16 @@ class TaskFile:
 
     tasks: tuple[Task, ...] = ()
     families: tuple[Family, ...] = ()
+    amounts: tuple[Amount, ...] = ()
+
+
+@dataclass(frozen=True, order=True)
+class Question:
+    """What a model is asked."""
+
+    query: str
+    scenario: str = ""
+    """Name of the soft prompt in front of it; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,18 +179,40 @@ class Split:
                 )
 
 
-def read_tasks(path: str | Path) -> list[Task]:
-    """The tasks of a TOML file, families spelt out. Raises ConfigError."""
+def read_task_file(path: str | Path) -> TaskFile:
+    """The tables of a TOML file. Raises ConfigError."""
     try:
         raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"task file {path} cannot be read: {error}.") from None
     content: TaskFile = build(TaskFile, raw, "")
+    return content
+
+
+def read_tasks(path: str | Path) -> list[Task]:
+    """The tasks of a TOML file, families spelt out. Raises ConfigError."""
+    content = read_task_file(path)
     tasks = [*content.tasks, *(task for family in content.families for task in family.tasks())]
     names = [task.name for task in tasks]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"task {twice[0]!r} is declared twice in {path}; names are unique.")
     return tasks
+
+
+def question(settings: Settings, task: Task) -> Question:
+    """What the model is asked about a task. Raises ConfigError if neither it nor its scenario has a query."""
+    declared = {scenario.name: scenario.query for scenario in settings.scenarios}
+    query = task.query or declared.get(task.scenario, "")
+    if not query:
+        raise ConfigError(
+            f"task {task.name!r} has no query, and {task.scenario!r} is no scenario of {settings.source}; give it one."
+        )
+    return Question(query, task.scenario)
+
+
+def known_at(settings: Settings, task: Task, anchor: date) -> datetime:
+    """The first instant at which a task's labels of an anchor are known: the end of its horizon."""
+    return day_window(anchor + timedelta(days=task.rule.horizon_days), settings.timezone).as_of
 
 
 def label_tables(settings: Settings, tasks: Sequence[Task], anchors: Iterable[date]) -> dict[str, pa.Table]:
@@ -180,7 +238,7 @@ def label_tables(settings: Settings, tasks: Sequence[Task], anchors: Iterable[da
 
 def is_held_out(users: Iterable[str]) -> NDArray[np.bool_]:
     """True for a fifth of the users, always the same ones: nothing is trained on them."""
-    return np.array([bucket_of(user, 5) == 0 for user in users], dtype=bool)
+    return np.array([buckets.is_held_out(user) for user in users], dtype=bool)
 
 
 def _table(found: pa.Table, anchor: Window) -> pa.Table:

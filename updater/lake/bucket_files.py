@@ -1,19 +1,30 @@
-"""Files of one bucket below a root of day partitions: `<root>/ds=…/bucket-NNN.parquet`."""
+"""Files of buckets below a root of days: `<root>/ds=…/bucket-NNN.parquet`, and what days were merged into."""
 
 from datetime import date
 
+from updater.domain.spans import BucketFile, directory_days, live, parse
 from updater.lake import partitions
 
 
-def file_name(bucket: int, generation: int) -> str:
-    """Name of a bucket's file in a day's partition; a restated generation lies beside the first."""
-    return f"bucket-{bucket:03d}.parquet" if generation == 0 else f"bucket-{bucket:03d}-g{generation}.parquet"
+def all_files(root: str, bucket: int | None = None, last: date | None = None) -> list[BucketFile]:
+    """Every file of a bucket (None means of all) below `root`, merged or not, that holds nothing after day `last`."""
+    found = []
+    for directory in partitions.list_names(root):
+        days = directory_days(directory)
+        if days is None or (last is not None and days[2] > last):
+            continue
+        for path in partitions.list_files(partitions.join(root, directory)):
+            file = parse(directory, path.rsplit("/", 1)[1], path)
+            if file is not None and bucket in (None, file.bucket):
+                found.append(file)
+    return found
 
 
 def bucket_files(root: str, bucket: int, last: date | None = None) -> list[str]:
-    """Files of a bucket below `root` up to day `last` (inclusive; None means all), oldest day first."""
-    names = (f"bucket-{bucket:03d}.", f"bucket-{bucket:03d}-")
-    days = [partitions.join(root, day) for day in partitions.list_names(root) if day.startswith("ds=")]
-    if last is not None:
-        days = [path for path in days if path.rsplit("/", 1)[1] <= f"ds={last.isoformat()}"]
-    return [path for day in days for path in partitions.list_files(day) if path.rsplit("/", 1)[1].startswith(names)]
+    """Files to read of a bucket below `root` up to day `last` (inclusive; None means all), oldest day first."""
+    return [file.path for file in live(all_files(root, bucket, last))]
+
+
+def files_of_day(root: str, bucket: int, ds: date) -> list[str]:
+    """Files to read of a bucket below `root` that hold what was published for `ds`, and perhaps other days."""
+    return [file.path for file in live(all_files(root, bucket)) if file.first <= ds <= file.last]

@@ -8,9 +8,11 @@ as it was known then.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from updater.domain.modality import Modality
 from updater.domain.window import Window, buffer_start, day_window, first_buffer_day
@@ -24,10 +26,12 @@ CHANGES_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class EventFile:
-    """An event file of a modality and the day on which its rows landed."""
+    """Where the rows of a modality lie that landed on a day."""
 
     ds: date
     path: str
+    merged: bool = False
+    """The file also holds rows of other days, which may count no longer."""
 
 
 def connect(*roots: str) -> duckdb.DuckDBPyConnection:
@@ -38,6 +42,46 @@ def connect(*roots: str) -> duckdb.DuckDBPyConnection:
         if not partitions.is_local(root):
             connection.register_filesystem(partitions.filesystem(root)[0])
     return connection
+
+
+def read_rows(files: Sequence[EventFile], columns: Sequence[str]) -> pa.Table | None:
+    """Some columns of the rows that landed on the days of `files`; None without files."""
+    tables = [partitions.read_table(file.path, list(columns)) for file in files if not file.merged]
+    for path, landed in _days_of_merged(files).items():
+        table = partitions.read_table(path, list(dict.fromkeys([*columns, "ds"])))
+        rows = table.filter(pc.is_in(table["ds"], value_set=pa.array(landed, pa.date32())))
+        tables.append(rows.select(list(columns)))
+    return pa.concat_tables(tables) if tables else None
+
+
+def scan(name: str, files: Sequence[EventFile], bound: dict[str, Any]) -> str:
+    """A query for the rows that landed on the days of `files`; empty without files.
+
+    Args:
+        name: prefix of the query's parameters.
+        files: the days and where their rows lie.
+        bound: takes in the values of the parameters.
+    """
+    parts = []
+    if paths := [file.path for file in files if not file.merged]:
+        bound[f"{name}_files"] = paths
+        parts.append(f"select * from read_parquet(${name}_files, hive_partitioning = false)")
+    for number, (path, landed) in enumerate(_days_of_merged(files).items()):
+        bound[f"{name}_file_{number}"], bound[f"{name}_days_{number}"] = path, landed
+        parts.append(
+            f"select * from read_parquet(${name}_file_{number}, hive_partitioning = false) "
+            f"where ds in (select unnest(${name}_days_{number}))"
+        )
+    return " union all ".join(parts)
+
+
+def _days_of_merged(files: Sequence[EventFile]) -> dict[str, list[date]]:
+    """Per merged file the days whose rows are to be read from it."""
+    days: dict[str, list[date]] = {}
+    for file in files:
+        if file.merged:
+            days.setdefault(file.path, []).append(file.ds)
+    return days
 
 
 class Buffer:
@@ -78,7 +122,7 @@ class Buffer:
         return self._query(
             f" select {columns} from ({self._newest('events', where)}) where {self._held('$start')} order by {order}",
             {"start": self._start(window)},
-            events=self._paths(window.ds),
+            events=self._held_files(window.ds),
         )
 
     def changes(self, window: Window) -> pa.Table:
@@ -88,8 +132,8 @@ class Buffer:
         Columns: `CHANGES_SCHEMA`, one row per user and reason, sorted by bucket, user and reason.
         """
         previous = day_window(window.ds - timedelta(days=1), self._timezone)
-        today = [file.path for file in self._files if file.ds == window.ds]
-        past = self._paths(previous.ds)
+        today = [file for file in self._files if file.ds == window.ds]
+        past = self._held_files(previous.ds)
         numeric = [f"(before.{name} is not distinct from after.{name})" for name in numeric_columns(self._modality)]
         if self._modality.kind == "snapshot":
             return self._query(_SNAPSHOT_CHANGES.format(same=_and(numeric)), {}, past=past, today=today)
@@ -112,7 +156,7 @@ class Buffer:
             select user_id, bucket, 'new' as reason, count(*) as num_events
             from ({self._newest("events", "true")}) where {self._held("$start")}
             group by all order by bucket, user_id"""
-        return self._query(query, {"start": self._start(window)}, events=self._paths(window.ds))
+        return self._query(query, {"start": self._start(window)}, events=self._held_files(window.ds))
 
     def _newest(self, source: str, where: str) -> str:
         if self._modality.kind == "snapshot":
@@ -128,22 +172,21 @@ class Buffer:
     def _start(self, window: Window) -> datetime:
         return _naive(buffer_start(window, self._buffer_days, self._timezone))
 
-    def _paths(self, last: date) -> list[str]:
+    def _held_files(self, last: date) -> list[EventFile]:
         """Files that can hold content at the end of `last`; a snapshot stays until it is replaced."""
         first = first_buffer_day(last, self._buffer_days) if self._modality.kind == "stream" else date.min
-        return [file.path for file in self._files if first <= file.ds <= last]
+        return [file for file in self._files if first <= file.ds <= last]
 
-    def _query(self, sql: str, parameters: dict[str, datetime], **sources: list[str]) -> pa.Table:
+    def _query(self, sql: str, parameters: dict[str, datetime], **sources: list[EventFile]) -> pa.Table:
         """Run `sql` after a `with` clause that makes each of `sources` (name to event files) a relation."""
-        bound: dict[str, object] = {name: value for name, value in parameters.items() if f"${name}" in sql}
+        bound: dict[str, Any] = {name: value for name, value in parameters.items() if f"${name}" in sql}
         relations = []
-        for name, paths in sources.items():
-            if paths:
-                bound[f"{name}_files"] = paths
-                relations.append(f"{name} as (select * from read_parquet(${name}_files, hive_partitioning = false))")
-            else:
+        for name, files in sources.items():
+            source = scan(name, files, bound)
+            if not source:
                 self._connection.register("no_events", event_schema(self._modality).empty_table())
-                relations.append(f"{name} as (select * from no_events)")
+                source = "select * from no_events"
+            relations.append(f"{name} as ({source})")
         return self._connection.execute(f"with {', '.join(relations)}{sql}", bound).to_arrow_table()
 
 

@@ -17,6 +17,7 @@ from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.errors import DataRefusedError
 from updater.lake import partitions, rows
+from updater.lake.pseudonyms import Pseudonyms
 from updater.lake.schemas import TEXT_ID_BYTES, check_schema, event_schema, numeric_columns
 from updater.settings import Limits
 
@@ -37,6 +38,8 @@ class Landed:
     num_bytes: int
     digest: str
     """BLAKE2b of the partition's bytes."""
+    num_erased: int = 0
+    """Rows of erased users, which are left out of `events` and `rejected`."""
 
 
 def source_token(directory: str) -> str:
@@ -62,8 +65,17 @@ def _mark(info: dict[str, object]) -> str:
     )
 
 
-def read_partition(directory: str, modality: Modality, window: Window, limits: Limits, num_buckets: int) -> Landed:
+def read_partition(
+    directory: str,
+    modality: Modality,
+    window: Window,
+    limits: Limits,
+    num_buckets: int,
+    pseudonyms: Pseudonyms | None,
+) -> Landed:
     """Read, check and normalise one partition.
+
+    With `pseudonyms` no id of the lake gets any further: they replace `user_id` in good rows and in rejected ones.
 
     Raises:
         DataRefusedError: a file is unreadable or its schema is wrong.
@@ -79,8 +91,9 @@ def read_partition(directory: str, modality: Modality, window: Window, limits: L
         num_rows += table.num_rows
         checked, reasons = rows.check(table, modality, window, limits)
         keep = pc.is_null(reasons)
-        good.append(checked.filter(keep))
-        bad.append(_rejected(table, reasons, path.rsplit("/", 1)[-1]))
+        good.append(_renamed(checked.filter(keep), pseudonyms))
+        refused = _renamed(table.filter(pc.invert(keep)), pseudonyms)
+        bad.append(_rejected(refused, reasons, path.rsplit("/", 1)[-1]))
     events = _finish(good, modality, window, num_buckets)
     rejected = pa.concat_tables(bad) if bad else REJECTED_SCHEMA.empty_table()
     return Landed(events, rejected, num_rows, num_bytes, digest.hexdigest())
@@ -111,11 +124,19 @@ def _parse(content: bytes, modality: Modality, path: str) -> pa.Table:
         ) from None
 
 
+def _renamed(table: pa.Table, pseudonyms: Pseudonyms | None) -> pa.Table:
+    if pseudonyms is None:
+        return table
+    position = table.column_names.index("user_id")
+    return table.set_column(position, "user_id", pseudonyms.column(table["user_id"]))
+
+
 def _rejected(table: pa.Table, reasons: pa.Array, file: str) -> pa.Table:
+    """`table` holds the rejected rows, `reasons` one entry per row of the file."""
     indices = pc.indices_nonzero(pc.is_valid(reasons))
     if not len(indices):
         return REJECTED_SCHEMA.empty_table()
-    rejected = [json.dumps(row, default=str) for row in rows.as_python(table.take(indices))]
+    rejected = [json.dumps(row, default=str) for row in rows.as_python(table)]
     return pa.table(
         [reasons.take(indices), pa.repeat(file, len(indices)), indices.cast(pa.int64()), pa.array(rejected)],
         schema=REJECTED_SCHEMA,

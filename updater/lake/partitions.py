@@ -130,6 +130,12 @@ def landed_days(root: str) -> list[date]:
     return sorted(ds for ds in found if has_landed(root, ds))
 
 
+def newest_landed_day(root: str) -> date | None:
+    """The newest day below `root` that carries `_SUCCESS`; None if there is none."""
+    found = sorted(filter(None, map(_day, list_names(root))), reverse=True)
+    return next((ds for ds in found if has_landed(root, ds)), None)
+
+
 def _day(name: str) -> date | None:
     try:
         return date.fromisoformat(name[3:]) if DAY_DIRECTORY.fullmatch(name) else None

@@ -17,6 +17,11 @@ import pyarrow.compute as pc
 from updater.lake import partitions
 from updater.lake.schemas import TEXT_ID_BYTES
 
+LISTINGS = 3
+"""How often the segments are listed when one of them is gone before it is read."""
+SMALL_TEXTS = 65_536
+"""A segment with fewer texts is merged with others; a larger one stays as it is."""
+
 
 class TextVectors:
     """The vectors of one encoder version below `root`, which is `<state>/texts/<encoder_version>`."""
@@ -31,15 +36,54 @@ class TextVectors:
 
     def refresh(self) -> None:
         """See the segments that other processes have written since."""
-        paths = [path for path in partitions.list_files(self.root, ".arrow") if path not in self._names]
-        for path in paths:
-            table = pa.ipc.open_file(pa.memory_map(_local(path))).read_all()
-            ids = table["text_id"].combine_chunks()
-            vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(ids), -1)
-            self._names.append(path)
-            self._ids = pa.concat_arrays([self._ids, ids])
-            self._vectors.append(vectors)
-            self._starts = np.append(self._starts, self._starts[-1] + len(vectors))
+        for listing in range(LISTINGS):
+            paths = [path for path in partitions.list_files(self.root, ".arrow") if path not in self._names]
+            try:
+                for path in paths:
+                    self._add(path)
+                return
+            except FileNotFoundError:
+                # Merged into another one, and removed since it was listed; the next listing has the other one.
+                if listing == LISTINGS - 1:
+                    raise
+
+    def _add(self, path: str) -> None:
+        table = pa.ipc.open_file(pa.memory_map(_local(path))).read_all()
+        ids = table["text_id"].combine_chunks()
+        vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(ids), -1)
+        self._names.append(path)
+        self._ids = pa.concat_arrays([self._ids, ids])
+        self._vectors.append(vectors)
+        self._starts = np.append(self._starts, self._starts[-1] + len(vectors))
+
+    def covered(self) -> list[str]:
+        """Segments of which a larger one has all texts: what was merged and is not yet removed."""
+        sizes = np.diff(self._starts)
+        order = sorted(range(len(self._names)), key=lambda i: (-sizes[i], self._names[i]))
+        seen = pa.array([], pa.binary(TEXT_ID_BYTES))
+        found = []
+        for i in order:
+            ids = self._ids.slice(int(self._starts[i]), int(sizes[i]))
+            if pc.all(pc.is_in(ids, value_set=seen)).as_py():
+                found.append(self._names[i])
+            else:
+                seen = pa.concat_arrays([seen, ids])
+        return sorted(found)
+
+    def small(self) -> list[str]:
+        """Segments of fewer than `SMALL_TEXTS` texts, without those that are covered."""
+        sizes = np.diff(self._starts)
+        covered = self.covered()
+        return [
+            name for name, size in zip(self._names, sizes, strict=True) if size < SMALL_TEXTS and name not in covered
+        ]
+
+    def merge(self, paths: Sequence[str]) -> None:
+        """Write the texts of the segments `paths` as one segment, beside them."""
+        chosen = [i for i, name in enumerate(self._names) if name in paths]
+        parts = [self._ids.slice(int(self._starts[i]), len(self._vectors[i])) for i in chosen]
+        ids = pc.unique(pa.concat_arrays(parts))
+        self.append(ids.to_pylist(), self.gather(ids))
 
     def unknown(self, text_ids: pa.Array) -> pa.Array:
         """Mask of the ids that have no vector yet."""

@@ -4,7 +4,15 @@ Callers that only look get a `LedgerReader`; only the pipeline holds a `LedgerWr
 """
 
 from updater.ledger.reader import LedgerReader, open_reader
-from updater.ledger.records import AuditRecord, BucketRecord, Head, ModelRecord, PartitionRecord, WindowRecord
+from updater.ledger.records import (
+    AuditRecord,
+    BucketRecord,
+    Head,
+    ModelRecord,
+    PartitionRecord,
+    Published,
+    WindowRecord,
+)
 from updater.ledger.revisions import upgrade
 from updater.ledger.writer import LedgerWriter, open_writer
 
@@ -16,6 +24,7 @@ __all__ = [
     "LedgerWriter",
     "ModelRecord",
     "PartitionRecord",
+    "Published",
     "WindowRecord",
     "open_reader",
     "open_writer",

@@ -3,16 +3,29 @@
 from datetime import date
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, Select, func, select
+from sqlalchemy import Connection, Engine, Select, func, select
 
+from updater.domain.erasure import Erased
 from updater.ledger.engine import create_ledger_engine
-from updater.ledger.records import AuditRecord, BucketRecord, Head, ModelRecord, PartitionRecord, WindowRecord
+from updater.ledger.records import (
+    AuditRecord,
+    BucketRecord,
+    Head,
+    ModelRecord,
+    PartitionRecord,
+    Published,
+    WindowRecord,
+)
 from updater.ledger.revisions import check_revision
-from updater.ledger.tables import AUDIT, BUCKETS, HEADS, LIVE_MODEL, MODELS, PARTITIONS, SETTINGS, WINDOWS
+from updater.ledger.tables import AUDIT, BUCKETS, ERASED, HEADS, LIVE_MODEL, MODELS, PARTITIONS, SETTINGS, WINDOWS
 
 Record = TypeVar("Record")
 Query = Select[*tuple[Any, ...]]
 
+ERASURE_SALT = "erasure.salt"
+REACH = "retention.reach"
+PROMOTE = "promote"
+"""Action of the audit row of a promotion."""
 MODEL_COLUMNS = (*MODELS.c, LIVE_MODEL.c.version.is_not(None).label("live"))
 
 
@@ -52,6 +65,11 @@ class LedgerReader:
         query = select(BUCKETS).where(BUCKETS.c.ds == ds).order_by(BUCKETS.c.bucket, BUCKETS.c.generation)
         return list({record.bucket: record for record in self._all(BucketRecord, query)}.values())
 
+    def bucket_history(self, bucket: int) -> list[BucketRecord]:
+        """All that `bucket` ever published, in every generation, oldest first."""
+        query = select(BUCKETS).where(BUCKETS.c.bucket == bucket)
+        return self._all(BucketRecord, query.order_by(BUCKETS.c.ds, BUCKETS.c.generation))
+
     def partition(self, modality: str, ds: date) -> PartitionRecord | None:
         """The processed partition of `modality` that landed on `ds`."""
         query = select(PARTITIONS).where(PARTITIONS.c.modality == modality, PARTITIONS.c.ds == ds)
@@ -80,10 +98,8 @@ class LedgerReader:
 
     def watermark(self) -> date | None:
         """Landing day of the newest completed window; None if there is none."""
-        query = select(func.max(WINDOWS.c.ds)).where(WINDOWS.c.completed_at.is_not(None))
         with self._engine.connect() as connection:
-            newest: date | None = connection.scalar(query)
-        return newest
+            return _watermark(connection)
 
     def models(self) -> list[ModelRecord]:
         """All model versions, oldest first."""
@@ -94,11 +110,33 @@ class LedgerReader:
         """The model version whose embeddings are served; None before the first."""
         return self._first(ModelRecord, select(*MODEL_COLUMNS).join_from(MODELS, LIVE_MODEL))
 
+    def published(self) -> Published:
+        """Live version, watermark, heads and erased users, read together."""
+        with self._engine.connect() as connection:
+            return read_published(connection)
+
     def setting(self, key: str) -> str | None:
         """A fact that was fixed when state was made, e.g. `num_buckets`; None if it was not."""
         with self._engine.connect() as connection:
             value: str | None = connection.scalar(select(SETTINGS.c.value).where(SETTINGS.c.key == key))
         return value
+
+    def reach(self) -> date | None:
+        """First day whose window can be computed again, since older days were dropped; None if none was."""
+        value = self.setting(REACH)
+        return date.fromisoformat(value) if value else None
+
+    def erased(self) -> Erased:
+        """The users whose rows must not come back."""
+        with self._engine.connect() as connection:
+            hashes = frozenset(connection.scalars(select(ERASED.c.hash)))
+        return Erased(self.setting(ERASURE_SALT) or "", hashes)
+
+    def unfinished_erasures(self) -> int:
+        """Users whose erasure was recorded but did not come to its end."""
+        with self._engine.connect() as connection:
+            count: int = connection.scalars(select(func.count()).where(ERASED.c.erased_at.is_(None))).one()
+        return count
 
     def audit(self, last: int | None = None) -> list[AuditRecord]:
         """The newest `last` audit records, or all, newest first."""
@@ -110,3 +148,21 @@ class LedgerReader:
     def _all(self, record: type[Record], query: Query) -> list[Record]:
         with self._engine.connect() as connection:
             return [record(**row) for row in connection.execute(query).mappings()]
+
+
+def read_published(connection: Connection) -> Published:
+    """What `LedgerReader.published` returns, within a transaction."""
+    return Published(
+        live=connection.scalar(select(LIVE_MODEL.c.version)),
+        watermark=_watermark(connection),
+        heads={row["bucket"]: Head(**row) for row in connection.execute(select(HEADS)).mappings()},
+        num_erased=connection.scalars(select(func.count()).select_from(ERASED)).one(),
+        num_promotions=connection.scalars(
+            select(func.count()).select_from(AUDIT).where(AUDIT.c.action == PROMOTE)
+        ).one(),
+    )
+
+
+def _watermark(connection: Connection) -> date | None:
+    newest: date | None = connection.scalar(select(func.max(WINDOWS.c.ds)).where(WINDOWS.c.completed_at.is_not(None)))
+    return newest

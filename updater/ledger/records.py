@@ -23,6 +23,8 @@ class PartitionRecord:
     num_rejected: int
     num_bytes: int
     recorded_at: datetime
+    num_erased: int = 0
+    """Rows of erased users, left out when the partition was read or taken out later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,26 @@ class ModelRecord:
     trained: bool
     created_at: datetime
     live: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What readers can have, at one instant: what a new model version is compared with before it becomes live."""
+
+    live: int | None
+    """Live model version."""
+    watermark: date | None
+    """Landing day of the newest completed window."""
+    heads: dict[int, Head]
+    num_erased: int
+    """Users that were erased, or are about to be."""
+    num_promotions: int
+    """Promotions ever, by their audit rows."""
+
+    @property
+    def is_settled(self) -> bool:
+        """False while some bucket is ahead of the watermark, or a restatement has taken it back behind."""
+        return all(head.ds == self.watermark for head in self.heads.values())
 
 
 @dataclass(frozen=True, kw_only=True)

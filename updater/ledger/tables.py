@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 
@@ -66,6 +67,7 @@ PARTITIONS = Table(
     Column("num_rejected", BigInteger, nullable=False),
     Column("num_bytes", BigInteger, nullable=False),
     Column("recorded_at", UTCDateTime, nullable=False),
+    Column("num_erased", BigInteger, nullable=False, server_default=text("0")),
 )
 
 WINDOWS = Table(
@@ -125,6 +127,15 @@ SETTINGS = Table(
     METADATA,
     Column("key", Text, primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+# No ids: a row says that rows of some user must not come back, and can only be matched by who has the id.
+ERASED = Table(
+    "ledger_erased",
+    METADATA,
+    Column("hash", Text, primary_key=True),
+    Column("recorded_at", UTCDateTime, nullable=False),
+    Column("erased_at", UTCDateTime),
 )
 
 AUDIT = Table(

@@ -1,19 +1,25 @@
 """Writing to the ledger: every method is one transaction, and safe to repeat."""
 
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, insert, select, update
+from sqlalchemy import Connection, Table, and_, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from updater.errors import ConfigError, WindowOrderError
+from updater.domain.erasure import HASH_BYTES, Erased, erasure_hash
+from updater.errors import ConfigError, HeadConflictError, WindowOrderError
 from updater.ledger.engine import create_ledger_engine, writing
 from updater.ledger.moves import may_follow, refusal
-from updater.ledger.reader import LedgerReader
-from updater.ledger.records import BucketRecord, Head, ModelRecord, PartitionRecord, WindowRecord
+from updater.ledger.reader import ERASURE_SALT, PROMOTE, REACH, LedgerReader, read_published
+from updater.ledger.records import BucketRecord, Head, ModelRecord, PartitionRecord, Published, WindowRecord
 from updater.ledger.revisions import check_revision
-from updater.ledger.tables import AUDIT, BUCKETS, HEADS, LIVE_MODEL, MODELS, PARTITIONS, SETTINGS, WINDOWS
+from updater.ledger.tables import AUDIT, BUCKETS, ERASED, HEADS, LIVE_MODEL, MODELS, PARTITIONS, SETTINGS, WINDOWS
+
+_ERASURE_LOCK = 0x657261736564
+"""PostgreSQL advisory lock of what users are erased: "erased" in ASCII."""
 
 
 def open_writer(url: str) -> "LedgerWriter":
@@ -31,9 +37,18 @@ def open_writer(url: str) -> "LedgerWriter":
 class LedgerWriter(LedgerReader):
     """What has been done, and doing it. Every method may raise ServiceUnavailableError."""
 
-    def record_partition(self, partition: PartitionRecord) -> None:
-        """Record a processed partition, in the place of an earlier record of the same modality and day."""
+    def record_partition(self, partition: PartitionRecord, erased: int | None = None) -> None:
+        """Record a processed partition, in the place of an earlier record of the same modality and day.
+
+        Args:
+            partition: The record.
+            erased: How many erased users were known when the partition was read; None if that does not matter.
+
+        Raises:
+            WindowOrderError: users were erased since, so their rows may be in the event file.
+        """
         with writing(self._engine) as connection:
+            _check_erasures(connection, erased)
             _upsert(connection, PARTITIONS, asdict(partition))
 
     def open_window(self, ds: date, as_of: datetime, now: datetime) -> WindowRecord:
@@ -47,7 +62,7 @@ class LedgerWriter(LedgerReader):
             _insert_if_absent(connection, WINDOWS, asdict(window))
             return _window(connection, ds) or window
 
-    def move_head(self, previous: Head | None, new: Head, record: BucketRecord) -> bool:
+    def move_head(self, previous: Head | None, new: Head, record: BucketRecord, erased: int | None = None) -> bool:
         """Move a bucket's head from `previous` to `new` by compare-and-swap, and add `record` to its history.
 
         Within a generation a head moves to the next day only. A higher generation, which is a restatement, may also
@@ -57,18 +72,23 @@ class LedgerWriter(LedgerReader):
             previous: The head that `new` was computed from; None if the bucket had none.
             new: The head to publish.
             record: The history row of `new`.
+            erased: How many erased users were known when `new` was computed; None if that does not matter.
 
         Returns:
             True if the head moved. False if it already held the day and digest of `new`: the same work, done twice.
 
         Raises:
-            HeadConflictError: the head holds the day of `new`, or that of `previous`, with another digest.
-            WindowOrderError: the head is at another day than `previous`, or `new` would leave a gap or go back.
+            HeadConflictError: the head holds the day of `new`, or that of `previous`, with another digest; or another
+                model version than that of `new` is live.
+            WindowOrderError: the head is at another day than `previous`, `new` would leave a gap or go back, or users
+                were erased since.
             ValueError: `record` describes another bucket, day, generation or digest than `new`.
         """
         if any(getattr(record, name) != getattr(new, name) for name in ("bucket", "ds", "generation", "digest")):
             raise ValueError(f"The history record of bucket {record.bucket} does not describe the head to publish.")
         with writing(self._engine) as connection:
+            _check_erasures(connection, erased)
+            _check_live(connection, new)
             if may_follow(previous, new) and _swap_head(connection, previous, new):
                 connection.execute(insert(BUCKETS).values(asdict(record)))
                 return True
@@ -122,12 +142,108 @@ class LedgerWriter(LedgerReader):
                 )
             _upsert(connection, LIVE_MODEL, {"id": 1, "version": version})
 
+    def promote_model(
+        self, version: int, seen: Published, generation: int, subject: dict[str, Any], actor: str, now: datetime
+    ) -> bool:
+        """Make `version` live, with an audit row, by compare-and-swap: only if nothing was published since `seen`.
+
+        Heads go on under `generation`, under which the files lie that the version was given.
+
+        Returns:
+            False if the live version, the watermark, a head or the erased users are others than those of `seen`.
+        """
+        with writing(self._engine) as connection:
+            _lock_erasures(connection, shared=True)
+            # Locked, so that a head that moves at the same time waits, and is refused if its version is live no more.
+            connection.execute(select(LIVE_MODEL).with_for_update())
+            if read_published(connection) != seen:
+                return False
+            connection.execute(update(LIVE_MODEL).values(version=version))
+            connection.execute(update(HEADS).values(generation=generation))
+            values = {"at": now, "actor": actor, "action": PROMOTE, "subject": subject}
+            connection.execute(insert(AUDIT).values(values))
+        return True
+
     def fix_setting(self, key: str, value: str) -> str:
         """Fix `key` at `value` unless it is fixed already. Returns the stored value, for the caller to compare."""
         with writing(self._engine) as connection:
             _insert_if_absent(connection, SETTINGS, {"key": key, "value": value})
             stored: str = connection.scalars(select(SETTINGS.c.value).where(SETTINGS.c.key == key)).one()
         return stored
+
+    def advance_reach(self, reach: date) -> None:
+        """Write down that days before `reach` cannot be computed again, before they are dropped. It never goes back."""
+        values = {"key": REACH, "value": reach.isoformat()}
+        with writing(self._engine) as connection:
+            _insert_if_absent(connection, SETTINGS, values)
+            earlier = and_(SETTINGS.c.key == REACH, SETTINGS.c.value < values["value"])
+            connection.execute(update(SETTINGS).where(earlier).values(values))
+
+    def swap_event_files(self, modality: str, old: Mapping[date, str], new: str | None, erased: int) -> bool:
+        """Name event file `new` (None for none) for landed days in the place of `old`, all of them or nothing.
+
+        Args:
+            modality: Whose days.
+            old: What the ledger named for each day when `new` was made.
+            new: The file with the rows of all these days.
+            erased: How many erased users were known when `new` was made.
+
+        Returns:
+            False if another file was recorded for a day since.
+
+        Raises:
+            WindowOrderError: users were erased since, so their rows may be in `new`.
+        """
+        with writing(self._engine) as connection:
+            _check_erasures(connection, erased)
+            for ds, name in sorted(old.items()):
+                here = and_(PARTITIONS.c.modality == modality, PARTITIONS.c.ds == ds, PARTITIONS.c.events_file == name)
+                if connection.execute(update(PARTITIONS).where(here).values(events_file=new)).rowcount != 1:
+                    connection.rollback()
+                    return False
+        return True
+
+    def record_erasures(self, user_ids: Sequence[str], now: datetime) -> Erased:
+        """Record that `user_ids` are erased from now on; returns all erased users. What is known is left as it is."""
+        salt = self.fix_setting(ERASURE_SALT, secrets.token_hex(HASH_BYTES))
+        with writing(self._engine) as connection:
+            _lock_erasures(connection, shared=False)
+            for user in user_ids:
+                row = {"hash": erasure_hash(salt, user), "recorded_at": now, "erased_at": None}
+                _insert_if_absent(connection, ERASED, row)
+        return self.erased()
+
+    def replace_events(self, modality: str, ds: date, old: str, new: str | None, num_erased: int) -> None:
+        """Put event file `new`, which lacks `num_erased` rows of erased users, in the place of `old`."""
+        here = and_(PARTITIONS.c.modality == modality, PARTITIONS.c.ds == ds, PARTITIONS.c.events_file == old)
+        counted = PARTITIONS.c.num_erased + num_erased
+        with writing(self._engine) as connection:
+            connection.execute(update(PARTITIONS).where(here).values(events_file=new, num_erased=counted))
+
+    def replace_bucket_record(self, old: BucketRecord, new: BucketRecord) -> None:
+        """Put `new` (the same bucket, day and generation) in the place of `old`, and its digest into the head.
+
+        Raises:
+            HeadConflictError: somebody replaced `old` before.
+        """
+        same = {"bucket": old.bucket, "ds": old.ds, "generation": old.generation, "digest": old.digest}
+        with writing(self._engine) as connection:
+            here = and_(*(BUCKETS.c[name] == value for name, value in same.items()))
+            if connection.execute(update(BUCKETS).where(here).values(asdict(new))).rowcount != 1:
+                raise HeadConflictError(
+                    f"Bucket {old.bucket} was changed for {old.ds} by another command; run the same command again."
+                )
+            here = and_(*(HEADS.c[name] == value for name, value in same.items()))
+            connection.execute(update(HEADS).where(here).values(digest=new.digest))
+
+    def complete_erasures(self, hashes: Sequence[str], actor: str, now: datetime) -> None:
+        """Write down that the users with these hashes are erased everywhere, with an audit row for each that is new."""
+        with writing(self._engine) as connection:
+            for value in hashes:
+                pending = and_(ERASED.c.hash == value, ERASED.c.erased_at.is_(None))
+                if connection.execute(update(ERASED).where(pending).values(erased_at=now)).rowcount:
+                    row = {"at": now, "actor": actor, "action": "erase", "subject": {"user_hash": value}}
+                    connection.execute(insert(AUDIT).values(row))
 
     def record_audit(self, action: str, subject: dict[str, Any], actor: str, now: datetime) -> None:
         """Append to the audit: `actor` did `action` to `subject`."""
@@ -146,6 +262,30 @@ def _swap_head(connection: Connection, previous: Head | None, new: Head) -> bool
         HEADS.c.generation == previous.generation,
     )
     return connection.execute(update(HEADS).where(unmoved).values(asdict(new))).rowcount == 1
+
+
+def _check_live(connection: Connection, new: Head) -> None:
+    live = connection.scalars(select(LIVE_MODEL.c.version).with_for_update(read=True)).first()
+    if live not in (None, new.model_version):
+        raise HeadConflictError(
+            f"Model version {live} became live while bucket {new.bucket} was computed with version "
+            f"{new.model_version}; run the same command again."
+        )
+
+
+def _check_erasures(connection: Connection, known: int | None) -> None:
+    if known is None:
+        return
+    _lock_erasures(connection, shared=True)
+    if connection.scalars(select(func.count()).select_from(ERASED)).one() != known:
+        raise WindowOrderError("Users were erased while this ran; run the same command again.")
+
+
+def _lock_erasures(connection: Connection, shared: bool) -> None:
+    """Until the transaction ends nobody else records an erasure; SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        connection.execute(select(lock(_ERASURE_LOCK)))
 
 
 def _window(connection: Connection, ds: date) -> WindowRecord | None:

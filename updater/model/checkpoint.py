@@ -1,12 +1,12 @@
 """User models on a local disk: config.json, model.safetensors, tokenizer.json. Pickles are neither written nor read."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import uuid4
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -20,7 +20,8 @@ from updater.model.user_model import UserModel
 __all__ = ["create_config", "create_model", "load_model", "model_digest", "save_model"]
 
 CONFIG, WEIGHTS, TOKENIZER = FILES = ("config.json", "model.safetensors", "tokenizer.json")
-PROMPT = "soft_prompts."
+LEARNED = ("soft_prompts", "prototypes")
+"""Dictionaries of a model that have a key for each tuned scenario."""
 
 
 def create_model(config: ModelConfig, seed: int | None = None) -> UserModel:
@@ -43,9 +44,11 @@ def save_model(model: UserModel, directory: str | Path) -> None:
     """Write a model; each file appears whole. Equal models give equal bytes."""
     target = Path(directory)
     target.mkdir(parents=True, exist_ok=True)
-    _write(target / TOKENIZER, model.tokenizer.to_str(pretty=False).encode())
-    _write(target / WEIGHTS, save(_distinct(model.state_dict())))
-    _write(target / CONFIG, model.config.to_json().encode())
+    weights = _distinct(model.state_dict())
+    _write(target / TOKENIZER, lambda path: path.write_text(model.tokenizer.to_str(pretty=False), encoding="utf-8"))
+    # Not as bytes: the weights of a large backbone would be in memory three times.
+    _write(target / WEIGHTS, lambda path: save_file(weights, path))
+    _write(target / CONFIG, lambda path: path.write_text(model.config.to_json(), encoding="utf-8"))
 
 
 def load_model(directory: str | Path) -> UserModel:
@@ -60,8 +63,9 @@ def load_model(directory: str | Path) -> UserModel:
     state = load_file(source / WEIGHTS)
     model = UserModel(config, empty_backbone(config), Tokenizer.from_file(str(source / TOKENIZER)))
     for name in state:
-        if name.startswith(PROMPT):
-            model.soft_prompts[name.removeprefix(PROMPT)] = nn.Parameter(state[name])
+        kind, _, scenario = name.partition(".")
+        if kind in LEARNED:
+            getattr(model, kind)[scenario] = nn.Parameter(state[name])
     # Copying keeps tied weights tied, and does not leave the model backed by a file that may be replaced.
     wanted = _distinct(model.state_dict())
     if wrong := sorted(set(wanted) ^ set(state)):
@@ -93,12 +97,15 @@ def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: state[name].contiguous() for name in sorted(first.values())}
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, fill: Callable[[Path], object]) -> None:
     aside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
+        aside.touch()
+        mode = aside.stat().st_mode
+        fill(aside)
+        # safetensors makes files that only their owner may read, whatever the umask.
+        aside.chmod(mode)
+        with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
     finally:

@@ -27,6 +27,8 @@ TINY_BACKBONE: Mapping[str, Any] = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 4096,
     "tie_word_embeddings": True,
+    # Hugging Face's 0.02 suits wide models; at this width layers would begin as good as silent.
+    "initializer_range": 0.08,
     "bos_token_id": None,
     "eos_token_id": None,
 }
@@ -70,9 +72,9 @@ class ModelConfig:
     modalities: tuple[ModalityConfig, ...]
     """Their order is the order in the prefix."""
     backbone: str
-    """`tiny`, or the path or Hugging Face id that the backbone's first weights came from."""
+    """`tiny`, or the packaged name, path or Hugging Face id that the backbone's first weights came from."""
     backbone_config: Mapping[str, Any]
-    """Hugging Face config of the causal language model."""
+    """Hugging Face config of the causal language model, with the layers that are used."""
     instruction: str
     """Text in front of every prefix."""
     embedding_dim: int = 128
@@ -83,6 +85,10 @@ class ModelConfig:
     """Hidden width of the event, modality and user adapters."""
     seed: int = 7
     """Seed of the first weights."""
+    user_token: bool = True
+    """Whether the prefix has the user's token; False for ablation."""
+    modality_tokens: bool = True
+    """Whether it has the modalities' summary tokens; False for ablation."""
 
     def vector_dim(self, modality: ModalityConfig) -> int:
         """Width V of that modality's event vectors: the text vector, then the numeric columns."""
@@ -117,7 +123,7 @@ def create_config(settings: Settings) -> ModelConfig:
     """Config of a new model for these settings; reads the config files of encoder and backbone, not their weights.
 
     Raises:
-        ConfigError: the text encoder or the backbone is not there, or has no tokenizer.json.
+        ConfigError: the text encoder or the backbone is not there, has no tokenizer.json or too few layers.
     """
     encoder = locate(settings.model.text_encoder)
     if settings.model.backbone == "tiny":
@@ -133,8 +139,21 @@ def create_config(settings: Settings) -> ModelConfig:
             for modality in settings.modalities
         ),
         backbone=settings.model.backbone,
-        backbone_config=backbone,
+        backbone_config=_first_layers(backbone, settings),
         instruction=INSTRUCTION.format(names=", ".join(modality.name for modality in settings.modalities)),
         embedding_dim=settings.model.embedding_dim,
         seed=settings.model.seed,
     )
+
+
+def _first_layers(backbone: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    wanted, present = settings.model.backbone_layers, backbone.get("num_hidden_layers")
+    if wanted == 0:
+        return backbone
+    if not isinstance(present, int) or wanted > present:
+        raise ConfigError(
+            f"model.backbone_layers is {wanted}, and num_hidden_layers of backbone {settings.model.backbone!r} is "
+            f"{present}; use fewer, or 0 for all."
+        )
+    types = {"layer_types": backbone["layer_types"][:wanted]} if backbone.get("layer_types") else {}
+    return {**backbone, "num_hidden_layers": wanted, **types}

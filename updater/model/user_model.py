@@ -16,7 +16,7 @@ from updater.model.config import ModelConfig
 from updater.model.decoder import READ_ROWS, PackedDecoder, is_supported
 from updater.model.linear import in_chunks, pack_linears
 from updater.model.reference import read_suffixes
-from updater.model.user_prefix import UserPrefix
+from updater.model.user_prefix import PackedRows, UserPrefix
 
 ADAPTER_ROWS = 64
 """Rows of each call of an adapter's linear layers."""
@@ -59,8 +59,10 @@ class UserModel(nn.Module):
         self.user_emb_D = nn.Parameter(torch.randn(width) * 0.02)
         self.soft_prompts = nn.ParameterDict()
         """Per scenario name learned tokens in front of its query, shape (tokens, D)."""
+        self.prototypes = nn.ParameterDict()
+        """Per scenario name the learned centre of each class, shape (classes, embedding_dim)."""
         self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)
-        self._instruction = self._token_ids(config.instruction)
+        self._instruction = self.token_ids(config.instruction)
         self._serving: tuple[Any, _Serving] | None = None
         longest = len(self._instruction) + 1 + sum(2 + modality.max_events for modality in config.modalities)
         if longest >= backbone.config.max_position_embeddings:
@@ -72,7 +74,7 @@ class UserModel(nn.Module):
     def forward(self, batch: UserBatch, queries: Sequence[str], scenarios: Sequence[str] = ()) -> Tensor:
         """Embeddings with autograd, one user at a time. Arguments and result as in `embed`."""
         suffixes_QD, lengths = self._suffixes(queries, scenarios)
-        packed = self.prefix(batch, self._embed_ids(self._instruction), suffixes_QD)
+        packed = self.prefix(batch, self.embed_ids(self._instruction), suffixes_QD)
         states = read_suffixes(self.backbone, packed.rows_TD, packed.prefix_lengths_B, lengths)
         embeddings: Tensor = self.head(states)
         return embeddings
@@ -103,7 +105,7 @@ class UserModel(nn.Module):
         check_batch(batch, self.config)
         suffixes_QD, lengths = self._suffixes(queries, scenarios)
         serving = self._serve()
-        instruction_ID = self._embed_ids(self._instruction)
+        instruction_ID = self.embed_ids(self._instruction)
         embeddings = np.empty((batch.num_users, len(queries), self.config.embedding_dim), dtype=np.float32)
         for users in _packs(self.prefix_lengths(batch) + sum(lengths), tokens_per_pack):
             packed = self.prefix(batch.select(users), instruction_ID, suffixes_QD, serving.run)
@@ -111,6 +113,12 @@ class UserModel(nn.Module):
             values = serving.run(self.head, states.flatten(0, 1))
             embeddings[users] = values.view(len(users), len(queries), -1).numpy(force=True)
         return embeddings
+
+    def prefix_rows(self, batch: UserBatch) -> PackedRows:
+        """Input embeddings of the users' prefixes alone, with autograd."""
+        instruction_ID = self.embed_ids(self._instruction)
+        packed: PackedRows = self.prefix(batch, instruction_ID, instruction_ID[:0])
+        return packed
 
     def prefix_lengths(self, batch: UserBatch) -> Int64:
         """Tokens of each user's prefix, shape (B,)."""
@@ -122,17 +130,19 @@ class UserModel(nn.Module):
             raise ValueError("queries is empty; ask at least one.")
         suffixes = []
         for i, query in enumerate(queries):
-            parts = [self._embed_ids(self._token_ids(query)), self.user_emb_D[None]]
+            parts = [self.embed_ids(self.token_ids(query)), self.user_emb_D[None]]
             if i < len(scenarios) and scenarios[i] in self.soft_prompts:
                 parts.insert(0, self.soft_prompts[scenarios[i]])
             suffixes.append(torch.cat(parts))
         return torch.cat(suffixes), [len(suffix) for suffix in suffixes]
 
-    def _token_ids(self, text: str) -> list[int]:
+    def token_ids(self, text: str) -> list[int]:
+        """Tokens of a question or an answer, without special ones."""
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
-    def _embed_ids(self, ids: list[int]) -> Tensor:
+    def embed_ids(self, ids: list[int]) -> Tensor:
+        """Input embeddings of tokens, shape (tokens, D)."""
         embedding = self.backbone.get_input_embeddings()
         result: Tensor = embedding(torch.tensor(ids, dtype=torch.long, device=self.user_emb_D.device))
         return result

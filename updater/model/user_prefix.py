@@ -100,12 +100,14 @@ class UserPrefix(nn.Module):
         """Where in `forward`'s table each piece of a user starts, and how long it is; both (B, 2 M + M + 3)."""
         num_users, num_modalities = batch.num_users, len(batch.modalities)
         user = np.arange(num_users)
+        has_user = np.full(num_users, self.config.user_token)
+        has_summary = np.full(num_users, self.config.modality_tokens)
         marker_row = num_instruction + num_suffix
         user_row = marker_row + num_modalities
         summary_row = user_row + num_users
         event_row = summary_row + num_modalities * num_users
-        pieces = [(np.zeros(num_users), np.full(num_users, num_instruction)), (user_row + user, np.ones(num_users))]
-        pieces += [(summary_row + m * num_users + user, np.ones(num_users)) for m in range(num_modalities)]
+        pieces = [(np.zeros(num_users), np.full(num_users, num_instruction)), (user_row + user, has_user)]
+        pieces += [(summary_row + m * num_users + user, has_summary) for m in range(num_modalities)]
         for m, part in enumerate(batch.modalities):
             counts = np.diff(part.offsets_B1)
             pieces.append((np.full(num_users, marker_row + m), counts > 0))

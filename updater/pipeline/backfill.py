@@ -3,8 +3,12 @@
 from datetime import date
 
 from updater.errors import DataRefusedError, NotLandedError
+from updater.pipeline import audit
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.daily import WindowReport, finish, missing_days, prepare
+from updater.pipeline.detect import open_window
+from updater.pipeline.lineage import window_events
+from updater.pipeline.metrics import write_configured
 from updater.pipeline.workers import Workers
 
 
@@ -29,7 +33,11 @@ def backfill(
         window = context.window(ds)
         report = WindowReport(str(window), model=model)
         try:
-            prepare(context, workers, window, report, progress)
+            with window_events(context, window, whole=False):
+                open_window(context, window)
+                if not done:
+                    audit.record(context, "backfill", first=str(missing[0]), last=str(missing[-1]), days=len(missing))
+                prepare(context, workers, window, report, progress)
         except (NotLandedError, DataRefusedError) as error:
             stopped = error
             break
@@ -43,7 +51,10 @@ def backfill(
             progress("refreshing buckets", done, len(buckets))
     for done, (ds, report) in enumerate(zip(landed, reports, strict=True)):
         progress("publishing", done, len(landed))
-        finish(context, context.window(ds), report)
+        with window_events(context, window := context.window(ds)):
+            finish(context, window, report)
+    if landed:
+        write_configured(context)
     if stopped is not None:
         raise stopped
     return reports

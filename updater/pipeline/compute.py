@@ -130,6 +130,7 @@ def _embed(
         changed = np.intersect1d(rows, result.cells[event.modality.name], assume_unique=True)
         summary.put(changed, event.summarise(order[changed]))
     summaries = [summary.take(rows) for summary in result.summaries]
-    result.fingerprints += prefix_fingerprints(tools.model_record.digest, events, summaries, order[rows])
+    result.fingerprints += prefix_fingerprints(events, summaries, order[rows])
     batch = user_batch(events, summaries, order[rows])
-    return tools.model.embed(batch, [scenario.query for scenario in scenarios])
+    queries, names = [scenario.query for scenario in scenarios], [scenario.name for scenario in scenarios]
+    return tools.model.embed(batch, queries, names)

@@ -6,15 +6,23 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from updater.domain.fingerprint import fingerprint
+from updater.domain.modality import Modality
 from updater.domain.window import Window, buffer_start, day_window
 from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.lake.buffer import EventFile
+from updater.lake.erasing import without_erased
+from updater.lake.landing import Landed, read_partition
+from updater.lake.pseudonyms import pseudonyms
 from updater.ledger import LedgerReader, LedgerWriter, ModelRecord, open_writer
 from updater.settings import Settings
 
 Progress = Callable[[str, int, int], None]
 """Called with a label, the units done and the units in all."""
+
+
+KEY_FINGERPRINT = "privacy.key"
+"""Setting of the ledger that tells which key made the pseudonyms."""
 
 
 def no_progress(label: str, done: int, total: int) -> None:
@@ -47,6 +55,24 @@ class Context:
         """Directory of a landed day of a modality."""
         return partitions.day_directory(partitions.join(self.settings.paths.lake, modality), ds)
 
+    def landed(self, modality: Modality, ds: date) -> Landed:
+        """A landed day of a modality, read and checked, with the ids by which the state knows users; rows of erased
+        users are left out.
+
+        Raises:
+            DataRefusedError: a file is unreadable or its schema is wrong.
+        """
+        settings = self.settings
+        landed = read_partition(
+            self.lake(modality.name, ds),
+            modality,
+            self.window(ds),
+            settings.limits,
+            settings.buffer.num_buckets,
+            pseudonyms(settings),
+        )
+        return without_erased(landed, self.ledger.erased())
+
     def state(self, *names: str) -> str:
         """Path below the state root."""
         return partitions.join(self.settings.paths.state, *names)
@@ -60,9 +86,14 @@ class Context:
         files: dict[str, list[EventFile]] = {m.name: [] for m in self.settings.modalities}
         for record in self.ledger.partitions(modality, to_date=last):
             if record.events_file and record.modality in files:
-                directory = partitions.day_directory(self.state("events", record.modality), record.ds)
-                files[record.modality].append(EventFile(record.ds, partitions.join(directory, record.events_file)))
+                files[record.modality].append(self.event_file(record.modality, record.ds, record.events_file))
         return files
+
+    def event_file(self, modality: str, ds: date, name: str) -> EventFile:
+        """The event file of a landed day by the name that the ledger has for it: one with a `/` was merged."""
+        root = self.state("events", modality)
+        merged = "/" in name
+        return EventFile(ds, partitions.join(root if merged else partitions.day_directory(root, ds), name), merged)
 
     def changes_file(self, modality: str, ds: date) -> str:
         """Who changed in a modality and window."""
@@ -116,6 +147,11 @@ def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
                 f"{key} has another kind, text, numeric or category in {settings.source} than the state was made with; "
                 "set it back, or start a new state."
             )
+        if key == KEY_FINGERPRINT:
+            raise ConfigError(
+                f"The key in ${settings.privacy.key_env} is not the one that the state was made with; "
+                "set that one, or start a new state."
+            )
         raise ConfigError(
             f"{key} is {value!r} in {settings.source} but the state was made with {stored!r}; "
             "set it back, or start a new state."
@@ -123,13 +159,16 @@ def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
 
 
 def fixed_values(settings: Settings) -> dict[str, str]:
-    """Config values that cannot change once state exists."""
+    """Config values that cannot change once state exists. Raises ConfigError if a key is needed and missing."""
+    hashes = pseudonyms(settings)
     return {
         **{f"modality.{m.name}": settings.modality_fingerprint(m.name) for m in settings.modalities},
         "timezone": settings.timezone,
         "buffer.num_buckets": str(settings.buffer.num_buckets),
         "buffer.days": str(settings.buffer.days),
         "model.text_encoder": settings.model.text_encoder,
+        "privacy.pseudonymise": str(settings.privacy.pseudonymise).lower(),
+        **({KEY_FINGERPRINT: hashes.fingerprint} if hashes else {}),
     }
 
 

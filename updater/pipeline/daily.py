@@ -9,9 +9,12 @@ from typing import Any
 
 from updater.domain.window import Window, days
 from updater.errors import WindowOrderError
+from updater.pipeline import audit
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.detect import detect, detected, open_window
 from updater.pipeline.encode import encode, encoded_before
+from updater.pipeline.lineage import window_events
+from updater.pipeline.metrics import write_configured
 from updater.pipeline.publish import commit, materialise, publish
 from updater.pipeline.workers import Workers
 
@@ -65,15 +68,19 @@ def run_window(context: Context, workers: Workers, ds: date, progress: Progress 
     if record is not None and record.completed_at is not None:
         report.already_done = True
         return report
-    check_previous(context, window)
-    prepare(context, workers, window, report, progress)
-    with report.step("refresh"):
-        buckets = range(context.settings.buffer.num_buckets)
-        done = 0
-        for group in workers.refresh([ds], buckets):
-            done += len(group)
-            progress(f"refreshing {window}", done, len(buckets))
-    finish(context, window, report)
+    with window_events(context, window):
+        check_previous(context, window)
+        open_window(context, window)  # a window that is refused leaves no audit row
+        audit.record(context, "run", ds=str(ds))
+        prepare(context, workers, window, report, progress)
+        with report.step("refresh"):
+            buckets = range(context.settings.buffer.num_buckets)
+            done = 0
+            for group in workers.refresh([ds], buckets):
+                done += len(group)
+                progress(f"refreshing {window}", done, len(buckets))
+        finish(context, window, report)
+    write_configured(context)
     return report
 
 

@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 
 from updater.domain.modality import Modality
 from updater.domain.window import Window, days, first_buffer_day
-from updater.errors import NotLandedError, WindowOrderError
+from updater.errors import ConfigError, NotLandedError, WindowOrderError
 from updater.lake import partitions
 from updater.lake.buffer import CHANGES_SCHEMA, Buffer, connect
-from updater.lake.landing import check_rejected_share, read_partition, source_token
+from updater.lake.erasing import events_name, to_parquet
+from updater.lake.landing import check_rejected_share, source_token
 from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import PartitionRecord
 from updater.pipeline.context import Context, Progress, day_after, day_before, no_progress
@@ -33,6 +34,8 @@ class Detected:
     changed_users: int
     reasons: dict[str, int]
     """Events by reason: new, late, replaced, deleted, expired."""
+    erased: int = 0
+    """Rows of erased users, left out."""
     landed: bool = True
     """False if an optional modality has no partition for the day."""
 
@@ -43,12 +46,27 @@ def open_window(context: Context, window: Window) -> None:
     Raises:
         NotLandedError: a modality that is not optional has no `_SUCCESS` for the day.
         WindowOrderError: the window leaves a gap after the last one, or lies before the first.
+        ConfigError: the modalities are not those of the windows before.
     """
+    check_modalities(context)
     check_order(context, window)
     if context.ledger.window(window.ds) is None:
         check_landed(context, window)
         with durable("window"):
             context.ledger.open_window(window.ds, window.as_of, context.now)
+
+
+def check_modalities(context: Context) -> None:
+    """Raise ConfigError if the config lays out the prefix otherwise than the windows before: a model is made for one
+    layout, and a refresh would refuse it when the window is open and its rows have landed.
+    """
+    head = context.ledger.head(0)
+    if head is not None and [*head.modalities.items()] != [*context.modality_fingerprints().items()]:
+        raise ConfigError(
+            f"The modalities in {context.settings.source} are not those that the state was made with "
+            f"({', '.join(head.modalities)}), or not in that order, or one has another max_events; "
+            "set them back, or start a new state."
+        )
 
 
 def check_order(context: Context, window: Window) -> None:
@@ -115,6 +133,7 @@ def detect(context: Context, window: Window, modality: Modality, progress: Progr
     land_day(context, window.ds, modality)
     path = context.changes_file(modality.name, window.ds)
     if not _is_published(context, window.ds) or not partitions.exists(path):
+        _check_kept(context, window)
         changes = _changes(context, window, modality, everyone=first)
         with durable("changes"):
             partitions.write_table(path, changes)
@@ -131,7 +150,7 @@ def detected(context: Context, window: Window, modality: Modality) -> Detected:
     users = len(pc.unique(changes["user_id"]))
     if record is None:
         return Detected(modality.name, 0, 0, users, dict(reasons), landed=False)
-    return Detected(modality.name, record.num_rows, record.num_rejected, users, dict(reasons))
+    return Detected(modality.name, record.num_rows, record.num_rejected, users, dict(reasons), record.num_erased)
 
 
 def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord | None:
@@ -154,9 +173,10 @@ def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord 
     declaration = settings.modality_fingerprint(modality.name)
     if record is not None and (record.source_token, record.declaration) == (token, declaration):
         return record
+    erased = len(context.ledger.erased())
     record = read_landed(context, ds, modality)
     with durable("partition"):
-        context.ledger.record_partition(record)
+        context.ledger.record_partition(record, erased)
     return record
 
 
@@ -169,7 +189,7 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
     directory = context.lake(modality.name, ds)
     token = source_token(directory)
     declaration = settings.modality_fingerprint(modality.name)
-    landed = read_partition(directory, modality, context.window(ds), settings.limits, settings.buffer.num_buckets)
+    landed = context.landed(modality, ds)
     rejected = partitions.join(
         partitions.day_directory(context.state("rejected", modality.name), ds), "rejected.parquet"
     )
@@ -179,11 +199,13 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
     else:
         partitions.remove(rejected)
     check_rejected_share(landed, directory, settings.limits)
-    name = f"{landed.digest}-{declaration[:8]}.parquet" if landed.events.num_rows else None
-    if name:
+    name = None
+    if landed.events.num_rows:
+        content = to_parquet(landed.events, EVENT_ROWS)
+        name = events_name(landed.digest, declaration, content if landed.num_erased else None)
         path = partitions.join(partitions.day_directory(context.state("events", modality.name), ds), name)
-        with durable("events"):
-            partitions.write_table(path, landed.events, row_group_size=EVENT_ROWS)
+        with durable("events"), partitions.write_file(path) as file:
+            file.write(content)
     return PartitionRecord(
         modality=modality.name,
         ds=ds,
@@ -195,6 +217,7 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
         num_rejected=landed.rejected.num_rows,
         num_bytes=landed.num_bytes,
         recorded_at=context.now,
+        num_erased=landed.num_erased,
     )
 
 
@@ -216,6 +239,15 @@ def landing_days(context: Context, window: Window, modality: Modality) -> list[d
     first = first_buffer_day(window.ds, context.settings.buffer.days)
     start = landed[0] if modality.kind == "snapshot" else max(first, landed[0])
     return [ds for ds in days(start, day_before(window.ds)) if not (modality.optional and ds not in landed)]
+
+
+def _check_kept(context: Context, window: Window) -> None:
+    reach = context.ledger.reach()
+    if reach is not None and window.ds < reach:
+        raise WindowOrderError(
+            f"{window} cannot be detected again: events are kept for windows from {reach} on only "
+            "([retention] history_days); its values stand as they were published."
+        )
 
 
 def _is_published(context: Context, ds: date) -> bool:

@@ -16,12 +16,12 @@ from updater.lake import partitions
 from updater.lake import summaries as summary_store
 from updater.lake.bucket_files import bucket_files
 from updater.lake.buffer import Buffer, EventFile, connect
-from updater.lake.landing import check_rejected_share, read_partition
+from updater.lake.landing import check_rejected_share
 from updater.pipeline.context import Context
 from updater.pipeline.daily import check_previous, missing_days
-from updater.pipeline.detect import check_landed, check_order, landing_days
+from updater.pipeline.detect import check_landed, check_modalities, check_order, landing_days
 from updater.pipeline.encode import text_vectors
-from updater.pipeline.rewritten import find_rewritten
+from updater.pipeline.rewritten import check_reach, find_rewritten
 
 SHOWN_USERS = 20
 
@@ -53,6 +53,7 @@ def plan_window(context: Context, ds: date) -> DryRun:
     if record is not None and record.completed_at is not None:
         report.already_done = True
         return report
+    check_modalities(context)
     check_previous(context, window)
     check_order(context, window)
     check_landed(context, window)
@@ -87,7 +88,7 @@ def _plan_modality(
         directory = context.lake(modality.name, ds)
         if not partitions.has_landed(partitions.join(settings.paths.lake, modality.name), ds):
             continue
-        landed = read_partition(directory, modality, context.window(ds), settings.limits, settings.buffer.num_buckets)
+        landed = context.landed(modality, ds)
         check_rejected_share(landed, directory, settings.limits)
         rows, rejected = rows + landed.num_rows, rejected + landed.rejected.num_rows
         files[ds] = EventFile(ds, f"{scratch}/{modality.name}-{ds}.parquet")
@@ -123,10 +124,7 @@ def _plan_modality(
 def _bystanders(context: Context, changed: set[str]) -> set[str]:
     found: set[str] = set()
     for bucket, head in context.ledger.heads().items():
-        same_layout = (head.model_version, head.modalities) == (
-            context.live_model().version,
-            context.modality_fingerprints(),
-        )
+        same_layout = head.modalities == context.modality_fingerprints()
         if new_scenarios(context.scenario_fingerprints(), head.scenarios, same_layout):
             with connect(context.settings.paths.state) as connection:
                 found |= set(summary_store.read_users(connection, bucket_files(context.state("summaries"), bucket)))
@@ -171,10 +169,8 @@ def plan_backfill(context: Context, from_date: date, to_date: date, restate: boo
     users: set[str] = set()
     first = watermark
     for modality, ds, _ in find_rewritten(context, from_date, to_date):
-        directory = context.lake(modality.name, ds)
-        landed = read_partition(
-            directory, modality, context.window(ds), context.settings.limits, context.settings.buffer.num_buckets
-        )
+        check_reach(context, modality, ds)
+        landed = context.landed(modality, ds)
         users |= set(landed.events["user_id"].to_pylist())
         first = min(first, max(ds, first_window))
         plan.rewritten.append(f"{modality.name} {ds}")

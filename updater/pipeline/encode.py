@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.lake import partitions
-from updater.lake.buffer import EventFile
+from updater.lake.buffer import EventFile, read_rows
 from updater.lake.text_vectors import TextVectors
 from updater.model.text_encoder import text_encoder_version
 from updater.pipeline.context import Context, Progress, no_progress
@@ -54,10 +54,9 @@ def _window_files(context: Context, window: Window, modality: Modality) -> list[
 
 def _new_texts(files: Sequence[EventFile], vectors: TextVectors) -> tuple[pa.Table, int]:
     """Distinct texts (text_id, text) of `files` that have no vector yet, and how many distinct texts there are."""
-    tables = [partitions.read_table(file.path, ["text_id", "text", "deleted"]) for file in files]
-    if not tables:
+    events = read_rows(files, ["text_id", "text", "deleted"])
+    if events is None:
         return pa.table({"text_id": [], "text": []}), 0
-    events = pa.concat_tables(tables)
     texts = events.filter(pc.invert(events["deleted"])).group_by(["text_id", "text"]).aggregate([]).combine_chunks()
     return texts.filter(vectors.unknown(texts["text_id"].combine_chunks())).sort_by("text_id"), texts.num_rows
 

@@ -30,6 +30,37 @@ WRITES = (
 )
 """Writes of a window, in the order in which a window with all of them first reaches them."""
 POINTS = tuple(f"{when}:{write}" for write in WRITES for when in ("before", "after"))
+PROMOTION_WRITES = ("model_staged", "model", "model_placed", "views", "backfilled", "materialised", "promoted")
+"""Writes of the promotion of a new model."""
+ERASURE_WRITES = (
+    "erasure",
+    "placed",
+    "unstaged",
+    "leftover",
+    "events_without",
+    "plan_without",
+    "partition_without",
+    "events_removed",
+    "record_without",
+    "file_without",
+    "active_without",
+    "other_without",
+    "online_without",
+    "erased",
+)
+"""Writes of an erasure, in their order."""
+MAINTENANCE_WRITES = (
+    "reach",
+    "merged_events",
+    "swapped",
+    "dropped",
+    "merged_bucket",
+    "merged_texts",
+    "pruned",
+    "removed",
+    "noted",
+)
+"""Writes of a maintenance, in their order."""
 
 _reached: Counter[str] = Counter()
 

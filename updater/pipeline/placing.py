@@ -12,8 +12,8 @@ from io import BytesIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from updater.domain.spans import file_name
 from updater.lake import partitions
-from updater.lake.bucket_files import file_name
 from updater.pipeline.context import Context
 from updater.pipeline.faults import durable
 
@@ -46,13 +46,23 @@ def place(context: Context, bucket: int, ds: date) -> int:
     for name in record.files:
         source = partitions.join(staged, name)
         if partitions.exists(source):
-            # Another attempt at the same work may be moving the same bytes.
-            with suppress(FileNotFoundError), durable("placed"):
-                partitions.move(source, _placed(context, ds, bucket, name.partition("-")[2], record.generation))
-                moved += 1
+            with durable("placed"):
+                moved += _move(source, _placed(context, ds, bucket, name.partition("-")[2], record.generation))
     with durable("unstaged"):
         discard(staged)
     return moved
+
+
+def _move(source: str, target: str) -> bool:
+    """Move a file; False if another attempt at the same work has moved the same bytes."""
+    while True:
+        try:
+            partitions.move(source, target)
+            return True
+        except FileNotFoundError:
+            # If it is still there, the target's directory is not: maintenance removes directories that are empty.
+            if not partitions.exists(source):
+                return False
 
 
 def discard(staged: str) -> None:

@@ -36,9 +36,9 @@ def publish(context: Context, window: Window) -> dict[str, int]:
     return total
 
 
-def views(context: Context) -> list[str]:
-    """Feature views of the live model version."""
-    version = context.live_model().version
+def views(context: Context, version: int | None = None) -> list[str]:
+    """Feature views of a model version, or of the live one."""
+    version = version or context.live_model().version
     scenarios = [columns.scenario_view(scenario.name, version) for scenario in context.settings.scenarios]
     return [*scenarios, columns.SUMMARIES_VIEW]
 
@@ -47,11 +47,21 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
     """Load the window's offline rows into the online store; values there that are newer stay.
 
     Returns rows per feature view.
+
+    Raises:
+        WindowOrderError: users were erased while their rows may have been on the way.
     """
     from updater.store.access import materialise as load
 
+    erased = context.ledger.erased()
     with durable("materialised"):
-        return load(context.settings, window, views(context))
+        num_rows = load(context.settings, window, views(context))
+    if len(context.ledger.erased()) != len(erased):
+        raise WindowOrderError(
+            f"Users were erased while {window} was loaded into the online store; run `updater erase` for them again, "
+            "then the same command again."
+        )
+    return num_rows
 
 
 def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRecord:

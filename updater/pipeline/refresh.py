@@ -7,24 +7,24 @@ the files and finishes the move.
 
 from collections.abc import Sequence
 from datetime import datetime
-from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain import columns
+from updater.domain.erasure import Erased
 from updater.domain.plan import BucketPlan, new_scenarios, plan_bucket
 from updater.domain.window import Window
 from updater.errors import WindowOrderError
 from updater.lake import embeddings as offline
 from updater.lake import summaries as summary_store
 from updater.lake.bucket_files import bucket_files
-from updater.ledger import BucketRecord, Head
+from updater.ledger import Head
+from updater.pipeline.commit_bucket import commit_bucket, outputs_digest
 from updater.pipeline.compute import BucketResult, BufferedUsers, compute, read_buffer
 from updater.pipeline.context import Context, day_after, day_before
 from updater.pipeline.detect import read_changes
-from updater.pipeline.faults import durable
 from updater.pipeline.placing import place, stage
 from updater.pipeline.tools import Tools
 
@@ -42,6 +42,7 @@ def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Seq
         WindowOrderError: a bucket's head is not at the day before.
         HeadConflictError: another attempt published other values.
     """
+    erased = context.ledger.erased()
     counts: list[dict[str, int]] = []
     waiting: list[tuple[int, Head | None, BucketPlan]] = []
     for bucket in buckets:
@@ -52,20 +53,27 @@ def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Seq
             counts.append(done)
             continue
         _check_order(context, head, window, bucket)
-        plan = plan_window(context, tools, window, bucket, head)
+        plan = plan_window(context, tools, window, bucket, head, erased)
         if waiting and sum(other.num_prefixes for _, _, other in waiting) + plan.num_prefixes > USERS_PER_READ:
-            counts += _refresh_together(context, tools, window, waiting)
+            counts += _refresh_together(context, tools, window, waiting, len(erased))
             waiting = []
         waiting.append((bucket, head, plan))
-    return counts + _refresh_together(context, tools, window, waiting)
+    return counts + _refresh_together(context, tools, window, waiting, len(erased))
 
 
 def _refresh_together(
-    context: Context, tools: Tools, window: Window, planned: Sequence[tuple[int, Head | None, BucketPlan]]
+    context: Context,
+    tools: Tools,
+    window: Window,
+    planned: Sequence[tuple[int, Head | None, BucketPlan]],
+    num_erased: int,
 ) -> list[dict[str, int]]:
     users = [user for _, _, plan in planned for user in (*plan.users, *plan.bystanders)]
     buffered = read_buffer(context, tools, window, [bucket for bucket, _, _ in planned], users)
-    return [_refresh_bucket(context, tools, window, bucket, head, plan, buffered) for bucket, head, plan in planned]
+    return [
+        _refresh_bucket(context, tools, window, bucket, head, plan, buffered, num_erased)
+        for bucket, head, plan in planned
+    ]
 
 
 def _refresh_bucket(
@@ -76,12 +84,14 @@ def _refresh_bucket(
     head: Head | None,
     plan: BucketPlan,
     buffered: BufferedUsers,
+    num_erased: int,
 ) -> dict[str, int]:
     """Compute, stage, move the head, place. A faster attempt at the same work leaves nothing to do but to agree."""
     result = compute(context, tools, buffered, bucket, plan)
     opened = context.ledger.window(window.ds)
     created = opened.opened_at if opened else context.now
-    made = tables(context, tools, window, plan, result, created, head.generation if head else 0)
+    generation = head.generation if head else 0
+    made = tables(context, tools, window, plan, result, created, generation)
     try:
         files = stage(context, window.ds, bucket, made)
     except FileNotFoundError:
@@ -103,44 +113,30 @@ def _refresh_bucket(
     new = Head(
         bucket=bucket,
         ds=window.ds,
-        digest=sha256("".join(files).encode()).hexdigest(),
-        generation=head.generation if head else 0,
+        digest=outputs_digest(files, generation),
+        generation=generation,
         model_version=tools.model_record.version,
         scenarios=context.scenario_fingerprints(),
         modalities=context.modality_fingerprints(),
     )
-    record = BucketRecord(
-        bucket=bucket,
-        ds=window.ds,
-        generation=new.generation,
-        digest=new.digest,
-        counts=counts,
-        files=files,
-        committed_at=context.now,
-    )
-    try:
-        with durable("head"):
-            context.ledger.move_head(head, new, record)
-    except WindowOrderError:
-        published = context.ledger.bucket_record(bucket, window.ds)
-        if published is None or published.digest != new.digest:
-            raise
-    place(context, bucket, window.ds)
+    commit_bucket(context, window, head, new, files, counts, num_erased, accept_overtaken=True)
     return counts
 
 
-def plan_window(context: Context, tools: Tools, window: Window, bucket: int, head: Head | None) -> BucketPlan:
-    """Who of a bucket has to be recomputed in the window."""
+def plan_window(
+    context: Context, tools: Tools, window: Window, bucket: int, head: Head | None, erased: Erased
+) -> BucketPlan:
+    """Who of a bucket has to be recomputed in the window; never an `erased` user whose files are not rewritten yet."""
     changed = {}
     for modality in context.settings.modalities:
         rows = read_changes(context, window, modality.name)
-        changed[modality.name] = set(rows.filter(pc.equal(rows["bucket"], bucket))["user_id"].to_pylist())
-    same_layout = head is None or (head.model_version, head.modalities) == (
-        tools.model_record.version,
-        context.modality_fingerprints(),
-    )
+        users = set(rows.filter(pc.equal(rows["bucket"], bucket))["user_id"].to_pylist())
+        changed[modality.name] = users - erased.among(users)
+    # The model may be another one: a version becomes live only with rows of everybody.
+    same_layout = head is None or head.modalities == context.modality_fingerprints()
     new = new_scenarios(context.scenario_fingerprints(), head.scenarios if head else None, same_layout)
-    known = summary_store.read_users(tools.connection, _summary_files(context, bucket)) if new else []
+    known = set(summary_store.read_users(tools.connection, _summary_files(context, bucket)) if new else [])
+    known -= erased.among(known)
     return plan_bucket(changed, known, [scenario.name for scenario in context.settings.scenarios], new)
 
 

@@ -16,14 +16,16 @@ from updater.domain.modality import Modality
 from updater.domain.window import days
 from updater.errors import WindowOrderError
 from updater.lake import partitions
-from updater.lake.buffer import connect
+from updater.lake.buffer import connect, read_rows
+from updater.lake.schemas import event_schema
 from updater.ledger import PartitionRecord
+from updater.pipeline import audit
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.detect import read_landed
 from updater.pipeline.encode import encode_files
 from updater.pipeline.faults import durable
 from updater.pipeline.publish import materialise
-from updater.pipeline.rewritten import find_rewritten
+from updater.pipeline.rewritten import check_reach, find_rewritten
 from updater.pipeline.workers import Workers
 
 AFFECTED_SCHEMA = pa.schema([("modality", pa.string()), ("user_id", pa.string()), ("bucket", pa.int32())])
@@ -43,6 +45,8 @@ class Restatement:
     """New ledger records of the rewritten partitions."""
     affected: pa.Table
     """`AFFECTED_SCHEMA`: the users whose rows differ, per modality."""
+    num_erased: int
+    """How many erased users were known when the partitions were read, or the plan was read back."""
     counts: dict[str, int] = field(default_factory=dict)
 
     def users(self, bucket: int) -> list[str]:
@@ -60,7 +64,7 @@ def plan_restatement(context: Context, from_date: date, to_date: date) -> Restat
     nothing was rewritten.
 
     Raises:
-        WindowOrderError: a window is unfinished.
+        WindowOrderError: a window is unfinished, or a rewritten partition lies beyond `[retention] history_days`.
         DataRefusedError: a rewritten partition cannot be trusted.
     """
     pending = _load(context)
@@ -76,8 +80,10 @@ def plan_restatement(context: Context, from_date: date, to_date: date) -> Restat
             raise WindowOrderError(
                 f"Scenarios or modalities changed after {head.ds}; run the next window before restating older ones."
             )
+    num_erased = len(context.ledger.erased())
     records, affected = [], []
     for modality, ds, old in find_rewritten(context, from_date, to_date):
+        check_reach(context, modality, ds)
         new = read_landed(context, ds, modality)
         records.append(new)
         affected.append(_different_users(context, modality, old, new))
@@ -92,6 +98,7 @@ def plan_restatement(context: Context, from_date: date, to_date: date) -> Restat
         created=context.now,
         records=records,
         affected=pa.concat_tables(affected),
+        num_erased=num_erased,
     )
 
 
@@ -108,9 +115,16 @@ def restate(
 ) -> dict[str, int]:
     """Carry out a restatement; killed and run again, it goes on. Returns users, days and values restated."""
     _save(context, restatement)
+    try:
+        # Once more: maintenance looks for the saved plan after it has written down what it is about to drop.
+        for record in restatement.records:
+            check_reach(context, context.settings.modality(record.modality), record.ds)
+    except WindowOrderError:
+        partitions.remove(context.restatement_file())
+        raise
     for record in restatement.records:
         with durable("partition"):
-            context.ledger.record_partition(record)
+            context.ledger.record_partition(record, restatement.num_erased)
         modality = context.settings.modality(record.modality)
         files = [file for file in context.event_files(modality.name, record.ds) if file.ds == record.ds]
         encode_files(context, files, workers.encode, modality.name, progress)
@@ -125,7 +139,7 @@ def restate(
         materialise(context, context.window(ds))
     counts = {"users": len(set(restatement.affected["user_id"].to_pylist())), "days": len(wanted), "values": values}
     subject = {"partitions": [f"{r.modality} {r.ds}" for r in restatement.records], **counts}
-    context.ledger.record_audit("restate", subject, "updater", context.now)
+    audit.record(context, "restate", **subject)
     partitions.remove(context.restatement_file())
     return counts
 
@@ -134,13 +148,13 @@ def _different_users(
     context: Context, modality: Modality, old: PartitionRecord | None, new: PartitionRecord
 ) -> pa.Table:
     """Users whose rows in a partition are not the same as before."""
-    directory = partitions.day_directory(context.state("events", modality.name), new.ds)
     names = [record.events_file for record in (old, new) if record is not None and record.events_file]
-    tables = [partitions.read_table(partitions.join(directory, name)) for name in names]
-    if not tables or len(set(names)) < len(names):
+    compared = [name for name in event_schema(modality).names if name != "text"]
+    rows = read_rows([context.event_file(modality.name, new.ds, name) for name in names], compared)
+    if rows is None or len(set(names)) < len(names):
         return AFFECTED_SCHEMA.empty_table()
     with connect() as connection:
-        connection.register("rows", pa.concat_tables(tables).drop_columns(["text"]))
+        connection.register("rows", rows)
         query = """
             with once as (select * from rows group by all having count(*) = 1)
             select $modality as modality, user_id, bucket from once group by all order by bucket, user_id"""
@@ -166,6 +180,7 @@ def _save(context: Context, restatement: Restatement) -> None:
 def _load(context: Context) -> Restatement | None:
     if not partitions.exists(context.restatement_file()):
         return None
+    num_erased = len(context.ledger.erased())
     table = partitions.read_table(context.restatement_file())
     about = json.loads(table.schema.metadata[b"restatement"])
     records = [
@@ -181,4 +196,5 @@ def _load(context: Context) -> Restatement | None:
         created=datetime.fromisoformat(about["created"]),
         records=records,
         affected=table.cast(AFFECTED_SCHEMA),
+        num_erased=num_erased,
     )

@@ -1,22 +1,24 @@
 """One bucket's part of a restatement: the fold again, for the affected users only, under a later generation."""
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain import columns
+from updater.domain.erasure import Erased
 from updater.domain.plan import BucketPlan
 from updater.domain.window import Window
+from updater.lake import embeddings as offline
 from updater.lake import partitions
 from updater.lake import summaries as summary_store
-from updater.lake.bucket_files import bucket_files
+from updater.lake.bucket_files import bucket_files, files_of_day
 from updater.lake.buffer import Buffer
-from updater.ledger import BucketRecord, Head
+from updater.ledger import Head
+from updater.pipeline.commit_bucket import commit_bucket, outputs_digest
 from updater.pipeline.compute import BucketResult, compute, read_buffer
 from updater.pipeline.context import Context
-from updater.pipeline.faults import durable
 from updater.pipeline.placing import place, stage
 from updater.pipeline.refresh import tables
 from updater.pipeline.restate import Restatement
@@ -37,7 +39,8 @@ def restate_bucket(
     place(context, bucket, head.ds)
     if head.generation == restatement.generation and head.ds >= window.ds:
         return {}
-    users = _users(context, tools, restatement, window, bucket)
+    erased = context.ledger.erased()
+    users = _users(context, tools, restatement, window, bucket, erased)
     plan = BucketPlan({m.name: frozenset(users) for m in context.settings.modalities}, tuple(users), (), ())
     buffered = read_buffer(context, tools, window, [bucket], users)
     result = compute(context, tools, buffered, bucket, plan)
@@ -48,34 +51,26 @@ def restate_bucket(
     new = Head(
         bucket=bucket,
         ds=window.ds,
-        digest=sha256("".join([str(restatement.generation), *files]).encode()).hexdigest(),
+        digest=outputs_digest(files, restatement.generation),
         generation=restatement.generation,
-        model_version=head.model_version,
+        model_version=tools.model_record.version,
         scenarios=head.scenarios,
         modalities=head.modalities,
     )
     if window.ds == restatement.last_day:
         counts["active_users"] = _active(context, tools, bucket, users, result)
-    record = BucketRecord(
-        bucket=bucket,
-        ds=window.ds,
-        generation=new.generation,
-        digest=new.digest,
-        counts=counts,
-        files=files,
-        committed_at=context.now,
-    )
-    with durable("head"):
-        context.ledger.move_head(head, new, record)
-    place(context, bucket, window.ds)
+    commit_bucket(context, window, head, new, files, counts, len(erased))
     return {"prefixes": len(users)}
 
 
-def _users(context: Context, tools: Tools, restatement: Restatement, window: Window, bucket: int) -> Sequence[str]:
+def _users(
+    context: Context, tools: Tools, restatement: Restatement, window: Window, bucket: int, erased: Erased
+) -> Sequence[str]:
     """Affected users whose value at the window was wrong:
     all on the first day, later those that change or were published then.
     """
     affected = set(restatement.users(bucket))
+    affected -= erased.among(affected)
     if window.ds > restatement.first_day:
         affected &= _changed(context, tools, window, bucket) | _published(context, window, bucket)
     known = set(summary_store.read_users(tools.connection, bucket_files(context.state("summaries"), bucket)))
@@ -92,12 +87,13 @@ def _with_content(context: Context, tools: Tools, window: Window, bucket: int) -
 
 
 def _published(context: Context, window: Window, bucket: int) -> set[str]:
-    directory = partitions.day_directory(context.state("offline", columns.SUMMARIES_VIEW), window.ds)
-    names = (f"bucket-{bucket:03d}.", f"bucket-{bucket:03d}-")
-    files = [path for path in partitions.list_files(directory) if path.rsplit("/", 1)[1].startswith(names)]
-    return {
-        user for path in files for user in partitions.read_table(path, [columns.JOIN_KEY])[columns.JOIN_KEY].to_pylist()
-    }
+    wanted = [columns.JOIN_KEY, columns.EVENT_TIMESTAMP]
+    as_of = pa.scalar(window.as_of.replace(tzinfo=None), offline.TIMESTAMP)
+    users: set[str] = set()
+    for path in files_of_day(context.state("offline", columns.SUMMARIES_VIEW), bucket, window.ds):
+        rows = partitions.read_table(path, wanted)
+        users.update(rows.filter(pc.equal(rows[columns.EVENT_TIMESTAMP], as_of))[columns.JOIN_KEY].to_pylist())
+    return users
 
 
 def _buffers(context: Context, tools: Tools, window: Window) -> list[Buffer]:

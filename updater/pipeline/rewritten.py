@@ -5,6 +5,7 @@ from datetime import date
 
 from updater.domain.modality import Modality
 from updater.domain.window import first_buffer_day
+from updater.errors import WindowOrderError
 from updater.lake import partitions
 from updater.lake.landing import source_digest, source_token
 from updater.ledger import PartitionRecord
@@ -37,3 +38,14 @@ def find_rewritten(
             for ds in partitions.landed_days(partitions.join(context.settings.paths.lake, modality.name)):
                 if first <= ds <= to_date and ds not in records:
                     yield modality, ds, None
+
+
+def check_reach(context: Context, modality: Modality, ds: date) -> None:
+    """Raise WindowOrderError if what it takes to restate a landed day has been dropped."""
+    reach = context.ledger.reach()
+    if reach is not None and ds < reach:
+        raise WindowOrderError(
+            f"{modality.name} {ds} was rewritten, but events and days are kept from {reach} on only "
+            f"([retention] history_days when the state was last maintained); begin with --from-date {reach}, or "
+            "start a new state."
+        )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from updater.errors import ConfigError
 from updater.lake import partitions
-from updater.ledger import ModelRecord, open_writer, upgrade
+from updater.ledger import LedgerWriter, ModelRecord, open_writer, upgrade
 from updater.pipeline.context import check_fixed_values, clock, fixed_values
 from updater.settings import Settings
 
@@ -22,49 +22,75 @@ class SetupReport:
     feature_views: list[str]
 
 
-def initialise(settings: Settings) -> SetupReport:
-    """Create or migrate the ledger, make the first model from the config's seed, and apply the feature repository.
+def create_ledger(settings: Settings) -> LedgerWriter:
+    """Create or migrate the ledger and fix what state will depend on; all that training needs before `init`.
 
     Raises:
         ConfigError: a value that existing state depends on was changed.
         ServiceUnavailableError: a database does not answer.
     """
-    from updater.pipeline.context import open_context
-    from updater.pipeline.publish import views
-    from updater.store.config import write_feature_store_yaml
-    from updater.store.definitions import apply
-
     upgrade(settings.ledger.url)
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
     for key, value in fixed_values(settings).items():
         ledger.fix_setting(key, value)
+    return ledger
+
+
+def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
+    """Create or migrate the ledger, make the first model, and apply the feature repository.
+
+    The first model is the one in the directory `trained`, or one with weights from the config's seed. A state
+    that has a model keeps it.
+
+    Raises:
+        ConfigError: a value that existing state depends on was changed.
+        ServiceUnavailableError: a database does not answer.
+    """
+    from updater.pipeline import audit
+    from updater.pipeline.context import open_context
+    from updater.pipeline.detect import check_modalities
+    from updater.pipeline.publish import views
+    from updater.store.config import write_feature_store_yaml
+    from updater.store.definitions import apply
+
+    ledger = create_ledger(settings)
     if ledger.live_model() is None:
-        record = _first_model(settings)
+        record = _first_model(settings, trained)
         ledger.add_model(record)
         ledger.set_live_model(record.version)
     context = open_context(settings)
+    check_modalities(context)
+    audit.record(context, "init", model=context.live_model().name, feature_views=views(context))
     yaml = write_feature_store_yaml(settings)
-    apply(settings)
+    apply(settings, [context.live_model().version])
     model = context.live_model()
     return SetupReport(
         settings.ledger.url.rsplit("@", 1)[-1], settings.paths.state, model.name, model.trained, yaml, views(context)
     )
 
 
-def _first_model(settings: Settings) -> ModelRecord:
-    """Model version 1: the declared shape with weights from the seed.
+def _first_model(settings: Settings, trained: str | None) -> ModelRecord:
+    """Model version 1: a copy of a trained one, or the declared shape with weights from the seed.
 
-    They are untrained, and the version's name says so.
+    The latter are untrained, and the version's name says so.
     """
     from updater.model.checkpoint import create_model, model_digest, save_model
     from updater.model.config import create_config
+    from updater.pipeline.tools import fitting_model
 
     if not partitions.is_local(settings.paths.state):
         raise ConfigError(f"paths.state is {settings.paths.state}; the first model needs a local state directory.")
+    model = fitting_model(settings, trained) if trained else create_model(create_config(settings), settings.model.seed)
     directory = partitions.join(settings.paths.state, "models", "v1")
-    save_model(create_model(create_config(settings), settings.model.seed), directory)
+    save_model(model, directory)
     digest = model_digest(directory)
+    kind = "trained" if trained else "untrained"
     return ModelRecord(
-        version=1, digest=digest, name=f"v1-untrained-{digest[:8]}", trained=False, created_at=clock(), live=True
+        version=1,
+        digest=digest,
+        name=f"v1-{kind}-{digest[:8]}",
+        trained=bool(trained),
+        created_at=clock(),
+        live=True,
     )

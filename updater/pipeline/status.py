@@ -6,7 +6,9 @@ from typing import Any
 
 from updater.lake import partitions
 from updater.pipeline.context import Context
+from updater.pipeline.health import Health, measure
 from updater.pipeline.rewritten import find_rewritten
+from updater.pipeline.versions import has_files
 
 LAST_RUNS = 7
 
@@ -19,6 +21,8 @@ class StatusReport:
     """Newest committed window."""
     model: str
     trained: bool
+    versions: list[dict[str, Any]] = field(default_factory=list)
+    """Every model version, oldest first: number, name, whether trained, live, or removed again."""
     waiting: list[str] = field(default_factory=list)
     """Days after the watermark that have landed in every required modality."""
     unfinished: list[str] = field(default_factory=list)
@@ -28,14 +32,34 @@ class StatusReport:
     runs: list[dict[str, Any]] = field(default_factory=list)
     sizes: dict[str, dict[str, int]] = field(default_factory=dict)
     """Files and bytes per part of the state."""
+    health: Health | None = None
+    """The newest committed window against the config's bounds; None before the first."""
 
 
-def status(context: Context) -> StatusReport:
-    """Look at ledger, lake and state; change nothing."""
+def status(context: Context, check: bool = False) -> StatusReport:
+    """Look at ledger, lake and state; change nothing.
+
+    Args:
+        context: the deployment.
+        check: compare a sample of the online store as well, and insist on a committed window.
+
+    Raises:
+        WindowOrderError: `check`, and no window is committed.
+    """
     model = context.live_model()
     watermark = context.ledger.watermark()
     windows = context.ledger.windows(LAST_RUNS)
     report = StatusReport(watermark.isoformat() if watermark else None, model.name, model.trained)
+    report.versions = [
+        {
+            "version": record.version,
+            "model": record.name,
+            "trained": record.trained,
+            "live": record.live,
+            "removed": not has_files(context, record.version),
+        }
+        for record in context.ledger.models()
+    ]
     report.waiting = [ds.isoformat() for ds in landed_everywhere(context) if watermark is None or ds > watermark]
     report.unfinished = sorted(window.ds.isoformat() for window in windows if window.completed_at is None)
     report.rewritten = rewritten(context, watermark) if watermark else []
@@ -48,6 +72,8 @@ def status(context: Context) -> StatusReport:
         fs, inner = partitions.filesystem(context.state(part))
         files = fs.find(inner, detail=True) if fs.exists(inner) else {}
         report.sizes[part] = {"files": len(files), "bytes": sum(info["size"] for info in files.values())}
+    if watermark is not None or check:
+        report.health = measure(context, online=check)
     return report
 
 

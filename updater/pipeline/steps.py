@@ -6,13 +6,17 @@ from datetime import date
 from typing import Any
 
 from updater.lake import partitions
+from updater.pipeline import audit, metrics
 from updater.pipeline import verify as verification
+from updater.pipeline.compact import maintain as maintain_state
 from updater.pipeline.context import Context, open_context
 from updater.pipeline.daily import WindowReport, finish, missing_days
 from updater.pipeline.detect import detect as detect_changes
 from updater.pipeline.detect import open_window, read_changes
 from updater.pipeline.encode import count_new_texts
 from updater.pipeline.encode import encode as encode_texts
+from updater.pipeline.health import measure, raise_if_crossed
+from updater.pipeline.lineage import window_events
 from updater.pipeline.publish import publish as complete_offline
 from updater.pipeline.publish import views
 from updater.pipeline.workers import Workers
@@ -41,9 +45,10 @@ def detect(ds: str, modality: str) -> dict[str, Any]:
     """Land a modality's day and find who changed."""
     context = _context()
     window = context.window(date.fromisoformat(ds))
-    open_window(context, window)
     declared = context.settings.modality(modality)
-    found = detect_changes(context, window, declared)
+    with window_events(context, window, whole=False):
+        open_window(context, window)
+        found = detect_changes(context, window, declared)
     return {
         "modality": modality,
         "rows": found.rows,
@@ -57,7 +62,7 @@ def encode(ds: str, modality: str) -> dict[str, Any]:
     """Encode the day's new texts."""
     context = _context()
     window = context.window(date.fromisoformat(ds))
-    with Workers(context.settings, context.now) as workers:
+    with window_events(context, window, whole=False), Workers(context.settings, context.now) as workers:
         done = encode_texts(context, window, context.settings.modality(modality), workers.encode)
     return {"modality": modality, "texts_encoded": done.texts_encoded}
 
@@ -84,7 +89,8 @@ def refresh(ds: str, buckets: list[int]) -> dict[str, Any]:
 def refresh_days(days: list[str], buckets: list[int]) -> dict[str, Any]:
     """Refresh a group of buckets for many days in order, with the model loaded once."""
     context = _context()
-    with Workers(context.settings, context.now) as workers:
+    first = context.window(date.fromisoformat(days[0]))
+    with window_events(context, first, whole=False), Workers(context.settings, context.now) as workers:
         for _ in workers.refresh([date.fromisoformat(ds) for ds in days], buckets):
             pass
     records = [context.ledger.bucket_record(bucket, date.fromisoformat(ds)) for ds in days for bucket in buckets]
@@ -95,7 +101,9 @@ def refresh_days(days: list[str], buckets: list[int]) -> dict[str, Any]:
 def publish(ds: str) -> dict[str, Any]:
     """Complete the day's offline files."""
     context = _context()
-    counts = complete_offline(context, context.window(date.fromisoformat(ds)))
+    window = context.window(date.fromisoformat(ds))
+    with window_events(context, window, whole=False):
+        counts = complete_offline(context, window)
     return {"changed_users": counts["changed_users"], "prefixes": counts["prefixes"]}
 
 
@@ -104,15 +112,48 @@ def materialise(ds: str) -> dict[str, Any]:
     context = _context()
     window = context.window(date.fromisoformat(ds))
     report = WindowReport(ds, model=context.live_model().name)
-    finish(context, window, report)
+    opened = context.ledger.window(window.ds)
+    if opened is not None and opened.completed_at is None:
+        audit.record(context, "run", ds=ds, by="airflow")
+    with window_events(context, window):
+        finish(context, window, report)
     return {"rows": report.rows, "views": views(context)}
 
 
 def verify(ds: str, sample: int) -> dict[str, Any]:
+    """Verify a sample of users after the day `ds` was committed, and write the metrics. Raises VerificationError."""
+    try:
+        return verify_newest(sample)
+    finally:
+        metrics.write_configured(_context())
+
+
+def verify_newest(sample: int) -> dict[str, Any]:
     """Verify a sample of users at the newest committed window. Raises VerificationError."""
     report = verification.verify(_context(), sample)
     verification.raise_if_different(report)
     return {"users": report.users, "differences": len(report.differences)}
+
+
+def check_bounds() -> dict[str, Any]:
+    """Measure the newest committed window. Raises VerificationError if a bound is crossed."""
+    health = measure(_context(), online=True)
+    raise_if_crossed(health)
+    return {"ds": health.ds, "online_values": health.online_values}
+
+
+def maintain() -> dict[str, Any]:
+    """Merge and prune the state."""
+    report = maintain_state(_context())
+    return {"ds": report.ds, "removed": sum(part.removed for part in report.parts.values())}
+
+
+def write_metrics() -> dict[str, Any]:
+    """Write the metrics file if the config names one. Raises ConfigError if that is impossible."""
+    context = _context()
+    if path := context.settings.metrics.file:
+        metrics.write_metrics(context, path)
+    return {"file": path or None}
 
 
 def replay_days(from_date: str, to_date: str) -> list[str]:

@@ -11,9 +11,11 @@ from updater.lake.buffer import connect
 from updater.lake.text_vectors import TextVectors
 from updater.ledger import ModelRecord
 from updater.model.checkpoint import load_model, model_digest
+from updater.model.sources import text_encoder_version
 from updater.model.user_model import UserModel
 from updater.pipeline.context import Context
 from updater.pipeline.encode import text_vectors
+from updater.settings import Settings
 
 
 @dataclass
@@ -21,6 +23,8 @@ class Tools:
     """Opened when first used."""
 
     context: Context
+    version: ModelRecord | None = None
+    """The model version to work with; the live one if left out."""
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -34,13 +38,13 @@ class Tools:
 
     @cached_property
     def model_record(self) -> ModelRecord:
-        """The live model version."""
-        return self.context.live_model()
+        """The model version to work with."""
+        return self.version or self.context.live_model()
 
     @cached_property
     def model(self) -> UserModel:
-        """The live model. Raises ConfigError if its files are not those that the ledger recorded, or do not fit the
-        config.
+        """That version's model. Raises ConfigError if its files are not those that the ledger recorded, or do not fit
+        the config.
         """
         record = self.model_record
         directory = partitions.filesystem(self.context.state("models", f"v{record.version}"))[1]
@@ -49,17 +53,29 @@ class Tools:
                 f"{directory} has the digest {found[:12]}, not {record.digest[:12]} as recorded; "
                 "restore the model's files."
             )
-        model = load_model(directory)
-        declared = [(m.name, len(m.numeric), m.max_events) for m in self.context.settings.modalities]
-        if (known := [(m.name, m.num_numeric, m.max_events) for m in model.config.modalities]) != declared:
-            raise ConfigError(
-                f"Model version {record.version} was made for modalities {known}, the config "
-                f"declares {declared}; make a new model version."
-            )
-        return model
+        return fitting_model(self.context.settings, directory)
 
     @property
     def widths(self) -> list[int]:
         """Width of an event vector, per modality."""
         config = self.model.config
         return [config.vector_dim(modality) for modality in config.modalities]
+
+
+def fitting_model(settings: Settings, directory: str) -> UserModel:
+    """The model in `directory`. Raises ConfigError if it is incomplete or was made for another config or encoder."""
+    model = load_model(directory)
+    made_for = model.config
+    known = [(m.name, m.num_numeric, m.max_events) for m in made_for.modalities]
+    declared = [(m.name, len(m.numeric), m.max_events) for m in settings.modalities]
+    for what, found, wanted in (
+        ("modalities", known, declared),
+        ("model.embedding_dim", made_for.embedding_dim, settings.model.embedding_dim),
+        ("text encoder", made_for.text_encoder_version, text_encoder_version(settings.model.text_encoder)),
+    ):
+        if found != wanted:
+            raise ConfigError(
+                f"The model in {directory} was made for {what} {found}, but {settings.source} has {wanted}; "
+                "set the config back, or use a model that was made for it."
+            )
+    return model

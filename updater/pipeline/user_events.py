@@ -129,12 +129,13 @@ def _modality_batch(
 
 
 def prefix_fingerprints(
-    model_digest: str, events: Sequence[UserEvents], summaries: Sequence[Summaries], users: npt.NDArray[np.int64]
+    events: Sequence[UserEvents], summaries: Sequence[Summaries], users: npt.NDArray[np.int64]
 ) -> list[str]:
-    """Per user a digest of all that the prefix is made of:
-    the model, the summaries and the events that become tokens.
+    """Per user a digest of what the prefix is made from: the summaries and the events that become tokens.
+
+    The model is not a part of it, so another model version leaves the fingerprints as they are.
     """
-    hashes = [blake2b(model_digest.encode(), digest_size=16) for _ in users]
+    hashes = [blake2b(digest_size=16) for _ in users]
     for event, summary in zip(events, summaries, strict=True):
         rows, offsets = event.rows_of(users, event.modality.max_events)
         times, numeric = event.times_N[rows], event.numeric_NC[rows]

@@ -19,19 +19,18 @@ from updater.lake import partitions
 from updater.lake import summaries as summary_store
 from updater.lake.bucket_files import bucket_files
 from updater.lake.buffer import Buffer, EventFile
-from updater.lake.landing import read_partition
 from updater.lake.schemas import EVENT_ROWS
 from updater.lake.summaries import Summaries
+from updater.ledger import ModelRecord
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.publish import views
+from updater.pipeline.served import compare_online, not_overtaken
 from updater.pipeline.threads import one_thread
 from updater.pipeline.tools import Tools
 from updater.pipeline.user_events import load_events, prefix_fingerprints, user_batch
 
 TOLERANCE = 1e-5
-"""Largest difference of an embedding's component in float32; other packs of users round differently."""
-ONLINE_USERS = 500
-"""Users per read of the online store."""
+"""Largest difference of an embedding's component in float32; another type of processor rounds differently."""
 
 
 @dataclass
@@ -50,11 +49,25 @@ class VerifyReport:
     """One sentence per difference."""
 
 
-def verify(context: Context, sample: int | None, progress: Progress = no_progress) -> VerifyReport:
+def verify(
+    context: Context,
+    sample: int | None,
+    progress: Progress = no_progress,
+    model: ModelRecord | None = None,
+    tolerance: float = TOLERANCE,
+) -> VerifyReport:
     """Compare the newest committed window with a rebuild from the lake, for `sample` users or for all (None).
 
-    Summaries and the texts' vectors must agree to the bit, embeddings to 1e-5 in float32, online values exactly with
-    the offline rows.
+    Summaries and the texts' vectors must agree to the bit, embeddings to `tolerance`, online values exactly with the
+    offline rows.
+
+    Args:
+        context: the deployment.
+        sample: number of users; None for all.
+        progress: told what is done.
+        model: the version whose feature views are compared; the live one if left out.
+        tolerance: largest difference of an embedding's component; 0 for an audit: with the same scenarios on the same
+            type of processor an embedding does not depend on batch, order, bucket or retry in a single bit.
 
     Raises:
         WindowOrderError: no window is committed.
@@ -63,7 +76,7 @@ def verify(context: Context, sample: int | None, progress: Progress = no_progres
     if watermark is None:
         raise WindowOrderError("No window is committed yet, so there is nothing to verify; run `updater run --ds …`.")
     window = context.window(watermark)
-    tools = Tools(context)
+    tools = Tools(context, model)
     report = VerifyReport(str(window))
     with one_thread(), TemporaryDirectory(prefix="updater-verify-") as scratch:
         files = _land_again(context, window, scratch, progress)
@@ -72,7 +85,7 @@ def verify(context: Context, sample: int | None, progress: Progress = no_progres
         for done, bucket in enumerate(buckets):
             progress("verifying", done, len(buckets))
             for users in _users(context, tools, files, window, bucket, sample):
-                _compare(context, tools, window, bucket, users, files, report)
+                _compare(context, tools, window, bucket, users, files, report, tolerance)
     return report
 
 
@@ -96,12 +109,8 @@ def _land_again(context: Context, window: Window, scratch: str, progress: Progre
         files[modality.name] = []
         for done, record in enumerate(records):
             progress(f"reading {modality.name}", done, len(records))
-            day = context.window(record.ds)
-            landed = read_partition(
-                context.lake(modality.name, record.ds), modality, day, settings.limits, settings.buffer.num_buckets
-            )
             path = f"{scratch}/{modality.name}-{record.ds}.parquet"
-            partitions.write_table(path, landed.events, row_group_size=EVENT_ROWS)
+            partitions.write_table(path, context.landed(modality, record.ds).events, row_group_size=EVENT_ROWS)
             files[modality.name].append(EventFile(record.ds, path))
     return files
 
@@ -161,6 +170,7 @@ def _compare(
     users: pa.Table,
     files: dict[str, list[EventFile]],
     report: VerifyReport,
+    tolerance: float,
 ) -> None:
     settings = context.settings
     names = users["user_id"].to_pylist()
@@ -177,21 +187,22 @@ def _compare(
             report.differences.append(f"The {modality.name} summary of user {names[row]!r} differs from its rebuild.")
         report.summaries += len(names)
     report.users += len(names)
-    embeddings = tools.model.embed(
-        user_batch(events, rebuilt, everyone), [scenario.query for scenario in settings.scenarios]
-    )
-    fingerprints = prefix_fingerprints(tools.model_record.digest, events, rebuilt, everyone)
+    queries, scenarios = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
+    embeddings = tools.model.embed(user_batch(events, rebuilt, everyone), queries, scenarios)
+    fingerprints = prefix_fingerprints(events, rebuilt, everyone)
     published = {
         view: offline.read_newest(tools.connection, context.state("offline", view), bucket, users, window.ds)
-        for view in views(context)
+        for view in views(context, tools.model_record.version)
     }
     for position, scenario in enumerate(settings.scenarios):
         rows = published[columns.scenario_view(scenario.name, tools.model_record.version)]
-        _compare_embeddings(scenario.name, names, embeddings[:, position], rows, report)
+        _compare_embeddings(scenario.name, names, embeddings[:, position], rows, report, tolerance)
     _compare_fingerprints(names, fingerprints, published[columns.SUMMARIES_VIEW], report)
     head = context.ledger.head(bucket)
     if head is not None and head.ds > window.ds:
-        published = {view: _not_overtaken(context, tools, view, bucket, rows) for view, rows in published.items()}
+        published = {
+            view: not_overtaken(context, tools.connection, view, bucket, rows) for view, rows in published.items()
+        }
     _compare_online(context, published, report)
 
 
@@ -206,7 +217,9 @@ def _different_rows(one: Summaries, other: Summaries) -> Sequence[int]:
     return np.flatnonzero(different).tolist()
 
 
-def _compare_embeddings(scenario: str, names: list[str], rebuilt: Any, rows: pa.Table, report: VerifyReport) -> None:
+def _compare_embeddings(
+    scenario: str, names: list[str], rebuilt: Any, rows: pa.Table, report: VerifyReport, tolerance: float
+) -> None:
     found = {user: row for row, user in enumerate(rows[columns.JOIN_KEY].to_pylist())}
     for row, user in enumerate(names):
         if user not in found:
@@ -216,7 +229,7 @@ def _compare_embeddings(scenario: str, names: list[str], rebuilt: Any, rows: pa.
         difference = float(np.abs(stored - rebuilt[row]).max())
         report.embeddings += 1
         report.max_embedding_difference = max(report.max_embedding_difference, difference)
-        if not difference <= TOLERANCE:
+        if not difference <= tolerance:
             report.differences.append(
                 f"The {scenario} embedding of user {user!r} differs from its rebuild by {difference:.1e}."
             )
@@ -231,30 +244,10 @@ def _compare_fingerprints(names: list[str], fingerprints: list[str], rows: pa.Ta
     ]
 
 
-def _not_overtaken(context: Context, tools: Tools, view: str, bucket: int, rows: pa.Table) -> pa.Table:
-    """The rows that no row of a later, uncommitted window replaces: of the others either value may be online."""
-    newest = offline.read_newest(tools.connection, context.state("offline", view), bucket, rows)
-    return rows.filter(pc.equal(rows[columns.EVENT_TIMESTAMP], newest[columns.EVENT_TIMESTAMP]))
-
-
 def _compare_online(context: Context, published: dict[str, pa.Table], report: VerifyReport) -> None:
-    from updater.store.access import online_rows
-    from updater.store.connecting import open_store
-
-    store = open_store(context.settings)
-    for view, rows in published.items():
-        features = [
-            name
-            for name in rows.column_names
-            if name not in (columns.JOIN_KEY, columns.EVENT_TIMESTAMP, columns.CREATED_TIMESTAMP)
-        ]
-        for start in range(0, rows.num_rows, ONLINE_USERS):
-            part = rows.slice(start, ONLINE_USERS).to_pydict()
-            online = online_rows(store, part[columns.JOIN_KEY], [f"{view}:{name}" for name in features])
-            for name in features:
-                report.online_values += len(part[columns.JOIN_KEY])
-                for user, offline_value, value in zip(part[columns.JOIN_KEY], part[name], online[name], strict=True):
-                    if value != offline_value:
-                        report.differences.append(
-                            f"{view}:{name} of user {user!r} differs between the online store and the offline rows."
-                        )
+    found = compare_online(context, published)
+    report.online_values += found.values
+    report.differences += [
+        f"{view}:{name} of user {user!r} differs between the online store and the offline rows."
+        for view, name, user in found.differences
+    ]

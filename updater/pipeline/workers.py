@@ -18,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from updater.errors import UpdaterError
+from updater.ledger import ModelRecord
 from updater.pipeline.context import Context, open_context
 from updater.pipeline.threads import one_thread
 from updater.settings import Settings
 
 if TYPE_CHECKING:
+    from updater.pipeline.backfill_version import VersionBackfill
     from updater.pipeline.restate import Restatement
     from updater.pipeline.tools import Tools
 
@@ -57,7 +59,7 @@ class Workers:
         encoder = self.settings.model.text_encoder
         results: list[npt.NDArray[np.float16] | None] = [None] * len(chunks)
         done = 0
-        for index, vectors in self._map(_encode, [(encoder, [texts[i] for i in chunk]) for chunk in chunks]):
+        for index, vectors in self.map(_encode, [(encoder, [texts[i] for i in chunk]) for chunk in chunks]):
             results[index] = vectors
             done += len(chunks[index])
             progress(done)
@@ -68,9 +70,8 @@ class Workers:
 
     def refresh(self, days: Sequence[date], buckets: Sequence[int]) -> Iterator[list[int]]:
         """Walk `days` in order for `buckets`, neighbours together; yields buckets as they are done."""
-        size = -(-len(buckets) // (JOBS_PER_PROCESS * self.num_processes))
-        groups = [list(buckets[start : start + size]) for start in range(0, len(buckets), size)]
-        for index, _ in self._map(_refresh, [(self.settings, self.now, list(days), group) for group in groups]):
+        groups = self._groups(buckets)
+        for index, _ in self.map(_refresh, [(self.settings, self.now, list(days), group) for group in groups]):
             yield groups[index]
 
     def restate(
@@ -78,10 +79,23 @@ class Workers:
     ) -> Iterator[tuple[int, dict[str, int]]]:
         """As `refresh`, for the affected users of a restatement only."""
         jobs = [(self.settings, self.now, restatement, list(days), bucket) for bucket in buckets]
-        for index, counts in self._map(_restate, jobs):
+        for index, counts in self.map(_restate, jobs):
             yield buckets[index], counts
 
-    def _map(self, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
+    def backfill_version(
+        self, job: "VersionBackfill", buckets: Sequence[int]
+    ) -> Iterator[tuple[list[int], dict[str, int]]]:
+        """Make what a model version lacks, neighbours together; yields buckets as they are done, with the counts."""
+        groups = self._groups(buckets)
+        for index, counts in self.map(_backfill_version, [(self.settings, self.now, job, group) for group in groups]):
+            yield groups[index], counts
+
+    def _groups(self, buckets: Sequence[int]) -> list[list[int]]:
+        size = -(-len(buckets) // (JOBS_PER_PROCESS * self.num_processes))
+        return [list(buckets[start : start + size]) for start in range(0, len(buckets), size)]
+
+    def map(self, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
+        """Call `work`, a module's function, with each of `jobs`; yields (index of the job, result) as they are done."""
         if self.num_processes == 1 or (len(jobs) == 1 and self._pool is None):
             with one_thread():
                 for index, job in enumerate(jobs):
@@ -151,14 +165,22 @@ def _restate(
     return {"prefixes": sum(counts.get("prefixes", 0) for counts in restated)}
 
 
-def _open(settings: Settings, now: datetime) -> "tuple[Context, Tools]":
+def _backfill_version(settings: Settings, now: datetime, job: "VersionBackfill", buckets: list[int]) -> dict[str, int]:
+    from updater.pipeline.backfill_version import backfill_version
+
+    context, tools = _open(settings, now, job.model)
+    return backfill_version(context, tools, job, buckets)
+
+
+def _open(settings: Settings, now: datetime, version: ModelRecord | None = None) -> "tuple[Context, Tools]":
     from updater.pipeline.tools import Tools
 
     context = open_context(settings, now)
-    key = f"{settings}{context.live_model().digest}"
+    version = version or context.live_model()
+    key = f"{settings}{version.digest}"
     if key not in _TOOLS:
         _TOOLS.clear()
-        _TOOLS[key] = Tools(context)
+        _TOOLS[key] = Tools(context, version)
     tools = _TOOLS[key]
     tools.vectors.refresh()
     return context, tools

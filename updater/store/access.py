@@ -17,10 +17,18 @@ USERS_PER_READ = 1_000
 _ROW_NUMBER = "__row"
 
 
-def materialise(target: Settings | FeatureStore, window: Window, views: Sequence[str]) -> dict[str, int]:
+def materialise(
+    target: Settings | FeatureStore, window: Window, views: Sequence[str], first: Window | None = None
+) -> dict[str, int]:
     """Load the offline rows with event_timestamp = `window.as_of` into the online store.
 
     Doing it again, or after a newer window, changes nothing that is newer.
+
+    Args:
+        target: the deployment, or its open feature store.
+        window: the window whose rows are loaded.
+        views: feature views.
+        first: load each user's newest row of the windows from this one to `window`.
 
     Returns:
         Rows read, by feature view.
@@ -34,7 +42,7 @@ def materialise(target: Settings | FeatureStore, window: Window, views: Sequence
     store = open_store(target) if isinstance(target, Settings) else target
     # Feast prints its progress to standard output.
     with explained(store.config), redirect_stdout(io.StringIO()):
-        store.materialize(window.as_of, window.as_of, feature_views=list(views))
+        store.materialize((first or window).as_of, window.as_of, feature_views=list(views))
     num_rows = store.provider.batch_engine.num_rows
     return {view: num_rows[view] for view in views}
 

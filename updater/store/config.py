@@ -4,9 +4,10 @@ Two forms exist. In a process the values themselves are used (`feature_store_con
 `<state>/feature_store.yaml`, for Feast's command line and readers that know nothing of `updater`. It holds no secret:
 
 - a registry URL with a password becomes `${UPDATER_REGISTRY__URL}`;
-- an online store option whose name says password, secret or token, and a Redis connection string with a password,
-  becomes `${UPDATER_ONLINE_STORE__<OPTION>}`. Both are the variables that override these settings: they are set already
-  where the value came from the environment, and have to be set for Feast where it is written in the config;
+- an option of `[online_store]` or `[auth]` whose name says password, secret or token, and a Redis connection string
+  with a password, becomes `${UPDATER_ONLINE_STORE__<OPTION>}` or `${UPDATER_AUTH__<OPTION>}`. All are the variables
+  that override these settings: they are set already where the value came from the environment, and have to be set for
+  Feast where it is written in the config;
 - a value that is written as `${VARIABLE}` in the config stays as it is.
 
 Feast replaces such references when it reads the file, before it parses it. They are quoted with single quotes, so a
@@ -72,6 +73,7 @@ def write_feature_store_yaml(settings: Settings) -> str:
 
 
 def _document(settings: Settings) -> dict[str, Any]:
+    auth = settings.auth
     return {
         "project": PROJECT,
         "provider": "local",
@@ -87,17 +89,20 @@ def _document(settings: Settings) -> dict[str, Any]:
         "batch_engine": {"type": "updater.store.engine.WireBatchEngine"},
         "materialization": {"pull_latest_features": True, "online_write_batch_size": ROWS_PER_WRITE},
         "entity_key_serialization_version": 3,
+        **({"auth": {"type": auth.type, **auth.options}} if auth.type != "no_auth" else {}),
     }
 
 
 def _without_secrets(document: dict[str, Any]) -> dict[str, Any]:
-    registry, online = dict(document["registry"]), dict(document["online_store"])
+    registry = dict(document["registry"])
     if _url_has_password(registry["path"]):
         registry["path"] = "${UPDATER_REGISTRY__URL}"
-    for name, value in online.items():
-        if isinstance(value, str) and _is_secret(name, value):
-            online[name] = f"${{UPDATER_ONLINE_STORE__{name.upper()}}}"
-    return {**document, "registry": registry, "online_store": online}
+    shown = {**document, "registry": registry}
+    for section in ("online_store", "auth"):
+        for name, value in document.get(section, {}).items():
+            if isinstance(value, str) and _is_secret(name, value):
+                shown[section] = {**shown[section], name: f"${{UPDATER_{section.upper()}__{name.upper()}}}"}
+    return shown
 
 
 def _is_secret(name: str, value: str) -> bool:

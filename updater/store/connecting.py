@@ -39,9 +39,11 @@ def open_store(settings: Settings) -> FeatureStore:
         Path(settings.paths.state).mkdir(parents=True, exist_ok=True)
     try:
         config = RepoConfig(**feature_store_config(settings, os.environ))
+        _ = config.auth_config  # Feast itself checks [auth] only when a server starts
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
-        raise ConfigError(f"[online_store] of {settings.source} is not valid: {problems}.") from None
+        section = "auth" if error.title.endswith("AuthConfig") else "online_store"
+        raise ConfigError(f"[{section}] of {settings.source} is not valid: {problems}.") from None
     except FeastExtrasDependencyImportError:
         kind = settings.online_store.type
         raise ConfigError(f"online store {kind!r} needs a driver; run `pip install 'updater[{kind}]'`.") from None

@@ -1,4 +1,4 @@
-"""The rows of a time window in a directory of daily partitions, `<root>/ds=YYYY-MM-DD/*.parquet`.
+"""The rows of a time window in a directory of daily partitions, `<root>/ds=YYYY-MM-DD/*.parquet`, merged or not.
 
 Only partitions that can hold the window are opened, and of several rows of one entity only the newest is kept.
 In memory are the keys and timestamps of the window, and a few batches of its rows.
@@ -15,6 +15,8 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+
+from updater.domain.spans import directory_days
 
 # A row's event_timestamp is the end of local day `ds`. A local midnight lies between 14 hours before the UTC one
 # (Kiribati) and 12 hours after it, so that end is 10 to 36 hours after `ds` 00:00 UTC, give or take an odd offset.
@@ -84,16 +86,19 @@ def _days_that_hold(start: datetime, end: datetime) -> tuple[date, date]:
 
 
 def _paths(fs: AbstractFileSystem, root: str, first: date, last: date) -> Iterator[str]:
-    """Parquet files of the partitions from `first` to `last`, both inclusive, oldest partition first."""
+    """Parquet files that hold days from `first` to `last` (inclusive), oldest first; a row may lie in two of them."""
     fs.invalidate_cache()  # some object stores remember what was there before
     try:
-        directories = sorted(fs.ls(root, detail=False))
+        directories = [str(path) for path in fs.ls(root, detail=False)]
     except FileNotFoundError:
         return
+    found: list[tuple[date, str]] = []
     for directory in directories:
-        if f"ds={first.isoformat()}" <= _name(directory) <= f"ds={last.isoformat()}":
-            files = sorted(fs.ls(directory, detail=False))
-            yield from (path for path in files if path.endswith(".parquet") and _name(path)[0] not in "._")
+        days = directory_days(_name(directory))
+        if days is not None and days[1] <= last and days[2] >= first:
+            files = [str(path) for path in fs.ls(directory, detail=False)]
+            found += [(days[2], path) for path in files if path.endswith(".parquet") and _name(path)[0] not in "._"]
+    yield from (path for _, path in sorted(found))
 
 
 def _name(path: str) -> str:

@@ -3,12 +3,13 @@
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureView
+from feast.permissions.permission import Permission
 from feast.repo_operations import get_repo_files
 
 from updater.errors import ConfigError
@@ -16,12 +17,20 @@ from updater.settings import Settings
 from updater.store.config import write_feature_store_yaml
 from updater.store.connecting import explained, open_store
 
+VERSION_TAG = "model_version"
+"""Tag of views and services that belong to one model version."""
 
-def apply(settings: Settings) -> None:
+
+def apply(settings: Settings, versions: Collection[int] | None = None) -> None:
     """Write `<state>/feature_store.yaml`, register the feature repository and create the online store's tables.
 
     Running it again changes nothing. A view that is no longer defined stays registered with its online rows, because
     readers may still ask for it; `feast delete NAME` removes it when nobody does.
+
+    Args:
+        settings: the deployment.
+        versions: model versions whose views and services are registered; those of others stay as they are. None
+            means all that the feature repository defines.
 
     Raises:
         ConfigError: the feature repository or the config is wrong.
@@ -30,11 +39,37 @@ def apply(settings: Settings) -> None:
     write_feature_store_yaml(settings)
     store = open_store(settings)
     with explained(store.config):
-        store.apply(defined_objects(settings))
+        objects = defined_objects(settings, versions)
+        store.apply(objects)
+        # Unlike a view, a permission that is no longer declared must not stay.
+        permitted = {defined.name for defined in objects if isinstance(defined, Permission)}
+        for stale in store.list_permissions():
+            if stale.name not in permitted:
+                store.registry.delete_permission(stale.name, store.project)
 
 
-def defined_objects(settings: Settings) -> list[Any]:
-    """Entities, feature views and feature services that the feature repository defines for a config."""
+def remove(settings: Settings, version: int) -> list[str]:
+    """Remove a model version's feature services and views, with their online rows. Returns the views' names.
+
+    Raises:
+        ServiceUnavailableError: the registry or the online store does not answer.
+    """
+    store = open_store(settings)
+    with explained(store.config):
+        views = [view for view in store.list_feature_views() if _version(view) == version]
+        services = [service for service in store.list_feature_services() if _version(service) == version]
+        names = {view.batch_source.name for view in views}
+        sources = [source for source in store.list_data_sources() if source.name in names]
+        # Online rows first: what the registry has forgotten, nobody would clear when this is killed and run again.
+        store.provider.update_infra(store.project, views, [], [], [], partial=True)
+        store.apply([], objects_to_delete=[*services, *views, *sources], partial=False)
+    return sorted(view.name for view in views)
+
+
+def defined_objects(settings: Settings, versions: Collection[int] | None = None) -> list[Any]:
+    """Entities, feature views, feature services and permissions that the feature repository defines for a config, of
+    some model versions or of all.
+    """
     repo = Path(settings.paths.feature_repo)
     files = get_repo_files(repo)
     if not files:
@@ -44,8 +79,15 @@ def defined_objects(settings: Settings) -> list[Any]:
     with _importable(repo, [file.stem for file in files], settings):
         modules = [importlib.import_module(file.stem) for file in files]
     found = (value for module in modules for value in vars(module).values())
-    objects = {id(value): value for value in found if isinstance(value, Entity | FeatureView | FeatureService)}
-    return list(objects.values())
+    kinds = Entity | FeatureView | FeatureService | Permission
+    objects = {id(value): value for value in found if isinstance(value, kinds)}
+    return [one for one in objects.values() if versions is None or _version(one) in (None, *versions)]
+
+
+def _version(defined: Any) -> int | None:
+    """The model version of a view or service; None if it belongs to all."""
+    version = (defined.tags or {}).get(VERSION_TAG)
+    return None if version is None else int(version)
 
 
 @contextmanager

@@ -36,6 +36,14 @@ class GuardedOnlineStore(Protocol):
     def write_wire_rows(self, config: Any, table: Any, features: Sequence[str], rows: Sequence[WireRow]) -> None:
         """Write `rows`, whose values are in the order of `features`, where they are not older than what is stored."""
 
+    def delete_entities(self, config: Any, entity_keys: Sequence[bytes]) -> int:
+        """Delete entities from all feature views, registered or not, and what is left of them where the store keeps
+        deleted rows. Returns the rows deleted, as the store counts them.
+        """
+
+    def find_entities(self, config: Any, entity_keys: Sequence[bytes]) -> list[str]:
+        """Where the store holds anything of the entities, deleted rows included; it names no entity."""
+
 
 def rank(event_us: int, created_us: int | None) -> bytes:
     """Sixteen bytes that sort as (event_timestamp, created_timestamp) does."""

@@ -91,6 +91,40 @@ class GuardedPostgreSQLOnlineStore(PostgreSQLOnlineStore):  # type: ignore[misc]
             connection.execute(statement, (keys, list(features) * len(kept), values, events, created))
             connection.commit()
 
+    def delete_entities(self, config: Any, entity_keys: Sequence[bytes]) -> int:
+        """Delete entities from all tables, and vacuum these, so that no page holds a deleted row."""
+        with self._get_conn(config, autocommit=True) as connection:
+            tables = [sql.Identifier(name) for name in _entity_tables(connection, config.project)]
+            num_rows = 0
+            for table in tables:
+                statement = sql.SQL("DELETE FROM {table} WHERE entity_key = ANY(%b::bytea[])").format(table=table)
+                num_rows += connection.execute(statement, (list(entity_keys),)).rowcount
+            for table in tables:
+                connection.execute(sql.SQL("VACUUM {table}").format(table=table))
+        return num_rows
+
+    def find_entities(self, config: Any, entity_keys: Sequence[bytes]) -> list[str]:
+        """Tables that hold any of the entities."""
+        query = "SELECT 1 FROM {table} WHERE entity_key = ANY(%b::bytea[]) LIMIT 1"
+        with self._get_conn(config, autocommit=True) as connection:
+            return [
+                f"table {name}"
+                for name in _entity_tables(connection, config.project)
+                if connection.execute(
+                    sql.SQL(query).format(table=sql.Identifier(name)), (list(entity_keys),)
+                ).fetchone()
+            ]
+
+
+def _entity_tables(connection: Any, project: str) -> list[str]:
+    """Tables of a project's feature views in the current schema, whether or not they are still registered."""
+    query = """
+        SELECT table_name FROM information_schema.columns
+        WHERE column_name = 'entity_key' AND table_schema = current_schema() AND starts_with(table_name, %s)
+        ORDER BY table_name
+    """
+    return [name for (name,) in connection.execute(query, (f"{project}_",))]
+
 
 def _table(config: Any, view: Any) -> str:
     return str(compute_table_id(config.project, view, config.registry.enable_online_feature_view_versioning))

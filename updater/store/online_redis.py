@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Literal
 
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
@@ -17,8 +18,11 @@ from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreCo
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from updater.store.guard import WireRow, rank, to_datetime, wire_batches
+from updater.store.wire import without_join_keys
 
 ROWS_PER_PIPELINE = 1_000
+SCAN_COUNT = 10_000
+"""Keys that the server looks at per call of SCAN."""
 
 # Field 15 of the message, which a Timestamp does not have: 39 decimal digits, enough for the 16 bytes of a rank.
 # Digits only, because Lua compares strings by the server's locale.
@@ -80,6 +84,21 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
                     pipe.eval(_WRITE_UNLESS_OLDER, 1, key, f"_ts:{view}", stamp, *pairs, time_to_live)
                 pipe.execute()
 
+    def delete_entities(self, config: Any, entity_keys: Sequence[bytes]) -> int:
+        """Delete entities: one hash holds all feature views of one."""
+        client = self._get_client(config.online_store)
+        with client.pipeline(transaction=False) as pipe:
+            for key in entity_keys:
+                pipe.delete(key + config.project.encode())
+            return sum(pipe.execute())
+
+    def find_entities(self, config: Any, entity_keys: Sequence[bytes]) -> list[str]:
+        """Keys of this project with the entities' values, whatever their join key is called."""
+        client, project = self._get_client(config.online_store), config.project.encode()
+        patterns = [b"*" + _escaped(without_join_keys(key) + project) for key in entity_keys]
+        found = [key for pattern in patterns for key in client.scan_iter(match=pattern, count=SCAN_COUNT)]
+        return [f"a key of {len(key)} bytes, BLAKE2b {blake2b(key, digest_size=8).hexdigest()}" for key in found]
+
     def _get_features_for_entity(
         self, values: Sequence[bytes | None], feature_view: str, requested_features: list[str]
     ) -> tuple[datetime | None, dict[str, Any] | None]:
@@ -90,6 +109,11 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
             values, feature_view, requested_features
         )
         return found
+
+
+def _escaped(key: bytes) -> bytes:
+    """`key` as a pattern of SCAN that matches nothing else."""
+    return b"".join(b"\\" + bytes([byte]) if byte in b"*?[]^-\\" else bytes([byte]) for byte in key)
 
 
 @lru_cache(maxsize=1024)

@@ -17,6 +17,7 @@ from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStor
 from feast.protos.feast.types.Value_pb2 import Value
 
 from updater.store.guard import WireRow, rank, wire_batches
+from updater.store.wire import file_holds, without_join_keys
 
 BUSY_TIMEOUT_SECONDS = 30
 
@@ -90,6 +91,44 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
         with self._get_conn(config) as connection:
             connection.executemany(statement, cells)
 
+    def delete_entities(self, config: Any, entity_keys: Sequence[bytes]) -> int:
+        """Delete entities from all tables; the file and its write-ahead log then hold nothing of them."""
+        connection = self._get_conn(config)
+        connection.execute("PRAGMA secure_delete = ON")
+        num_rows = 0
+        with connection:
+            for table in _entity_tables(connection):
+                for key in entity_keys:
+                    num_rows += connection.execute(f'DELETE FROM "{table}" WHERE entity_key = ?', (key,)).rowcount
+        self._empty_log(connection)
+        # Rows that were replaced or moved before this connection may have left copies on free pages.
+        if self._raw_places(config, entity_keys):
+            connection.execute("VACUUM")
+            self._empty_log(connection)
+        return num_rows
+
+    def find_entities(self, config: Any, entity_keys: Sequence[bytes]) -> list[str]:
+        """Tables and files that hold anything of the entities."""
+        connection = self._get_conn(config)
+        tables = [
+            table
+            for table in _entity_tables(connection)
+            for key in entity_keys
+            if connection.execute(f'SELECT 1 FROM "{table}" WHERE entity_key = ? LIMIT 1', (key,)).fetchone()
+        ]
+        return [*(f"table {table}" for table in dict.fromkeys(tables)), *self._raw_places(config, entity_keys)]
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            raise sqlite3.OperationalError("a reader keeps the write-ahead log of the online store; run again")
+
+    def _raw_places(self, config: Any, entity_keys: Sequence[bytes]) -> list[str]:
+        """Files of the database whose bytes hold an entity, on pages in use or free."""
+        database = Path(self._get_db_path(config))
+        files = [path for path in (database, Path(f"{database}-wal")) if path.exists()]
+        patterns = [without_join_keys(key) for key in entity_keys]
+        return [f"bytes of {path}" for path in files if file_holds(path, patterns)]
+
     def online_read(
         self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
     ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
@@ -107,6 +146,15 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
             found[key][feature] = Value.FromString(value)
             instants[key] = datetime.fromtimestamp(event_s, UTC)
         return [(instants.get(key), found.get(key)) for key in keys]
+
+
+def _entity_tables(connection: sqlite3.Connection) -> list[str]:
+    """Tables of feature views, whether or not they are still registered."""
+    query = """
+        SELECT DISTINCT tables.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns
+        WHERE tables.type = 'table' AND columns.name = 'entity_key' ORDER BY tables.name
+    """
+    return [name for (name,) in connection.execute(query)]
 
 
 def _table(config: Any, view: Any) -> str:

@@ -4,8 +4,10 @@ An embedding is copied as one block. Feast's own conversion makes a Python objec
 of the time of a materialisation.
 """
 
+import mmap
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from feast.infra.key_encoding_utils import serialize_entity_key_prefix
 from feast.protos.feast.types.Value_pb2 import FloatList, Value, ValueType
 from feast.type_map import python_values_to_proto_values
 from feast.types import Array, Float32
+
+from updater.domain import columns
 
 _LENGTH_DELIMITED = 2
 NULL = b""
@@ -26,6 +30,19 @@ def entity_keys(join_key: str, values: Sequence[str]) -> list[bytes]:
     prefix = serialize_entity_key_prefix([join_key]) + struct.pack("<I", ValueType.STRING)
     encoded = [value.encode() for value in values]
     return [prefix + struct.pack("<I", len(value)) + value for value in encoded]
+
+
+def without_join_keys(entity_key: bytes) -> bytes:
+    """The part of an entity key with one join key that is the entity's own: type, length and value."""
+    return entity_key.partition(columns.JOIN_KEY.encode())[2]
+
+
+def file_holds(path: Path, patterns: Sequence[bytes]) -> bool:
+    """True if the bytes of a file hold any of `patterns`."""
+    if not patterns or not path.stat().st_size:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(pattern) >= 0 for pattern in patterns)
 
 
 def feature_values(column: pa.Array, dtype: Any) -> list[bytes]:

@@ -1,1 +1,1 @@
-"""Building blocks of learning: losses and the training data. No command uses them yet."""
+"""From the lake and the state to a model: training data, pre-training, soft prompts."""

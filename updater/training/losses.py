@@ -13,9 +13,6 @@ from torch.nn import functional as F
 
 TEMPERATURE = 0.07
 MARGIN = 0.1
-IGNORED = -100
-"""Label of a position that is not predicted."""
-
 Variant = Literal["paper", "demo"]
 
 
@@ -26,6 +23,7 @@ def contrastive_loss(
     variant: Variant = "paper",
     temperature: float = TEMPERATURE,
     margin: float = MARGIN,
+    same_BB: Tensor | None = None,
 ) -> Tensor:
     """Pre-training: tell each anchor's own answer from the rest of the batch, except what may be a false negative.
 
@@ -44,6 +42,8 @@ def contrastive_loss(
         variant: which negatives and masks.
         temperature: divides the cosines.
         margin: how far a negative may lie above the positive; infinity masks nothing.
+        same_BB: true for pairs whose answers are word for word the same, which are no negatives of each other; neither
+            source has it, but answers computed from a log often coincide.
 
     Returns:
         The mean over the batch, a scalar of at least single precision; 0 where only positives remain.
@@ -68,6 +68,8 @@ def contrastive_loss(
     else:
         raise ValueError(f"variant is {variant!r}; use 'paper' or 'demo'.")
     others_BB = ~torch.eye(len(u_BE), dtype=torch.bool, device=u_BE.device)
+    if same_BB is not None:
+        others_BB &= ~same_BB
     negatives = [
         (term / temperature).masked_fill(~(mask & others_BB), -torch.inf)
         for term, mask in zip(terms, keep, strict=True)
@@ -76,23 +78,20 @@ def contrastive_loss(
     return (logits.logsumexp(dim=1) - logits[:, 0]).mean()
 
 
-def next_token_loss(logits_BTW: Tensor, labels_BT: Tensor) -> Tensor:
-    """Pre-training: cross entropy of each answer token given all before it, as the mean over tokens (Eq. 6).
+def next_token_loss_sum(logits_TW: Tensor, targets_T: Tensor) -> Tensor:
+    """Pre-training: cross entropy of each answer token given all before it, summed over tokens (Eq. 6).
 
-    The paper prints a sum; the demo takes the mean, which does not grow with the answer's length.
+    The paper prints this sum; the demo takes the mean, which does not grow with the answer's length. Training divides
+    by the tokens of all processes.
 
     Args:
-        logits_BTW: the model's output at each position, shape (B, T, W).
-        labels_BT: the input tokens, shape (B, T), IGNORED wherever a token is no target: those of the user, of the
-            query and of padding. Position t is predicted from the output at t - 1.
+        logits_TW: the model's output where a token is predicted, shape (T, W).
+        targets_T: the tokens, int64 below W.
 
     Returns:
-        A scalar of at least single precision; 0 without any target.
+        A scalar of at least single precision.
     """
-    logits = _precise(logits_BTW[:, :-1]).flatten(0, 1)
-    targets = labels_BT[:, 1:].flatten()
-    total = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
-    return total / (targets != IGNORED).sum().clamp(min=1)
+    return F.cross_entropy(_precise(logits_TW), targets_T, reduction="sum")
 
 
 def prototype_loss(

@@ -21,6 +21,7 @@ from updater.errors import ConfigError, DataRefusedError, NotLandedError
 from updater.lake import partitions
 from updater.lake.buffer import EventFile, connect
 from updater.settings import Settings
+from updater.training.useru import focus as about_focus
 from updater.training.useru import future as about_future
 from updater.training.useru.answers import Generator
 from updater.training.useru.claims import claims_to_json
@@ -30,9 +31,9 @@ from updater.training.useru.topics import Topic
 
 logger = logging.getLogger(__name__)
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 4
 """Raised whenever the same events give other rows."""
-FUTURE_GENERATOR = "future-1"
+FUTURE_GENERATOR, FOCUS_GENERATOR = "future-1", "focus-1"
 _RECIPE, _REFUSED = b"recipe", b"num_refused"
 _INSTANT = pa.timestamp("us", "UTC")
 
@@ -88,6 +89,10 @@ class Recipe:
     pool: tuple[Topic, ...]
     vocabulary: frozenset[str]
     """Every category name of the lake."""
+    common: tuple[tuple[str, str], ...] = ()
+    """Pairs of a modality and a category, most frequent first: what questions about the future may name."""
+    never_asked: frozenset[tuple[str, str]] = frozenset()
+    """Pairs that no question about the future names, so that they can show what a new question does."""
     future_days: int = 28
 
     def __post_init__(self) -> None:
@@ -201,7 +206,9 @@ def _mark(
     }
     declared = [settings.modality_fingerprint(modality.name) for modality in settings.modalities]
     buffer = settings.timezone, settings.buffer.days, settings.buffer.num_buckets
-    made_with = asdict(recipe.split), [asdict(topic) for topic in recipe.pool], sorted(recipe.vocabulary)
+    topics = [asdict(topic) for topic in recipe.pool]
+    names = sorted(recipe.vocabulary), recipe.common, sorted(recipe.never_asked)
+    made_with = asdict(recipe.split), topics, names
     parts = RECIPE_VERSION, generator.version, recipe.future_days, made_with, declared, buffer, events
     return fingerprint(*parts).encode()
 
@@ -229,6 +236,9 @@ def _rows(
 ) -> tuple[list[dict[str, Any]], int]:
     """The bucket's rows, and how many the guard refused."""
     nothing = reader.no_future(anchor, recipe.future_days)
+    focuses = about_focus.shared_questions(
+        reader.modalities, recipe.common, recipe.never_asked, recipe.future_days, anchor
+    )
     futures = reader.futures(anchor, recipe.future_days, bucket)
     rows: list[dict[str, Any]] = []
     num_refused = 0
@@ -245,7 +255,7 @@ def _rows(
             logger.info("no row about the future of %s after %s: %s", profile.user_id, anchor, reason)
             num_refused += 1
         else:
-            rows.append({**common, **_future_row(future)})
+            rows += [{**common, **row} for row in _future_rows(profile, future, focuses)]
         if refusal(profile) is not None:
             num_refused += 1
         else:
@@ -253,19 +263,33 @@ def _rows(
     return rows, num_refused
 
 
-def _future_row(future: Future) -> dict[str, Any]:
-    cells = about_future.select_cells(future)
-    return {
-        "generator": FUTURE_GENERATOR,
-        "topic": "future",
-        "question": about_future.question(future),
-        "answer": about_future.answer(future, cells),
-        "claims": json.dumps([asdict(cell) for cell in cells], ensure_ascii=False, sort_keys=True),
+def _future_rows(profile: Profile, future: Future, focuses: Sequence[about_focus.Focus]) -> list[dict[str, Any]]:
+    """The fixed question about the future, then those about single things in it."""
+    window = {
         "num_repaired": 0,
         "num_dropped": 0,
         "future_start": future.start.astimezone(UTC),
         "future_end": future.end.astimezone(UTC),
     }
+    cells = about_future.select_cells(future)
+    fixed = {
+        "generator": FUTURE_GENERATOR,
+        "topic": "future",
+        "question": about_future.question(future),
+        "answer": about_future.answer(future, cells),
+        "claims": json.dumps([asdict(cell) for cell in cells], ensure_ascii=False, sort_keys=True),
+    }
+    single = [
+        {
+            "generator": FOCUS_GENERATOR,
+            "topic": focus.name,
+            "question": focus.question,
+            "answer": focus.answer(profile, future),
+            "claims": json.dumps([asdict(focus)], ensure_ascii=False, sort_keys=True),
+        }
+        for focus in focuses
+    ]
+    return [{**window, **row} for row in (fixed, *single)]
 
 
 def _profile_rows(profile: Profile, generator: Generator, recipe: Recipe) -> list[dict[str, Any]]:

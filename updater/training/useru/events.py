@@ -98,6 +98,11 @@ class EventReader:
         self._files = files
         self._zone = ZoneInfo(settings.timezone)
 
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """As declared."""
+        return self._settings.modalities
+
     def profiles(self, anchor: date, bucket: int) -> list[Profile]:
         """Profiles of the bucket's users with any event, sorted by user."""
         window, days = day_window(anchor, self._settings.timezone), self._settings.buffer.days

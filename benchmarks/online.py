@@ -1,0 +1,104 @@
+"""Online reads of all features of a service, this project's store against stock Feast's, in turns, wall-clock time.
+
+Both hold the same users and are read through Feast's `get_online_features`; what is compared is what they give and how
+long it takes.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack, redirect_stdout
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from feast import FeatureService, FeatureStore
+
+from benchmarks.row import Row, failed, measured
+from benchmarks.stores import SERVICE, STORES, make_settings, opened, user_id, write_offline
+from benchmarks.timing import ratios, top_functions
+from updater.domain.columns import JOIN_KEY
+from updater.errors import ServiceUnavailableError
+from updater.settings import Settings
+
+PERCENTILES = (50, 99)
+READS = {1: 600, 100: 100}
+"""Reads per round, by the number of users that are read at once."""
+WARMING = 20
+"""Reads before that, whose values are compared."""
+
+
+def rows(smoke: bool) -> Iterator[Row]:
+    """Rows of each store, number of users and percentile."""
+    num_users, rounds, reads = (500, 2, {1: 20, 100: 5}) if smoke else (20_000, 5, READS)
+    for kind in STORES:
+        with TemporaryDirectory(prefix="updater-bench-") as root:
+            settings = make_settings(Path(root), kind)
+            try:
+                yield from _compare(settings, num_users, rounds, reads)
+            except ServiceUnavailableError as error:
+                yield failed(f"online read from {kind}", str(error))
+
+
+def _compare(settings: Settings, num_users: int, rounds: int, reads: dict[int, int]) -> Iterator[Row]:
+    window = write_offline(settings, num_users)
+    with ExitStack() as stack:
+        readers = {}
+        for name in ("ours", "stock"):
+            store = stack.enter_context(opened(settings, stock=name == "stock"))
+            with redirect_stdout(io.StringIO()):
+                store.materialize(window.as_of, window.as_of)
+            readers[name] = _Reader(store)
+        for at_once, num_reads in reads.items():
+            for entities in _entities(num_users, at_once, WARMING, round_number=rounds):
+                ours, stock = (reader.read(entities) for reader in readers.values())
+                if ours != stock:
+                    raise RuntimeError(f"The {settings.online_store.type} stores give different values.")
+            found = [_round(readers, _entities(num_users, at_once, num_reads, number)) for number in range(rounds)]
+            again = _entities(num_users, at_once, num_reads, round_number=0)
+            where = top_functions(partial(_round, {"ours": readers["ours"]}, again))
+            for percentile in PERCENTILES:
+                values = {name: [float(np.percentile(each[name], percentile)) for each in found] for name in readers}
+                yield measured(
+                    f"online read from {settings.online_store.type}, {at_once} user{'s' * (at_once > 1)}, "
+                    f"p{percentile}, over stock Feast's",
+                    ratios(values["ours"], values["stock"]),
+                    "<= 1.0",
+                    note=f"ours {1e3 * np.median(values['ours']):.3g} ms"
+                    + f"; {where}" * (percentile == PERCENTILES[0]),
+                )
+
+
+def _entities(num_users: int, at_once: int, num_reads: int, round_number: int) -> list[list[dict[str, str]]]:
+    """Whom to read: `num_reads` times `at_once` users, others in each round."""
+    random = np.random.default_rng([at_once, round_number])
+    return [
+        [{JOIN_KEY: user_id(user)} for user in users] for users in random.integers(num_users, size=(num_reads, at_once))
+    ]
+
+
+def _round(readers: dict[str, "_Reader"], reads: list[list[dict[str, str]]]) -> dict[str, list[float]]:
+    """Seconds of each read: the same users from one store after the other, which one first in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in readers}
+    order = list(readers.items())
+    for number, entities in enumerate(reads):
+        for name, reader in order if number % 2 else order[::-1]:
+            start = perf_counter()
+            reader.read(entities)
+            seconds[name].append(perf_counter() - start)
+    return seconds
+
+
+class _Reader:
+    """A store and the service that is read."""
+
+    def __init__(self, store: FeatureStore) -> None:
+        self.store = store
+        self.service: FeatureService = store.get_feature_service(SERVICE)
+
+    def read(self, entities: list[dict[str, str]]) -> dict[str, list[Any]]:
+        """All features of the service."""
+        found: dict[str, list[Any]] = self.store.get_online_features(self.service, entities).to_dict()
+        return found

@@ -1,0 +1,77 @@
+"""Train, tune and evaluate on the public Complete Journey data: `python -m benchmarks.quality`.
+
+Writes benchmarks/quality/report.json and report.html. What is done is left alone, so a run that was cut short is run
+again. `python -m benchmarks.quality ablations` adds the ablations to a report that is there, and `throughput` how fast
+pre-training is.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.quality.ablations import run_ablations
+from benchmarks.quality.throughput import measure
+from updater.evaluation.evaluate import evaluate
+from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
+from updater.lake import partitions
+from updater.pipeline.context import open_context
+from updater.pipeline.setup import create_ledger, initialise
+from updater.pipeline.workers import Workers
+from updater.settings import load_settings
+from updater.sources import completejourney
+from updater.training.build import build_data
+from updater.training.launch import ranks
+from updater.training.train import train
+
+HERE = Path(__file__).parent
+REPORT = HERE / "report.json"
+CONFIG = HERE.parents[1] / "configs" / "quality.toml"
+
+
+def main() -> None:
+    settings = load_settings(CONFIG)
+    begin = time.perf_counter()
+    last: dict[str, float] = {}
+
+    def progress(label: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        if now - last.get("said", 0) > 20:
+            last["said"] = now
+            print(f"{now - begin:6.0f} s  {label} {done}/{total}", flush=True)
+
+    days = completejourney.FIRST_DAY, completejourney.LAST_DAY
+    # A day that is written again counts as rewritten, and all that was made of it would be checked once more.
+    streams = [partitions.join(settings.paths.lake, m.name) for m in settings.modalities if m.kind == "stream"]
+    if any(days[1] not in partitions.landed_days(stream) for stream in streams):
+        completejourney.land(settings.paths.lake, *days, settings.timezone)
+    create_ledger(settings)
+    context = open_context(settings)
+    part = sys.argv[1:]
+    if part == ["throughput"]:
+        report = json.loads(REPORT.read_text())
+        report["throughput"] = measure(context)
+        REPORT.write_text(json.dumps(report, indent=1) + "\n")
+        print(json.dumps(report["throughput"], indent=1))
+        return
+    with Workers(settings, context.now) as workers:
+        build_data(context, workers, progress)
+    with ranks(settings) as rank:
+        trained = train(context, progress, rank)
+    print(trained, flush=True)
+    with Workers(settings, context.now) as workers:
+        for tuned in tune_scenarios(context, workers, trained.model, tunable_scenarios(settings), progress):
+            print(tuned, flush=True)
+    model = join_prompts(context, trained.model)
+    initialise(settings, model)
+    context = open_context(settings)
+    with Workers(settings, context.now) as workers:
+        if part == ["ablations"]:
+            run_ablations(context, workers, trained.model, REPORT, progress)
+            return
+        found = evaluate(context, workers, model, output=str(HERE), progress=progress)
+    print(json.dumps(found.report["mean"], indent=1), found.gate, f"{time.perf_counter() - begin:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

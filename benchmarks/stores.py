@@ -1,0 +1,102 @@
+"""This project's feature store and stock Feast's over the same offline rows."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from datetime import UTC, date, datetime
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+from feast import FeatureStore, RepoConfig
+
+from updater.domain import columns
+from updater.domain.window import Window, day_window
+from updater.lake.embeddings import scenario_rows, summary_rows
+from updater.lake.partitions import write_partition
+from updater.lake.summaries import Summaries
+from updater.settings import Settings, load_settings
+from updater.store.config import feature_store_config
+from updater.store.connecting import explained
+from updater.store.definitions import defined_objects
+
+DIM = 128
+STORES = ("sqlite", "redis")
+NUM_FILES = 16
+SCENARIOS = {"lapse": "risk", "spend_drop": "risk", "delinquency": "risk"}
+SERVICE = "risk_v1"
+MODALITIES = ("bill", "search", "app")
+FEATURE_REPO = Path(__file__).resolve().parents[1] / "feature_repo"
+
+
+def make_settings(root: Path, kind: str) -> Settings:
+    """A config with its state below `root` and that kind of online store; Redis is UPDATER_REDIS_URL, else loopback."""
+    url = urlparse(os.environ.get("UPDATER_REDIS_URL", "redis://127.0.0.1:6379"))
+    lines = [f'[paths]\nfeature_repo = "{FEATURE_REPO}"', f'[online_store]\ntype = "{kind}"']
+    if kind == "redis":
+        lines.append(f'connection_string = "{url.hostname}:{url.port or 6379}"')
+    lines += [f'[[modalities]]\nname = "{name}"\ntext = "{{text}}"' for name in MODALITIES]
+    lines += [f'[[scenarios]]\nname = "{n}"\ndomain = "{d}"\nquery = "Will this be?"' for n, d in SCENARIOS.items()]
+    source = root / "updater.toml"
+    source.write_text("\n".join(lines), encoding="utf-8")
+    return load_settings(source, environ={})
+
+
+def user_id(number: int) -> str:
+    """The id of a user of `write_offline`."""
+    return f"user-{number:09d}"
+
+
+def write_offline(settings: Settings, num_users: int) -> Window:
+    """Rows of one window in every feature view."""
+    window = day_window(date(2024, 1, 1), settings.timezone)
+    random = np.random.default_rng(7)
+    created = datetime(2024, 1, 2, tzinfo=UTC)
+    for bucket, users in enumerate(np.array_split(np.arange(num_users), NUM_FILES)):
+        names = [user_id(number) for number in users]
+        made = {}
+        for scenario in settings.scenarios:
+            vectors = random.standard_normal((len(users), DIM)).astype("f4")
+            made[columns.scenario_view(scenario.name, 1)] = scenario_rows(
+                scenario, "v1", names, vectors, window.as_of, created
+            )
+        summaries = Summaries.empty(len(users), 1)
+        summaries.num_events_B[:] = random.integers(1, 100, len(users))
+        summaries.last_event_B[:] = 1.7e9
+        made[columns.SUMMARIES_VIEW] = summary_rows(
+            names, dict.fromkeys(MODALITIES, summaries), ["0" * 64] * len(users), window.as_of, created
+        )
+        for view, rows in made.items():
+            root = f"{settings.paths.state}/offline/{view}"
+            write_partition(root, window.ds, rows, f"bucket-{bucket:03d}.parquet")
+    return window
+
+
+@contextmanager
+def opened(settings: Settings, *, stock: bool) -> Iterator[FeatureStore]:
+    """A feature store in a project of its own, whose online rows are removed at the end.
+
+    Stock Feast is its SQLite or Redis store with its local engine, set up as its documentation says.
+
+    Raises:
+        ServiceUnavailableError: the online store does not answer.
+    """
+    document = feature_store_config(settings, os.environ)
+    document["project"] = f"benchmark_{os.getpid()}_{'stock' if stock else 'ours'}"
+    if stock:
+        options = {key: value for key, value in document["online_store"].items() if key != "type"}
+        document["online_store"] = {**options, "type": settings.online_store.type}
+        document["batch_engine"] = {"type": "local"}
+    if settings.online_store.type == "sqlite":
+        document["online_store"]["path"] = str(settings.source.parent / f"{document['project']}.db")
+    config = RepoConfig(**document)
+    config.repo_path = Path(settings.paths.feature_repo)
+    store = FeatureStore(config=config)
+    with explained(config):
+        with redirect_stdout(io.StringIO()):
+            store.apply(defined_objects(settings))
+        try:
+            yield store
+        finally:
+            store.provider.online_store.teardown(config, store.list_feature_views(), [])

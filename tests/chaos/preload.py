@@ -1,0 +1,20 @@
+"""Imported by the server that processes are forked from: what they need and modules put off until it is used."""
+
+import importlib
+
+for _module in (
+    "feast.infra.compute_engines.local.compute",
+    "feast.infra.offline_stores.duckdb",
+    "feast.infra.passthrough_provider",
+    "feast.infra.registry.sql",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "updater.pipeline.refresh",
+    "updater.pipeline.restate_bucket",
+    "updater.store.definitions",
+    "updater.store.engine",
+    "updater.store.erasing",
+    "updater.store.online_redis",
+    "updater.store.online_sqlite",
+):
+    importlib.import_module(_module)

@@ -1,0 +1,183 @@
+"""`updater train`, `tune` and `init --model` one after the other, as a user runs them, and again."""
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from tests.deployment import tree
+from tests.evaluation_lake import TEST, write_evaluation
+from tests.processes import fork_updater
+from updater.cli import main
+from updater.domain.buckets import is_held_out
+from updater.model.checkpoint import load_model
+from updater.settings import load_settings
+from updater.training.build import data_root
+from updater.training.useru.dataset import read_split
+
+pytest.importorskip("accelerate")
+pytest.importorskip("tensorboard")
+pytestmark = [pytest.mark.slow, pytest.mark.campaign]
+
+MODEL_FILES = {"config.json", "model.safetensors", "tokenizer.json"}
+TRAINING: dict[str, Any] = {
+    "until": "2024-03-10",
+    "valid_from": "2024-03-07",
+    "anchor_every_days": 2,
+    "future_days": 3,
+    "steps": 6,
+    "users_per_step": 8,
+    "pairs_per_user": 4,
+    "save_every": 2,
+}
+TUNING = {"steps": 3, "users_per_step": 8, "tokens": 2}
+SCENARIOS = [
+    {"name": "lapse", "domain": "risk", "query": "bill events in the next 3 days?"},
+    {"name": "will_buy", "domain": "marketing", "query": "dairy bill events in the next 3 days?"},
+]
+
+
+class Scene:
+    """A lake and a config; nothing has been run."""
+
+    def __init__(self, root: Path, **training: Any) -> None:
+        self.config = write_evaluation(
+            root, model={"backbone": "tiny"}, training={**TRAINING, **training}, tuning=TUNING, scenarios=SCENARIOS
+        )
+        self.settings = load_settings(self.config, environ={})
+        self.training = Path(self.settings.paths.state, "training")
+
+    def call(self, *args: str) -> Result:
+        return CliRunner().invoke(main, [*args, "--config", str(self.config)])
+
+    def json(self, *args: str) -> Any:
+        done = self.call(*args, "--json")
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    yield Scene(tmp_path_factory.mktemp("training"))
+
+
+@pytest.fixture(scope="module")
+def trained(scene: Scene) -> dict[str, Any]:
+    report: dict[str, Any] = scene.json("train")
+    return report
+
+
+@pytest.fixture(scope="module")
+def tuned(scene: Scene, trained: dict[str, Any]) -> dict[str, Any]:
+    report: dict[str, Any] = scene.json("tune", "--model", trained["model"])
+    return report
+
+
+def test_train(scene: Scene, trained: dict[str, Any]) -> None:
+    assert {path.name for path in Path(trained["model"]).iterdir()} == MODEL_FILES
+    rows = read_split(data_root(scene.settings), "train")
+    assert set(rows["anchor_day"].to_pylist()) == {date(2024, 3, 1), date(2024, 3, 3)}
+    users = set(zip(rows["anchor_day"].to_pylist(), rows["user_id"].to_pylist(), strict=True))
+    seen = {(anchor, user) for anchor, user in users if not is_held_out(user)}
+    assert 0 < len(seen) < len(users)
+    assert (trained["profiles"], trained["steps"]) == (len(seen), TRAINING["steps"])
+    owners = rows["user_id"].to_pylist()
+    assert trained["pairs"] == sum(not is_held_out(user) for user in owners)
+    assert 0 <= trained["valid_top_answer"] <= 1
+    [run] = (scene.training / "runs").iterdir()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, TRAINING["steps"] + 1))
+    assert lines[-1]["contrastive"] == pytest.approx(trained["contrastive"], abs=1e-6)
+    assert not list(run.glob("step-*"))
+    # The numbers of events are standardised by what training saw.
+    [bill] = load_model(trained["model"]).config.modalities
+    assert bill.numeric_mean != (0.0,)
+
+
+def test_train_again_finds_it_done(scene: Scene, trained: dict[str, Any]) -> None:
+    before = tree(scene.training)
+    assert scene.json("train") == trained
+    assert tree(scene.training) == before
+    said = scene.call("train").stdout
+    assert trained["model"] in said and "find their own answer first" in said
+
+
+def test_only_the_data(scene: Scene, trained: dict[str, Any]) -> None:
+    before = tree(scene.training)
+    built = scene.json("train", "--build-data")
+    assert [(day["anchor"], day["split"]) for day in built] == [
+        ("2024-03-01", "train"),
+        ("2024-03-03", "train"),
+        ("2024-03-07", "valid"),
+    ]
+    assert tree(scene.training) == before
+
+
+def test_tune(scene: Scene, trained: dict[str, Any], tuned: dict[str, Any]) -> None:
+    assert [each["scenario"] for each in tuned["scenarios"]] == ["lapse", "will_buy"]
+    # Of the family, the category that is kept unseen is no task of tuning.
+    assert [each["tasks"] for each in tuned["scenarios"]] == [1, 2]
+    assert tuned["model"] == f"{trained['model']}-tuned"
+    model, base = load_model(tuned["model"]), load_model(trained["model"])
+    assert sorted(model.soft_prompts) == sorted(model.prototypes) == ["lapse", "will_buy"]
+    assert {tuple(prompt.shape) for prompt in model.soft_prompts.values()} == {(TUNING["tokens"], 128)}
+    assert not base.soft_prompts
+    for name, value in base.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+    before = tree(scene.training)
+    assert scene.json("tune", "--model", trained["model"]) == tuned
+    assert scene.json("tune", "--model", trained["model"], "--scenario", "lapse")["scenarios"] == tuned["scenarios"][:1]
+    assert tree(scene.training) == before
+
+
+def test_a_state_begins_with_the_tuned_model(scene: Scene, tuned: dict[str, Any]) -> None:
+    made = scene.json("init", "--model", tuned["model"])
+    assert made["trained"] and "untrained" not in made["model"]
+    assert scene.json("init")["model"] == made["model"]
+    scene.json("run", "--ds", str(TEST[0]))
+    [answer, plain] = (
+        scene.json("embed", "--user-id", "u1", *question)
+        for question in (("--scenario", "lapse"), ("--query", SCENARIOS[0]["query"]))
+    )
+    vectors = [np.array(found["embedding"]) for found in (answer, plain)]
+    assert np.abs(vectors[0] - vectors[1]).max() > 1e-4
+    assert np.linalg.norm(vectors[0]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_two_processes_make_the_same_model(scene: Scene, trained: dict[str, Any], tmp_path: Path) -> None:
+    together = Scene(tmp_path, processes=2)
+    # Accelerate keeps what it found first for as long as a process lives, and this one has trained alone.
+    done = fork_updater("train", "--json", "--config", str(together.config))
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["model"] != trained["model"]
+    assert report["contrastive"] == pytest.approx(trained["contrastive"], abs=1e-3)
+    [run] = (together.training / "runs").iterdir()
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == TRAINING["steps"]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("tune", "--model", "nowhere"), 2, "nowhere"),
+        (("tune", "--model", "MODEL", "--scenario", "wine"), 2, "lapse, will_buy"),
+    ],
+)
+def test_a_wrong_argument(scene: Scene, trained: dict[str, Any], args: tuple[str, ...], code: int, said: str) -> None:
+    done = scene.call(*(trained["model"] if arg == "MODEL" else arg for arg in args))
+    assert done.exit_code == code
+    assert said in done.stderr
+
+
+def test_without_a_lake_nothing_is_trained(tmp_path: Path) -> None:
+    empty = Scene(tmp_path)
+    for path in sorted(Path(empty.settings.paths.lake).rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    done = empty.call("train")
+    assert done.exit_code == 3 and "no landed day" in done.stderr

@@ -1,0 +1,151 @@
+"""`updater evaluate` on a small lake, from the command line to the page."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+from tests.deployment import tree
+from tests.evaluation_lake import TEST, TRAIN, write_evaluation
+from updater.cli import main
+from updater.evaluation.embedding import DAYS_SINCE, Embedder
+from updater.evaluation.labels import read_labels
+from updater.evaluation.systems import embedding_systems
+from updater.evaluation.tasks import known_at, label_tables, read_tasks
+from updater.lake.partitions import read_table
+from updater.pipeline.context import open_context
+from updater.settings import load_settings
+from updater.store.scratch import Scratch
+
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+
+SYSTEMS = ["tuned", "base", "untrained", "text", "rfm", "rfm_gb", "rfm_categories", "recency"]
+TASKS = ["buys", "will_buy_dairy", "will_buy_rice", "will_buy_tea"]
+
+
+def call(config, *args):
+    return CliRunner().invoke(main, [*args, "--config", str(config)])
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    config = write_evaluation(tmp_path_factory.mktemp("evaluate"))
+    assert call(config, "init").exit_code == 0
+    return config
+
+
+def test_the_whole_verb(config):
+    done = call(config, "evaluate", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    report = found["report"]
+
+    assert list(report["mean"]) == SYSTEMS
+    assert list(report["tasks"]) == TASKS
+    assert all(list(systems) == SYSTEMS for systems in report["tasks"].values())
+    assert {"tuned-base", "tuned-untrained", "base-text", "base-recency"} <= set(report["differences"])
+    assert list(report["family"]) == ["will_buy_{value}"]
+    assert report["ablations"] == {}
+    rows = {task: {values["rows"] for values in systems.values()} for task, systems in report["tasks"].items()}
+    assert all(len(counts) == 1 for counts in rows.values())
+    # The model has no soft prompts and is untrained, so that these are one and the same.
+    for name in ("auc", "ks", "cold_auc"):
+        assert report["mean"]["tuned"][name] == report["mean"]["base"][name] == report["mean"]["untrained"][name]
+    assert report["differences"]["tuned-base"]["auc"] == 0.0
+    assert any("from that of untrained" in reason for reason in found["gate"])
+    # How often somebody buys tells whether they buy three times in three days.
+    assert report["tasks"]["buys"]["rfm"]["auc"] > 0.7
+
+    state = config.parent / "state" / "evaluation"
+    assert json.loads((state / "report.json").read_text()) == report
+    page = (state / "report.html").read_text()
+    assert page.count("<svg") == 2 and "data:image/png;base64," in page
+    assert not list(state.glob("scratch-*"))
+
+
+def test_again_it_embeds_nobody_and_writes_where_it_is_told(config, tmp_path):
+    cached = tree(config.parent / "state" / "evaluation" / "embeddings")
+    assert cached
+
+    done = call(
+        config, "evaluate", "--systems", "base,text", "--split", "validation", "--output", str(tmp_path / "out")
+    )
+    assert done.exit_code == 0, done.output
+    assert "means over 4 tasks" in done.stdout and "does not pass the gate" in done.stdout
+    assert tree(config.parent / "state" / "evaluation" / "embeddings") == cached
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert list(report["mean"]) == ["base", "text"]
+    # Nothing that is reported may have chosen the penalty.
+    assert {values["inverse_penalty"] for values in report["mean"].values()} == {0.02}
+
+
+def test_features_are_those_of_the_rows_that_are_asked(config):
+    settings = load_settings(config, environ={})
+    context = open_context(settings)
+    [task] = [task for task in read_tasks(settings.evaluation.tasks) if task.name == "buys"]
+    rows = label_tables(settings, [task], TEST)["buys"]
+    nobody = rows.slice(0, 1).set_column(0, "user_id", pa.array(["nobody"]))
+    with Scratch(settings) as scratch:
+        [text] = embedding_systems(context, {"text": Embedder()}, [*TRAIN, *TEST], scratch)
+        features = text.features(task, rows)
+        backwards = text.features(task, rows.take(list(range(rows.num_rows))[::-1]))
+        unknown = text.features(task, pa.concat_tables([nobody, rows]))
+
+    known = read_table(Embedder().file(context, TEST[0]))
+    vectors = dict(zip(known["user_id"].to_pylist(), known["q0"].to_pylist(), strict=True))
+    since = dict(zip(known["user_id"].to_pylist(), known[DAYS_SINCE].to_pylist(), strict=True))
+    for user, row in zip(rows["user_id"].to_pylist(), features, strict=True):
+        assert row[:-1].tolist() == vectors[user]
+        assert row[-1] == np.log1p(since[user])
+    assert (backwards == features[::-1]).all()
+    assert not unknown[0, :-1].any()
+    assert unknown[0, -1] == np.log1p(settings.buffer.days)
+
+
+def test_labels_that_are_not_known_yet_are_not_there(config):
+    settings = load_settings(config, environ={})
+    [task] = [task for task in read_tasks(settings.evaluation.tasks) if task.name == "buys"]
+    first, second = TRAIN
+
+    def anchors(until):
+        return set(read_labels(settings, [task], TRAIN, until)["buys"]["anchor"].to_pylist())
+
+    assert anchors(known_at(settings, task, second)) == {first, second}
+    assert anchors(known_at(settings, task, first)) == {first}
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("--systems", "bse"), 2, "did you mean 'base'"),
+        (("--model", "nowhere"), 2, "nowhere"),
+        (("--version", "7"), 2, "7"),
+        (("--version", "1", "--model", "x"), 2, "not both"),
+        (("--split", "train"), 2, "train"),
+    ],
+)
+def test_a_wrong_argument(config, args, code, said):
+    done = call(config, "evaluate", *args)
+    assert done.exit_code == code
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "code", "said"),
+    [
+        ("TASKS", "", 2, "evaluation.tasks"),
+        ("TEST", "", 2, "evaluation.test"),
+        ("TEST", "10 March", 2, "YYYY-MM-DD"),
+        ("TRAIN", f"{TRAIN[0]},{TEST[0]}", 2, "move the anchors apart"),
+        ("HORIZON_DAYS", "2", 2, "raise it"),
+        ("TEST", "2024-03-20", 3, "has not landed"),
+    ],
+)
+def test_a_wrong_config(config, monkeypatch, variable, value, code, said):
+    monkeypatch.setenv(f"UPDATER_EVALUATION__{variable}", value)
+    done = call(config, "evaluate", "--systems", "rfm")
+    assert done.exit_code == code
+    assert said in done.stderr

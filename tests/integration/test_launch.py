@@ -1,0 +1,42 @@
+"""Processes that train together: one that fails ends the others, with its own reason."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import Deployment
+from updater.errors import UpdaterError
+from updater.training.launch import ranks
+
+
+def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
+    made = Deployment.create(tmp_path)
+    training = replace(made.settings.training, processes=2)
+    settings = replace(made.settings, training=training, source=str(tmp_path / "nowhere.toml"))
+    before = dict(os.environ)
+    with pytest.raises(UpdaterError, match=r"A training process failed: .*nowhere\.toml"), ranks(settings) as rank:
+        assert (rank.index, rank.count) == (0, 2)
+    assert dict(os.environ) == before
+
+
+def test_a_broken_connection_is_told_by_what_broke_it(tmp_path: Path) -> None:
+    made = Deployment.create(tmp_path)
+    training = replace(made.settings.training, processes=2)
+    settings = replace(made.settings, training=training, source=str(tmp_path / "nowhere.toml"))
+
+    def lose_connection() -> None:
+        wait_for_children()
+        raise RuntimeError("Connection closed by peer")
+
+    with pytest.raises(UpdaterError, match=r"A training process failed: .*nowhere\.toml"), ranks(settings):
+        lose_connection()
+
+
+def wait_for_children() -> None:
+    """Until the training processes that this one started have ended; their status stays for whoever started them."""
+    for task in Path("/proc/self/task").iterdir():
+        for child in (task / "children").read_text().split():
+            if b"updater.cli" in Path("/proc", child, "cmdline").read_bytes():
+                os.waitid(os.P_PID, int(child), os.WEXITED | os.WNOWAIT)

@@ -1,0 +1,138 @@
+"""A config that changes in mid-life: scenarios come, change and go; modalities do not, but in a new state."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deployment import Deployment, tree, write_config
+from tests.factories import SCENARIOS
+from tests.strategies import MODALITIES, TOUR
+from updater.errors import ConfigError
+from updater.pipeline.daily import WindowReport
+from updater.pipeline.dry_run import DryRun, plan_window
+from updater.pipeline.setup import initialise
+from updater.pipeline.verify import verify
+from updater.settings import load_settings
+
+BUCKETS = {"num_buckets": 2}
+BEFORE, DAY, QUIET, LAST = TOUR.windows[:4], *TOUR.windows[4:7]
+"""Some users change on DAY and LAST, none on QUIET."""
+FILES = ("changes", "events", "offline", "rejected", "staged", "summaries", "texts")
+LAPSE, TAKEOUT = SCENARIOS
+OTHER = {"name": "visit", "text": "{word} visited", "optional": True}
+
+
+def live(root: Path) -> Deployment:
+    """A state that has lived for some days, and a lake in which all that follows has landed."""
+    made = Deployment.create(root, buffer=BUCKETS)
+    TOUR.land(made.lake)
+    made.run(BEFORE)
+    return made
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """Such a state for tests that leave it as it is."""
+    return live(tmp_path_factory.mktemp("midlife"))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Deployment:
+    """One of the test's own."""
+    return live(tmp_path)
+
+
+def changed(made: Deployment, **overrides: Any) -> Deployment:
+    """The same state with another config."""
+    root = Path(made.settings.source).parent
+    return Deployment(load_settings(write_config(root, buffer=BUCKETS, **overrides), environ={}))
+
+
+def plan_and_run(made: Deployment, ds: date) -> tuple[DryRun, WindowReport]:
+    """The next window's plan, which changes nothing, and what it then did, which was the plan."""
+    before = everything(made)
+    plan = plan_window(made.context, ds)
+    assert everything(made) == before
+    (report,) = made.run([ds])
+    assert (plan.changed_users, plan.prefixes, plan.texts_to_encode) == (
+        report.changed_users,
+        report.prefixes,
+        report.texts_encoded,
+    )
+    assert verify(made.context, None).differences == []
+    return plan, report
+
+
+def everything(made: Deployment) -> tuple[Any, ...]:
+    """All files that windows write, and what the ledger says was done."""
+    ledger = made.context.ledger
+    return tree(made.state, FILES), ledger.windows(), ledger.partitions(), ledger.heads()
+
+
+def users(made: Deployment, view: str, ds: date) -> set[str]:
+    return {row["user_id"] for row in made.offline_rows(view, ds)}
+
+
+def known(made: Deployment, last: date) -> set[str]:
+    return {row["user_id"] for ds in TOUR.windows if ds <= last for row in made.summary_rows(ds)}
+
+
+def test_a_changed_query_is_computed_for_everybody_once(made: Deployment) -> None:
+    made.run([DAY])
+    before = made.published()
+    reworded = changed(made, scenarios=[{**LAPSE, "query": "Will this user stop?"}, TAKEOUT])
+    plan, _ = plan_and_run(reworded, QUIET)
+    assert (plan.changed_users, plan.bystanders) == (0, len(known(made, QUIET)))
+    assert users(made, "lapse_v1", QUIET) == known(made, QUIET) != set() == users(made, "takeout_v1", QUIET)
+    assert made.published(DAY) == before, "what was published under the old query stays"
+    assert plan_and_run(reworded, LAST)[0].bystanders == 0
+
+
+def test_a_scenario_that_is_dropped_costs_nothing_and_comes_back_for_everybody(made: Deployment) -> None:
+    before = made.published()
+    fewer = changed(made, scenarios=[LAPSE])
+    initialise(fewer.settings)
+    plan, report = plan_and_run(fewer, DAY)
+    assert (plan.bystanders, report.prefixes) == (0, report.changed_users)
+    assert (users(made, "takeout_v1", DAY), made.published(BEFORE[-1])) == (set(), before)
+    again = changed(made)
+    initialise(again.settings)
+    plan, _ = plan_and_run(again, QUIET)
+    assert (plan.changed_users, plan.bystanders) == (0, len(known(made, QUIET)))
+    assert users(made, "takeout_v1", QUIET) == known(made, QUIET) != set() == users(made, "lapse_v1", QUIET)
+
+
+@pytest.mark.parametrize(
+    "modalities",
+    [
+        pytest.param([*MODALITIES, OTHER], id="added"),
+        pytest.param(MODALITIES[:2], id="dropped"),
+        pytest.param([{**MODALITIES[0], "max_events": 5}, *MODALITIES[1:]], id="max_events"),
+        pytest.param(MODALITIES[::-1], id="order"),
+    ],
+)
+def test_other_modalities_are_refused_before_a_window_is_opened(
+    lived: Deployment, modalities: list[dict[str, Any]]
+) -> None:
+    before = everything(lived)
+    other = changed(lived, modalities=modalities)
+    words = r"modalities in .* are not those that the state was made with \(bill, search, app\)"
+    with pytest.raises(ConfigError, match=words):
+        plan_window(other.context, DAY)
+    with pytest.raises(ConfigError, match=words):
+        other.run([DAY])
+    with pytest.raises(ConfigError, match=words):
+        initialise(other.settings)
+    assert everything(changed(lived)) == before
+
+
+def test_a_new_state_takes_another_modality_from_the_same_lake(lived: Deployment, tmp_path: Path) -> None:
+    before = everything(lived)
+    paths = {"lake": lived.lake, "state": str(tmp_path / "new" / "state")}
+    new = Deployment.create(tmp_path / "new", paths=paths, buffer=BUCKETS, modalities=[*MODALITIES, OTHER])
+    plan, report = plan_and_run(new, BEFORE[0])
+    assert report.prefixes == plan.changed_users == len(known(new, BEFORE[0])) > 0
+    assert plan.texts_to_encode > 0, "a new state has no vectors yet"
+    assert everything(lived) == before

@@ -1,0 +1,149 @@
+"""Soft prompts: the model stays as it is, a few tokens and centres learn, and serving computes what tuning did."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.model_factories import QUERIES, make_model
+from tests.training_data import ANCHORS, make_profiles
+from updater.domain.training import Tuning
+from updater.errors import ConfigError
+from updater.model.checkpoint import load_model, save_model
+from updater.model.user_model import UserModel
+from updater.training import prompt_tuning
+from updater.training.prompt_tuning import Labels, PromptTuner
+
+USERS = sorted(f"u{number}" for number in range(24))
+PROFILES = {anchor: make_profiles(anchor, USERS) for anchor in ANCHORS}
+OPTIONS = Tuning(tokens=3, steps=32, users_per_step=16, learning_rate=0.02)
+SCENARIO = "lapse"
+
+
+def make_classes() -> np.ndarray:
+    """Which half of the users each is in, along the direction in which the model's embeddings vary most."""
+    model = make_model()
+    everyone = np.arange(len(USERS))
+    embeddings = np.concatenate([model.embed(known.batch(everyone), QUERIES[:1])[:, 0] for known in PROFILES.values()])
+    centred = embeddings - embeddings.mean(axis=0)
+    along = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+    return (along > np.median(along)).astype(np.int64)
+
+
+CLASSES = make_classes()
+
+
+def make_labels(questions: tuple[str, ...] = (QUERIES[0],)) -> Labels:
+    """Everybody on both days, with classes that can be told apart."""
+    places = [(anchor, row) for anchor in ANCHORS for row in range(len(USERS))]
+    return Labels(
+        anchors=[anchor for anchor, _ in places],
+        rows=np.array([row for _, row in places]),
+        questions=[questions[number % len(questions)] for number in range(len(places))],
+        classes=CLASSES,
+    )
+
+
+def state(model: UserModel) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def scores(model: UserModel, labels: Labels) -> np.ndarray:
+    """Probability of class 1, as serving's embeddings and the learned centres give it."""
+    found = []
+    for anchor, row, question in zip(labels.anchors, labels.rows, labels.questions, strict=True):
+        embedding = model.embed(PROFILES[anchor].batch(np.array([row])), [question], [SCENARIO])[0, 0]
+        logits = torch.from_numpy(embedding) @ model.prototypes[SCENARIO].T / OPTIONS.temperature
+        found.append(logits.softmax(0)[1].item())
+    return np.array(found)
+
+
+def test_only_tokens_and_centres_are_learned_and_the_loss_falls() -> None:
+    model = make_model()
+    before, labels = state(model), make_labels()
+    losses: list[float] = []
+    last = PromptTuner(model, PROFILES, OPTIONS).tune(SCENARIO, labels, report=lambda _, loss: losses.append(loss))
+    after = state(model)
+    learned = {name: value.shape for name, value in after.items() if name not in before}
+    assert learned == {
+        f"soft_prompts.{SCENARIO}": (OPTIONS.tokens, 32),
+        f"prototypes.{SCENARIO}": (2, model.config.embedding_dim),
+    }
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert len(losses) == OPTIONS.steps
+    assert last == pytest.approx(np.mean(losses[-3:]))
+    # Chance is 0.69.
+    assert last < 0.55 < np.mean(losses[:4])
+    assert np.mean((scores(model, labels) > 0.5) == labels.classes) > 0.8
+
+
+def test_tuning_sees_what_serving_computes() -> None:
+    model, labels = make_model(), make_labels(tuple(QUERIES))
+    generator = torch.Generator().manual_seed(0)
+    prompt = torch.randn(OPTIONS.tokens, 32, generator=generator)
+    model.soft_prompts[SCENARIO] = torch.nn.Parameter(prompt, requires_grad=False)
+    tuner = PromptTuner(model, PROFILES, OPTIONS)
+    chosen = np.array([0, 30, 7, 7, 47])
+    # The second time, all prefixes are kept ones.
+    for _ in range(2):
+        got = tuner.embed(prompt, labels, chosen).detach().numpy()
+        for place, embedding in zip(chosen, got, strict=True):
+            batch = PROFILES[labels.anchors[place]].batch(labels.rows[[place]])
+            question = labels.questions[place]
+            np.testing.assert_allclose(embedding, model.embed(batch, [question], [SCENARIO])[0, 0], atol=1e-5)
+            assert np.abs(embedding - model.embed(batch, [question])[0, 0]).max() > 1e-2
+
+
+def test_without_room_for_prefixes_the_result_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for most in (prompt_tuning.MOST_BYTES, 0):
+        monkeypatch.setattr(prompt_tuning, "MOST_BYTES", most)
+        model = make_model()
+        PromptTuner(model, PROFILES, Tuning(tokens=2, steps=3, users_per_step=8)).tune(SCENARIO, make_labels())
+        results.append(model)
+    for kind in ("soft_prompts", "prototypes"):
+        torch.testing.assert_close(*(getattr(model, kind)[SCENARIO] for model in results), rtol=0.0, atol=1e-6)
+
+
+def test_scenarios_do_not_touch_each_other_and_tuning_anew_forgets() -> None:
+    options = Tuning(tokens=2, steps=3, users_per_step=8)
+    together, alone = make_model(), make_model()
+    tuner = PromptTuner(together, PROFILES, options)
+    tuner.tune("other", make_labels((QUERIES[1],)), seed=5)
+    tuner.tune(SCENARIO, make_labels())
+    tuner.tune(SCENARIO, make_labels())
+    PromptTuner(alone, PROFILES, options).tune(SCENARIO, make_labels())
+    assert torch.equal(together.soft_prompts[SCENARIO], alone.soft_prompts[SCENARIO])
+    assert torch.equal(together.prototypes[SCENARIO], alone.prototypes[SCENARIO])
+    assert not torch.equal(together.soft_prompts["other"], together.soft_prompts[SCENARIO])
+
+
+def test_the_first_prompt_is_the_question_s_own_words() -> None:
+    model = make_model()
+    # A rate of nothing leaves the first values.
+    options = Tuning(tokens=5, steps=1, users_per_step=8, learning_rate=0.0)
+    PromptTuner(model, PROFILES, options).tune(SCENARIO, make_labels(("value next",)))
+    ids = model.token_ids("value next value next value")
+    assert torch.equal(model.soft_prompts[SCENARIO], model.embed_ids(ids))
+
+
+def test_labels_of_one_class_are_refused() -> None:
+    model, labels = make_model(), make_labels()
+    alike = Labels(labels.anchors, labels.rows, labels.questions, np.ones_like(labels.classes))
+    with pytest.raises(ConfigError, match=r"'lapse' are all alike"):
+        PromptTuner(model, PROFILES, OPTIONS).tune(SCENARIO, alike)
+    assert not model.soft_prompts and not model.prototypes
+
+
+def test_prompts_are_saved_with_the_model(tmp_path: Path) -> None:
+    model = make_model()
+    PromptTuner(model, PROFILES, Tuning(tokens=2, steps=3, users_per_step=8)).tune(SCENARIO, make_labels())
+    save_model(model, tmp_path)
+    loaded = load_model(tmp_path)
+    for kind in ("soft_prompts", "prototypes"):
+        assert torch.equal(getattr(loaded, kind)[SCENARIO], getattr(model, kind)[SCENARIO])
+    batch = PROFILES[ANCHORS[0]].batch(np.arange(5))
+    np.testing.assert_array_equal(loaded.embed(batch, QUERIES, [SCENARIO]), model.embed(batch, QUERIES, [SCENARIO]))

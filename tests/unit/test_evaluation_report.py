@@ -1,0 +1,191 @@
+"""The report: its shape, what it decides, and that nothing in it can become markup."""
+
+import json
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from updater.errors import ConfigError, VerificationError
+from updater.evaluation.figures import Points
+from updater.evaluation.html import render
+from updater.evaluation.metrics import Predictions
+from updater.evaluation.report import gate, make_report, raise_if_worse
+from updater.evaluation.scoring import Scored, part_rows
+from updater.evaluation.tasks import LABELS_SCHEMA, Split, Task, is_held_out
+
+USERS = np.array([f"u{number}" for number in range(60)])
+LABEL = np.arange(60) % 3 == 0
+SPLIT = Split(train=(date(2024, 1, 1),), test=(date(2024, 3, 1),))
+HOSTILE = "<script>alert(1)</script>"
+
+
+def task(name, **changes):
+    parameters = {"modality": "bill", "active_in": "bill"}
+    return Task(**{"name": name, "domain": "risk", "kind": "happens", "parameters": parameters, **changes})
+
+
+def scored(noise, names, seed=0):
+    """Scores that know the label but for so much noise."""
+    rng = np.random.default_rng(seed)
+    return Scored(0.02, {name: Predictions(USERS, LABEL, LABEL + noise * rng.normal(size=60)) for name in names})
+
+
+def report(**noise):
+    tasks = [task("a"), task("b", family="f"), task("c", family="f", unseen=True)]
+    names = [one.name for one in tasks]
+    zero_shot = {"c": scored(1.0, ["c"]).predictions["c"]}
+    systems = {name: scored(level, names) for name, level in noise.items()}
+    return make_report(tasks, systems, zero_shot, draws=50, seed=3)
+
+
+def test_the_shape_of_the_report():
+    made = report(tuned=0.5, base=0.6, rfm=0.9)
+
+    assert json.loads(json.dumps(made, allow_nan=False)) == made
+    assert set(made) == {
+        *("mean", "tasks", "differences", "family", "zero_shot", "ablations", "commit", "seed"),
+    }
+    values = {f"{metric}{part}" for metric in ("auc", "ks") for part in ("", "_se", "_low", "_high")}
+    cold = {f"cold_{name}" for name in values}
+    assert set(made["mean"]) == {"tuned", "base", "rfm"}
+    assert set(made["mean"]["base"]) == values | cold | {"inverse_penalty"}
+    assert set(made["tasks"]) == {"a", "b", "c"}
+    assert set(made["tasks"]["a"]["rfm"]) == values | {"rows", "base_rate"}
+    assert set(made["differences"]) == {"tuned-base", "tuned-rfm", "base-rfm"}
+    assert set(made["differences"]["base-rfm"]) == values
+    assert {part: set(systems) for part, systems in made["family"]["f"].items()} == {
+        "seen": {"tuned", "base", "rfm"},
+        "unseen": {"tuned", "base", "rfm"},
+    }
+    assert set(made["zero_shot"]) == {"c"}
+    assert (made["ablations"], made["seed"]) == ({}, 3)
+
+
+def test_means_and_differences_agree_with_the_tasks():
+    made = report(tuned=0.5, base=0.6, rfm=0.9)
+
+    for system, values in made["mean"].items():
+        tasks = [found[system]["auc"] for found in made["tasks"].values()]
+        assert values["auc"] == pytest.approx(np.mean(tasks), abs=1e-5)
+        assert values["auc_low"] <= values["auc"] <= values["auc_high"]
+    difference = made["mean"]["base"]["auc"] - made["mean"]["rfm"]["auc"]
+    assert made["differences"]["base-rfm"]["auc"] == pytest.approx(difference, abs=1e-5)
+
+
+def test_a_part_without_a_class_is_null_and_no_nan():
+    label = np.zeros(60, dtype=bool)
+    only = {"a": Predictions(USERS, label, np.arange(60.0))}
+    made = make_report([task("a")], {"base": Scored(0.02, only)}, {}, draws=10, seed=0)
+
+    assert made["mean"]["base"]["auc"] is None
+    assert "NaN" not in json.dumps(made)
+
+
+def difference(auc, se):
+    return {"auc": auc, "auc_se": se}
+
+
+@pytest.mark.parametrize(
+    ("changed", "reasons"),
+    [
+        ({}, []),
+        ({"base-untrained": difference(0.019, 0.01)}, ["base is +0.0190 from that of untrained"]),
+        ({"base-text": difference(-0.1, 0.01)}, ["base is -0.1000 from that of text"]),
+        ({"tuned-base": difference(-0.021, 0.01)}, ["tuned is -0.0210 from that of base"]),
+        ({"tuned-base": difference(-0.019, 0.01)}, []),
+        ({"tuned-live": difference(-0.05, 0.01)}, ["tuned is -0.0500 from that of live"]),
+        ({"base-text": {}}, ["base was not compared with text"]),
+        ({"base-text": difference(None, None)}, ["base was not compared with text"]),
+        ({"base-text": difference(0.0, 0.0), "tuned-base": difference(0.0, 0.0)}, ["base is +0.0000"]),
+    ],
+)
+def test_the_gate(changed, reasons):
+    good = {
+        "base-untrained": difference(0.05, 0.01),
+        "base-text": difference(0.05, 0.01),
+        "tuned-base": difference(0.01, 0.01),
+        "tuned-live": difference(0.0, 0.01),
+    }
+    found = gate({"mean": {"live": {}}, "differences": {**good, **changed}})
+
+    assert len(found) == len(reasons)
+    assert all(said in reason for said, reason in zip(reasons, found, strict=True))
+
+
+def test_without_another_live_model_nothing_is_asked_of_it():
+    good = {name: difference(0.05, 0.01) for name in ("base-untrained", "base-text", "tuned-base")}
+    assert gate({"mean": {"base": {}}, "differences": good}) == []
+    assert gate({"mean": {"live": {}}, "differences": good}) == ["tuned was not compared with live."]
+
+
+def test_a_report_that_does_not_pass_is_an_error(tmp_path):
+    file = tmp_path / "report.json"
+    good = {name: difference(0.05, 0.01) for name in ("base-untrained", "base-text", "tuned-base")}
+    file.write_text(json.dumps({"mean": {}, "differences": good}))
+    raise_if_worse(str(file))
+    file.write_text(json.dumps({"mean": {}, "differences": {**good, "base-text": difference(0.0, 0.01)}}))
+    with pytest.raises(VerificationError, match=r"base is .* from that of text"):
+        raise_if_worse(str(file))
+
+
+def test_no_text_of_a_report_becomes_markup():
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("sklearn")
+    made = report(tuned=0.5, base=0.6)
+    made["tasks"][HOSTILE] = made["tasks"].pop("a")
+    made["family"][HOSTILE] = made["family"].pop("f")
+    made["zero_shot"][HOSTILE] = made["zero_shot"].pop("c")
+    made["differences"][HOSTILE] = made["differences"].pop("tuned-base")
+    made["mean"][f"$x${HOSTILE}"] = made["mean"].pop("tuned")
+    made["commit"] = HOSTILE
+    rng = np.random.default_rng(0)
+    points = Points(HOSTILE, LABEL, {name: rng.normal(size=(60, 4)) for name in (HOSTILE, "base")})
+
+    page = render(made, [HOSTILE], HOSTILE, SPLIT, HOSTILE, points)
+
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 8
+    assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
+
+
+def labels(anchor_labels):
+    rows = [(user, day, label) for user, day, label in anchor_labels]
+    return pa.table(
+        {
+            "user_id": [user for user, _, _ in rows],
+            "anchor": [day for _, day, _ in rows],
+            "event_timestamp": pa.array([None] * len(rows), pa.timestamp("us", "UTC")),
+            "label": [label for _, _, label in rows],
+        }
+    ).cast(LABELS_SCHEMA)
+
+
+def test_held_out_users_are_in_no_training_row_but_in_the_test():
+    train, test = date(2024, 1, 1), date(2024, 3, 1)
+    table = labels(
+        [(user, day, bool(label)) for day in (train, test) for user, label in zip(USERS, LABEL, strict=True)]
+    )
+
+    rows = part_rows({"a": table}, (train,), (), (test,))["a"]
+
+    cold = is_held_out(USERS.tolist())
+    assert 0 < cold.sum() < 60
+    assert set(rows.user[rows.train]) == set(USERS[~cold])
+    assert set(rows.user[rows.test]) == set(USERS)
+    assert not (rows.train & rows.test).any() and not rows.validation.any()
+
+
+def test_a_task_whose_labels_are_alike_is_named():
+    train, test = date(2024, 1, 1), date(2024, 3, 1)
+    table = labels(
+        [
+            (user, day, day == train and bool(label))
+            for day in (train, test)
+            for user, label in zip(USERS, LABEL, strict=True)
+        ]
+    )
+
+    with pytest.raises(ConfigError, match="task 'a': all 60 labels of test are alike"):
+        part_rows({"a": table}, (train,), (), (test,))

@@ -1,0 +1,84 @@
+"""The tasks of the DAG that makes and promotes a model. XCom carries paths and names only."""
+
+from updater.settings import load_settings
+
+
+def build_data() -> int:
+    """Build UserU from the lake. Returns its number of rows."""
+    from updater.pipeline.context import open_context
+    from updater.pipeline.setup import create_ledger
+    from updater.pipeline.workers import Workers
+    from updater.training.build import build_data as build
+
+    settings = load_settings()
+    create_ledger(settings)
+    context = open_context(settings)
+    with Workers(settings, context.now) as workers:
+        return sum(built.num_rows for built in build(context, workers))
+
+
+def pretrain() -> str:
+    """Pre-train a model. Returns its directory."""
+    from updater.pipeline.context import open_context
+    from updater.training.launch import ranks
+    from updater.training.train import train
+
+    settings = load_settings()
+    with ranks(settings) as rank:
+        return train(open_context(settings), rank=rank).model
+
+
+def tunable_scenarios() -> list[str]:
+    """Scenarios that a label task names."""
+    from updater.evaluation.tuning import tunable_scenarios as find
+
+    return find(load_settings())
+
+
+def tune(model: str, scenario: str) -> str:
+    """Tune one scenario's prompt. Returns its file."""
+    from updater.evaluation.tuning import tune_scenarios
+    from updater.pipeline.context import open_context
+    from updater.pipeline.workers import Workers
+
+    context = open_context(load_settings())
+    with Workers(context.settings, context.now) as workers:
+        return tune_scenarios(context, workers, model, [scenario])[0].prompt
+
+
+def join_prompts(model: str) -> str:
+    """Put a model and its prompts together. Returns the tuned model's directory."""
+    from updater.evaluation.tuning import join_prompts as join
+    from updater.pipeline.context import open_context
+
+    return join(open_context(load_settings()), model)
+
+
+def evaluate(model: str) -> str:
+    """Evaluate a tuned model beside the live one. Returns the report's file."""
+    from updater.evaluation.evaluate import evaluate as judge
+    from updater.pipeline.context import open_context
+    from updater.pipeline.workers import Workers
+
+    context = open_context(load_settings())
+    with Workers(context.settings, context.now) as workers:
+        return judge(context, workers, model).report_file
+
+
+def check_gate(report: str) -> None:
+    """Raise VerificationError if the evaluation says that the model must not go live."""
+    from updater.evaluation.report import raise_if_worse
+
+    raise_if_worse(report)
+
+
+def promote(model: str) -> str:
+    """Make a model live. Returns its version's name."""
+    from updater.pipeline.context import open_context
+    from updater.pipeline.promote import chosen_model
+    from updater.pipeline.promote import promote as make_live
+    from updater.pipeline.workers import Workers
+
+    context = open_context(load_settings())
+    with Workers(context.settings, context.now) as workers:
+        return make_live(context, workers, chosen_model(context, None, model, False), None).model

@@ -1,0 +1,36 @@
+"""What each task of `maintain_state` calls: one function of the library, counts for XCom.
+
+The library is imported inside the functions, as in `updater.airflow.tasks`.
+"""
+
+from typing import Any
+
+Report = dict[str, Any]
+
+
+def check_bounds() -> Report:
+    """Measure how the daily job is doing; fail if a bound of the config is crossed."""
+    from updater.pipeline import steps
+
+    return steps.check_bounds()
+
+
+def verify(params: Report) -> Report:
+    """Compare a sample of users with a full rebuild."""
+    from updater.pipeline import steps
+
+    return steps.verify_newest(params["verify_users"])
+
+
+def maintain() -> Report:
+    """Merge files and remove those that nothing needs any more."""
+    from updater.pipeline import steps
+
+    return steps.maintain()
+
+
+def write_metrics() -> Report:
+    """Write the metrics file, if the config names one."""
+    from updater.pipeline import steps
+
+    return steps.write_metrics()

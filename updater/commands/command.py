@@ -1,0 +1,90 @@
+"""What every command is made of: its options, errors as one sentence, a progress bar, a report as JSON or a table."""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from functools import wraps
+from typing import Any
+
+import click
+
+from updater import tables
+from updater.errors import UpdaterError
+from updater.settings import load_settings
+
+
+class Day(click.ParamType[date]):
+    """A date as YYYY-MM-DD."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Parse `value`, or say what a date looks like."""
+        try:
+            day = value if isinstance(value, date) else datetime.strptime(value, "%Y-%m-%d").date()
+        except ValueError:
+            self.fail(f"{value!r} is not a date of the form YYYY-MM-DD.", param, ctx)
+        # A window needs its buffer before it and a day after it.
+        if not 1970 <= day.year < 9999:
+            self.fail(f"{value!r} does not lie in the years 1970 to 9998.", param, ctx)
+        return day
+
+
+DAY = Day()
+
+
+def verb(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that every verb has, and errors as one sentence with the exit code of their kind."""
+
+    @click.option("--config", metavar="FILE", help="Config file (TOML); default: $UPDATER_CONFIG, then ./updater.toml.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON value for machines instead of tables.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @wraps(command)
+    def run(config: str | None, as_json: bool, debug: bool, **options: Any) -> None:
+        logging.basicConfig(level=logging.ERROR)
+        logging.getLogger("updater").setLevel(logging.DEBUG if debug else logging.WARNING)
+        try:
+            command(load_settings(config), as_json, **options)
+        except click.ClickException:
+            raise
+        except UpdaterError as error:
+            stop(error, error.exit_code, debug)
+        except KeyboardInterrupt as error:
+            stop(error, 130, debug, "Interrupted; run the same command again to go on.")
+        except Exception as error:
+            stop(error, 1, debug, f"{type(error).__name__}: {error} (run again with --debug for the traceback).")
+
+    return run
+
+
+def stop(error: BaseException, code: int, debug: bool, message: str | None = None) -> None:
+    """End the process with an exit code and one sentence on standard error."""
+    if debug:
+        traceback.print_exception(error)
+    click.echo(f"updater: {message or error}", err=True)
+    sys.exit(code)
+
+
+@contextmanager
+def progress_bar(as_json: bool) -> Iterator[Any]:
+    """A progress callback that draws on a terminal, and is silent elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, transient=True, disable=as_json or not sys.stderr.isatty(), console=tables.console(err=True)
+    ) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
+
+
+def emit(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Print a report as JSON or for people."""
+    if as_json:
+        click.echo(json.dumps(value, default=str))
+    else:
+        show(value)

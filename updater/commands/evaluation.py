@@ -1,0 +1,65 @@
+"""The command that judges a model."""
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from updater import tables
+from updater.commands.command import emit, progress_bar, verb
+from updater.settings import Settings
+
+
+@click.command()
+@click.option("--model", "directory", metavar="DIR", help="Directory of a model; default: the live one.")
+@click.option("--version", type=click.IntRange(min=1), help="Number of a model version instead.")
+@click.option("--output", metavar="DIR", help="Where report.json and report.html go; default: <state>/evaluation.")
+@click.option("--systems", metavar="NAMES", help="What is compared, separated by commas; default: everything.")
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
+    help="Which anchors of [evaluation] are reported.",
+)
+@verb
+def evaluate(
+    settings: Settings,
+    as_json: bool,
+    directory: str | None,
+    version: int | None,
+    output: str | None,
+    systems: str | None,
+    split: str,
+) -> None:
+    """Judge a model on the label tasks of the config, beside baselines, and write a report.
+
+    It says whether the model passes the gate that a promotion in Airflow asks for. Run again, it embeds nobody twice.
+    """
+    from updater.evaluation.evaluate import evaluate as judge
+    from updater.pipeline.context import open_context
+    from updater.pipeline.workers import Workers
+
+    if version is not None and directory is not None:
+        raise click.UsageError("Name one model: give --version or --model, not both.")
+    context = open_context(settings)
+    wanted = [part.strip() for part in systems.split(",") if part.strip()] if systems else []
+    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
+        found = judge(
+            context, workers, directory, version=version, systems=wanted, split=split, output=output, progress=progress
+        )
+    emit(asdict(found), as_json, show_evaluation)
+
+
+def show_evaluation(found: dict[str, Any]) -> None:
+    """The result of `updater evaluate`."""
+    names = ("auc", "auc_se", "ks", "ks_se", "cold_auc")
+    rows = [
+        [system, *("" if values.get(name) is None else f"{values[name]:.4f}" for name in names)]
+        for system, values in found["report"]["mean"].items()
+    ]
+    columns = ["system", "AUC", "se", "KS", "se", "AUC of held-out users"]
+    tables.table(f"{found['model']}: means over {len(found['report']['tasks'])} tasks", columns, rows)
+    tables.say("The model passes the gate." if not found["gate"] else "The model does not pass the gate:")
+    tables.say(*(f"  {reason}" for reason in found["gate"]))
+    tables.say(f"{found['report_file'].removesuffix('json')}html has everything.")

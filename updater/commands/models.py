@@ -1,0 +1,73 @@
+"""Commands about model versions."""
+
+from dataclasses import asdict
+from datetime import date
+
+import click
+
+from updater import tables
+from updater.commands.command import DAY, emit, progress_bar, verb
+from updater.settings import Settings
+
+
+@click.command()
+@click.option("--version", type=click.IntRange(min=1), help="Number of a model version; `updater status` lists them.")
+@click.option("--model", "directory", metavar="DIR", help="Directory of a model that is to become a version first.")
+@click.option(
+    "--from-date",
+    type=DAY,
+    help="First landing day of which the version gets all rows, YYYY-MM-DD, inclusive; default: the first there is.",
+)
+@click.option("--dry-run", is_flag=True, help="Print how many values would be computed, and change nothing.")
+@verb
+def promote(
+    settings: Settings,
+    as_json: bool,
+    version: int | None,
+    directory: str | None,
+    from_date: date | None,
+    dry_run: bool,
+) -> None:
+    """Make a model version live, after computing, loading and verifying the values it would have if it had always been.
+
+    Killed and run again, it goes on where it was. Promoting an older version is how to go back to it.
+    """
+    from updater.pipeline.context import open_context
+    from updater.pipeline.promote import chosen_model, plan_promotion
+    from updater.pipeline.promote import promote as make_live
+    from updater.pipeline.workers import Workers
+
+    if (version is None) == (directory is None):
+        raise click.UsageError("Name the model: give either --version or --model.")
+    context = open_context(settings)
+    model = chosen_model(context, version, directory, dry_run)
+    if dry_run:
+        emit(asdict(plan_promotion(context, model, from_date)), as_json, tables.show_promotion)
+        return
+    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
+        report = make_live(context, workers, model, from_date, progress)
+    emit(asdict(report), as_json, tables.show_promotion)
+
+
+@click.command()
+@click.option("--version", type=click.IntRange(min=1), required=True, help="Number of a version that is not live.")
+@verb
+def prune(settings: Settings, as_json: bool, version: int) -> None:
+    """Remove a model version that nobody reads any more: feature views, online and offline rows, weights."""
+    from updater.pipeline.context import open_context
+    from updater.pipeline.versions import prune_version
+
+    emit(asdict(prune_version(open_context(settings), version)), as_json, tables.show_pruning)
+
+
+@click.command()
+@click.option("--user-id", required=True, help="The user's id in the lake.")
+@click.option("--query", help="Any question.")
+@click.option("--scenario", help="A scenario of the config: its query, after its soft prompt if it has one.")
+@verb
+def embed(settings: Settings, as_json: bool, user_id: str, query: str | None, scenario: str | None) -> None:
+    """Print a user's embedding for one question, by the live model, as of the newest committed window."""
+    from updater.pipeline.context import open_context
+    from updater.pipeline.embed import embed_user
+
+    emit(asdict(embed_user(open_context(settings), user_id, query, scenario)), as_json, tables.show_embedding)

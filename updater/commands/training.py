@@ -1,0 +1,86 @@
+"""Commands that make models."""
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from updater import tables
+from updater.commands.command import emit, progress_bar, verb
+from updater.settings import Settings
+
+
+@click.command()
+@click.option("--build-data", is_flag=True, help="Only build the training data (UserU), and train nothing.")
+@verb
+def train(settings: Settings, as_json: bool, build_data: bool) -> None:
+    """Build the training data from the lake, and pre-train a new model on it. Needs no window and changes none.
+
+    Killed and run again, it goes on where it was. The model is a directory; `updater tune` and `updater promote` take
+    it from there.
+    """
+    from updater.pipeline.context import open_context
+    from updater.pipeline.setup import create_ledger
+    from updater.pipeline.workers import Workers
+    from updater.training.build import build_data as build
+    from updater.training.distributed import this_rank
+    from updater.training.launch import ranks
+    from updater.training.train import train as pretrain
+
+    create_ledger(settings)
+    context = open_context(settings)
+    with progress_bar(as_json) as progress:
+        # Processes that something else started, such as torchrun, find the data built.
+        if this_rank().count == 1:
+            with Workers(settings, context.now) as workers:
+                built = build(context, workers, progress)
+            if build_data:
+                emit([asdict(each) for each in built], as_json, show_training_data)
+                return
+        with ranks(settings) as rank:
+            report = pretrain(context, progress, rank)
+    if rank.is_first:
+        emit(asdict(report), as_json, show_training)
+
+
+def show_training_data(report: Any) -> None:
+    """The anchor days of the training data."""
+    tables.say(*(f"{each['anchor']}  {each['split']:5}  {each['num_rows']:,} pairs" for each in report))
+
+
+def show_training(report: Any) -> None:
+    """A finished pre-training."""
+    tables.say(
+        f"model       {report['model']}",
+        f"trained on  {report['pairs']:,} pairs of {report['profiles']:,} profiles, {report['steps']:,} steps",
+        f"losses      contrastive {report['contrastive']:.3f}, next token {report['next_token']:.3f}",
+    )
+    if report["valid_top_answer"] is not None:
+        tables.say(f"validation  {report['valid_top_answer']:.1%} of questions find their own answer first")
+
+
+@click.command()
+@click.option("--scenario", "scenarios", multiple=True, help="Scenario to tune; repeatable; default: all with labels.")
+@click.option("--model", metavar="DIR", required=True, help="Directory of a pre-trained model.")
+@verb
+def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: str) -> None:
+    """Learn soft prompts of scenarios on a frozen model, from labels read through Feast as of when they were known.
+
+    Writes a copy of the model with all prompts that were tuned on it, for `updater evaluate` and `updater promote`.
+    """
+    from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
+    from updater.pipeline.context import open_context
+    from updater.pipeline.workers import Workers
+
+    context = open_context(settings)
+    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
+        tuned = tune_scenarios(context, workers, model, scenarios or tunable_scenarios(settings), progress)
+    report = {"model": join_prompts(context, model), "scenarios": [asdict(each) for each in tuned]}
+    emit(report, as_json, show_tuning)
+
+
+def show_tuning(report: Any) -> None:
+    """Tuned scenarios."""
+    for each in report["scenarios"]:
+        tables.say(f"{each['scenario']:24} {each['labels']:,} labels of {each['tasks']} tasks, loss {each['loss']:.3f}")
+    tables.say(f"model  {report['model']}")

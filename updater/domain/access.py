@@ -1,0 +1,55 @@
+"""Who may read what through Feast's servers, as the config declares it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from updater.domain.modality import NAME
+from updater.errors import ConfigError
+
+AUTH_TYPES = ("no_auth", "oidc", "kubernetes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auth:
+    """How Feast's servers find out who asks."""
+
+    type: str = "no_auth"
+    """no_auth, oidc or kubernetes; all other keys of the section go to Feast's `auth` of that type."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.type not in AUTH_TYPES:
+            raise ConfigError(f"[auth] type is {self.type!r}; use one of {', '.join(map(repr, AUTH_TYPES))}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permission:
+    """Who may read the features of a domain."""
+
+    domain: str
+    """Domain of scenarios, such as risk."""
+    roles: tuple[str, ...]
+    """Roles that may read its feature services and views; one of them is enough."""
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.domain):
+            raise ConfigError(f"[[permissions]] domain {self.domain!r} is not lower-case letters, digits and _.")
+        if not self.roles or not all(role.strip() for role in self.roles):
+            raise ConfigError(f"[[permissions]] of domain {self.domain!r} names no role; name those that may read it.")
+
+
+def check_permissions(permissions: tuple[Permission, ...], domains: set[str]) -> None:
+    """Raise ConfigError if a domain is declared twice, or one of a declared and a scenario's domain lacks the other.
+
+    Feast denies what no permission names, so a domain that was forgotten would be closed to everybody.
+    """
+    named = [permission.domain for permission in permissions]
+    if twice := [domain for domain in named if named.count(domain) > 1]:
+        raise ConfigError(f"[[permissions]] declares domain {twice[0]!r} twice; name all its roles in one.")
+    if unknown := sorted(set(named) - domains):
+        raise ConfigError(f"[[permissions]] names domain {unknown[0]!r}, which no scenario has.")
+    if named and (missing := sorted(domains - set(named))):
+        raise ConfigError(
+            f"[[permissions]] says nothing about domain {missing[0]!r}, which nobody could read then; add its roles."
+        )

@@ -1,0 +1,122 @@
+"""Bounds on how the daily job is doing, and which of the measured values cross them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from statistics import median
+
+from updater.errors import ConfigError
+
+MIN_PAST_WINDOWS = 3
+"""With fewer earlier windows there is no telling what is usual."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Beyond these a value is reported; a bound that is `inf` is never crossed."""
+
+    max_hours_since_as_of: float = 36.0
+    """Hours since the instant whose knowledge the embeddings reflect. A daily job is at 24 when the next day ends."""
+    max_quiet_days: float = 14.0
+    """Days between a stream's newest event and the newest window's end: its partitions land, but empty."""
+    max_changed_share_factor: float = 4.0
+    """How many times larger, or smaller, than usual the share of changed users may be."""
+    max_rejected_share_window: float = 0.01
+    """Largest share (0 to 1) of a modality's rows that may be rejected in the newest window."""
+    min_day_cosine: float = 0.7
+    """Least mean cosine (-1 to 1) of the newest window's embeddings with the same users' previous ones."""
+    max_mean_shift: float = 0.3
+    """Largest length (0 to 2) of the difference between the means of those two sets of embeddings."""
+    max_mismatch_share: float = 0.0
+    """Largest share (0 to 1) of online values that may differ from the offline ones."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, (least, most) = getattr(self, field.name), RANGES[field.name]
+            if not least <= value <= most:
+                raise ConfigError(f"bounds.{field.name} is {value}; use a number from {least:g} to {most:g}.")
+
+
+RANGES = {
+    "max_hours_since_as_of": (0.0, math.inf),
+    "max_quiet_days": (0.0, math.inf),
+    "max_changed_share_factor": (1.0, math.inf),
+    "max_rejected_share_window": (0.0, 1.0),
+    "min_day_cosine": (-1.0, 1.0),
+    "max_mean_shift": (0.0, 2.0),
+    "max_mismatch_share": (0.0, 1.0),
+}
+"""What each bound may be, both ends included."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value that a bound is about."""
+
+    bound: str
+    """Name of the field of `Bounds`."""
+    value: float
+    where: str
+    """What was measured, such as `modality bill, 2024-01-02`."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A bound, and the value that lies beyond it."""
+
+    bound: str
+    limit: float
+    value: float
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.bound} is {self.limit:g}, the value {self.value:.6g}"
+
+
+def crossings(bounds: Bounds, measured: Iterable[Measured]) -> list[Crossing]:
+    """The measured values that lie beyond their bounds; a NaN lies beyond every bound."""
+    found = []
+    for item in measured:
+        limit = getattr(bounds, item.bound)
+        if item.bound == "max_changed_share_factor":
+            kept = 1 / limit <= item.value <= limit
+        elif item.bound.startswith("min_"):
+            kept = item.value >= limit
+        else:
+            kept = item.value <= limit
+        if not kept:
+            found.append(Crossing(item.bound, limit, item.value, item.where))
+    return found
+
+
+def changed_share(changed: int, active: int) -> float:
+    """Share (0 to 1) of the users with events or changes that changed in a window.
+
+    Args:
+        changed: users who changed, among them those whose last event left the buffer.
+        active: users with events after the window.
+    """
+    return changed / max(changed, active) if changed else 0.0
+
+
+def usual_share(past: Sequence[float]) -> float | None:
+    """The median of earlier windows' shares; None where they are too few, or where usually nobody changes."""
+    return (median(past) or None) if len(past) >= MIN_PAST_WINDOWS else None
+
+
+def buckets_to_probe(users: Mapping[int, int], wanted: int, turn: int) -> list[int]:
+    """As few buckets as hold `wanted` users, or all that hold any: a bucket is a fair sample, as it follows a hash.
+
+    Args:
+        users: number of users by bucket.
+        wanted: number of users to look at.
+        turn: where to begin, so that the windows' samples take turns.
+    """
+    order = sorted(bucket for bucket, number in users.items() if number)
+    start = turn % len(order) if order else 0
+    chosen: list[int] = []
+    for bucket in order[start:] + order[:start]:
+        if sum(users[b] for b in chosen) >= wanted:
+            break
+        chosen.append(bucket)
+    return sorted(chosen)

@@ -1,0 +1,74 @@
+"""Who writes the questions and answers of the training data, as the config says."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from updater.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorChoice:
+    """The log alone, or a language model behind an OpenAI-compatible endpoint."""
+
+    kind: str = "log"
+    """`log`: the topics' own questions, answers computed from the log. `llm`: a language model writes both."""
+    url: str = ""
+    """Base URL of the endpoint, to which `/chat/completions` is added."""
+    model: str = ""
+    """The model's name at the endpoint."""
+    api_key_env: str = ""
+    """Name of the environment variable that holds the endpoint's key, empty for none. A config never holds the key."""
+    max_tokens_total: int = 1_000_000
+    """Tokens of prompts and replies that one run may use; replies that are kept cost nothing when it is run again."""
+    temperature: float = 0.7
+    """Of the model's sampling."""
+    timeout_seconds: float = 120.0
+    """Longest silence of the endpoint in a request."""
+    max_retries: int = 5
+    """Further tries of a request that met an overloaded or failing endpoint."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("log", "llm"):
+            raise ConfigError(f"generator.kind is {self.kind!r}; use 'log' or 'llm'.")
+        if self.max_tokens_total < 1:
+            raise ConfigError(f"generator.max_tokens_total is {self.max_tokens_total}; use 1 or more.")
+        if not 0 <= self.temperature <= 2:
+            raise ConfigError(f"generator.temperature is {self.temperature}; use a number from 0 to 2.")
+        if not 0 < self.timeout_seconds < float("inf"):
+            raise ConfigError(f"generator.timeout_seconds is {self.timeout_seconds}; use more than 0.")
+        if self.max_retries < 0:
+            raise ConfigError(f"generator.max_retries is {self.max_retries}; use 0 or more.")
+        if self.kind == "llm" and not self.model:
+            raise ConfigError("generator.kind is 'llm', but generator.model is empty; name the endpoint's model.")
+        if self.url or self.kind == "llm":
+            _check_url(self.url)
+        if self.api_key_env:
+            _check_variable(self.api_key_env)
+
+
+def _check_url(url: str) -> None:
+    # Neither of the messages repeats the value, as it may contain a key.
+    try:
+        parts = urlsplit(url)
+        is_base = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_base = False
+    if not is_base:
+        raise ConfigError("generator.url is no URL of an endpoint; use one such as 'https://host/v1'.")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ConfigError(
+            "generator.url has more in it than host and path; put the key into the environment variable that "
+            "generator.api_key_env names, and nothing but the base such as 'https://host/v1' here."
+        )
+
+
+def _check_variable(name: str) -> None:
+    if not (name.isidentifier() and name.isascii()):
+        raise ConfigError(
+            "generator.api_key_env is no name of an environment variable; name one, such as 'LLM_API_KEY'."
+        )
+    if name.upper().startswith("UPDATER_"):
+        raise ConfigError(
+            f"generator.api_key_env is {name!r}, but variables named UPDATER_… override config values; "
+            "use a name without that prefix."
+        )

@@ -1,0 +1,172 @@
+"""The report of an evaluation as JSON, and what it decides.
+
+    {"mean": {system: values}, "tasks": {task: {system: values}}, "differences": {"tuned-base": values},
+     "family": {family: {"seen": {system: values}, "unseen": {system: values}}}, "zero_shot": {task: values},
+     "ablations": {}, "commit": …, "seed": …}
+
+`values` are `auc`, `ks`, and for each of them `_se`, `_low` and `_high`: the standard error and the 95 % interval of a
+bootstrap over whole users. What cannot be computed is null.
+"""
+
+import json
+import math
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from updater.errors import VerificationError
+from updater.evaluation.metrics import Estimate, Predictions, Replicates, bootstrap, mean_over_tasks
+from updater.evaluation.scoring import Scored
+from updater.evaluation.tasks import Task
+from updater.lake import partitions
+
+Json = dict[str, Any]
+STANDARD_ERRORS = 2.0
+"""Differences of so many paired standard errors count."""
+
+
+def make_report(
+    tasks: Sequence[Task], scored: Mapping[str, Scored], zero_shot: Mapping[str, Predictions], draws: int, seed: int
+) -> Json:
+    """The report on systems that were all scored on the same rows of the same tasks.
+
+    Args:
+        tasks: what was asked.
+        scored: scores of each system.
+        zero_shot: scores of tasks that nobody learned from.
+        draws: bootstrap replicates.
+        seed: of the replicates.
+    """
+    overall = {name: mean_over_tasks(one.predictions, draws, seed) for name, one in scored.items()}
+    return {
+        "mean": {name: _of_system(one, overall[name], draws, seed) for name, one in scored.items()},
+        "tasks": {
+            task.name: {name: _of_task(one.predictions[task.name], draws, seed) for name, one in scored.items()}
+            for task in tasks
+        },
+        "differences": {
+            f"{first}-{second}": _values(*overall[first].minus(overall[second]))
+            for first in ("tuned", "base")
+            for second in overall
+            if first in overall and second != first and (first, second) != ("base", "tuned")
+        },
+        "family": _families(tasks, scored, draws, seed),
+        "zero_shot": {name: _of_task(one, draws, seed) for name, one in zero_shot.items()},
+        "ablations": {},
+        "commit": commit(),
+        "seed": seed,
+    }
+
+
+def gate(report: Json) -> list[str]:
+    """Why a model should not go live; nothing if it may.
+
+    Its embeddings have to be better than those of the untrained model and than the mean text vector, and neither its
+    soft prompts nor the model as a whole may be worse than what there is without them.
+    """
+    differences = report["differences"]
+    reasons = []
+    for name in ("base-untrained", "base-text"):
+        if (reason := _judge(differences, name, better=True)) is not None:
+            reasons.append(reason)
+    not_worse = ["tuned-base", *(["tuned-live"] if "live" in report["mean"] else [])]
+    for name in not_worse:
+        if (reason := _judge(differences, name, better=False)) is not None:
+            reasons.append(reason)
+    return reasons
+
+
+def raise_if_worse(file: str) -> None:
+    """Raise VerificationError if the model of a report.json should not go live."""
+    fs, path = partitions.filesystem(file)
+    if reasons := gate(json.loads(fs.cat_file(path))):
+        raise VerificationError(f"The model does not pass the gate of {file}: {'; '.join(reasons)}")
+
+
+def commit() -> str:
+    """The commit of the checkout that this code is run from; empty without one."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _judge(differences: Json, name: str, *, better: bool) -> str | None:
+    first, second = name.split("-")
+    value = differences.get(name, {})
+    auc, error = value.get("auc"), value.get("auc_se")
+    if auc is None or error is None:
+        return f"{first} was not compared with {second}."
+    said = f"the mean AUC of {first} is {auc:+.4f} from that of {second}, with a standard error of {error:.4f}"
+    if better and auc <= STANDARD_ERRORS * error:
+        return f"{said}: not better by {STANDARD_ERRORS:g} of them."
+    if not better and auc < -STANDARD_ERRORS * error:
+        return f"{said}: worse by more than {STANDARD_ERRORS:g} of them."
+    return None
+
+
+def _of_system(scored: Scored, overall: Replicates, draws: int, seed: int) -> Json:
+    cold = scored.of_held_out()
+    found = mean_over_tasks(cold, draws, seed) if any(len(one.user) for one in cold.values()) else None
+    return {
+        **_values(*overall.estimates()),
+        **(_prefixed("cold", _values(*found.estimates())) if found else {}),
+        "inverse_penalty": scored.penalty,
+    }
+
+
+def _of_task(predictions: Predictions, draws: int, seed: int) -> Json:
+    return {
+        **_values(*bootstrap(predictions, draws, seed).estimates()),
+        "rows": len(predictions.label),
+        "base_rate": _number(float(predictions.label.mean())) if len(predictions.label) else None,
+    }
+
+
+def _families(tasks: Iterable[Task], scored: Mapping[str, Scored], draws: int, seed: int) -> Json:
+    """Means over the seen and over the unseen tasks of each family that has both."""
+    members: dict[str, dict[str, list[str]]] = {}
+    for task in tasks:
+        if task.family:
+            parts = members.setdefault(task.family, {"seen": [], "unseen": []})
+            parts["unseen" if task.unseen else "seen"].append(task.name)
+    return {
+        family: {
+            part: {
+                name: _values(*mean_over_tasks({n: one.predictions[n] for n in names}, draws, seed).estimates())
+                for name, one in scored.items()
+            }
+            for part, names in parts.items()
+        }
+        for family, parts in members.items()
+        if parts["seen"] and parts["unseen"]
+    }
+
+
+def _values(auc: Estimate, ks: Estimate) -> Json:
+    return {**_estimate("auc", auc), **_estimate("ks", ks)}
+
+
+def _estimate(name: str, found: Estimate) -> Json:
+    return {
+        name: _number(found.value),
+        f"{name}_se": _number(found.se),
+        f"{name}_low": _number(found.low),
+        f"{name}_high": _number(found.high),
+    }
+
+
+def _prefixed(prefix: str, values: Json) -> Json:
+    return {f"{prefix}_{name}": value for name, value in values.items()}
+
+
+def _number(value: float) -> float | None:
+    # JSON has no NaN.
+    return float(np.round(value, 6)) if math.isfinite(value) else None

@@ -1,0 +1,139 @@
+"""A probe for each system and task: fitted to training rows, its penalty chosen on validation, its scores for the test.
+
+Held-out users are in no training row. The penalty is one for all tasks of a system: chosen for each task, it would be
+chosen by noise.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from updater.errors import ConfigError
+from updater.evaluation.metrics import Floats, Predictions, auc_and_ks
+from updater.evaluation.probe import fit_boosting, fit_logistic
+from updater.evaluation.systems import System
+from updater.evaluation.tasks import Task, is_held_out
+from updater.pipeline.context import Progress, no_progress
+from updater.pipeline.workers import Workers
+
+PENALTIES = (0.003, 0.02, 0.1, 0.5)
+"""Inverse penalties that are tried."""
+DEFAULT_PENALTY = 0.02
+"""Where there is no validation anchor."""
+TASKS_PER_ROUND = 4
+"""Tasks of each process whose features are in memory at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a task and their parts: `train` is without held-out users."""
+
+    table: pa.Table
+    user: NDArray[np.str_]
+    label: NDArray[np.bool_]
+    train: NDArray[np.bool_]
+    validation: NDArray[np.bool_]
+    test: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A system's scores."""
+
+    penalty: float | None
+    """The inverse penalty that was chosen; None if there was nothing to choose."""
+    predictions: dict[str, Predictions]
+    """Test rows of each task."""
+
+    def of_held_out(self) -> dict[str, Predictions]:
+        """Those of users that no probe was fitted to."""
+        parts = {}
+        for name, found in self.predictions.items():
+            cold = is_held_out(found.user.tolist())
+            parts[name] = Predictions(found.user[cold], found.label[cold], found.score[cold])
+        return parts
+
+
+def part_rows(
+    labels: Mapping[str, pa.Table], train: Sequence[date], validation: Sequence[date], test: Sequence[date]
+) -> dict[str, Rows]:
+    """The rows of each task, apart. Raises ConfigError if the labels of a part are all alike."""
+    found = {}
+    for name, table in labels.items():
+        user = np.array(table["user_id"].to_pylist(), dtype=str)
+        label = table["label"].to_numpy().astype(bool)
+        anchor = table["anchor"].to_numpy()
+        masks = [np.isin(anchor, np.array(days, dtype="datetime64[D]")) for days in (train, validation, test)]
+        rows = Rows(table, user, label, masks[0] & ~is_held_out(user.tolist()), masks[1], masks[2])
+        parts = (("training", rows.train, train), ("validation", masks[1], validation), ("test", masks[2], test))
+        for part, mask, days in parts:
+            if days and len(set(label[mask].tolist())) < 2:
+                raise ConfigError(
+                    f"task {name!r}: all {int(mask.sum())} labels of {part} are alike; "
+                    "choose other anchors, or drop the task."
+                )
+        found[name] = rows
+    return found
+
+
+def score_system(
+    workers: Workers, system: System, tasks: Sequence[Task], rows: Mapping[str, Rows], progress: Progress = no_progress
+) -> Scored:
+    """Fit and score all tasks, several at a time."""
+    choose = not system.boosted and all(one.validation.any() for one in rows.values())
+    penalties = PENALTIES if choose else (DEFAULT_PENALTY,)
+    scores: dict[str, list[tuple[Floats, Floats]]] = {}
+    for done, (task, found) in enumerate(_score_all(workers, system, tasks, rows, penalties)):
+        scores[task.name] = found
+        progress(f"probing {system.name}", done + 1, len(tasks))
+    best = 0
+    if choose:
+        tried = [{name: found[place][0] for name, found in scores.items()} for place in range(len(penalties))]
+        best = int(np.argmax([_mean_auc(rows, one) for one in tried]))
+    predictions = {
+        task.name: Predictions(
+            rows[task.name].user[rows[task.name].test],
+            rows[task.name].label[rows[task.name].test],
+            scores[task.name][best][1],
+        )
+        for task in tasks
+    }
+    return Scored(None if system.boosted else penalties[best], predictions)
+
+
+def _score_all(
+    workers: Workers, system: System, tasks: Sequence[Task], rows: Mapping[str, Rows], penalties: Sequence[float]
+) -> Iterator[tuple[Task, list[tuple[Floats, Floats]]]]:
+    size = TASKS_PER_ROUND * workers.num_processes
+    for start in range(0, len(tasks), size):
+        part = tasks[start : start + size]
+        jobs = []
+        for task in part:
+            one = rows[task.name]
+            features = system.features(task, one.table)
+            fitted = None if system.boosted else tuple(penalties)
+            jobs.append(
+                (features[one.train], one.label[one.train], features[one.validation], features[one.test], fitted)
+            )
+        for index, found in workers.map(fit_and_score, jobs):
+            yield part[index], found
+
+
+def fit_and_score(
+    train: Floats, label: NDArray[np.bool_], validation: Floats, test: Floats, penalties: Sequence[float] | None
+) -> list[tuple[Floats, Floats]]:
+    """Scores of validation and test rows by a linear probe for each penalty, or by boosting if there are none."""
+    if penalties is None:
+        scorers = [fit_boosting(train, label)]
+    else:
+        scorers = [fit_logistic(train, label, penalty) for penalty in penalties]
+    return [(score(validation) if len(validation) else np.zeros(0), score(test)) for score in scorers]
+
+
+def _mean_auc(rows: Mapping[str, Rows], scores: Mapping[str, Floats]) -> float:
+    found = [auc_and_ks(rows[name].label[rows[name].validation], score)[0] for name, score in scores.items()]
+    return float(np.mean(found))

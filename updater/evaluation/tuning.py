@@ -1,0 +1,163 @@
+"""`updater tune`: a scenario's soft prompt from its label tasks, whose answers are read through the feature store."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from safetensors import safe_open
+from safetensors.torch import load_file, save
+from torch import nn
+
+from updater.domain.buckets import is_held_out
+from updater.domain.fingerprint import fingerprint
+from updater.errors import ConfigError
+from updater.evaluation.labels import read_labels
+from updater.evaluation.tasks import Task, question, read_tasks
+from updater.lake import partitions
+from updater.model.checkpoint import load_model, model_digest, save_model
+from updater.pipeline.context import Context, Progress, no_progress, open_context
+from updater.pipeline.workers import Workers
+from updater.settings import Settings
+from updater.training.profiles import Profiles
+from updater.training.prompt_tuning import Labels, PromptTuner
+from updater.training.train import read_all, training_directory
+
+PROMPT, CENTRES = "prompt", "prototypes"
+
+
+@dataclass(frozen=True)
+class TuneReport:
+    """A tuned scenario."""
+
+    scenario: str
+    prompt: str
+    """The file with the prompt and the prototypes."""
+    tasks: int
+    labels: int
+    loss: float
+    """Mean over the last steps."""
+
+
+def tunable_scenarios(settings: Settings) -> list[str]:
+    """Names of soft prompts that some label task of the config trains, in the tasks' order."""
+    return list(dict.fromkeys(task.scenario for task in _tasks(settings) if task.scenario))
+
+
+def tune_scenarios(
+    context: Context, workers: Workers, model: str, scenarios: Sequence[str], progress: Progress = no_progress
+) -> list[TuneReport]:
+    """Tune scenarios on a frozen model, each on all of its tasks that may be trained on, and write their prompts.
+
+    Labels are those of the evaluation's training anchors that were known by the last of them plus its horizon; a fifth
+    of the users (`is_held_out`) is left out. A prompt that is there already is left alone.
+
+    Raises:
+        ConfigError: a scenario has no label task, or labels of one class only.
+    """
+    for scenario in scenarios:
+        _tasks_of(context.settings, scenario)
+    missing = [scenario for scenario in scenarios if not _prompt_file(context, model, scenario).exists()]
+    # A process reads users and computes their prefixes once for all of its scenarios.
+    groups = [missing[start :: workers.num_processes] for start in range(min(workers.num_processes, len(missing)))]
+    jobs = [(context.settings, context.now, model, group) for group in groups]
+    progress("tuning scenarios", 0, len(missing))
+    done = 0
+    for index, _ in workers.map(tune_group, jobs):
+        done += len(groups[index])
+        progress("tuning scenarios", done, len(missing))
+    return [_report(_prompt_file(context, model, scenario)) for scenario in scenarios]
+
+
+def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequence[str]) -> None:
+    """Tune some scenarios in this process, and write the prompt of each as soon as it is learned."""
+    context = open_context(settings, now)
+    anchors = settings.tuning.anchors or settings.evaluation.train
+    if not anchors:
+        raise ConfigError(f"{settings.source} names no tuning.anchors and no evaluation.train; name anchor days.")
+    chosen = {scenario: _tasks_of(settings, scenario) for scenario in scenarios}
+    tasks = [task for scenario in scenarios for task in chosen[scenario]]
+    labels = read_labels(settings, tasks, anchors, _known_by(context, anchors))
+    profiles = read_all(context, sorted(anchors))
+    loaded = load_model(model)
+    tuner = PromptTuner(loaded, profiles, settings.tuning)
+    for scenario in scenarios:
+        made = _labels(profiles, chosen[scenario], labels, settings)
+        loss = tuner.tune(scenario, made, settings.training.seed)
+        path = _prompt_file(context, model, scenario)
+        tensors = {PROMPT: loaded.soft_prompts[scenario].data, CENTRES: loaded.prototypes[scenario].data}
+        report = TuneReport(scenario, str(path), len(chosen[scenario]), len(made.rows), loss)
+        with partitions.write_file(str(path)) as file:
+            file.write(save(tensors, {"report": json.dumps(asdict(report))}))
+
+
+def join_prompts(context: Context, model: str) -> str:
+    """Write the model together with all prompts that were tuned on it. Returns the directory."""
+    loaded = load_model(model)
+    found = sorted(_prompt_directory(context, model).glob("*.safetensors"))
+    for path in found:
+        tensors = load_file(path)
+        loaded.soft_prompts[path.stem] = nn.Parameter(tensors[PROMPT])
+        loaded.prototypes[path.stem] = nn.Parameter(tensors[CENTRES])
+    target = Path(training_directory(context), "models", f"{Path(model).name}-tuned")
+    save_model(loaded, target)
+    return str(target)
+
+
+def _tasks(settings: Settings) -> list[Task]:
+    if not settings.evaluation.tasks:
+        raise ConfigError(f"{settings.source} names no label tasks; set evaluation.tasks.")
+    return read_tasks(settings.evaluation.tasks)
+
+
+def _tasks_of(settings: Settings, scenario: str) -> list[Task]:
+    found = [task for task in _tasks(settings) if task.scenario == scenario and not task.unseen]
+    if not found:
+        known = ", ".join(tunable_scenarios(settings))
+        raise ConfigError(f"No label task of {settings.evaluation.tasks} trains scenario {scenario!r}; known: {known}.")
+    return found
+
+
+def _known_by(context: Context, anchors: Sequence[date]) -> datetime:
+    return context.window(max(anchors) + timedelta(days=context.settings.evaluation.horizon_days)).as_of
+
+
+def _labels(
+    profiles: Mapping[date, Profiles], tasks: Sequence[Task], labels: Mapping[str, pa.Table], settings: Settings
+) -> Labels:
+    """The labels of all users that may be trained on, of all tasks."""
+    places = {
+        anchor: {user: row for row, user in enumerate(known.users.tolist())} for anchor, known in profiles.items()
+    }
+    anchors, rows, queries, classes = [], [], [], []
+    for task in tasks:
+        query = question(settings, task).query
+        columns = (labels[task.name][name].to_pylist() for name in ("user_id", "anchor", "label"))
+        for user, anchor, label in zip(*columns, strict=True):
+            if user in places[anchor] and not is_held_out(user):
+                anchors.append(anchor)
+                rows.append(places[anchor][user])
+                queries.append(query)
+                classes.append(int(label))
+    return Labels(anchors, np.array(rows, dtype=np.int64), queries, np.array(classes, dtype=np.int64))
+
+
+def _prompt_directory(context: Context, model: str) -> Path:
+    """Where the prompts of a model lie: they fit no other, and are made anew if the config of tuning changes."""
+    settings = context.settings
+    tasks = [(repr(task), question(settings, task).query) for task in _tasks(settings)]
+    parts = model_digest(model), repr(settings.tuning), repr(settings.evaluation), settings.training.seed, tasks
+    recipe = fingerprint(*parts)
+    return Path(training_directory(context), "prompts", recipe[:12])
+
+
+def _prompt_file(context: Context, model: str, scenario: str) -> Path:
+    return _prompt_directory(context, model) / f"{scenario}.safetensors"
+
+
+def _report(path: Path) -> TuneReport:
+    with safe_open(path, "np") as file:
+        return TuneReport(**json.loads((file.metadata() or {})["report"]))

@@ -1,0 +1,99 @@
+"""Erase: users leave the state and the online store, and never come back from the lake.
+
+The order is the point (docs/adr/0008-erasure.md): first the ledger says that the users are erased, and from then on
+nobody's work with their rows counts; then files are written anew, the online store forgets, and the ledger closes.
+Killed anywhere and run again with the same ids, it goes on.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from updater.domain.buckets import bucket_of
+from updater.domain.erasure import erasure_hash
+from updater.errors import ConfigError
+from updater.lake import partitions
+from updater.lake.pseudonyms import known_id
+from updater.pipeline import audit
+from updater.pipeline.context import Context, Progress, no_progress
+from updater.pipeline.erase_buckets import erase_from_buckets
+from updater.pipeline.erase_files import FileChanges, erase_from_events, erase_from_others
+from updater.pipeline.faults import durable
+
+
+@dataclass
+class ErasureReport:
+    """What an erasure took out. All zero: nothing of the users was there, or an earlier run had done it."""
+
+    users: int
+    rows: int = 0
+    """Rows taken out of files."""
+    files_rewritten: int = 0
+    files_removed: int = 0
+    """Files that held rows of these users only, or that nobody needs any more."""
+    online_rows: int = 0
+    """Rows taken out of the online store, as the store counts them."""
+    unfinished: int = 0
+    """Other users whose erasure began and did not end: run it again with their ids."""
+
+
+def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_progress) -> ErasureReport:
+    """Remove users, by the ids that the lake has, from everything but the lake, and keep their rows out from now on.
+
+    Raises:
+        ConfigError: an id is empty or no text, or none is given.
+        WindowOrderError: another command changed a bucket at the same time; the same command again goes on.
+        ServiceUnavailableError: ledger or online store do not answer.
+    """
+    from updater.store.erasing import erase_online
+
+    users = state_ids(context, user_ids)
+    with one_at_a_time(context):
+        with durable("erasure"):
+            erased = context.ledger.record_erasures(users, context.now)
+        num_buckets = context.settings.buffer.num_buckets
+        buckets = sorted({bucket_of(user, num_buckets) for user in users})
+        found = FileChanges()
+        among = set(users).intersection
+        erase_from_events(context, among, found, progress)
+        erase_from_buckets(context, buckets, among, found, progress)
+        erase_from_others(context, buckets, among, found, progress)
+        with durable("online_without"):
+            online_rows = erase_online(context.settings, users)
+        report = ErasureReport(len(users), found.rows, found.rewritten, found.removed, online_rows)
+        hashes = [erasure_hash(erased.salt, user) for user in users]
+        with durable("erased"):
+            context.ledger.complete_erasures(hashes, audit.actor(os.environ), context.now)
+        report.unfinished = context.ledger.unfinished_erasures()
+    return report
+
+
+def state_ids(context: Context, user_ids: Sequence[str]) -> list[str]:
+    """The ids by which the state knows users, sorted, each once. Raises ConfigError if one cannot be an id."""
+    if not user_ids:
+        raise ConfigError("No user is named; give --user-id or --from-file.")
+    for user in user_ids:
+        try:
+            user.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"The user id {user!a} is not UTF-8; no row of the state can have it.") from None
+        if not user:
+            raise ConfigError("A user id is empty; no row of the state can have it.")
+    return sorted({known_id(context.settings, user) for user in user_ids})
+
+
+@contextmanager
+def one_at_a_time(context: Context, shared: bool = False) -> Iterator[None]:
+    """Wait until no other erasure rewrites files of this state. The system takes the lock from a process that dies.
+
+    Several `shared` holders go together; no erasure begins or goes on while there is one.
+    """
+    root = context.settings.paths.state
+    if not partitions.is_local(root):
+        raise ConfigError(f"paths.state is {root}; erasing needs a state on a disk.")
+    with Path(partitions.filesystem(partitions.join(root, "erasure.lock"))[1]).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,119 @@
+"""UserU for a deployment: which anchor days, landed and encoded ahead of their windows, and the rows of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from updater.errors import ConfigError, NotLandedError
+from updater.lake import partitions
+from updater.lake.buffer import connect
+from updater.pipeline.context import Context, Progress, no_progress, open_context
+from updater.pipeline.land_ahead import land_and_encode
+from updater.pipeline.workers import Workers
+from updater.settings import Settings
+from updater.training.useru.dataset import Built, DatedSplit, Recipe, build
+from updater.training.useru.events import EventReader
+from updater.training.useru.generators import make_generator
+from updater.training.useru.topics import topic_pool
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What training reads: the lake's days from `first` to `last`, and the last days of its profiles."""
+
+    first: date
+    last: date
+    anchors: tuple[date, ...]
+    split: DatedSplit
+
+
+def plan_build(settings: Settings) -> BuildPlan:
+    """Choose anchor days among the landed ones.
+
+    Raises:
+        NotLandedError: the lake holds no day, or too few for one profile and its future.
+    """
+    options = settings.training
+    lake = settings.paths.lake
+    streams = [m for m in settings.modalities if m.kind == "stream" and not m.optional] or settings.modalities
+    landed = [partitions.landed_days(partitions.join(lake, modality.name)) for modality in streams]
+    if not all(landed):
+        raise NotLandedError(f"The lake {lake} holds no landed day of some modality; land the days to train on.")
+    first, last = max(found[0] for found in landed), min(found[-1] for found in landed)
+    last = min(last, options.until or last)
+    begin = options.first_anchor or first + timedelta(days=settings.buffer.days - 1)
+    anchors = options.anchors(begin, last)
+    if not anchors:
+        raise NotLandedError(
+            f"The landed days {first} to {last} hold no profile of {settings.buffer.days} days with a future of "
+            f"{options.future_days}; land more days, or set training.first_anchor, training.future_days."
+        )
+    after = last + timedelta(days=1)
+    test_from = options.test_from or after
+    split = DatedSplit(options.valid_from or test_from, test_from)
+    return BuildPlan(first, last, tuple(a for a in anchors if split.of(a, options.future_days)), split)
+
+
+def data_root(settings: Settings) -> str:
+    """Where UserU lies."""
+    return partitions.join(settings.paths.state, "training", "useru")
+
+
+def build_data(context: Context, workers: Workers, progress: Progress = no_progress) -> list[Built]:
+    """Land and encode what training reads, and write UserU's rows, an anchor day at a time in each process.
+
+    Run again, it makes only what is missing or was made by another recipe.
+
+    Raises:
+        NotLandedError, DataRefusedError, ConfigError: see `plan_build` and `land_and_encode`.
+    """
+    settings = context.settings
+    plan = plan_build(settings)
+    land_and_encode(context, workers, plan.first, plan.last, progress)
+    recipe = make_recipe(context, plan)
+    # A language model's token budget and replies are one process's business.
+    if settings.generator.kind == "llm":
+        return [
+            built for anchor in plan.anchors for built in build_anchors(settings, context.now, plan, recipe, [anchor])
+        ]
+    jobs = [(settings, context.now, plan, recipe, [anchor]) for anchor in plan.anchors]
+    made: list[Built] = []
+    progress("building training data", 0, len(jobs))
+    for _, built in workers.map(build_anchors, jobs):
+        made += built
+        progress("building training data", len(made), len(jobs))
+    return sorted(made, key=lambda built: built.anchor)
+
+
+def make_recipe(context: Context, plan: BuildPlan) -> Recipe:
+    """Topics and names from what had landed by the first anchor, so that nothing of the future decides on them."""
+    settings, options = context.settings, context.settings.training
+    files = context.all_event_files(plan.last)
+    with connect(settings.paths.state) as connection:
+        categories = EventReader(connection, settings, files).categories(plan.anchors[0])
+    streams = {m.name for m in settings.modalities if m.kind == "stream"}
+    common = [kind for kind in categories if kind[0] in streams]
+    return Recipe(
+        split=plan.split,
+        pool=topic_pool(settings.modalities, common[: options.topic_categories]),
+        vocabulary=frozenset(category for _, category in categories),
+        common=tuple(common[: options.focus_categories]),
+        never_asked=frozenset(_pair(settings, text) for text in options.never_asked),
+        future_days=options.future_days,
+    )
+
+
+def build_anchors(
+    settings: Settings, now: datetime, plan: BuildPlan, recipe: Recipe, anchors: Sequence[date]
+) -> list[Built]:
+    """Write the rows of `anchors`; runs in a worker process."""
+    files = open_context(settings, now).all_event_files(plan.last)
+    generator = make_generator(settings)
+    return build(data_root(settings), settings, files, (plan.first, plan.last), anchors, generator, recipe)
+
+
+def _pair(settings: Settings, text: str) -> tuple[str, str]:
+    modality, separator, category = text.partition(":")
+    if not separator:
+        raise ConfigError(f"training.never_asked has {text!r}; write modality:category.")
+    return settings.modality(modality).name, category

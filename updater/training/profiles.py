@@ -1,0 +1,56 @@
+"""Users at an anchor day as the model sees them, read through the daily update's own layers."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from updater.lake.buffer import Buffer
+from updater.lake.summaries import Summaries
+from updater.model.batch import UserBatch
+from updater.pipeline.compute import read_buffer
+from updater.pipeline.context import Context
+from updater.pipeline.tools import Tools
+from updater.pipeline.user_events import UserEvents, user_batch
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """All users with buffered events at the end of day `anchor`. Texts are held once, not once for each event."""
+
+    anchor: date
+    users: npt.NDArray[np.str_]
+    """Sorted."""
+    events: tuple[UserEvents, ...]
+    summaries: tuple[Summaries, ...]
+
+    def batch(self, rows: npt.NDArray[np.int64]) -> UserBatch:
+        """The model's input for the users at `rows`, as the daily update would make it."""
+        return user_batch(self.events, [summary.take(rows) for summary in self.summaries], rows)
+
+    def num_tokens(self, row: int) -> int:
+        """Event tokens in the prefix of the user at `row`."""
+        counts = (
+            min(int(summary.num_events_B[row]), event.modality.max_events)
+            for event, summary in zip(self.events, self.summaries, strict=True)
+        )
+        return sum(counts)
+
+
+def read_profiles(context: Context, tools: Tools, anchor: date) -> Profiles:
+    """Read the buffer as it was known at the end of `anchor`, whose days must have been landed and encoded."""
+    window = context.window(anchor)
+    buckets = range(context.settings.buffer.num_buckets)
+    users: set[str] = set()
+    files = context.all_event_files(anchor)
+    for modality in context.settings.modalities:
+        buffer = Buffer(
+            tools.connection, modality, files[modality.name], context.settings.buffer.days, context.settings.timezone
+        )
+        users.update(pc.unique(buffer.everyone(window)["user_id"]).to_pylist())
+    known = sorted(users)
+    events = tuple(read_buffer(context, tools, window, buckets, known).events)
+    everyone = np.arange(len(known))
+    return Profiles(anchor, np.array(known, dtype=str), events, tuple(event.summarise(everyone) for event in events))

@@ -1,0 +1,174 @@
+"""A client of one OpenAI-compatible endpoint: `POST <url>/chat/completions`, tried again while the endpoint is busy.
+
+The key is sent as a bearer token and nowhere else: not in errors, not in logs.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from updater.domain.generator import GeneratorChoice
+from updater.errors import ConfigError, ServiceUnavailableError, UpdaterError
+
+logger = logging.getLogger(__name__)
+
+FIRST_WAIT, LONGEST_BACKOFF = 1.0, 60.0
+LONGEST_WAIT = 600.0
+"""Seconds. An endpoint that asks for more is asked again by another run."""
+_MAX_DETAIL = 200
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model said, and the tokens of prompt and reply that it cost."""
+
+    text: str
+    total_tokens: int
+
+
+class Chat:
+    """Asks one model at one endpoint.
+
+    Args:
+        choice: endpoint, model, and how to try.
+        api_key: bearer token, empty for none.
+        sleep: waits for so many seconds.
+        jitter: a number in [0, 1), so that clients that failed together do not return together.
+
+    Raises:
+        ConfigError: the key cannot be sent in a header, or the URL is none.
+    """
+
+    def __init__(
+        self,
+        choice: GeneratorChoice,
+        api_key: str = "",
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        api_key = api_key.strip()
+        if not all("!" <= character <= "~" for character in api_key):
+            raise ConfigError(f"The key in ${choice.api_key_env} has characters that no header may hold; set it anew.")
+        self._choice, self._key = choice, api_key
+        self._sleep, self._jitter = sleep, jitter
+        self._url = f"{choice.url.rstrip('/')}/chat/completions"
+        try:
+            httpx.URL(self._url)
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"generator.url is no URL ({error}); use one such as 'https://host/v1'.") from None
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx.Client(headers=headers, timeout=choice.timeout_seconds)
+
+    @property
+    def model(self) -> str:
+        """The model's name at the endpoint."""
+        return self._choice.model
+
+    def request(self, system: str, user: str) -> dict[str, Any]:
+        """The body of a request; equal bodies ask the same of the same model."""
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        return {"model": self._choice.model, "messages": messages, "temperature": self._choice.temperature}
+
+    def ask(self, request: Mapping[str, Any]) -> Reply:
+        """Send a request until there is a reply.
+
+        Raises:
+            ServiceUnavailableError: it failed on every try, or the endpoint asks for a longer wait than is sensible.
+            ConfigError: the endpoint refuses the request, so that trying again would not help.
+        """
+        attempt = 0
+        while True:
+            asked_wait = 0.0
+            try:
+                response = self._client.post(self._url, json=request)
+            except httpx.RequestError as error:
+                problem = self._clean(f"{type(error).__name__}: {error}")
+            else:
+                reply = _reply(response, request) if response.is_success else None
+                if reply is not None:
+                    return reply
+                problem = self._problem(response)
+                asked_wait = retry_after(response.headers)
+            if attempt == self._choice.max_retries or asked_wait > LONGEST_WAIT:
+                raise self._unavailable(problem, attempt + 1, asked_wait)
+            wait = max(backoff(attempt, self._jitter()), asked_wait)
+            logger.info("%s: %s; trying again in %.1f s", self._url, problem, wait)
+            self._sleep(wait)
+            attempt += 1
+
+    def _problem(self, response: httpx.Response) -> str:
+        """What is wrong with a response. Raises ConfigError if it would be wrong again."""
+        status = response.status_code
+        if response.is_success:
+            return f"status {status} without a chat completion"
+        problem = self._clean(" ".join(filter(None, (f"status {status}", _message(response)))))
+        if status in (408, 429) or status >= 500:
+            return problem
+        if status in (401, 403):
+            way_out = f"check the key in ${self._choice.api_key_env}" if self._key else "set generator.api_key_env"
+        else:
+            way_out = "check generator.url, generator.model and the limits of the endpoint"
+        raise ConfigError(f"{self._url} refuses the request ({problem}); {way_out}.")
+
+    def _unavailable(self, problem: str, tries: int, asked_wait: float) -> UpdaterError:
+        asks = f", and asks for a wait of {asked_wait:.0f} s" if asked_wait > LONGEST_WAIT else ""
+        return ServiceUnavailableError(
+            f"{self._url} gave no reply in {tries} tries ({problem}){asks}; "
+            "earlier replies are kept, so run it again once it answers."
+        )
+
+    def _clean(self, text: str) -> str:
+        """One line, not long, without the key: an endpoint may repeat in a message what it was sent."""
+        if self._key:
+            text = text.replace(self._key, "***")
+        return " ".join(text.split())[:_MAX_DETAIL]
+
+
+def backoff(attempt: int, jitter: float) -> float:
+    """Seconds to wait after try number `attempt` (from 0): doubling up to a minute, less up to half of it."""
+    longest = min(LONGEST_BACKOFF, FIRST_WAIT * 2.0 ** min(attempt, 30))
+    return float(longest * (1 - jitter / 2))
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that a `Retry-After` header asks for, 0 without one. A date counts from the response's own `Date`."""
+    written = headers.get("Retry-After", "").strip()
+    if written.isascii() and written.isdigit():
+        return float(written)
+    try:
+        wanted, sent = parsedate_to_datetime(written), parsedate_to_datetime(headers.get("Date", ""))
+        return max(0.0, (wanted - sent).total_seconds())
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _reply(response: httpx.Response, request: Mapping[str, Any]) -> Reply | None:
+    """The reply in a response; None if it is no chat completion. A refusal to speak is an empty text."""
+    try:
+        body = response.json()
+        content = body["choices"][0]["message"]["content"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    text = content if isinstance(content, str) else ""
+    usage = body.get("usage")
+    total = usage.get("total_tokens") if isinstance(usage, dict) else None
+    if type(total) is not int or total < 1:
+        # Endpoints may leave the usage out. Three bytes a token is more than most text has, so a budget still ends.
+        said = "".join(message["content"] for message in request["messages"]) + text
+        total = 1 + len(said.encode(errors="replace")) // 3
+    return Reply(text, total)
+
+
+def _message(response: httpx.Response) -> str:
+    """`error.message` of a response, the rest of a body being no business of a log."""
+    try:
+        message = response.json()["error"]["message"]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return message if isinstance(message, str) else ""

@@ -1,0 +1,38 @@
+"""The generator that the config names."""
+
+import os
+from collections.abc import Mapping
+
+from updater.errors import ConfigError
+from updater.lake.partitions import join
+from updater.settings import Settings
+from updater.training.useru.answers import Generator, LogGenerator
+
+
+def make_generator(settings: Settings, environ: Mapping[str, str] | None = None) -> Generator:
+    """The generator of `[generator]`; a language model's replies are kept in `<state>/training/llm`.
+
+    Raises:
+        ConfigError: the key's environment variable is not set, or the package that a language model needs is missing.
+    """
+    choice = settings.generator
+    if choice.kind == "log":
+        return LogGenerator()
+    try:
+        from updater.training.useru.chat import Chat
+        from updater.training.useru.llm import LlmGenerator
+        from updater.training.useru.replies import Replies
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"generator.kind 'llm' needs the package {error.name!r}; run `pip install 'updater[train]'`."
+        ) from None
+    key = ""
+    if choice.api_key_env:
+        key = (os.environ if environ is None else environ).get(choice.api_key_env, "").strip()
+        if not key:
+            raise ConfigError(
+                f"generator.api_key_env names ${choice.api_key_env}, which is not set; set it to the endpoint's key, "
+                "or leave generator.api_key_env empty for an endpoint without one."
+            )
+    replies = Replies(join(settings.paths.state, "training", "llm"))
+    return LlmGenerator(Chat(choice, key), replies, choice.max_tokens_total)
