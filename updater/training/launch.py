@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +17,8 @@ from updater.settings import Settings
 from updater.training.distributed import Rank, this_rank
 
 _VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_LAST_WORDS = 30.0
+"""Seconds that a process has for ending when this one has failed."""
 
 
 @contextmanager
@@ -56,8 +58,10 @@ def ranks(settings: Settings) -> Iterator[Rank]:
                 other.wait()
                 _check(other, path)
         except RuntimeError:
-            # What this process notices of another's end is a broken connection; the other one knows the reason.
+            # What this process notices of another's end is a broken connection, while the other one still says why.
             for other, path in zip(others, messages, strict=True):
+                with suppress(subprocess.TimeoutExpired):
+                    other.wait(_LAST_WORDS)
                 _check(other, path)
             raise
         finally:
