@@ -23,7 +23,7 @@ from updater.pipeline.faults import durable
 
 SMALL_SEGMENTS = 8
 """Small segments of text vectors that wait until they are merged into one."""
-PARTS = ("events", "summaries", "offline", "texts", "changes", "rejected")
+PARTS = ("events", "summaries", "offline", "texts", "models", "changes", "rejected")
 
 
 def maintain(context: Context, progress: Progress = no_progress, dry_run: bool = False) -> MaintenanceReport:

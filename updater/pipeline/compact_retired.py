@@ -17,7 +17,7 @@ from updater.pipeline.context import Context
 from updater.pipeline.faults import durable
 
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
-"""What a writer that was killed leaves beside its target."""
+"""What a writer that was killed leaves beside its target: a file, or the directory of a model."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def unfinished_files(context: Context, part: str) -> list[str]:
     """What writers that were killed left below a part of the state."""
     fs, inner = partitions.filesystem(context.state(part))
     found = (str(path).removeprefix(inner).lstrip("/") for path in fs.find(inner))
-    return [context.state(part, path) for path in sorted(found) if UNFINISHED.fullmatch(path.rsplit("/", 1)[-1])]
+    return [context.state(part, path) for path in sorted(found) if any(map(UNFINISHED.fullmatch, path.split("/")))]
 
 
 def _note(context: Context, path: str, known: Note | None) -> Note | None:

@@ -144,7 +144,7 @@ def _stage(context: Context, directory: str | Path, digest: str) -> Path:
     staged = Path(_directory(context), f".{digest}")
     if staged.is_dir():
         return staged
-    aside = staged.with_name(f".{uuid4().hex}.tmp")
+    aside = staged.with_name(f".{digest}.{uuid4().hex}.tmp")
     try:
         aside.mkdir(parents=True)
         for name in FILES:
@@ -189,6 +189,6 @@ def _place(source: Path, target: Path) -> None:
 
 def _discard(directory: Path) -> None:
     """Remove a model's directory; it is gone at once, never half there."""
-    aside = directory.with_name(f".{uuid4().hex}.tmp")
+    aside = directory.with_name(f".{directory.name}.{uuid4().hex}.tmp")
     directory.rename(aside)
     shutil.rmtree(aside)
