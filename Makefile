@@ -14,10 +14,10 @@ demo: $(INSTALLED) ## The whole story on public shopping data
 	@$(BIN)/updater demo
 
 test: lint ## All checks: lint, then every test (those that need a missing server are skipped)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 campaign: $(INSTALLED) ## The long tests: kills, erasure, maintenance, model versions, training (about an hour)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m campaign
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m campaign
 
 chaos: $(INSTALLED) ## 200 random histories with random faults against undisturbed runs (about a quarter of an hour)
 	@$(BIN)/python -m tests.chaos

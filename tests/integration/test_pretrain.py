@@ -75,7 +75,7 @@ def copy(model: UserModel) -> UserModel:
 
 
 # In as many steps the demo's loss falls less.
-@pytest.mark.parametrize(("variant", "most", "gain"), [("paper", 0.85, 0.1), ("demo", 0.93, 0.0)])
+@pytest.mark.parametrize(("variant", "most", "gain"), [("paper", 0.85, 0.05), ("demo", 0.93, 0.0)])
 def test_losses_fall_and_answers_are_found(tmp_path: Path, variant: str, most: float, gain: float) -> None:
     model = make_model()
     options = make_options(steps=50, learning_rate=1e-2, mask_after=0.8, variant=variant, save_every=1000)
@@ -84,7 +84,7 @@ def test_losses_fall_and_answers_are_found(tmp_path: Path, variant: str, most: f
     told: list[tuple[int, dict[str, float]]] = []
     trained = run(model, options, tmp_path, lambda step, losses: told.append((step, dict(losses))))
     assert [step for step, _ in told] == list(range(1, 51))
-    for loss, share in (("contrastive", most), ("next_token", 0.7)):
+    for loss, share in (("contrastive", most), ("choice", 0.9), ("next_token", 0.7)):
         first, last = (np.mean([losses[loss] for _, losses in part]) for part in (told[:5], told[-5:]))
         assert last < share * first, (loss, first, last)
     assert (trained.steps, trained.contrastive, trained.next_token) == (

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from updater.training.losses import contrastive_loss, next_token_loss_sum, prototype_loss
+from updater.training.losses import choice_loss_sum, contrastive_loss, next_token_loss_sum, prototype_loss
 
 
 def pairs(seed: int, num: int = 7, width: int = 5, noise: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -176,3 +176,37 @@ def test_prototype_loss_is_the_printed_sum():
     assert prototype_loss(embeddings, prototypes, classes, temperature=0.5).item() == pytest.approx(total / 5)
     with pytest.raises(ValueError, match="positive"):
         prototype_loss(embeddings, prototypes, classes, temperature=-1.0)
+
+
+def test_choice_loss_is_the_plain_sum_and_knows_how_common_answers_are():
+    anchors, answers = (torch.nn.functional.normalize(x) for x in pairs(5))
+    own = torch.tensor([0, 1, 2, 3, 4, 5, 6])
+    shares = torch.tensor([0.5, 0.3, 0.2, 0.0, 0.0, 0.0, 0.0]).repeat(7, 1)
+    # The last four are told from nothing.
+    shares[3:] = torch.eye(7)[3:]
+    expected = 0.0
+    for i in range(3):
+        weights = [float(shares[i, a]) * math.exp(cosine(anchors[i], answers[a]) / 0.2) for a in range(3)]
+        expected -= math.log(weights[i] / sum(weights))
+    got = choice_loss_sum(anchors, answers, own, shares.log(), temperature=0.2)
+    assert got.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_anchors_that_know_no_more_than_shares_are_not_drawn_to_the_common_answer():
+    _, answers = (torch.nn.functional.normalize(x) for x in pairs(6, num=2))
+    # Equally near to both answers.
+    anchors = torch.nn.functional.normalize(answers.sum(dim=0, keepdim=True)).repeat(10, 1).requires_grad_()
+    own = torch.tensor([0] * 8 + [1] * 2)
+    shares = torch.tensor([0.8, 0.2]).repeat(10, 1)
+    choice_loss_sum(anchors, answers, own, shares.log()).backward()
+    assert anchors.grad is not None
+    torch.testing.assert_close(anchors.grad.sum(dim=0), torch.zeros(5, dtype=torch.float64), atol=1e-6, rtol=0)
+    assert anchors.grad[0].abs().max() > 0.1
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0])
+def test_choice_loss_refuses_a_temperature_that_is_not_positive(temperature):
+    with pytest.raises(ValueError, match="temperature"):
+        choice_loss_sum(
+            torch.ones(1, 2), torch.ones(1, 2), torch.zeros(1).long(), torch.zeros(1, 1), temperature=temperature
+        )

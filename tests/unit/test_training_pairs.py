@@ -1,6 +1,8 @@
 """Which pairs each step learns from: a pure function of seed and step."""
 
 import dataclasses
+import math
+from collections import Counter
 from datetime import date
 
 import numpy as np
@@ -91,6 +93,8 @@ def test_processes_see_what_one_process_sees() -> None:
         assert list(own.questions) == list(pairs.questions)[share]
         np.testing.assert_array_equal(own.answer_ids[own.answer_BK], pairs.answer_ids[pairs.answer_BK[share]])
         np.testing.assert_array_equal(own.predicted_BK, pairs.predicted_BK[share])
+        places = np.searchsorted(pairs.answer_ids, own.answer_ids)
+        np.testing.assert_array_equal(own.log_shares_BKA, pairs.log_shares_BKA[share][:, :, places])
         for modality, whole in zip(part.modalities, batch.modalities, strict=True):
             np.testing.assert_array_equal(modality.mean_BV, whole.mean_BV[share])
 
@@ -108,6 +112,25 @@ def test_pairs_of_a_step_are_rows_of_the_data() -> None:
             user = str(TABLE.profiles[anchor].users[place])
             for question, answer in zip(questions, answers, strict=True):
                 assert (user, anchor, words(TABLE, question), words(TABLE, pairs.answers[answer])) in known
+
+
+def test_a_shared_question_has_all_answers_that_users_gave_and_how_often() -> None:
+    rows = make_rows({anchor: make_profiles(anchor, sorted(f"u{n}" for n in range(40))) for anchor in ANCHORS})
+    given: dict[str, Counter[str]] = {}
+    for row in rows.to_pylist():
+        if not is_held_out(row["user_id"]):
+            given.setdefault(row["question"], Counter())[row["answer"]] += 1
+    for step in range(STEPS_PER_EPOCH):
+        _, pairs = pairs_of_step(TABLE, users_of_step(TABLE, OPTIONS, step), OPTIONS, step)
+        texts = [words(TABLE, answer) for answer in pairs.answers]
+        for user, k in np.ndindex(pairs.answer_BK.shape):
+            question, log_shares = words(TABLE, pairs.questions[user][k]), pairs.log_shares_BKA[user, k]
+            shares = {text: math.exp(share) for text, share in zip(texts, log_shares, strict=True) if share > -np.inf}
+            if question in QUERIES:
+                expected = {text: count / given[question].total() for text, count in given[question].items()}
+                assert len(shares) > 1 and shares == pytest.approx(expected)
+            else:
+                assert shares == {texts[pairs.answer_BK[user, k]]: 1.0}
 
 
 def test_held_out_users_never_occur() -> None:

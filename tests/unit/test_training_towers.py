@@ -33,6 +33,7 @@ def make_pairs(model: UserModel, num_users: int = NUM_USERS) -> Pairs:
         answers=ANSWERS,
         answer_ids=np.arange(len(ANSWERS)),
         answer_BK=(grid * 3) % len(ANSWERS),
+        log_shares_BKA=np.zeros((*grid.shape, len(ANSWERS)), dtype=np.float32),
         predicted_BK=grid % 2 == 0,
     )
 
@@ -77,11 +78,11 @@ def one_next_token(model: UserModel, batch: UserBatch, user: int, question: Sequ
 
 
 def the_long_way(model: UserModel, batch: UserBatch, pairs: Pairs) -> TowerOutput:
-    anchors, answers, total, count = [], [], torch.zeros(()), 0
+    anchors, total, count = [], torch.zeros(()), 0
+    answers = [one_answer(model, answer) for answer in pairs.answers]
     for user, k in np.ndindex(pairs.answer_BK.shape):
         question, answer = pairs.questions[user][k], pairs.answers[pairs.answer_BK[user, k]]
         anchors.append(one_anchor(model, batch, user, question))
-        answers.append(one_answer(model, answer))
         if pairs.predicted_BK[user, k]:
             total = total + one_next_token(model, batch, user, question, answer)
             count += len(answer)
@@ -101,7 +102,7 @@ def test_towers_are_the_long_way(name: str) -> None:
     with torch.no_grad():
         got, expected = run(model, batch, pairs), the_long_way(model, batch, pairs)
     torch.testing.assert_close(got.anchors_NE, expected.anchors_NE, **CLOSE)
-    torch.testing.assert_close(got.answers_NE, expected.answers_NE, **CLOSE)
+    torch.testing.assert_close(got.answers_AE, expected.answers_AE, **CLOSE)
     assert got.next_token_sum.item() == pytest.approx(expected.next_token_sum.item(), rel=1e-5)
     assert got.num_tokens == expected.num_tokens > 0
     torch.testing.assert_close(got.anchors_NE.norm(dim=1), torch.ones(NUM_USERS * NUM_QUESTIONS))
@@ -121,12 +122,13 @@ def test_anchors_are_what_the_daily_update_would_serve() -> None:
 def test_gradients_are_those_of_the_long_way() -> None:
     model = make_model()
     batch, pairs = make_batch(model.config, num_users=2), make_pairs(model, 2)
-    weights = torch.randn(2, 2 * NUM_QUESTIONS, model.config.embedding_dim, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(rows, model.config.embedding_dim, generator=generator) for rows in (6, len(ANSWERS))]
     found = []
     for way in (run, the_long_way):
         model.zero_grad(set_to_none=True)
         output = way(model, batch, pairs)
-        loss = (output.anchors_NE * weights[0] + output.answers_NE * weights[1]).sum() + output.next_token_sum
+        loss = (output.anchors_NE * weights[0]).sum() + (output.answers_AE * weights[1]).sum() + output.next_token_sum
         loss.backward()
         found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
     assert found[0].keys() == found[1].keys()
@@ -173,7 +175,7 @@ def test_company_and_padding_change_nothing() -> None:
         together, alone = run(model, batch, pairs), run(model, batch.select([1]), one)
         last = slice(NUM_QUESTIONS, 2 * NUM_QUESTIONS)
         torch.testing.assert_close(together.anchors_NE[last], alone.anchors_NE, **CLOSE)
-        torch.testing.assert_close(together.answers_NE[last], alone.answers_NE, **CLOSE)
+        torch.testing.assert_close(together.answers_AE, alone.answers_AE, **CLOSE)
 
 
 def test_many_answers_are_read_in_groups_and_come_back_in_order() -> None:
@@ -185,14 +187,13 @@ def test_many_answers_are_read_in_groups_and_come_back_in_order() -> None:
         answers=answers,
         answer_ids=np.arange(100),
         answer_BK=rng.permutation(100)[None],
+        log_shares_BKA=np.zeros((1, 100, 100), dtype=np.float32),
         predicted_BK=np.zeros((1, 100), dtype=bool),
     )
     with torch.no_grad():
         got = run(model, no_events(model.config), pairs)
         for row in range(0, 100, 7):
-            torch.testing.assert_close(
-                got.answers_NE[row], one_answer(model, answers[pairs.answer_BK[0, row]]), **CLOSE
-            )
+            torch.testing.assert_close(got.answers_AE[row], one_answer(model, answers[row]), **CLOSE)
     assert (got.num_tokens, got.next_token_sum.item()) == (0, 0.0)
 
 

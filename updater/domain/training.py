@@ -57,6 +57,8 @@ class Training:
     """Which negatives and masks: the paper's or the published demo's."""
     contrastive_weight: float = 1.0
     """Weight of the contrastive loss."""
+    choice_weight: float = 1.0
+    """Weight of telling an answer from the other answers that users gave to the same shared question."""
     next_token_weight: float = 1.0
     """Weight of the next-token loss."""
     max_question_tokens: int = 64

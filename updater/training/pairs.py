@@ -3,6 +3,7 @@
 The order is a pure function of seed and step, so training that goes on from a checkpoint sees what it would have seen.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -40,6 +41,8 @@ class PairTable:
     question: Int64
     """Per pair the question's position in `tokens`."""
     answer: Int64
+    choices: Mapping[int, Counter[int]]
+    """Per shared question, as in `question`, how often each answer was given to it, over users and anchor days."""
     tokens: tuple[tuple[int, ...], ...]
     """Token ids of the distinct questions and answers."""
     sizes: Int64
@@ -78,6 +81,9 @@ def read_pairs(
     none: list[int] = []
     found = sorted({*shared, *own})
     keys = [key for key in found if len(shared.get(key, none)) + len(own.get(key, none)) >= FEWEST_PAIRS]
+    choices: dict[int, Counter[int]] = {}
+    for pair in (pair for key in keys for pair in shared.get(key, none)):
+        choices.setdefault(questions[pair], Counter())[answers[pair]] += 1
     return PairTable(
         profiles=profiles,
         keys=tuple(keys),
@@ -85,6 +91,7 @@ def read_pairs(
         own=tuple(np.array(own.get(key, none), dtype=np.int64) for key in keys),
         question=np.array(questions, dtype=np.int64),
         answer=np.array(answers, dtype=np.int64),
+        choices=choices,
         tokens=tuple(encoder.tokens),
         sizes=np.array([profiles[anchor].num_tokens(row) for anchor, row in keys], dtype=np.int64),
     )
@@ -119,7 +126,16 @@ def pairs_of_step(table: PairTable, rows: Int64, options: Training, step: int) -
     profiles = table.profiles[table.keys[rows[0]][0]]
     batch = profiles.batch(np.array([table.keys[row][1] for row in rows], dtype=np.int64))
     chosen = np.array([_choose(table, int(row), options, step) for row in rows])
-    distinct, answer_of = np.unique(table.answer[chosen], return_inverse=True)
+    asked, own = table.question[chosen], table.answer[chosen]
+    choices = {question: table.choices[question] for question in np.unique(asked).tolist() if question in table.choices}
+    distinct = np.unique([*own.ravel().tolist(), *(answer for given in choices.values() for answer in given)])
+    answer_BK = np.searchsorted(distinct, own)
+    log_shares_BKA = np.full((*own.shape, len(distinct)), -np.inf, dtype=np.float32)
+    np.put_along_axis(log_shares_BKA, answer_BK[:, :, None], 0.0, axis=2)
+    for question, given in choices.items():
+        shares = np.array([given[answer] for answer in distinct.tolist()]) / given.total()
+        with np.errstate(divide="ignore"):
+            log_shares_BKA[asked == question] = np.log(shares)
     rng = np.random.default_rng((options.seed, step))
     predicted = np.zeros(chosen.shape, dtype=bool)
     predicted[:, rng.permutation(chosen.shape[1])[: options.predicted_pairs]] = True
@@ -127,7 +143,8 @@ def pairs_of_step(table: PairTable, rows: Int64, options: Training, step: int) -
         questions=[[table.tokens[table.question[pair]] for pair in row] for row in chosen],
         answers=[table.tokens[position] for position in distinct],
         answer_ids=distinct,
-        answer_BK=answer_of.reshape(chosen.shape).astype(np.int64),
+        answer_BK=answer_BK,
+        log_shares_BKA=log_shares_BKA,
         predicted_BK=predicted,
     )
     return batch, pairs

@@ -1,4 +1,4 @@
-"""Pre-training: contrastive and next-token loss over UserU's pairs (arXiv 2602.14492, Eq. 3 to 6)."""
+"""Pre-training: contrastive, choice and next-token loss over UserU's pairs (arXiv 2602.14492, Eq. 3 to 6)."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from updater.training.checkpoints import load_checkpoint, save_checkpoint, train
 from updater.training.distributed import Rank, gather_numbers, gather_rows, sum_over_ranks
 from updater.training.journal import Journal
 from updater.training.lora import add_adapters, merge_adapters
-from updater.training.losses import contrastive_loss
+from updater.training.losses import choice_loss_sum, contrastive_loss
 from updater.training.pairs import PairTable, pairs_of_step, users_of_step
 from updater.training.towers import Towers
 
@@ -85,7 +85,7 @@ def pretrain(
     begin = load_checkpoint(directory, towers, optimiser, recipe)
     wrapped = accelerator.prepare_model(towers)
     journal = Journal(directory) if rank.is_first else None
-    losses = {"contrastive": math.nan, "next_token": math.nan}
+    losses = {"contrastive": math.nan, "choice": math.nan, "next_token": math.nan}
     for step in range(begin, options.steps):
         # Dropout too follows from seed, step and process alone.
         torch.manual_seed(options.seed * 1_000_003 + step * 1_009 + rank.index)
@@ -119,9 +119,9 @@ def step_losses(
     batch, pairs = pairs_of_step(table, rows, options, step)
     output = towers(batch, pairs)
     device = output.anchors_NE.device
-    which = torch.from_numpy(pairs.answer_ids[pairs.answer_BK.ravel()]).to(device)
-    anchors, answers = gather_rows(output.anchors_NE, rank), gather_rows(output.answers_NE, rank)
-    which = gather_numbers(which, rank)
+    own_N = torch.from_numpy(pairs.answer_BK.ravel()).to(device)
+    which = gather_numbers(torch.from_numpy(pairs.answer_ids[pairs.answer_BK.ravel()]).to(device), rank)
+    anchors, answers = gather_rows(output.anchors_NE, rank), gather_rows(output.answers_AE[own_N], rank)
     contrastive = contrastive_loss(
         anchors,
         answers,
@@ -130,11 +130,23 @@ def step_losses(
         margin=options.margin if step >= options.mask_after * options.steps else math.inf,
         same_BB=which[:, None] == which,
     )
+    log_shares_NA = torch.from_numpy(pairs.log_shares_BKA).flatten(0, 1).to(device)
+    has_choice_N = log_shares_NA.isfinite().sum(dim=1) > 1
+    num_choices = max(1.0, sum_over_ranks(float(has_choice_N.sum()), rank))
+    choice_sum = choice_loss_sum(
+        output.anchors_NE, output.answers_AE, own_N, log_shares_NA, temperature=options.temperature
+    )
+    choice = choice_sum * rank.count / num_choices
     num_tokens = max(1.0, sum_over_ranks(float(output.num_tokens), rank))
     next_token = output.next_token_sum * rank.count / num_tokens
-    loss = options.contrastive_weight * contrastive + options.next_token_weight * next_token
-    told = sum_over_ranks(float(output.next_token_sum.detach()), rank) / num_tokens
-    return loss, {"contrastive": float(contrastive.detach()), "next_token": told}
+    loss = options.contrastive_weight * contrastive + options.choice_weight * choice
+    loss = loss + options.next_token_weight * next_token
+    told = {
+        "contrastive": float(contrastive.detach()),
+        "choice": sum_over_ranks(float(choice_sum.detach()), rank) / num_choices,
+        "next_token": sum_over_ranks(float(output.next_token_sum.detach()), rank) / num_tokens,
+    }
+    return loss, told
 
 
 def make_optimiser(module: nn.Module, options: Training) -> torch.optim.AdamW:

@@ -22,7 +22,8 @@ def top_answer_share(model: UserModel, table: PairTable, options: Training) -> f
     for step in range(MOST_STEPS):
         batch, pairs = pairs_of_step(table, users_of_step(table, options, step), options, step)
         output = towers(batch, pairs)
-        which = pairs.answer_ids[pairs.answer_BK.ravel()]
-        nearest = (output.anchors_NE @ output.answers_NE.T).argmax(dim=1).numpy()
+        own_N = pairs.answer_BK.ravel()
+        which = pairs.answer_ids[own_N]
+        nearest = (output.anchors_NE @ output.answers_AE[own_N].T).argmax(dim=1).numpy()
         hits.append(float(np.mean(which[nearest] == which)))
     return float(np.mean(hits)) if hits else float("nan")

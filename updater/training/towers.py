@@ -4,7 +4,7 @@ Rows of a user are laid out as in serving, [prefix][question 1]…[question K], 
 where its answer is to be predicted, by the answer's tokens. A question sees its user's prefix and itself.
 """
 
-# B users, K questions of each, P prefix rows, L rows of a user, A answers, W tokens, D model width, E embedding_dim
+# B users, K questions of each, N = B K, P prefix rows, L rows of a user, A answers, W tokens, D width, E embedding_dim
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,11 +29,14 @@ class Pairs:
     questions: Sequence[Sequence[Sequence[int]]]
     """Token ids per user and question."""
     answers: Sequence[Sequence[int]]
-    """Token ids of the batch's distinct answers."""
+    """Token ids of the distinct answers: the batch's, and all others that users gave to its shared questions."""
     answer_ids: Int64
     """A number for each that is the same in every process, by which equal answers are known."""
     answer_BK: Int64
     """Which answer belongs to a question."""
+    log_shares_BKA: np.ndarray
+    """Logarithm of how often an answer is given to that question by all users, -inf for never; 0 for the answer to a
+    question of a user's own."""
     predicted_BK: np.ndarray
     """True where the answer is predicted token by token as well."""
 
@@ -43,9 +46,9 @@ class TowerOutput:
     """Embeddings of length 1, and the next-token loss as a sum over `num_tokens` predicted tokens."""
 
     anchors_NE: Tensor
-    """N = B K, user by user."""
-    answers_NE: Tensor
-    """The answer of each anchor."""
+    """User by user."""
+    answers_AE: Tensor
+    """In the order of `Pairs.answers`."""
     next_token_sum: Tensor
     num_tokens: int
 
@@ -65,9 +68,7 @@ class Towers(nn.Module):
     def forward(self, batch: UserBatch, pairs: Pairs) -> TowerOutput:
         """Embeddings of all questions and their answers."""
         anchors_BKE, next_token_sum, num_tokens = self._anchors(batch, pairs)
-        answers_AE = self._answers(pairs.answers)
-        owner = torch.from_numpy(pairs.answer_BK.ravel())
-        return TowerOutput(anchors_BKE.flatten(0, 1), answers_AE[owner], next_token_sum, num_tokens)
+        return TowerOutput(anchors_BKE.flatten(0, 1), self._answers(pairs.answers), next_token_sum, num_tokens)
 
     def _anchors(self, batch: UserBatch, pairs: Pairs) -> tuple[Tensor, Tensor, int]:
         model = self.model
