@@ -1,8 +1,8 @@
 """Train, tune and evaluate on the public Complete Journey data: `python -m benchmarks.quality`.
 
 Writes benchmarks/quality/report.json and report.html. What is done is left alone, so a run that was cut short is run
-again. `python -m benchmarks.quality ablations` adds the ablations to a report that is there, and `throughput` how fast
-pre-training is.
+again. `python -m benchmarks.quality ablations` adds the ablations to the report that is there, and `throughput` how
+fast pre-training is.
 """
 
 import json
@@ -56,6 +56,10 @@ def main() -> None:
         return
     with Workers(settings, context.now) as workers:
         build_data(context, workers, progress)
+        if part == ["ablations"]:
+            initialise(settings)
+            run_ablations(open_context(settings), workers, REPORT, progress)
+            return
     with ranks(settings) as rank:
         trained = train(context, progress, rank)
     print(trained, flush=True)
@@ -66,9 +70,6 @@ def main() -> None:
     initialise(settings, model)
     context = open_context(settings)
     with Workers(settings, context.now) as workers:
-        if part == ["ablations"]:
-            run_ablations(context, workers, trained.model, REPORT, progress)
-            return
         found = evaluate(context, workers, model, output=str(HERE), progress=progress)
     print(json.dumps(found.report["mean"], indent=1), found.gate, f"{time.perf_counter() - begin:.0f} s")
 

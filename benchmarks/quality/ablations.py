@@ -57,6 +57,7 @@ BASE = "base"
 VARIANTS = {
     BASE: Variant(),
     "without contrastive": Variant({"contrastive_weight": 0.0}),
+    "without choice": Variant({"choice_weight": 0.0}),
     "without next token": Variant({"next_token_weight": 0.0, "predicted_pairs": 0}),
     "without mask": Variant({"mask_after": 1.0}),
     "without user token": Variant(model={"user_token": False}),
@@ -70,13 +71,12 @@ SMOLLM2_VARIANT = Variant(backbone={"backbone": "smollm2", "backbone_layers": 2}
 UNTRAINED = "tuned without pre-training"
 
 
-def run_ablations(context: Context, workers: Workers, full: str, report: Path, progress: Progress) -> None:
+def run_ablations(context: Context, workers: Workers, report: Path, progress: Progress) -> None:
     """Train every variant, one in each process, then judge those that `report` does not hold yet, and add them.
 
     Args:
         context: the deployment of configs/quality.toml.
         workers: two processes or more train as many variants at a time.
-        full: directory of the fully trained model, whose constants the untrained one shares.
         report: the JSON to add to.
         progress: told what is done.
     """
@@ -91,7 +91,7 @@ def run_ablations(context: Context, workers: Workers, full: str, report: Path, p
             _add(report, "seconds of training", {names[index]: round(seconds)})
         progress("training variants", done + 1, len(jobs))
     models[SMOLLM2] = _for_as_long(context, json.loads(report.read_text())["ablations"]["seconds of training"][BASE])
-    models[UNTRAINED] = _untrained(context, full)
+    models[UNTRAINED] = _untrained(context, models[BASE])
     for name, model in models.items():
         if name not in (BASE, UNTRAINED):
             _judge(context, workers, name, model, ["base"], report, progress)
@@ -172,8 +172,8 @@ def _add(report: Path, name: str, values: Mapping[str, Any]) -> None:
     report.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def _untrained(context: Context, full: str) -> str:
-    """First weights with the constants of the trained model."""
+def _untrained(context: Context, trained: str) -> str:
+    """First weights with the constants of a trained model."""
     directory = context.state("training", "models", "untrained")
-    save_model(create_model(load_model(full).config), directory)
+    save_model(create_model(load_model(trained).config), directory)
     return directory
