@@ -1,6 +1,6 @@
 """Many daily windows with weekly maintenance: files, bytes and CPU seconds per window must not grow with the days.
 
-Not a part of `make bench`, because it takes minutes: `python -m benchmarks.year --days 365 --users 300`. The clock of
+Not a part of `make bench`, because it takes minutes: `python -m benchmarks.year --days 365 --users 150`. The clock of
 the windows is simulated, two hours after each day's end, so that graces pass as they would. Writes its table beside
 this file.
 """
@@ -10,6 +10,7 @@ import dataclasses
 import os
 import platform
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -55,10 +56,10 @@ class Row:
     """Files that windows made so far, had none been merged or removed."""
 
 
-def measure(num_days: int, num_users: int, maintained: bool = True) -> tuple[list[Row], int]:
+def measure(num_days: int, num_users: int, history_days: int, maintained: bool = True) -> tuple[list[Row], int]:
     """Run the windows. Returns a row per STEP windows, and the differences that a full verification found."""
     with TemporaryDirectory(prefix="updater-bench-") as root:
-        settings = _settings(Path(root))
+        settings = _settings(Path(root), history_days)
         spec = SyntheticSpec(num_users=num_users, num_days=num_days, first_day=FIRST_DAY)
         initialise(settings)
         rows, spent, upkeep, made = [], [], [0.0], 0
@@ -127,13 +128,17 @@ def _at(settings: Settings, ds: date, hours: int) -> Context:
     return dataclasses.replace(context, now=context.window(ds).as_of + timedelta(hours=hours))
 
 
-def _settings(root: Path) -> Settings:
+def _settings(root: Path, history_days: int) -> Settings:
     """The local config with fewer buckets and scenarios, everything below `root`, and one process."""
     config = (HERE.parent / "configs" / "local.toml").read_text(encoding="utf-8")
     config = "[[scenarios]]".join(config.split("[[scenarios]]")[: NUM_SCENARIOS + 1])
     config = config.replace("../feature_repo", str(HERE.parent / "feature_repo")).replace('"../', '"')
     path = root / "updater.toml"
-    path.write_text(config.replace("sqlite:///../", "sqlite:///") + "\n[run]\nprocesses = 1\n", encoding="utf-8")
+    path.write_text(
+        config.replace("sqlite:///../", "sqlite:///")
+        + f"\n[run]\nprocesses = 1\n[retention]\nhistory_days = {history_days}\nembedding_days = {history_days}\n",
+        encoding="utf-8",
+    )
     return load_settings(path, environ={"UPDATER_BUFFER__NUM_BUCKETS": str(NUM_BUCKETS)})
 
 
@@ -165,11 +170,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.year", description=__doc__)
     parser.add_argument("--days", type=int, default=365, help="daily windows")
     parser.add_argument("--users", type=int, default=300, help="made-up users")
+    parser.add_argument(
+        "--history-days",
+        type=int,
+        default=30,
+        help="days whose windows can be computed again, and whose embeddings all stay",
+    )
     parser.add_argument("--without-maintenance", action="store_true", help="for comparison; prints only")
     given = parser.parse_args()
-    rows, differences = measure(given.days, given.users, not given.without_maintenance)
+    rows, differences = measure(given.days, given.users, given.history_days, not given.without_maintenance)
     if not given.without_maintenance:
-        command = f"python -m benchmarks.year --days {given.days} --users {given.users}"
+        command = "python -m benchmarks.year " + " ".join(sys.argv[1:])
         Path(__file__).with_suffix(".md").write_text(_page(rows, differences, command), encoding="utf-8")
 
 
