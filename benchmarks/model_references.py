@@ -103,8 +103,6 @@ class BareProducts:
         return (middle - start) / self._num_layers * self._times + process_time() - middle
 
     def _trial(self, make: Callable[[Tensor], Product], weights: list[Tensor], dtype: torch.dtype) -> float:
-        if make is not _whole and dtype != torch.float32:
-            return float("inf")
         products = [(weight.shape[1], make(weight.to(dtype))) for weight in weights]
         best = float("inf")
         for _ in range(2):
@@ -132,9 +130,9 @@ def _whole(weight: Tensor) -> Product:
 
 
 def _packed(weight: Tensor) -> Product:
-    return PackedLinear(weight, None, 8192)
+    return PackedLinear(weight, None, 8192, weight.dtype)
 
 
 def _in_calls(weight: Tensor) -> Product:
-    packed = PackedLinear(weight, None, ROWS)
+    packed = PackedLinear(weight, None, ROWS, weight.dtype)
     return lambda x: [packed(part) for part in x.split(ROWS)]

@@ -88,9 +88,9 @@ def make_config(name: str = "qwen2", **changes: Any) -> ModelConfig:
     return ModelConfig(**{**values, **changes})
 
 
-def make_model(name: str = "qwen2", seed: int = 0) -> UserModel:
+def make_model(name: str = "qwen2", seed: int = 0, **changes: Any) -> UserModel:
     """A random model over one of BACKBONES, with weights large enough for differences to show."""
-    config = make_config(name)
+    config = make_config(name, **changes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         hugging_face = AutoConfig.for_model(**config.backbone_config)

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pendulum
 
@@ -122,6 +122,8 @@ class Model:
     """Packaged name (tiny, smollm2), path or Hugging Face id of the causal language model."""
     backbone_layers: int = 0
     """How many of the backbone's first layers to use; 0 means all."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the backbone's matrix products; bfloat16 is faster with AMX or AVX512-BF16, and slower without."""
     embedding_dim: int = 128
     """Width of a scenario embedding."""
     seed: int = 7

@@ -41,6 +41,27 @@ def test_embeddings_equal_one_plain_pass_per_query(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*SUPPORTED, *OTHERS])
+def test_bfloat16_products_cost_little_precision(name: str) -> None:
+    model, rounded = (make_model(name, precision=precision) for precision in ("float32", "bfloat16"))
+    rounded.load_state_dict(model.state_dict())
+    batch = make_batch(model.config)
+    exact, found = model.embed(batch, QUERIES), rounded.embed(batch, QUERIES)
+    loss = 1 - (exact * found).sum(axis=-1)
+    # Six users and three questions are further apart than that.
+    assert 0 < loss.max() < 2e-3
+    np.testing.assert_allclose(np.linalg.norm(found, axis=-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_in_bfloat16_too_no_bit_depends_on_the_company(name: str) -> None:
+    model = make_model(name, precision="bfloat16")
+    batch = make_batch(model.config)
+    together = model.embed(batch, QUERIES)
+    for user in range(batch.num_users):
+        np.testing.assert_array_equal(model.embed(batch.select([user]), QUERIES)[0], together[user])
+
+
+@pytest.mark.parametrize("name", [*SUPPORTED, *OTHERS])
 def test_differentiable_forward_equals_embed(name: str) -> None:
     model = make_model(name)
     batch = make_batch(model.config)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from updater.errors import ConfigError
 from updater.model.sources import hugging_face_config, load_tokenizer, locate, text_encoder_version
@@ -85,6 +85,8 @@ class ModelConfig:
     """Hidden width of the event, modality and user adapters."""
     seed: int = 7
     """Seed of the first weights."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the operands of the backbone's matrix products are rounded to when it serves."""
     user_token: bool = True
     """Whether the prefix has the user's token; False for ablation."""
     modality_tokens: bool = True
@@ -142,6 +144,7 @@ def create_config(settings: Settings) -> ModelConfig:
         backbone_config=_first_layers(backbone, settings),
         instruction=INSTRUCTION.format(names=", ".join(modality.name for modality in settings.modalities)),
         embedding_dim=settings.model.embedding_dim,
+        precision=settings.model.precision,
         seed=settings.model.seed,
     )
 

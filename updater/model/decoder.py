@@ -44,7 +44,7 @@ def is_supported(config: Any) -> bool:
 class _Layer:
     """A decoder layer's weights in serving layout, with the norms' weights folded into the layers that follow them."""
 
-    def __init__(self, layer: Any, head_dim: int, last: bool) -> None:
+    def __init__(self, layer: Any, head_dim: int, last: bool, dtype: torch.dtype) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         # Rotary pairs (i, i + K/2) are made neighbours, which complex numbers need; scores do not change.
         pairs = torch.arange(head_dim).view(2, -1).T.flatten()
@@ -52,15 +52,15 @@ class _Layer:
         v = _weights(attention.v_proj)
         norm = layer.input_layernorm.weight
         if last:
-            self.q, self.kv = _pack([q], norm, READ_ROWS), _pack([k, v], norm, ROWS)
+            self.q, self.kv = _pack([q], norm, READ_ROWS, dtype), _pack([k, v], norm, ROWS, dtype)
         else:
-            self.qkv = _pack([q, k, v], norm, ROWS)
+            self.qkv = _pack([q, k, v], norm, ROWS, dtype)
         rows = READ_ROWS if last else ROWS
-        self.out = _pack([_weights(attention.o_proj)], None, rows)
+        self.out = _pack([_weights(attention.o_proj)], None, rows, dtype)
         self.gate_up = _pack(
-            [_weights(mlp.gate_proj), _weights(mlp.up_proj)], layer.post_attention_layernorm.weight, rows
+            [_weights(mlp.gate_proj), _weights(mlp.up_proj)], layer.post_attention_layernorm.weight, rows, dtype
         )
-        self.down = _pack([_weights(mlp.down_proj)], None, rows)
+        self.down = _pack([_weights(mlp.down_proj)], None, rows, dtype)
 
 
 Weights = tuple[Tensor, Tensor]
@@ -78,26 +78,30 @@ def _permute(linear: nn.Linear, pairs: Tensor) -> Weights:
     ].flatten()
 
 
-def _pack(parts: list[Weights], norm: Tensor | None, rows: int) -> PackedLinear:
+def _pack(parts: list[Weights], norm: Tensor | None, rows: int, dtype: torch.dtype) -> PackedLinear:
     weight = torch.cat([part[0] for part in parts])
     bias = torch.cat([part[1] for part in parts])
     if norm is not None:
         weight = weight * norm.detach()
-    return PackedLinear(weight, bias if bool(bias.any()) else None, rows)
+    return PackedLinear(weight, bias if bool(bias.any()) else None, rows, dtype)
 
 
 class PackedDecoder:
-    """A snapshot of a causal language model's weights, for inference in float32."""
+    """A snapshot of a causal language model's weights, for inference.
 
-    def __init__(self, backbone: Any) -> None:
+    With `dtype` bfloat16 the operands of the matrix products are rounded to it; residuals, norms, attention and all
+    sums stay float32.
+    """
+
+    def __init__(self, backbone: Any, dtype: torch.dtype = torch.float32) -> None:
         """Merge and pack the weights of `backbone`, whose config `is_supported`."""
         config, model = backbone.config, backbone.model
         self.num_heads = config.num_attention_heads
         self.num_kv_heads = config.num_key_value_heads
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.num_heads
         self.eps = config.rms_norm_eps
-        self.layers = [_Layer(layer, self.head_dim, last=False) for layer in model.layers[:-1]]
-        self.last = _Layer(model.layers[-1], self.head_dim, last=True)
+        self.layers = [_Layer(layer, self.head_dim, last=False, dtype=dtype) for layer in model.layers[:-1]]
+        self.last = _Layer(model.layers[-1], self.head_dim, last=True, dtype=dtype)
         self.norm = model.norm.weight.detach()
         self._rotary = model.rotary_emb
         self._angles = torch.empty(0)
@@ -185,6 +189,7 @@ class PackedDecoder:
 
     def _turn(self, y: Tensor, turns: Tensor, turned: int, out: Tensor) -> None:
         """Write `y` to `out`, with its first `turned` columns rotated by their row's position."""
+        y = y.float()
         shape = (len(y), -1, self.head_dim // 2, 2)
         pairs = torch.view_as_complex(y[:, :turned].view(shape))
         torch.mul(pairs, turns, out=torch.view_as_complex(out[:, :turned].view(shape)))

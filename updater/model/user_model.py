@@ -161,7 +161,8 @@ class _Serving:
     def __init__(self, model: UserModel) -> None:
         backbone = model.backbone
         on_cpu = model.user_emb_D.device.type == "cpu"
-        self._decoder = PackedDecoder(backbone) if on_cpu and is_supported(backbone.config) else None
+        self._dtype = torch.bfloat16 if model.config.precision == "bfloat16" else torch.float32
+        self._decoder = PackedDecoder(backbone, self._dtype) if on_cpu and is_supported(backbone.config) else None
         self._backbone = backbone
         self._head = model.head
         adapters = [*model.prefix.event_adapters, model.prefix.modality_adapter, model.prefix.user_adapter]
@@ -176,7 +177,8 @@ class _Serving:
         """Hidden states at the end of each suffix, shape (B, S, D)."""
         if self._decoder is not None:
             return self._decoder(rows_TD, prefix_lengths_B, suffix_lengths)
-        return read_suffixes(self._backbone, rows_TD, prefix_lengths_B, suffix_lengths)
+        with torch.autocast(rows_TD.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
+            return read_suffixes(self._backbone, rows_TD, prefix_lengths_B, suffix_lengths).float()
 
 
 def _packs(tokens_B: Int64, tokens_per_pack: int) -> Iterator[Int64]:

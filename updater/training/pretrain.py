@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from updater.domain.training import Training
 from updater.model.batch import Int64
+from updater.model.linear import has_bfloat16
 from updater.model.user_model import UserModel
 from updater.training.checkpoints import load_checkpoint, save_checkpoint, trained_parameters
 from updater.training.distributed import Rank, gather_numbers, gather_rows, sum_over_ranks
@@ -174,8 +175,3 @@ def autocast(options: Training, pretrained: bool) -> AbstractContextManager[obje
     """bfloat16 products where they are asked for, or where they pay: wide layers on a processor that has them."""
     on = options.precision == "bfloat16" or (options.precision == "auto" and pretrained and has_bfloat16())
     return torch.autocast("cpu", torch.bfloat16) if on else nullcontext()
-
-
-def has_bfloat16() -> bool:
-    """True if the processor multiplies bfloat16 in hardware (AMX or AVX-512)."""
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
