@@ -120,8 +120,8 @@ def _candidate(context: Context, version: int | None, directory: str | None) -> 
     live = context.live_model()
     number = live.version if version is None else version
     record = chosen_model(context, None if directory else number, directory, dry_run=True)
-    path = directory or _model_directory(context, record.version)
-    return Candidate(path, "" if record.digest == live.digest else _model_directory(context, live.version)), record.name
+    path = directory or context.model_directory(record.version)
+    return Candidate(path, "" if record.digest == live.digest else context.model_directory(live.version)), record.name
 
 
 def zero_shot_scores(
@@ -213,10 +213,6 @@ def _rows(settings: Settings, tasks: Sequence[Task], anchors: Split) -> dict[str
     read = [read_labels(settings, tasks, days, until) for days, until in zip(parts, [*begins, ends], strict=True)]
     labels = {task.name: pa.concat_tables([part[task.name] for part in read]) for task in tasks}
     return part_rows(labels, anchors.train, anchors.validation, anchors.test)
-
-
-def _model_directory(context: Context, version: int) -> str:
-    return partitions.filesystem(context.state("models", f"v{version}"))[1]
 
 
 def _write(path: str, text: str) -> None:

@@ -8,13 +8,14 @@ from datetime import date
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
-from uuid import uuid4
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+
+from updater.domain.unfinished import unfinished_name
 
 SUCCESS = "_SUCCESS"
 DAY_DIRECTORY = re.compile(r"ds=\d{4}-\d{2}-\d{2}")
@@ -83,7 +84,7 @@ def write_file(path: str) -> Iterator[IO[bytes]]:
             staged.flush()
             fs.put_file(staged.name, inner)
         return
-    aside = Path(parent, f".{name}.{uuid4().hex}.tmp")
+    aside = Path(parent, unfinished_name(name))
     try:
         with aside.open("wb") as file:
             yield file

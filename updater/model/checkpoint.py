@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -11,6 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from updater.domain.fingerprint import fingerprint
+from updater.domain.unfinished import unfinished_name
 from updater.errors import ConfigError
 from updater.model.config import ModelConfig, create_config
 from updater.model.loading import empty_backbone, new_backbone
@@ -98,7 +98,7 @@ def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, fill: Callable[[Path], object]) -> None:
-    aside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    aside = path.with_name(unfinished_name(path.name))
     try:
         aside.touch()
         mode = aside.stat().st_mode

@@ -5,19 +5,16 @@ the same time neither fails nor loses anything, as long as it takes less than th
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from updater.domain.unfinished import UNFINISHED
 from updater.lake import partitions
 from updater.pipeline.context import Context
 from updater.pipeline.faults import durable
-
-UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
-"""What a writer that was killed leaves beside its target: a file, or the directory of a model."""
 
 
 @dataclass(frozen=True)

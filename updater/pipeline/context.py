@@ -77,6 +77,10 @@ class Context:
         """Path below the state root."""
         return partitions.join(self.settings.paths.state, *names)
 
+    def model_directory(self, version: int) -> str:
+        """Path of a model version's files on its filesystem."""
+        return partitions.filesystem(self.state("models", f"v{version}"))[1]
+
     def event_files(self, modality: str, last: date) -> list[EventFile]:
         """Event files of the modality's landed days up to `last`, inclusive."""
         return self.all_event_files(last, modality)[modality]

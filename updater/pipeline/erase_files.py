@@ -9,6 +9,7 @@ from datetime import date
 import pyarrow as pa
 
 from updater.domain.spans import parse
+from updater.domain.unfinished import UNFINISHED
 from updater.lake import partitions
 from updater.lake.erasing import Among, events_name, read_without, to_parquet
 from updater.lake.schemas import EVENT_ROWS
@@ -16,8 +17,6 @@ from updater.pipeline.context import Context, Progress
 from updater.pipeline.faults import durable
 
 BUCKET = re.compile(r"(?:^|/)bucket-(\d{3,})")
-UNFINISHED = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.tmp")
-"""What a writer that was killed leaves beside its target."""
 PLACED = ("offline", "summaries")
 WITHOUT_USERS = ("models", "texts")
 

@@ -6,7 +6,6 @@ from functools import cached_property
 import duckdb
 
 from updater.errors import ConfigError
-from updater.lake import partitions
 from updater.lake.buffer import connect
 from updater.lake.text_vectors import TextVectors
 from updater.ledger import ModelRecord
@@ -47,7 +46,7 @@ class Tools:
         the config.
         """
         record = self.model_record
-        directory = partitions.filesystem(self.context.state("models", f"v{record.version}"))[1]
+        directory = self.context.model_directory(record.version)
         if (found := model_digest(directory)) != record.digest:
             raise ConfigError(
                 f"{directory} has the digest {found[:12]}, not {record.digest[:12]} as recorded; "

@@ -10,8 +10,8 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
+from updater.domain.unfinished import unfinished_name
 from updater.errors import ConfigError, WindowOrderError
 from updater.lake import partitions
 from updater.ledger import ModelRecord
@@ -56,7 +56,7 @@ def register_model(context: Context, directory: str | Path, name_hint: str, trai
     while record is None:
         record = _add(context, digest, name_hint, trained)
     with durable("model_placed"):
-        _place(staged, Path(_directory(context, record.version)))
+        _place(staged, Path(context.model_directory(record.version)))
     return record
 
 
@@ -114,7 +114,7 @@ def prune_version(context: Context, version: int) -> PruneReport:
             partitions.remove(context.state("offline", view))
     audit.record(context, "prune", version=version, model=record.name, feature_views=removed)
     with durable("pruned_model"):
-        _discard(Path(_directory(context, version)))
+        _discard(Path(context.model_directory(version)))
     return PruneReport(version, record.name, False, removed, num_files)
 
 
@@ -131,20 +131,21 @@ def _registered(context: Context, digest: str) -> ModelRecord | None:
     return next((record for record in context.ledger.models() if record.digest == digest), None)
 
 
-def _directory(context: Context, *names: object) -> str:
+def _models(context: Context) -> Path:
+    """Where all versions lie. Raises ConfigError for a state that is no local directory."""
     if not partitions.is_local(context.settings.paths.state):
         raise ConfigError(f"paths.state is {context.settings.paths.state}; models need a local state directory.")
-    return str(partitions.filesystem(context.state("models", *(f"v{name}" for name in names)))[1])
+    return Path(partitions.filesystem(context.state("models"))[1])
 
 
 def _stage(context: Context, directory: str | Path, digest: str) -> Path:
     """A complete copy of the model beside the versions; what is copied is what was checked."""
     from updater.model.checkpoint import FILES, model_digest
 
-    staged = Path(_directory(context), f".{digest}")
+    staged = _models(context) / f".{digest}"
     if staged.is_dir():
         return staged
-    aside = staged.with_name(f".{digest}.{uuid4().hex}.tmp")
+    aside = staged.with_name(unfinished_name(digest))
     try:
         aside.mkdir(parents=True)
         for name in FILES:
@@ -189,6 +190,6 @@ def _place(source: Path, target: Path) -> None:
 
 def _discard(directory: Path) -> None:
     """Remove a model's directory; it is gone at once, never half there."""
-    aside = directory.with_name(f".{directory.name}.{uuid4().hex}.tmp")
+    aside = directory.with_name(unfinished_name(directory.name))
     directory.rename(aside)
     shutil.rmtree(aside)
