@@ -27,22 +27,23 @@ TRIAL_ROWS = 2 * ROWS
 def one_pass_per_query(model: UserModel, batch: UserBatch, queries: Sequence[str]) -> Float32:
     """Hugging Face without any reuse."""
     states = []
-    for prefix_PD, suffixes in _inputs(model, batch, queries):
+    for prefix_PD, suffixes, user_D in _inputs(model, batch, queries):
         for suffix in suffixes:
             rows = torch.cat((prefix_PD, suffix))[None]
-            states.append(model.backbone.base_model(inputs_embeds=rows, use_cache=False).last_hidden_state[0, -1])
+            output = model.backbone.base_model(inputs_embeds=rows, use_cache=False)
+            states.append(output.last_hidden_state[0, -1] + user_D)
     return _embeddings(model, states, batch)
 
 
 def cached_prefix(model: UserModel, batch: UserBatch, queries: Sequence[str]) -> Float32:
     """Hugging Face with the prefix in a DynamicCache, one query after the other."""
     states = []
-    for prefix_PD, suffixes in _inputs(model, batch, queries):
+    for prefix_PD, suffixes, user_D in _inputs(model, batch, queries):
         cache = DynamicCache()
         model.backbone.base_model(inputs_embeds=prefix_PD[None], past_key_values=cache, use_cache=True)
         for suffix in suffixes:
             output = model.backbone.base_model(inputs_embeds=suffix[None], past_key_values=cache, use_cache=True)
-            states.append(output.last_hidden_state[0, -1])
+            states.append(output.last_hidden_state[0, -1] + user_D)
             # A negative count removes that many; without it the next query would see this one.
             cache.crop(-len(suffix))
     return _embeddings(model, states, batch)
@@ -54,12 +55,15 @@ def one_masked_pass(model: UserModel, batch: UserBatch, queries: Sequence[str]) 
     return embeddings
 
 
-def _inputs(model: UserModel, batch: UserBatch, queries: Sequence[str]) -> Iterator[tuple[Tensor, Sequence[Tensor]]]:
+def _inputs(
+    model: UserModel, batch: UserBatch, queries: Sequence[str]
+) -> Iterator[tuple[Tensor, Sequence[Tensor], Tensor]]:
+    """Per user the prefix, the suffixes, and what the head hears of the user."""
     suffixes_QD, lengths = model._suffixes(queries, ())
     packed = model.prefix(batch, model.embed_ids(model._instruction), suffixes_QD)
     start = 0
-    for length in packed.prefix_lengths_B.tolist():
-        yield packed.rows_TD[start : start + length], suffixes_QD.split(lengths)
+    for user, length in enumerate(packed.prefix_lengths_B.tolist()):
+        yield packed.rows_TD[start : start + length], suffixes_QD.split(lengths), packed.user_BD[user]
         start += length + len(suffixes_QD)
 
 

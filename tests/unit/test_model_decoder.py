@@ -21,7 +21,7 @@ def one_pass_per_query(model: UserModel, batch: UserBatch, queries: list[str]) -
         for suffix in suffixes.split(lengths):
             rows = torch.cat([prefix, suffix])[None]
             states = model.backbone.base_model(inputs_embeds=rows, use_cache=False).last_hidden_state
-            embeddings.append(model.head(states[0, -1]))
+            embeddings.append(model.head(states[0, -1] + packed.user_BD[0]))
     return torch.stack(embeddings).view(batch.num_users, len(queries), -1).numpy()
 
 

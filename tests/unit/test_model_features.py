@@ -7,26 +7,18 @@ from updater.model.features import event_features, newest_event, summary_feature
 
 CONFIG = make_config()
 BATCH = make_batch(CONFIG, empty=0.0)
-TEXT, NUMERIC, STATISTICS = CONFIG.text_dim, 3, 6
+TEXT, STATISTICS = CONFIG.text_dim, 6
 
 
 def test_standardising_commutes_with_the_mean() -> None:
     bill, part = CONFIG.modalities[0], BATCH.modalities[0]
     features = event_features(CONFIG, bill, part, newest_event(BATCH))[:, : TEXT + 2]
-    summaries, _ = summary_features(CONFIG, BATCH, newest_event(BATCH))
+    summaries, _ = summary_features(CONFIG, bill, part, newest_event(BATCH))
     few = [user for user in range(5) if part.num_events_B[user] == np.diff(part.offsets_B1)[user]]
     assert few
     for user in few:
         mean = features[part.offsets_B1[user] : part.offsets_B1[user + 1]].mean(0)
-        np.testing.assert_allclose(mean, summaries[0, user, : TEXT + 2], atol=1e-5)
-
-
-def test_numeric_columns_of_each_modality_have_a_place_of_their_own() -> None:
-    summaries, _ = summary_features(CONFIG, BATCH, newest_event(BATCH))
-    assert summaries.shape == (3, 5, TEXT + NUMERIC + STATISTICS)
-    numeric = summaries[:, :, TEXT : TEXT + NUMERIC] != 0
-    np.testing.assert_array_equal(numeric.all(1), [[True, True, False], [False] * 3, [False, False, True]])
-    np.testing.assert_array_equal(numeric.any(1), numeric.all(1))
+        np.testing.assert_allclose(mean, summaries[user, : TEXT + 2], atol=1e-5)
 
 
 def test_time_features_are_age_clock_and_weekday() -> None:
@@ -43,15 +35,18 @@ def test_time_features_are_age_clock_and_weekday() -> None:
 
 def test_absent_modalities_have_no_features() -> None:
     batch = make_batch(CONFIG, empty=0.5)
-    summaries, present = summary_features(CONFIG, batch, newest_event(batch))
-    assert not present.all()
-    assert not summaries[~present].any()
+    seen = set()
+    for modality, part in zip(CONFIG.modalities, batch.modalities, strict=True):
+        summaries, present = summary_features(CONFIG, modality, part, newest_event(batch))
+        np.testing.assert_array_equal(summaries.any(axis=1), present)
+        seen |= set(present.tolist())
+    assert seen == {True, False}
 
 
 def test_statistics_follow_counts_and_gaps() -> None:
-    summaries, _ = summary_features(CONFIG, BATCH, newest_event(BATCH))
-    part = BATCH.modalities[1]
-    count, week, month, span, gap, behind = summaries[1, :, -STATISTICS:].T
+    search, part = CONFIG.modalities[1], BATCH.modalities[1]
+    summaries, _ = summary_features(CONFIG, search, part, newest_event(BATCH))
+    count, week, month, span, gap, behind = summaries[:, -STATISTICS:].T
     days = (part.last_event_B - part.first_event_B) / DAY
     np.testing.assert_allclose(np.expm1(count), part.num_events_B, rtol=1e-5)
     np.testing.assert_allclose(np.expm1(np.stack([week, month], 1)), part.num_recent_BR, rtol=1e-5, atol=1e-6)

@@ -83,6 +83,8 @@ class ModelConfig:
     """Hidden width of the embedding head."""
     adapter_dim: int = 256
     """Hidden width of the event, modality and user adapters."""
+    summary_components: int = 32
+    """Directions of a modality's mean text vector that its summary is made of, at most `text_dim`."""
     seed: int = 7
     """Seed of the first weights."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -1,4 +1,4 @@
-"""The adapter from event, modality or user features to the width of the language model: one class, N instances."""
+"""The adapters from event, modality or user features to the width of the language model."""
 
 from torch import Tensor, nn
 
@@ -19,3 +19,10 @@ class Adapter(nn.Module):
         """Features (N, in) to tokens (N, D)."""
         y: Tensor = self.down(self.activation(self.up(self.norm(x))))
         return y
+
+
+def summary_adapter(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
+    """The same without LayerNorm, for what is standardised already: a norm over all of a user's numbers would take
+    out how active the user is (see docs/adr/0015).
+    """
+    return nn.Sequential(nn.Linear(in_dim, hidden_dim), nn.GELU(), nn.Linear(hidden_dim, out_dim))

@@ -28,9 +28,9 @@ def event_dim(config: ModelConfig, modality: ModalityConfig) -> int:
     return config.vector_dim(modality) + NUM_TIME_FEATURES
 
 
-def summary_dim(config: ModelConfig) -> int:
-    """Width T + C + statistics of a modality's summary features, the same for every modality."""
-    return config.text_dim + sum(modality.num_numeric for modality in config.modalities) + NUM_STATISTICS
+def summary_dim(config: ModelConfig, modality: ModalityConfig) -> int:
+    """Width of that modality's summary features: mean text vector, mean numeric columns, counts and gaps."""
+    return config.vector_dim(modality) + NUM_STATISTICS
 
 
 def newest_event(batch: UserBatch) -> Float64:
@@ -60,24 +60,23 @@ def event_features(config: ModelConfig, modality: ModalityConfig, part: Modality
     return features
 
 
-def summary_features(config: ModelConfig, batch: UserBatch, newest_B: Float64) -> tuple[Float32, Bool]:
-    """Standardised mean vectors, numeric columns each in a place of their own, then counts and gaps.
+def summary_features(
+    config: ModelConfig, modality: ModalityConfig, part: ModalityBatch, newest_B: Float64
+) -> tuple[Float32, Bool]:
+    """Standardised mean vector of a modality, then counts and gaps.
 
     Standardisation is affine, so it commutes with the mean: stored summaries do not depend on the model.
 
     Returns:
-        Features, shape (M, B, summary_dim), zeros where absent, and which are present, shape (M, B).
+        Features, shape (B, summary_dim), zeros where the modality is absent, and where it is present, shape (B,).
     """
-    features = np.zeros((len(batch.modalities), batch.num_users, summary_dim(config)), dtype=np.float32)
-    start = config.text_dim
-    for x, modality, part in zip(features, config.modalities, batch.modalities, strict=True):
-        stop = start + modality.num_numeric
-        _standardise(config, modality, part.mean_BV, x[:, : config.text_dim], x[:, start:stop])
-        x[:, -NUM_STATISTICS:] = _statistics(part, newest_B)
-        start = stop
-    present_MB = np.stack([part.num_events_B > 0 for part in batch.modalities])
-    features[~present_MB] = 0.0
-    return features, present_MB
+    width = config.vector_dim(modality)
+    features = np.empty((len(part.num_events_B), width + NUM_STATISTICS), dtype=np.float32)
+    _standardise(config, modality, part.mean_BV, features[:, : config.text_dim], features[:, config.text_dim : width])
+    features[:, width:] = _statistics(part, newest_B)
+    present_B = part.num_events_B > 0
+    features[~present_B] = 0.0
+    return features, present_B
 
 
 def _standardise(config: ModelConfig, modality: ModalityConfig, raw: Float32, text: Float32, numeric: Float32) -> None:

@@ -14,6 +14,7 @@ from updater.errors import ConfigError
 from updater.model.config import ModelConfig
 from updater.model.gguf import read_gguf
 from updater.model.gguf_llama import llama_weights
+from updater.model.principal_axes import principal_axes
 from updater.model.sources import is_gguf, locate, weight_files
 
 
@@ -58,10 +59,7 @@ def _principal_components(rows_WD: torch.Tensor, width: int) -> torch.Tensor:
     """The rows' first `width` principal components, shape (W, width), of unit variance together."""
     centred = rows_WD.detach().double()
     centred = centred - centred.mean(dim=0)
-    # Ascending eigenvalues; an eigenvector's sign is arbitrary and is fixed by its largest entry.
-    axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :width]
-    axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
-    components = centred @ axes
+    components = centred @ principal_axes(centred, width)[1]
     if components.shape[1] < width:
         components = torch.nn.functional.pad(components, (0, width - components.shape[1]))
     scaled: torch.Tensor = (components / components.std()).float()

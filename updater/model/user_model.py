@@ -76,7 +76,7 @@ class UserModel(nn.Module):
         suffixes_QD, lengths = self._suffixes(queries, scenarios)
         packed = self.prefix(batch, self.embed_ids(self._instruction), suffixes_QD)
         states = read_suffixes(self.backbone, packed.rows_TD, packed.prefix_lengths_B, lengths)
-        embeddings: Tensor = self.head(states)
+        embeddings: Tensor = self.head(states + packed.user_BD[:, None])
         return embeddings
 
     @torch.inference_mode()
@@ -109,7 +109,7 @@ class UserModel(nn.Module):
         embeddings = np.empty((batch.num_users, len(queries), self.config.embedding_dim), dtype=np.float32)
         for users in _packs(self.prefix_lengths(batch) + sum(lengths), tokens_per_pack):
             packed = self.prefix(batch.select(users), instruction_ID, suffixes_QD, serving.run)
-            states = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths)
+            states = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths) + packed.user_BD[:, None]
             values = serving.run(self.head, states.flatten(0, 1))
             embeddings[users] = values.view(len(users), len(queries), -1).numpy(force=True)
         return embeddings
@@ -165,7 +165,8 @@ class _Serving:
         self._decoder = PackedDecoder(backbone, self._dtype) if on_cpu and is_supported(backbone.config) else None
         self._backbone = backbone
         self._head = model.head
-        adapters = [*model.prefix.event_adapters, model.prefix.modality_adapter, model.prefix.user_adapter]
+        prefix = model.prefix
+        adapters = [*prefix.event_adapters, *prefix.summary_projections, prefix.modality_adapter, prefix.user_adapter]
         self._packed = {adapter: pack_linears(adapter, ADAPTER_ROWS) for adapter in adapters}
         self._packed[model.head] = pack_linears(model.head, READ_ROWS)
 

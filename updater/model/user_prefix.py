@@ -2,8 +2,9 @@
 
 # B users, M modalities, D model width, I instruction tokens, Q rows of all suffixes, T rows of all users
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,14 +12,9 @@ from torch import Tensor, nn
 
 from updater.model.batch import Int64, UserBatch, segment_rows
 from updater.model.config import ModelConfig
-from updater.model.event_adapter import Adapter
-from updater.model.features import (
-    event_dim,
-    event_features,
-    newest_event,
-    summary_dim,
-    summary_features,
-)
+from updater.model.event_adapter import Adapter, summary_adapter
+from updater.model.features import event_dim, event_features, newest_event, summary_features
+from updater.model.summary_projection import SummaryProjection, projected_dim
 
 Run = Callable[[nn.Module, Tensor], Tensor]
 """Applies a module to rows: directly in training, in calls of fixed shape in serving."""
@@ -36,6 +32,8 @@ class PackedRows:
 
     rows_TD: Tensor
     prefix_lengths_B: Int64
+    user_BD: Tensor
+    """User tokens, which the head hears beside what the backbone reads; zeros in a model without them."""
 
 
 class UserPrefix(nn.Module):
@@ -52,8 +50,11 @@ class UserPrefix(nn.Module):
         self.event_adapters = nn.ModuleList(
             Adapter(event_dim(config, modality), hidden, width, text_dim) for modality in config.modalities
         )
-        self.modality_adapter = Adapter(summary_dim(config), hidden, width, text_dim)
-        self.user_adapter = Adapter(summary_dim(config), hidden, width, text_dim)
+        self.summary_projections = nn.ModuleList(SummaryProjection(config, modality) for modality in config.modalities)
+        sizes = [projected_dim(config, modality) for modality in config.modalities]
+        self._places = [slice(end - size, end) for size, end in zip(sizes, np.cumsum(sizes).tolist(), strict=True)]
+        self.modality_adapter = summary_adapter(sum(sizes), hidden, width)
+        self.user_adapter = summary_adapter(sum(sizes), hidden, width)
         self.modality_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
         self.absent_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
         self.marker_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
@@ -73,7 +74,13 @@ class UserPrefix(nn.Module):
         table = torch.cat([instruction_ID, suffixes_QD, self.marker_MD, user_BD, *summaries, *events])
         starts, lengths = self._segments(batch, len(instruction_ID), len(suffixes_QD))
         rows = self._tensor(segment_rows(starts.ravel(), lengths.ravel()))
-        return PackedRows(table.index_select(0, rows), lengths[:, :-1].sum(axis=1))
+        heard_BD = user_BD if config.user_token else torch.zeros_like(user_BD)
+        return PackedRows(table.index_select(0, rows), lengths[:, :-1].sum(axis=1), heard_BD)
+
+    def fit(self, features: Sequence[Tensor]) -> None:
+        """Fit each modality's projection to summary features of many users, (users, summary_dim)."""
+        for projection, x in zip(self.summary_projections, features, strict=True):
+            cast(SummaryProjection, projection).fit(x)
 
     def lengths(self, batch: UserBatch, num_instruction: int) -> Int64:
         """Tokens of each user's prefix, shape (B,)."""
@@ -82,19 +89,22 @@ class UserPrefix(nn.Module):
 
     def _summaries(self, batch: UserBatch, newest_B: np.ndarray, run: Run) -> tuple[Tensor, list[Tensor]]:
         """User tokens (B, D), and per modality its summary tokens (B, D)."""
-        features, present_MB = summary_features(self.config, batch, newest_B)
+        projected, present = [], []
+        for projection, modality, part in zip(
+            self.summary_projections, self.config.modalities, batch.modalities, strict=True
+        ):
+            x, present_B = summary_features(self.config, modality, part, newest_B)
+            present.append(self._tensor(present_B[:, None]))
+            projected.append(torch.where(present[-1], run(projection, self._tensor(x)), 0.0))
+        all_BS = torch.cat(projected, dim=1)
         tokens = []
-        for m, (x, present_B) in enumerate(zip(features, present_MB, strict=True)):
-            token_BD = run(self.modality_adapter, self._tensor(x)) + self.modality_MD[m]
-            tokens.append(torch.where(self._tensor(present_B[:, None]), token_BD, self.absent_MD[m]))
-        num_present_B = present_MB.sum(axis=0)
-        # Added one by one: a reduction's order of additions may depend on the number of users.
-        total = features[0]
-        for x in features[1:]:
-            total = total + x
-        mean = total / np.maximum(num_present_B, 1).astype(np.float32)[:, None]
-        user_BD = run(self.user_adapter, self._tensor(mean))
-        return torch.where(self._tensor((num_present_B > 0)[:, None]), user_BD, self.no_events_D), tokens
+        for m, place in enumerate(self._places):
+            own_BS = torch.zeros_like(all_BS)
+            own_BS[:, place] = projected[m]
+            token_BD = run(self.modality_adapter, own_BS) + self.modality_MD[m]
+            tokens.append(torch.where(present[m], token_BD, self.absent_MD[m]))
+        has_events_B1 = torch.stack(present).any(dim=0)
+        return torch.where(has_events_B1, run(self.user_adapter, all_BS), self.no_events_D), tokens
 
     def _segments(self, batch: UserBatch, num_instruction: int, num_suffix: int) -> tuple[Int64, Int64]:
         """Where in `forward`'s table each piece of a user starts, and how long it is; both (B, 2 M + M + 3)."""
