@@ -133,6 +133,26 @@ def test_a_shared_question_has_all_answers_that_users_gave_and_how_often() -> No
                 assert shares == {texts[pairs.answer_BK[user, k]]: 1.0}
 
 
+def test_facts_are_what_users_answered_to_shared_questions_asked_or_not() -> None:
+    rows = make_rows({anchor: make_profiles(anchor, sorted(f"u{n}" for n in range(40))) for anchor in ANCHORS})
+    known = {(row["user_id"], row["anchor_day"], row["question"]): row["answer"] for row in rows.to_pylist()}
+    options = dataclasses.replace(OPTIONS, facts_per_step=2, pairs_per_user=2)
+    not_asked = 0
+    for step in range(STEPS_PER_EPOCH):
+        chosen = users_of_step(TABLE, options, step)
+        _, pairs = pairs_of_step(TABLE, chosen, options, step)
+        assert len({fact.question for fact in pairs.facts}) == 2
+        for fact in pairs.facts:
+            question = words(TABLE, TABLE.tokens[fact.question])
+            answers = [words(TABLE, pairs.answers[place]) for place in fact.choices_C]
+            assert np.exp(fact.log_shares_C).sum() == pytest.approx(1.0)
+            for row, own in zip(chosen, fact.own_B, strict=True):
+                anchor, place = TABLE.keys[row]
+                assert answers[own] == known[str(TABLE.profiles[anchor].users[place]), anchor, question]
+            not_asked += not (pairs.question_BK == fact.question).any()
+    assert not_asked
+
+
 def test_held_out_users_never_occur() -> None:
     users = [str(TABLE.profiles[anchor].users[place]) for anchor, place in TABLE.keys]
     assert not any(map(is_held_out, users))

@@ -30,6 +30,7 @@ def make_pairs(model: UserModel, num_users: int = NUM_USERS) -> Pairs:
     grid = np.add.outer(np.arange(num_users), np.arange(NUM_QUESTIONS))
     return Pairs(
         questions=[[ids[k % len(ids)] for k in row] for row in grid],
+        question_BK=grid % len(ids),
         answers=ANSWERS,
         answer_ids=np.arange(len(ANSWERS)),
         answer_BK=(grid * 3) % len(ANSWERS),
@@ -58,7 +59,8 @@ def states(model: UserModel, rows: Tensor) -> Tensor:
 
 
 def one_anchor(model: UserModel, batch: UserBatch, user: int, question: Sequence[int]) -> Tensor:
-    return model.head(states(model, rows_of(model, batch, user, [*question, USER_EMB]))[-1])
+    state = states(model, rows_of(model, batch, user, [*question, USER_EMB]))[-1]
+    return model.head(state + model.prefix_rows(batch.select([user])).user_BD[0])
 
 
 def one_answer(model: UserModel, answer: Sequence[int]) -> Tensor:
@@ -184,6 +186,7 @@ def test_many_answers_are_read_in_groups_and_come_back_in_order() -> None:
     answers = [rng.integers(1, 20, length).tolist() for length in rng.integers(1, 30, 100)]
     pairs = Pairs(
         questions=[[[1]] * 100],
+        question_BK=np.zeros((1, 100), dtype=np.int64),
         answers=answers,
         answer_ids=np.arange(100),
         answer_BK=rng.permutation(100)[None],

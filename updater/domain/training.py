@@ -59,6 +59,10 @@ class Training:
     """Weight of the contrastive loss."""
     choice_weight: float = 1.0
     """Weight of telling an answer from the other answers that users gave to the same shared question."""
+    facts_per_step: int = 16
+    """Shared questions of a step whose answers every other question's embedding is to tell as well."""
+    facts_weight: float = 1.0
+    """Weight of telling them."""
     next_token_weight: float = 1.0
     """Weight of the next-token loss."""
     max_question_tokens: int = 64

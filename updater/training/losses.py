@@ -96,7 +96,8 @@ def choice_loss_sum(
         anchors_NE: user embeddings after the query, shape (N, E), of length 1.
         answers_AE: embeddings of the answers, shape (A, E), of length 1.
         own_N: which answer is an anchor's own, int64 below A.
-        log_shares_NA: logarithm of how often each answer is given to an anchor's question, -inf for never.
+        log_shares_NA: logarithm of how often each answer is given to an anchor's question, -inf for never; of
+            shape (A,) if it is one question for all.
         temperature: divides the cosines.
 
     Returns:

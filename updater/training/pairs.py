@@ -18,7 +18,7 @@ from updater.errors import ConfigError
 from updater.model.batch import Int64, UserBatch
 from updater.model.user_model import UserModel
 from updater.training.profiles import Profiles
-from updater.training.towers import Pairs
+from updater.training.towers import Fact, Pairs
 from updater.training.useru.dataset import FOCUS_GENERATOR
 
 STRETCH = 16
@@ -126,28 +126,64 @@ def pairs_of_step(table: PairTable, rows: Int64, options: Training, step: int) -
     profiles = table.profiles[table.keys[rows[0]][0]]
     batch = profiles.batch(np.array([table.keys[row][1] for row in rows], dtype=np.int64))
     chosen = np.array([_choose(table, int(row), options, step) for row in rows])
+    facts = _facts(table, rows, options, step)
     asked, own = table.question[chosen], table.answer[chosen]
     choices = {question: table.choices[question] for question in np.unique(asked).tolist() if question in table.choices}
-    distinct = np.unique([*own.ravel().tolist(), *(answer for given in choices.values() for answer in given)])
+    told = [answer for question in {*choices, *facts} for answer in table.choices[question]]
+    distinct = np.unique([*own.ravel().tolist(), *told])
     answer_BK = np.searchsorted(distinct, own)
     log_shares_BKA = np.full((*own.shape, len(distinct)), -np.inf, dtype=np.float32)
     np.put_along_axis(log_shares_BKA, answer_BK[:, :, None], 0.0, axis=2)
-    for question, given in choices.items():
-        shares = np.array([given[answer] for answer in distinct.tolist()]) / given.total()
-        with np.errstate(divide="ignore"):
-            log_shares_BKA[asked == question] = np.log(shares)
+    with np.errstate(divide="ignore"):
+        log_shares = {question: np.log(_shares(table.choices[question], distinct)) for question in {*choices, *facts}}
+    for question in choices:
+        log_shares_BKA[asked == question] = log_shares[question]
     rng = np.random.default_rng((options.seed, step))
     predicted = np.zeros(chosen.shape, dtype=bool)
     predicted[:, rng.permutation(chosen.shape[1])[: options.predicted_pairs]] = True
     pairs = Pairs(
-        questions=[[table.tokens[table.question[pair]] for pair in row] for row in chosen],
+        questions=[[table.tokens[question] for question in row] for row in asked],
+        question_BK=asked,
         answers=[table.tokens[position] for position in distinct],
         answer_ids=distinct,
         answer_BK=answer_BK,
         log_shares_BKA=log_shares_BKA,
         predicted_BK=predicted,
+        facts=[_fact(question, answers_B, log_shares[question], distinct) for question, answers_B in facts.items()],
     )
     return batch, pairs
+
+
+def _facts(table: PairTable, rows: Int64, options: Training, step: int) -> dict[int, Int64]:
+    """Per shared question of the step, asked or not, the answer of each profile at `rows`; -1 for one without it.
+
+    Which they are follows from the step and its anchor day alone.
+    """
+    shared = [table.shared[row] for row in rows]
+    longest = max(shared, key=len)
+    facts = {}
+    for place in np.random.default_rng((options.seed, step)).permutation(len(longest))[: options.facts_per_step]:
+        question = int(table.question[longest[place]])
+        facts[question] = np.array(
+            [
+                table.answer[pairs[place]] if len(pairs) > place and table.question[pairs[place]] == question else -1
+                for pairs in shared
+            ],
+            dtype=np.int64,
+        )
+    return facts
+
+
+def _fact(question: int, answers_B: Int64, log_shares_A: npt.NDArray[np.float64], distinct: Int64) -> Fact:
+    choices_C = np.flatnonzero(np.isfinite(log_shares_A))
+    own_B = np.where(answers_B >= 0, np.searchsorted(distinct[choices_C], answers_B), -1)
+    return Fact(question, choices_C, log_shares_A[choices_C].astype(np.float32), own_B)
+
+
+def _shares(given: Counter[int], answers: Int64) -> npt.NDArray[np.float64]:
+    """How often each of `answers` was given."""
+    shares: npt.NDArray[np.float64] = np.array([given[answer] for answer in answers.tolist()]) / given.total()
+    return shares
 
 
 def _choose(table: PairTable, row: int, options: Training, step: int) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,8 +20,9 @@ from updater.training.distributed import Rank, gather_numbers, gather_rows, sum_
 from updater.training.journal import Journal
 from updater.training.lora import add_adapters, merge_adapters
 from updater.training.losses import choice_loss_sum, contrastive_loss
+from updater.training.memory import keep_freed_memory
 from updater.training.pairs import PairTable, pairs_of_step, users_of_step
-from updater.training.towers import Towers
+from updater.training.towers import Pairs, TowerOutput, Towers
 
 BETAS = 0.9, 0.98
 """Of AdamW, as in the published code."""
@@ -69,6 +71,7 @@ def pretrain(
     from accelerate.utils import InitProcessGroupKwargs
 
     rank = rank or Rank()
+    keep_freed_memory()
     pretrained = model.config.backbone != "tiny"
     if pretrained:
         with torch.random.fork_rng(devices=[]):
@@ -86,7 +89,7 @@ def pretrain(
     begin = load_checkpoint(directory, towers, optimiser, recipe)
     wrapped = accelerator.prepare_model(towers)
     journal = Journal(directory) if rank.is_first else None
-    losses = {"contrastive": math.nan, "choice": math.nan, "next_token": math.nan}
+    losses = {name: math.nan for name in ("contrastive", "choice", "facts", "next_token")}
     for step in range(begin, options.steps):
         # Dropout too follows from seed, step and process alone.
         torch.manual_seed(options.seed * 1_000_003 + step * 1_009 + rank.index)
@@ -138,16 +141,43 @@ def step_losses(
         output.anchors_NE, output.answers_AE, own_N, log_shares_NA, temperature=options.temperature
     )
     choice = choice_sum * rank.count / num_choices
+    facts_sum, num_facts = facts_loss_sum(output, pairs, options)
+    num_facts = max(1.0, sum_over_ranks(num_facts, rank))
     num_tokens = max(1.0, sum_over_ranks(float(output.num_tokens), rank))
     next_token = output.next_token_sum * rank.count / num_tokens
     loss = options.contrastive_weight * contrastive + options.choice_weight * choice
+    loss = loss + options.facts_weight * facts_sum * rank.count / num_facts
     loss = loss + options.next_token_weight * next_token
     told = {
         "contrastive": float(contrastive.detach()),
         "choice": sum_over_ranks(float(choice_sum.detach()), rank) / num_choices,
+        "facts": sum_over_ranks(float(facts_sum.detach()), rank) / num_facts,
         "next_token": sum_over_ranks(float(output.next_token_sum.detach()), rank) / num_tokens,
     }
     return loss, told
+
+
+def facts_loss_sum(output: TowerOutput, pairs: Pairs, options: Training) -> tuple[Tensor, float]:
+    """What each embedding of a user tells of the questions of the step that it was not asked.
+
+    An embedding that answers its own question alone keeps one direction of its user (docs/adr/0015).
+
+    Returns:
+        The choice loss, summed over embeddings and facts, and how many pairs of the two that are.
+    """
+    device = output.anchors_NE.device
+    total, count = output.anchors_NE.new_zeros(()), 0.0
+    for fact in pairs.facts:
+        others_BK = (pairs.question_BK != fact.question) & (fact.own_B >= 0)[:, None]
+        total = total + choice_loss_sum(
+            output.anchors_NE[torch.from_numpy(others_BK.ravel())],
+            output.answers_AE[torch.from_numpy(fact.choices_C)],
+            torch.from_numpy(np.repeat(fact.own_B, others_BK.sum(axis=1))).to(device),
+            torch.from_numpy(fact.log_shares_C).to(device),
+            temperature=options.temperature,
+        )
+        count += float(others_BK.sum())
+    return total, count
 
 
 def make_optimiser(module: nn.Module, options: Training) -> torch.optim.AdamW:

@@ -31,6 +31,26 @@ Report = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
+class KeptPrefix:
+    """What a question reads of a user."""
+
+    layers: list[tuple[Tensor, Tensor]]
+    """Keys and values of each layer, (P, heads, head width)."""
+    user_D: Tensor
+    """User token, which the head hears."""
+
+    @property
+    def length(self) -> int:
+        """Rows of the prefix."""
+        return len(self.layers[0][0])
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the keys and values."""
+        return sum(part.numel() * part.element_size() for layer in self.layers for part in layer)
+
+
+@dataclass(frozen=True)
 class Labels:
     """What one scenario learns from: N labelled users at anchor days, each under one question."""
 
@@ -49,7 +69,7 @@ class PromptTuner:
         self._model = model.eval().requires_grad_(False)
         self._profiles = profiles
         self._options = options
-        self._kept: dict[tuple[date, int], list[tuple[Tensor, Tensor]]] = {}
+        self._kept: dict[tuple[date, int], KeptPrefix] = {}
         self._bytes = 0
 
     def tune(self, scenario: str, labels: Labels, seed: int = 0, report: Report | None = None) -> float:
@@ -97,7 +117,8 @@ class PromptTuner:
             for i in chosen
         ]
         suffix_BWD = nn.utils.rnn.pad_sequence(suffixes, batch_first=True)
-        cache, lengths = self._prefixes([(labels.anchors[i], int(labels.rows[i])) for i in chosen])
+        prefixes = self._prefixes([(labels.anchors[i], int(labels.rows[i])) for i in chosen])
+        lengths = [prefix.length for prefix in prefixes]
         longest, width = max(lengths), suffix_BWD.shape[1]
         prefix_seen = torch.arange(longest) < torch.tensor(lengths)[:, None]
         seen = torch.cat(
@@ -112,41 +133,32 @@ class PromptTuner:
             inputs_embeds=suffix_BWD,
             attention_mask=mask[:, None],
             position_ids=torch.tensor(lengths)[:, None] + torch.arange(width),
-            past_key_values=cache,
+            past_key_values=_cache(prefixes),
             use_cache=True,
         ).last_hidden_state
         ends = torch.tensor([len(suffix) - 1 for suffix in suffixes])
-        embeddings: Tensor = model.head(states[torch.arange(len(chosen)), ends])
+        users_BD = torch.stack([prefix.user_D for prefix in prefixes])
+        embeddings: Tensor = model.head(states[torch.arange(len(chosen)), ends] + users_BD)
         return embeddings
 
-    def _prefixes(self, keys: Sequence[tuple[date, int]]) -> tuple[object, list[int]]:
-        """Keys and values of users' prefixes, padded at the end, as a cache of their own; and their lengths."""
-        from transformers import DynamicCache
-
+    def _prefixes(self, keys: Sequence[tuple[date, int]]) -> list[KeptPrefix]:
         found = {key: self._kept[key] for key in keys if key in self._kept}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         found.update(zip(missing, self._compute(missing), strict=True))
         for key in missing:
-            size = sum(part.numel() * part.element_size() for layer in found[key] for part in layer)
-            if self._bytes + size <= MOST_BYTES:
+            if self._bytes + found[key].num_bytes <= MOST_BYTES:
                 self._kept[key] = found[key]
-                self._bytes += size
-        layers = []
-        for layer in range(len(found[keys[0]])):
-            keys_values = [[found[key][layer][part] for key in keys] for part in (0, 1)]
-            layers.append(
-                tuple(nn.utils.rnn.pad_sequence(part, batch_first=True).transpose(1, 2) for part in keys_values)
-            )
-        return DynamicCache(ddp_cache_data=layers), [len(found[key][0][0]) for key in keys]
+                self._bytes += found[key].num_bytes
+        return [found[key] for key in keys]
 
     @torch.no_grad()
-    def _compute(self, keys: Sequence[tuple[date, int]]) -> list[list[tuple[Tensor, Tensor]]]:
-        """Per user and layer keys and values, each (P, heads, head width)."""
-        made: list[list[tuple[Tensor, Tensor]]] = []
+    def _compute(self, keys: Sequence[tuple[date, int]]) -> list[KeptPrefix]:
+        made = []
         for anchor, row in keys:
-            prefix_1PD, _ = pad_prefixes(self._model, self._profiles[anchor].batch(np.array([row])))
+            prefix_1PD, _, user_1D = pad_prefixes(self._model, self._profiles[anchor].batch(np.array([row])))
             past = self._model.backbone.base_model(inputs_embeds=prefix_1PD, use_cache=True).past_key_values
-            made.append([(layer.keys[0].transpose(0, 1), layer.values[0].transpose(0, 1)) for layer in past.layers])
+            layers = [(layer.keys[0].transpose(0, 1), layer.values[0].transpose(0, 1)) for layer in past.layers]
+            made.append(KeptPrefix(layers, user_1D[0]))
         return made
 
     def _first_prompt(self, question: str, tokens: int) -> Tensor:
@@ -168,3 +180,14 @@ class PromptTuner:
         overall = embeddings.mean(dim=0)
         means = [embeddings[classes == k].mean(dim=0) if (classes == k).any() else overall for k in range(CLASSES)]
         return torch.stack(means)
+
+
+def _cache(prefixes: Sequence[KeptPrefix]) -> object:
+    """Keys and values of users' prefixes, padded at the end, as a cache of their own."""
+    from transformers import DynamicCache
+
+    layers = []
+    for layer in range(len(prefixes[0].layers)):
+        parts = [[prefix.layers[layer][part] for prefix in prefixes] for part in (0, 1)]
+        layers.append(tuple(nn.utils.rnn.pad_sequence(part, batch_first=True).transpose(1, 2) for part in parts))
+    return DynamicCache(ddp_cache_data=layers)

@@ -23,11 +23,27 @@ ANSWERS_PER_GROUP = 48
 
 
 @dataclass(frozen=True)
+class Fact:
+    """A shared question whose answer every embedding of a user is to tell, asked or not."""
+
+    question: int
+    """As in `Pairs.question_BK`."""
+    choices_C: Int64
+    """Its answers: positions in `Pairs.answers`."""
+    log_shares_C: np.ndarray
+    """Logarithm of how often each is given by all users."""
+    own_B: Int64
+    """Which of its answers is a user's; -1 for a user that has none."""
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Tokens of B users' questions and answers; every user has the same number K of questions."""
 
     questions: Sequence[Sequence[Sequence[int]]]
     """Token ids per user and question."""
+    question_BK: Int64
+    """A number for each question."""
     answers: Sequence[Sequence[int]]
     """Token ids of the distinct answers: the batch's, and all others that users gave to its shared questions."""
     answer_ids: Int64
@@ -39,6 +55,8 @@ class Pairs:
     question of a user's own."""
     predicted_BK: np.ndarray
     """True where the answer is predicted token by token as well."""
+    facts: Sequence[Fact] = ()
+    """The same in every process."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +90,7 @@ class Towers(nn.Module):
 
     def _anchors(self, batch: UserBatch, pairs: Pairs) -> tuple[Tensor, Tensor, int]:
         model = self.model
-        prefix_BPD, prefix_lengths_B = pad_prefixes(model, batch)
+        prefix_BPD, prefix_lengths_B, user_BD = pad_prefixes(model, batch)
         tails = [
             [
                 [*question, USER_EMB, *(pairs.answers[answer] if predicted else ())]
@@ -85,7 +103,7 @@ class Towers(nn.Module):
         states_BLD = run_decoder(model, torch.cat([prefix_BPD, tail_BLD], dim=1), layout)
         ends = layout.starts_BK + np.array([[len(question) for question in row] for row in pairs.questions])
         users = np.arange(len(ends))[:, None]
-        embeddings_BKE = model.head(states_BLD[users, ends])
+        embeddings_BKE = model.head(states_BLD[users, ends] + user_BD[:, None])
         where, labels = _targets(pairs, ends)
         if not len(labels):
             return embeddings_BKE, embeddings_BKE.new_zeros(()), 0
@@ -145,11 +163,13 @@ def lay_out(prefix_lengths_B: Int64, prefix_rows: int, tail_lengths: Sequence[Se
     return Layout(num_rows, torch.from_numpy(positions), mask, starts)
 
 
-def pad_prefixes(model: UserModel, batch: UserBatch) -> tuple[Tensor, Int64]:
-    """Input embeddings of the users' prefixes, shape (B, P, D), padded at the end, and their lengths."""
+def pad_prefixes(model: UserModel, batch: UserBatch) -> tuple[Tensor, Int64, Tensor]:
+    """Input embeddings of the users' prefixes, shape (B, P, D), padded at the end, their lengths, and what the head
+    hears of each user, shape (B, D).
+    """
     packed = model.prefix_rows(batch)
     pieces = torch.split(packed.rows_TD, packed.prefix_lengths_B.tolist())
-    return nn.utils.rnn.pad_sequence(list(pieces), batch_first=True), packed.prefix_lengths_B
+    return nn.utils.rnn.pad_sequence(list(pieces), batch_first=True), packed.prefix_lengths_B, packed.user_BD
 
 
 def run_decoder(model: UserModel, rows_BLD: Tensor, layout: Layout) -> Tensor:

@@ -26,6 +26,7 @@ from updater.training.distributed import Rank, this_rank
 from updater.training.pairs import read_pairs, standardisation
 from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles, read_profiles
+from updater.training.projections import fit_projections
 from updater.training.retrieval import top_answer_share
 from updater.training.useru.dataset import SplitName, read_split
 
@@ -75,7 +76,9 @@ def train(
         profiles = read_all(context, sorted(set(rows["anchor_day"].to_pylist())), progress)
         config = standardised(create_config(settings), list(profiles.values()))
         model = create_model(config)
-        table = read_pairs(rows, profiles, model, options, held_out_users(profiles))
+        held_out = held_out_users(profiles)
+        fit_projections(model, profiles, held_out)
+        table = read_pairs(rows, profiles, model, options, held_out)
         recipe = fingerprint(config.to_json(), repr(options), _data_digest(rows))
         target = Path(training_directory(context), "models", recipe[:12])
         run = Path(training_directory(context), "runs", recipe[:12])
