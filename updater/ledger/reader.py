@@ -121,6 +121,11 @@ class LedgerReader:
             value: str | None = connection.scalar(select(SETTINGS.c.value).where(SETTINGS.c.key == key))
         return value
 
+    def settings(self) -> dict[str, str]:
+        """All facts that were fixed when state was made."""
+        with self._engine.connect() as connection:
+            return {key: value for key, value in connection.execute(select(SETTINGS.c.key, SETTINGS.c.value))}
+
     def reach(self) -> date | None:
         """First day whose window can be computed again, since older days were dropped; None if none was."""
         value = self.setting(REACH)

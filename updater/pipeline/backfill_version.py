@@ -25,7 +25,7 @@ from updater.lake import embeddings as offline
 from updater.lake import partitions
 from updater.lake.bucket_files import bucket_files
 from updater.ledger import ModelRecord
-from updater.pipeline.compute import compute, read_buffer
+from updater.pipeline.compute import compute, read_buffer, read_stored
 from updater.pipeline.context import Context, day_after
 from updater.pipeline.erase import one_at_a_time
 from updater.pipeline.faults import durable
@@ -171,12 +171,14 @@ def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[
         users = tuple(lack.users)
         plans.append(BucketPlan({m.name: frozenset(users) for m in modalities}, users, (), ()))
     everyone = {user for plan in plans for user in plan.users}
-    buffered = read_buffer(context, tools, known, [lack.bucket for lack in lacks], sorted(everyone))
+    buckets = [lack.bucket for lack in lacks]
+    buffered = read_buffer(context, tools, known, buckets, sorted(everyone))
     # Days are dropped after that is written down, so what was read before this look was whole.
     if (reach := context.ledger.reach()) is not None and day_after(known.ds) < reach:
         raise WindowOrderError(f"Days before {reach} were dropped while this ran; run the same command again.")
+    stored = read_stored(context, tools, buckets, buffered.users)
     for lack, plan in zip(lacks, plans, strict=True):
-        result = compute(context, tools, buffered, lack.bucket, plan)
+        result = compute(context, tools, buffered, stored, plan)
         # An erasure that begins later waits for these files, and finds them.
         with one_at_a_time(context, shared=True):
             erased = context.ledger.erased()

@@ -71,19 +71,29 @@ def read_buffer(
     return BufferedUsers(table, events)
 
 
-def compute(context: Context, tools: Tools, buffered: BufferedUsers, bucket: int, plan: BucketPlan) -> BucketResult:
+def read_stored(context: Context, tools: Tools, buckets: Sequence[int], users: pa.Table) -> list[Summaries]:
+    """The last published summaries of `users` (column user_id), who are in `buckets`, per modality."""
+    widths = {modality.name: width for modality, width in zip(context.settings.modalities, tools.widths, strict=True)}
+    files = [file for bucket in buckets for file in bucket_files(context.state("summaries"), bucket)]
+    return list(summary_store.read_newest(tools.connection, files, widths, users).values())
+
+
+def compute(
+    context: Context, tools: Tools, buffered: BufferedUsers, stored: Sequence[Summaries], plan: BucketPlan
+) -> BucketResult:
     """The planned users' values, from their buffered events.
 
-    Changed summaries are made from the events, the others are taken from the last published ones.
+    Changed summaries are made from the events, the others are taken from `stored`, those of all `buffered` users.
     """
     users = [*plan.users, *plan.bystanders]
     scenarios = context.settings.scenarios
-    stored = _stored(context, tools, bucket, pa.table({"user_id": pa.array(users, pa.string())}))
-    before = np.sum([summary.num_events_B[: len(plan.users)] for summary in stored], axis=0)
+    order = buffered.positions(users)
+    summaries = [summary.take(order) for summary in stored]
+    before = np.sum([summary.num_events_B[: len(plan.users)] for summary in summaries], axis=0)
     result = BucketResult(
         users=users,
         num_changed=len(plan.users),
-        summaries=stored,
+        summaries=summaries,
         cells={
             modality.name: np.flatnonzero([user in plan.changed[modality.name] for user in users])
             for modality in context.settings.modalities
@@ -92,7 +102,6 @@ def compute(context: Context, tools: Tools, buffered: BufferedUsers, bucket: int
         embeddings=np.zeros((len(users), len(scenarios), context.settings.model.embedding_dim), np.float32),
         was_active=int(np.count_nonzero(before)),
     )
-    order = buffered.positions(users)
     groups = [
         (np.arange(len(plan.users)), list(scenarios)),
         (np.arange(len(plan.users), len(users)), [s for s in scenarios if s.name in plan.new_scenarios]),
@@ -105,12 +114,6 @@ def compute(context: Context, tools: Tools, buffered: BufferedUsers, bucket: int
             values = _embed(tools, result, buffered.events, order, rows, asked)
             result.embeddings[np.ix_(rows, columns)] = values
     return result
-
-
-def _stored(context: Context, tools: Tools, bucket: int, users: pa.Table) -> list[Summaries]:
-    widths = {modality.name: width for modality, width in zip(context.settings.modalities, tools.widths, strict=True)}
-    files = bucket_files(context.state("summaries"), bucket)
-    return list(summary_store.read_newest(tools.connection, files, widths, users).values())
 
 
 def _embed(

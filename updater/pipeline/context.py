@@ -142,8 +142,9 @@ def open_context(settings: Settings, now: datetime | None = None) -> Context:
 
 def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
     """Raise ConfigError if a value that the state depends on is not the one that the state was made with."""
+    known = ledger.settings()
     for key, value in fixed_values(settings).items():
-        stored = ledger.setting(key)
+        stored = known.get(key)
         if stored is None or stored == value:
             continue
         if key.startswith("modality."):

@@ -38,9 +38,9 @@ def place(context: Context, bucket: int, ds: date) -> int:
 
     Returns the number moved.
     """
-    record = context.ledger.bucket_record(bucket, ds)
     staged = _staged(context, ds, bucket)
-    if record is None or not partitions.exists(staged):
+    record = context.ledger.bucket_record(bucket, ds) if partitions.exists(staged) else None
+    if record is None:
         return 0
     moved = 0
     for name in record.files:

@@ -5,7 +5,7 @@ decides which attempt counts, and only then are the files moved to where Feast r
 the files and finishes the move.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -22,7 +22,7 @@ from updater.lake import summaries as summary_store
 from updater.lake.bucket_files import bucket_files
 from updater.ledger import Head
 from updater.pipeline.commit_bucket import commit_bucket, outputs_digest
-from updater.pipeline.compute import BucketResult, BufferedUsers, compute, read_buffer
+from updater.pipeline.compute import BucketResult, compute, read_buffer, read_stored
 from updater.pipeline.context import Context, day_after, day_before
 from updater.pipeline.detect import read_changes
 from updater.pipeline.placing import place, stage
@@ -43,6 +43,7 @@ def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Seq
         HeadConflictError: another attempt published other values.
     """
     erased = context.ledger.erased()
+    changes: dict[str, pa.Table] = {}
     counts: list[dict[str, int]] = []
     waiting: list[tuple[int, Head | None, BucketPlan]] = []
     for bucket in buckets:
@@ -53,7 +54,8 @@ def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Seq
             counts.append(done)
             continue
         _check_order(context, head, window, bucket)
-        plan = plan_window(context, tools, window, bucket, head, erased)
+        changes = changes or {m.name: read_changes(context, window, m.name) for m in context.settings.modalities}
+        plan = plan_window(context, tools, changes, bucket, head, erased)
         if waiting and sum(other.num_prefixes for _, _, other in waiting) + plan.num_prefixes > USERS_PER_READ:
             counts += _refresh_together(context, tools, window, waiting, len(erased))
             waiting = []
@@ -69,25 +71,27 @@ def _refresh_together(
     num_erased: int,
 ) -> list[dict[str, int]]:
     users = [user for _, _, plan in planned for user in (*plan.users, *plan.bystanders)]
-    buffered = read_buffer(context, tools, window, [bucket for bucket, _, _ in planned], users)
-    return [
-        _refresh_bucket(context, tools, window, bucket, head, plan, buffered, num_erased)
-        for bucket, head, plan in planned
-    ]
+    buckets = [bucket for bucket, _, _ in planned]
+    buffered = read_buffer(context, tools, window, buckets, users)
+    stored = read_stored(context, tools, buckets, buffered.users)
+    counts = []
+    for bucket, head, plan in planned:
+        result = compute(context, tools, buffered, stored, plan)
+        counts.append(_publish_bucket(context, tools, window, bucket, head, plan, result, num_erased))
+    return counts
 
 
-def _refresh_bucket(
+def _publish_bucket(
     context: Context,
     tools: Tools,
     window: Window,
     bucket: int,
     head: Head | None,
     plan: BucketPlan,
-    buffered: BufferedUsers,
+    result: BucketResult,
     num_erased: int,
 ) -> dict[str, int]:
-    """Compute, stage, move the head, place. A faster attempt at the same work leaves nothing to do but to agree."""
-    result = compute(context, tools, buffered, bucket, plan)
+    """Stage, move the head, place. A faster attempt at the same work leaves nothing to do but to agree."""
     opened = context.ledger.window(window.ds)
     created = opened.opened_at if opened else context.now
     generation = head.generation if head else 0
@@ -124,14 +128,15 @@ def _refresh_bucket(
 
 
 def plan_window(
-    context: Context, tools: Tools, window: Window, bucket: int, head: Head | None, erased: Erased
+    context: Context, tools: Tools, changes: Mapping[str, pa.Table], bucket: int, head: Head | None, erased: Erased
 ) -> BucketPlan:
-    """Who of a bucket has to be recomputed in the window; never an `erased` user whose files are not rewritten yet."""
+    """Who of a bucket has to be recomputed, given what a window changed in each modality; never an `erased` user whose
+    files are not rewritten yet.
+    """
     changed = {}
-    for modality in context.settings.modalities:
-        rows = read_changes(context, window, modality.name)
+    for modality, rows in changes.items():
         users = set(rows.filter(pc.equal(rows["bucket"], bucket))["user_id"].to_pylist())
-        changed[modality.name] = users - erased.among(users)
+        changed[modality] = users - erased.among(users)
     # The model may be another one: a version becomes live only with rows of everybody.
     same_layout = head is None or head.modalities == context.modality_fingerprints()
     new = new_scenarios(context.scenario_fingerprints(), head.scenarios if head else None, same_layout)

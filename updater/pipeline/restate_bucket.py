@@ -17,7 +17,7 @@ from updater.lake.bucket_files import bucket_files, files_of_day
 from updater.lake.buffer import Buffer
 from updater.ledger import Head
 from updater.pipeline.commit_bucket import commit_bucket, outputs_digest
-from updater.pipeline.compute import BucketResult, compute, read_buffer
+from updater.pipeline.compute import BucketResult, compute, read_buffer, read_stored
 from updater.pipeline.context import Context
 from updater.pipeline.placing import place, stage
 from updater.pipeline.refresh import tables
@@ -43,7 +43,8 @@ def restate_bucket(
     users = _users(context, tools, restatement, window, bucket, erased)
     plan = BucketPlan({m.name: frozenset(users) for m in context.settings.modalities}, tuple(users), (), ())
     buffered = read_buffer(context, tools, window, [bucket], users)
-    result = compute(context, tools, buffered, bucket, plan)
+    stored = read_stored(context, tools, [bucket], buffered.users)
+    result = compute(context, tools, buffered, stored, plan)
     made = tables(context, tools, window, plan, result, restatement.created, restatement.generation)
     files = stage(context, window.ds, bucket, made)
     before = context.ledger.bucket_record(bucket, window.ds)
