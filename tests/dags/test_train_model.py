@@ -72,7 +72,8 @@ def test_only_what_passes_the_gate_goes_live(live: Settings, monkeypatch: pytest
     assert BUFFER_DAYS > 1
     former = open_context(live).live_model()
 
-    # Four steps of training do not make a model better than mean text vectors by two standard errors.
+    # How good four steps of training are depends on the machine; so much better nobody is.
+    monkeypatch.setattr(report, "STANDARD_ERRORS", 1e6)
     run = execute(parse("train_model"))
     found = states(run)
     assert run.state == "failed"
@@ -82,7 +83,7 @@ def test_only_what_passes_the_gate_goes_live(live: Settings, monkeypatch: pytest
     assert open_context(live).live_model() == former
     assert judged(live)["ablations"] == {}
 
-    monkeypatch.setattr(report, "gate", lambda _: [])
+    monkeypatch.setattr(report, "raise_if_worse", lambda _: None)
     run = execute(parse("train_model"))
     assert run.state == "success", states(run)
     now = open_context(live).live_model()
