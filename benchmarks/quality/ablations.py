@@ -29,13 +29,13 @@ from updater.training.build import data_root
 from updater.training.pairs import read_pairs
 from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles
+from updater.training.projections import fit_projections
 from updater.training.train import held_out_users, read_all, standardised, training_directory
 from updater.training.useru.dataset import read_split
 
 HERE = Path(__file__).parent
-STEPS = 200
-USERS, PAIRS = 8, 12
-"""Users of a step and pairs of each; a step sees 8 of 20,543 profiles, so steps are the size of the data too."""
+STEPS = 160
+"""A step sees 32 of 20,543 profiles, so steps are the size of the data too."""
 TUNING_STEPS = 100
 SCENARIOS = ("lapse", "coupon_redemption", "will_buy")
 """Tuned in the variants that are about tuning: one of each kind, and the family."""
@@ -58,6 +58,8 @@ VARIANTS = {
     BASE: Variant(),
     "without contrastive": Variant({"contrastive_weight": 0.0}),
     "without choice": Variant({"choice_weight": 0.0}),
+    "without facts": Variant({"facts_weight": 0.0, "facts_per_step": 0}),
+    "without choice and facts": Variant({"choice_weight": 0.0, "facts_weight": 0.0, "facts_per_step": 0}),
     "without next token": Variant({"next_token_weight": 0.0, "predicted_pairs": 0}),
     "without mask": Variant({"mask_after": 1.0}),
     "without user token": Variant(model={"user_token": False}),
@@ -105,9 +107,7 @@ def run_ablations(context: Context, workers: Workers, report: Path, progress: Pr
 
 def small(settings: Settings) -> Settings:
     """The same deployment with the budget and the tasks of an ablation."""
-    training = dataclasses.replace(
-        settings.training, steps=STEPS, users_per_step=USERS, pairs_per_user=PAIRS, processes=1
-    )
+    training = dataclasses.replace(settings.training, steps=STEPS, processes=1)
     judged = settings.evaluation
     judged = dataclasses.replace(
         judged, tasks=str(HERE / "ablations.toml"), train=judged.train[2::3], test=judged.test[:1]
@@ -129,7 +129,9 @@ def train_variant(settings: Settings, now: datetime, variant: Variant) -> tuple[
         if (target / CONFIG).exists():
             return str(target), 0.0
         model = create_model(config)
-        table = read_pairs(rows, profiles, model, options, held_out_users(profiles))
+        held_out = held_out_users(profiles)
+        fit_projections(model, profiles, held_out)
+        table = read_pairs(rows, profiles, model, options, held_out)
         begin = time.perf_counter()
         pretrain(model, table, options, target.with_suffix(".run"), recipe)
         seconds = time.perf_counter() - begin
