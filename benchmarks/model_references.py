@@ -26,24 +26,24 @@ TRIAL_ROWS = 2 * ROWS
 
 def one_pass_per_query(model: UserModel, batch: UserBatch, queries: Sequence[str]) -> Float32:
     """Hugging Face without any reuse."""
-    states = []
+    states: list[tuple[Tensor, Tensor]] = []
     for prefix_PD, suffixes, user_D in _inputs(model, batch, queries):
         for suffix in suffixes:
             rows = torch.cat((prefix_PD, suffix))[None]
             output = model.backbone.base_model(inputs_embeds=rows, use_cache=False)
-            states.append(output.last_hidden_state[0, -1] + user_D)
+            states.append((output.last_hidden_state[0, -1], user_D))
     return _embeddings(model, states, batch)
 
 
 def cached_prefix(model: UserModel, batch: UserBatch, queries: Sequence[str]) -> Float32:
     """Hugging Face with the prefix in a DynamicCache, one query after the other."""
-    states = []
+    states: list[tuple[Tensor, Tensor]] = []
     for prefix_PD, suffixes, user_D in _inputs(model, batch, queries):
         cache = DynamicCache()
         model.backbone.base_model(inputs_embeds=prefix_PD[None], past_key_values=cache, use_cache=True)
         for suffix in suffixes:
             output = model.backbone.base_model(inputs_embeds=suffix[None], past_key_values=cache, use_cache=True)
-            states.append(output.last_hidden_state[0, -1] + user_D)
+            states.append((output.last_hidden_state[0, -1], user_D))
             # A negative count removes that many; without it the next query would see this one.
             cache.crop(-len(suffix))
     return _embeddings(model, states, batch)
@@ -67,8 +67,9 @@ def _inputs(
         start += length + len(suffixes_QD)
 
 
-def _embeddings(model: UserModel, states: list[Tensor], batch: UserBatch) -> Float32:
-    return np.asarray(model.head(torch.stack(states)).view(batch.num_users, -1, model.config.embedding_dim))
+def _embeddings(model: UserModel, states: list[tuple[Tensor, Tensor]], batch: UserBatch) -> Float32:
+    states_ND, users_ND = (torch.stack(rows) for rows in zip(*states, strict=True))
+    return np.asarray(model.read(states_ND, users_ND).view(batch.num_users, -1, model.config.embedding_dim))
 
 
 class BareProducts:

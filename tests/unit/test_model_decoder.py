@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.model_factories import BACKBONES, OTHERS, QUERIES, SUPPORTED, make_batch, make_model
+from updater.model import decoder
 from updater.model.batch import UserBatch
 from updater.model.decoder import is_supported
 from updater.model.user_model import UserModel
@@ -21,7 +22,7 @@ def one_pass_per_query(model: UserModel, batch: UserBatch, queries: list[str]) -
         for suffix in suffixes.split(lengths):
             rows = torch.cat([prefix, suffix])[None]
             states = model.backbone.base_model(inputs_embeds=rows, use_cache=False).last_hidden_state
-            embeddings.append(model.head(states[0, -1] + packed.user_BD[0]))
+            embeddings.append(model.read(states[0, -1], packed.user_BD[0]))
     return torch.stack(embeddings).view(batch.num_users, len(queries), -1).numpy()
 
 
@@ -38,6 +39,21 @@ def test_embeddings_equal_one_plain_pass_per_query(name: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     assert np.abs(expected[0, 0] - expected[1, 0]).max() > 1e-2
     assert np.abs(expected[0, 0] - expected[0, 1]).max() > 1e-2
+
+
+@pytest.mark.parametrize("rows", [1, 40, 10_000])
+@torch.no_grad()
+def test_suffixes_in_groups_equal_one_plain_pass_per_query(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "GROUP_ROWS", rows)
+    model = make_model()
+    batch = make_batch(model.config)
+    queries = [f"{query} {more}".strip() for more in ("", "value value", "risk") for query in QUERIES]
+    _, lengths = model._suffixes(queries, ())
+    assert (rows < min(lengths), 2 * max(lengths) < rows < sum(lengths), rows > sum(lengths)).count(True) == 1
+
+    np.testing.assert_allclose(
+        model.embed(batch, queries), one_pass_per_query(model, batch, queries), rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", [*SUPPORTED, *OTHERS])

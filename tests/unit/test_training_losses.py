@@ -218,22 +218,22 @@ def test_choice_loss_refuses_a_temperature_that_is_not_positive(temperature):
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_facts_loss_is_the_plain_cross_entropy_of_every_embedding_that_was_asked_something_else(asked):
+def test_facts_loss_is_the_plain_cross_entropy_of_embeddings_asked_something_else_and_of_further_users(asked):
     anchors, answers = (torch.nn.functional.normalize(x) for x in pairs(8, num=7))
     shares = torch.tensor([0.3, 0.1, 0.2, 0.1, 0.1, 0.2])
     # The second answer of all is none of this question's; the middle user has none.
     choices = [0, 2, 3, 4, 5, 6]
-    fact = Fact(5, np.array(choices), shares.log().numpy(), np.array([4, -1, 0]))
+    fact = Fact(5, np.array(choices), shares.log().numpy(), np.array([4, -1, 0, 2, -1]))
+    further = torch.nn.functional.normalize(pairs(9, num=2)[0])
     question_BK = np.array([[5 if asked else 1, 2], [1, 2], [1, 2]])
-    output = TowerOutput(anchors[:6], answers, torch.zeros(()), 0)
+    output = TowerOutput(anchors[:6], answers, further, torch.zeros(()), 0)
     # Only questions and facts are looked at.
     asking = SimpleNamespace(question_BK=question_BK, facts=[fact])
     expected = 0.0
-    for user, k in ((0, 0), (0, 1), (2, 0), (2, 1)):
-        if question_BK[user, k] != fact.question:
-            anchor, own = anchors[2 * user + k], fact.own_B[user]
-            weights = [float(shares[c]) * math.exp(cosine(anchor, answers[a]) / 0.3) for c, a in enumerate(choices)]
-            expected -= math.log(weights[own] / sum(weights))
+    told = [(anchors[2 * user + k], fact.own_G[user]) for user in (0, 2) for k in (0, 1) if question_BK[user, k] != 5]
+    for anchor, own in [*told, (further[0], fact.own_G[3])]:
+        weights = [float(shares[c]) * math.exp(cosine(anchor, answers[a]) / 0.3) for c, a in enumerate(choices)]
+        expected -= math.log(weights[own] / sum(weights))
     total, count = facts_loss_sum(output, asking, Training(temperature=0.3))
     assert total.item() == pytest.approx(expected, rel=1e-6)
-    assert count == (3 if asked else 4)
+    assert count == (4 if asked else 5)

@@ -17,7 +17,7 @@ from updater.domain.buckets import is_held_out
 from updater.domain.training import Training
 from updater.errors import ConfigError
 from updater.training.distributed import Rank
-from updater.training.pairs import PairTable, pairs_of_step, read_pairs, standardisation, users_of_step
+from updater.training.pairs import PairTable, further_users, pairs_of_step, read_pairs, standardisation, users_of_step
 
 OPTIONS = make_options()
 MODEL = make_model()
@@ -136,17 +136,20 @@ def test_a_shared_question_has_all_answers_that_users_gave_and_how_often() -> No
 def test_facts_are_what_users_answered_to_shared_questions_asked_or_not() -> None:
     rows = make_rows({anchor: make_profiles(anchor, sorted(f"u{n}" for n in range(40))) for anchor in ANCHORS})
     known = {(row["user_id"], row["anchor_day"], row["question"]): row["answer"] for row in rows.to_pylist()}
-    options = dataclasses.replace(OPTIONS, facts_per_step=2, pairs_per_user=2)
+    options = dataclasses.replace(OPTIONS, facts_per_step=2, pairs_per_user=2, further_users=5)
     not_asked = 0
     for step in range(STEPS_PER_EPOCH):
         chosen = users_of_step(TABLE, options, step)
-        _, pairs = pairs_of_step(TABLE, chosen, options, step)
+        further = further_users(TABLE, int(chosen[0]), options, step)
+        _, pairs = pairs_of_step(TABLE, chosen, options, step, further)
+        assert {TABLE.keys[row][0] for row in further} == {TABLE.keys[chosen[0]][0]}
+        assert len(set(further)) == 5 and pairs.further is not None and pairs.further.num_users == 5
         assert len({fact.question for fact in pairs.facts}) == 2
         for fact in pairs.facts:
             question = words(TABLE, TABLE.tokens[fact.question])
             answers = [words(TABLE, pairs.answers[place]) for place in fact.choices_C]
             assert np.exp(fact.log_shares_C).sum() == pytest.approx(1.0)
-            for row, own in zip(chosen, fact.own_B, strict=True):
+            for row, own in zip([*chosen, *further], fact.own_G, strict=True):
                 anchor, place = TABLE.keys[row]
                 assert answers[own] == known[str(TABLE.profiles[anchor].users[place]), anchor, question]
             not_asked += not (pairs.question_BK == fact.question).any()

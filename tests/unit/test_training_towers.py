@@ -21,6 +21,8 @@ ANSWERS = (
 )
 VOCABULARY = np.unique([token for answer in ANSWERS for token in answer])
 NUM_USERS, NUM_QUESTIONS = 4, 3
+FURTHER = [1, 0]
+"""Users whose tokens alone tell the facts."""
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
 
 
@@ -60,7 +62,7 @@ def states(model: UserModel, rows: Tensor) -> Tensor:
 
 def one_anchor(model: UserModel, batch: UserBatch, user: int, question: Sequence[int]) -> Tensor:
     state = states(model, rows_of(model, batch, user, [*question, USER_EMB]))[-1]
-    return model.head(state + model.prefix_rows(batch.select([user])).user_BD[0])
+    return model.read(state, model.prefix_rows(batch.select([user])).user_BD[0])
 
 
 def one_answer(model: UserModel, answer: Sequence[int]) -> Tensor:
@@ -88,7 +90,8 @@ def the_long_way(model: UserModel, batch: UserBatch, pairs: Pairs) -> TowerOutpu
         if pairs.predicted_BK[user, k]:
             total = total + one_next_token(model, batch, user, question, answer)
             count += len(answer)
-    return TowerOutput(torch.stack(anchors), torch.stack(answers), total, count)
+    further = model.head(torch.stack([model.prefix_rows(batch.select([user])).user_BD[0] for user in FURTHER]))
+    return TowerOutput(torch.stack(anchors), torch.stack(answers), further, total, count)
 
 
 def run(model: UserModel, batch: UserBatch, pairs: Pairs, vocabulary: Int64 = VOCABULARY) -> TowerOutput:
@@ -100,11 +103,13 @@ def run(model: UserModel, batch: UserBatch, pairs: Pairs, vocabulary: Int64 = VO
 def test_towers_are_the_long_way(name: str) -> None:
     model = make_model(name)
     batch, pairs = make_batch(model.config, num_users=NUM_USERS), make_pairs(model)
+    pairs = dataclasses.replace(pairs, further=batch.select(FURTHER))
     assert len(set(model.prefix_lengths(batch).tolist())) > 2
     with torch.no_grad():
         got, expected = run(model, batch, pairs), the_long_way(model, batch, pairs)
     torch.testing.assert_close(got.anchors_NE, expected.anchors_NE, **CLOSE)
     torch.testing.assert_close(got.answers_AE, expected.answers_AE, **CLOSE)
+    torch.testing.assert_close(got.further_FE, expected.further_FE, **CLOSE)
     assert got.next_token_sum.item() == pytest.approx(expected.next_token_sum.item(), rel=1e-5)
     assert got.num_tokens == expected.num_tokens > 0
     torch.testing.assert_close(got.anchors_NE.norm(dim=1), torch.ones(NUM_USERS * NUM_QUESTIONS))

@@ -63,6 +63,8 @@ class Training:
     """Shared questions of a step whose answers every other question's embedding is to tell as well."""
     facts_weight: float = 1.0
     """Weight of telling them."""
+    further_users: int = 128
+    """Further users of a step's anchor day, whose user tokens alone are to tell them."""
     next_token_weight: float = 1.0
     """Weight of the next-token loss."""
     max_question_tokens: int = 64

@@ -20,7 +20,7 @@ from updater.evaluation.tasks import Task, is_held_out
 from updater.pipeline.context import Progress, no_progress
 from updater.pipeline.workers import Workers
 
-PENALTIES = (0.002, 0.02, 0.2, 2.0)
+PENALTIES = (0.0005, 0.002, 0.02, 0.2, 2.0)
 """Inverse penalties that are tried."""
 DEFAULT_PENALTY = 0.02
 """Where there is no validation anchor."""

@@ -22,6 +22,8 @@ ROWS = 512
 """Rows of each call of a linear layer."""
 READ_ROWS = 64
 """The same for the few rows that are read, in the last layer."""
+GROUP_ROWS = 256
+"""Suffix rows that share a call of attention: they see their own suffix only, and all others cost time."""
 
 MODEL_TYPES = ("qwen2", "llama")
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
@@ -142,9 +144,17 @@ class PackedDecoder:
             prefix = scaled_dot_product_attention(
                 q[:, :, :length], k[:, :, :length], v[:, :, :length], is_causal=True, enable_gqa=True
             )
-            suffix = scaled_dot_product_attention(q[:, :, length:], k, v, attn_mask=pack.mask(length), enable_gqa=True)
             attended[start:middle] = prefix[0].transpose(0, 1).flatten(1)
-            attended[middle:end] = suffix[0].transpose(0, 1).flatten(1)
+            for group in pack.groups:
+                own = slice(length + group.start, length + group.stop)
+                suffix = scaled_dot_product_attention(
+                    q[:, :, own],
+                    _seen(k, length, own),
+                    _seen(v, length, own),
+                    attn_mask=pack.mask(length, group),
+                    enable_gqa=True,
+                )
+                attended[middle + group.start : middle + group.stop] = suffix[0].transpose(0, 1).flatten(1)
         for start in range(0, len(x_TD), ROWS):
             chunk = slice(start, start + ROWS)
             self._finish(layer, x_TD[chunk], attended[chunk])
@@ -207,6 +217,13 @@ class PackedDecoder:
         return self._angles[positions].unsqueeze(1)
 
 
+def _seen(rows: Tensor, length: int, own: slice) -> Tensor:
+    """A prefix of that length and the rows `own` behind it, of keys or values (1, H, rows, K)."""
+    if own.start == length:
+        return rows[:, :, : own.stop]
+    return torch.cat([rows[:, :, :length], rows[:, :, own]], dim=2)
+
+
 class _Pack:
     """Where the users and suffixes of a pack lie, and who may see whom."""
 
@@ -231,11 +248,32 @@ class _Pack:
         self._mask = torch.zeros(num_rows, self._longest + num_rows)
         self._mask[:, self._longest :].masked_fill_(~allowed_QQ, float("-inf"))
         self._read_mask = self._mask[torch.from_numpy(ends_S - 1)]
+        self.groups = _groups(suffix_lengths)
+        """Suffix rows whose attention is computed together; whole suffixes."""
 
-    def mask(self, prefix_length: int) -> Tensor:
-        """Additive mask of all suffix rows over a prefix of that length and all suffix rows."""
-        return self._mask[:, self._longest - prefix_length :]
+    def mask(self, prefix_length: int, group: range) -> Tensor:
+        """Additive mask of a group's suffix rows over a prefix of that length and those rows."""
+        # A suffix sees itself alone, so that the columns of its group are all it needs.
+        prefix = self._longest - prefix_length
+        rows = self._mask[group.start : group.stop]
+        if group.start == 0:
+            return rows[:, prefix : self._longest + group.stop]
+        return torch.cat(
+            [rows[:, prefix : self._longest], rows[:, self._longest + group.start : self._longest + group.stop]], 1
+        )
 
     def read_mask(self, prefix_length: int) -> Tensor:
         """The same for the rows at which suffixes end."""
         return self._read_mask[:, self._longest - prefix_length :]
+
+
+def _groups(suffix_lengths: Sequence[int]) -> list[range]:
+    """Rows of consecutive suffixes that add up to at most GROUP_ROWS; a longer suffix goes alone."""
+    groups = [range(0)]
+    for length in suffix_lengths:
+        last = groups[-1]
+        if last and len(last) + length > GROUP_ROWS:
+            groups.append(range(last.stop, last.stop + length))
+        else:
+            groups[-1] = range(last.start, last.stop + length)
+    return groups

@@ -1,6 +1,10 @@
-"""The adapters from event, modality or user features to the width of the language model."""
+"""The adapters from event, modality or user features to the width of the language model, and on to embeddings."""
 
+import torch
 from torch import Tensor, nn
+
+FIRST_BEND = 0.1
+"""What the part of a `StraightAdapter` that is not linear begins with, as a share of PyTorch's first weights."""
 
 
 class Adapter(nn.Module):
@@ -21,8 +25,25 @@ class Adapter(nn.Module):
         return y
 
 
-def summary_adapter(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
-    """The same without LayerNorm, for what is standardised already: a norm over all of a user's numbers would take
-    out how active the user is (see docs/adr/0015).
+class StraightAdapter(nn.Module):
+    """A linear map and, beside it, Linear, activation, Linear: for what is standardised already.
+
+    The map begins orthogonal, the rest nearly silent, so that first weights lose nothing that a linear model could read
+    (docs/adr/0015). There is no LayerNorm: over all of a user's numbers it would take out how active the user is.
     """
-    return nn.Sequential(nn.Linear(in_dim, hidden_dim), nn.GELU(), nn.Linear(hidden_dim, out_dim))
+
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.straight = nn.Linear(in_dim, out_dim, bias=False)
+        self.up = nn.Linear(in_dim, hidden_dim)
+        self.activation = activation
+        self.down = nn.Linear(hidden_dim, out_dim)
+        nn.init.orthogonal_(self.straight.weight)
+        with torch.no_grad():
+            self.down.weight.mul_(FIRST_BEND)
+            self.down.bias.mul_(FIRST_BEND)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) to (…, out)."""
+        y: Tensor = self.straight(x) + self.down(self.activation(self.up(x)))
+        return y

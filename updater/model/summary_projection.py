@@ -11,7 +11,7 @@ from updater.model.principal_axes import principal_axes
 
 LARGEST = 4.0
 """Standard deviations beyond which a value counts no more: means of a single event lie far out."""
-LEAST_VARIANCE = 1e-3
+LEAST_VARIANCE = 0.03
 """Directions with less variance than this share of the first one's are noise, and are left out."""
 LEAST_DEVIATION = 0.05
 """Numbers that vary by less are not blown up any further."""

@@ -14,6 +14,7 @@ from updater.errors import ConfigError
 from updater.model.batch import Float32, Int64, UserBatch, check_batch
 from updater.model.config import ModelConfig
 from updater.model.decoder import READ_ROWS, PackedDecoder, is_supported
+from updater.model.event_adapter import StraightAdapter
 from updater.model.linear import in_chunks, pack_linears
 from updater.model.reference import read_suffixes
 from updater.model.user_prefix import PackedRows, UserPrefix
@@ -24,17 +25,15 @@ TOKENS_PER_PACK = 8192
 """Prefix and suffix tokens of the users that share a forward pass; more only costs memory."""
 
 
-class EmbeddingHead(nn.Module):
-    """Linear, ReLU, Linear (as in the code of arXiv 2602.14492), then L2 normalisation."""
+class EmbeddingHead(StraightAdapter):
+    """Linear, ReLU, Linear (as in the code of arXiv 2602.14492) beside a linear map, then L2 normalisation."""
 
     def __init__(self, width: int, hidden_dim: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.up = nn.Linear(width, hidden_dim)
-        self.down = nn.Linear(hidden_dim, embedding_dim)
+        super().__init__(width, hidden_dim, embedding_dim, nn.ReLU())
 
     def forward(self, states: Tensor) -> Tensor:
         """Hidden states (…, D) to embeddings of length 1 (…, E)."""
-        return nn.functional.normalize(self.down(nn.functional.relu(self.up(states))), dim=-1)
+        return nn.functional.normalize(super().forward(states), dim=-1)
 
 
 class UserModel(nn.Module):
@@ -61,6 +60,10 @@ class UserModel(nn.Module):
         """Per scenario name learned tokens in front of its query, shape (tokens, D)."""
         self.prototypes = nn.ParameterDict()
         """Per scenario name the learned centre of each class, shape (classes, embedding_dim)."""
+        self.gate = nn.Linear(width, width)
+        """How much of each column of the user token a question lets through; at first all of it, once."""
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
         self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)
         self._instruction = self.token_ids(config.instruction)
         self._serving: tuple[Any, _Serving] | None = None
@@ -76,7 +79,11 @@ class UserModel(nn.Module):
         suffixes_QD, lengths = self._suffixes(queries, scenarios)
         packed = self.prefix(batch, self.embed_ids(self._instruction), suffixes_QD)
         states = read_suffixes(self.backbone, packed.rows_TD, packed.prefix_lengths_B, lengths)
-        embeddings: Tensor = self.head(states + packed.user_BD[:, None])
+        return self.read(states, packed.user_BD[:, None])
+
+    def read(self, states: Tensor, users: Tensor) -> Tensor:
+        """Embeddings (…, E) from states at <USER_EMB> (…, D) and the user tokens that belong to them."""
+        embeddings: Tensor = self.head(_heard(states, users, self.gate(states)))
         return embeddings
 
     @torch.inference_mode()
@@ -109,8 +116,9 @@ class UserModel(nn.Module):
         embeddings = np.empty((batch.num_users, len(queries), self.config.embedding_dim), dtype=np.float32)
         for users in _packs(self.prefix_lengths(batch) + sum(lengths), tokens_per_pack):
             packed = self.prefix(batch.select(users), instruction_ID, suffixes_QD, serving.run)
-            states = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths) + packed.user_BD[:, None]
-            values = serving.run(self.head, states.flatten(0, 1))
+            states_ND = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths).flatten(0, 1)
+            users_ND = packed.user_BD.repeat_interleave(len(queries), dim=0)
+            values = serving.run(self.head, _heard(states_ND, users_ND, serving.run(self.gate, states_ND)))
             embeddings[users] = values.view(len(users), len(queries), -1).numpy(force=True)
         return embeddings
 
@@ -164,15 +172,15 @@ class _Serving:
         self._dtype = torch.bfloat16 if model.config.precision == "bfloat16" else torch.float32
         self._decoder = PackedDecoder(backbone, self._dtype) if on_cpu and is_supported(backbone.config) else None
         self._backbone = backbone
-        self._head = model.head
+        self._read = (model.gate, model.head)
         prefix = model.prefix
         adapters = [*prefix.event_adapters, *prefix.summary_projections, prefix.modality_adapter, prefix.user_adapter]
         self._packed = {adapter: pack_linears(adapter, ADAPTER_ROWS) for adapter in adapters}
-        self._packed[model.head] = pack_linears(model.head, READ_ROWS)
+        self._packed |= {module: pack_linears(module, READ_ROWS) for module in self._read}
 
     def run(self, module: nn.Module, rows: Tensor) -> Tensor:
-        """Apply an adapter or the head in calls of a fixed number of rows."""
-        return in_chunks(self._packed[module], rows, READ_ROWS if module is self._head else ADAPTER_ROWS)
+        """Apply an adapter, the gate or the head in calls of a fixed number of rows."""
+        return in_chunks(self._packed[module], rows, READ_ROWS if module in self._read else ADAPTER_ROWS)
 
     def decode(self, rows_TD: Tensor, prefix_lengths_B: Int64, suffix_lengths: Sequence[int]) -> Tensor:
         """Hidden states at the end of each suffix, shape (B, S, D)."""
@@ -180,6 +188,11 @@ class _Serving:
             return self._decoder(rows_TD, prefix_lengths_B, suffix_lengths)
         with torch.autocast(rows_TD.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
             return read_suffixes(self._backbone, rows_TD, prefix_lengths_B, suffix_lengths).float()
+
+
+def _heard(states: Tensor, users: Tensor, gates: Tensor) -> Tensor:
+    """What the head hears: the state, and the user token as far as the question lets it through."""
+    return states + users * (1 + torch.tanh(gates))
 
 
 def _packs(tokens_B: Int64, tokens_per_pack: int) -> Iterator[Int64]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from updater.model.batch import Int64, UserBatch, segment_rows
 from updater.model.config import ModelConfig
-from updater.model.event_adapter import Adapter, summary_adapter
+from updater.model.event_adapter import Adapter, StraightAdapter
 from updater.model.features import event_dim, event_features, newest_event, summary_features
 from updater.model.summary_projection import SummaryProjection, projected_dim
 
@@ -53,8 +53,8 @@ class UserPrefix(nn.Module):
         self.summary_projections = nn.ModuleList(SummaryProjection(config, modality) for modality in config.modalities)
         sizes = [projected_dim(config, modality) for modality in config.modalities]
         self._places = [slice(end - size, end) for size, end in zip(sizes, np.cumsum(sizes).tolist(), strict=True)]
-        self.modality_adapter = summary_adapter(sum(sizes), hidden, width)
-        self.user_adapter = summary_adapter(sum(sizes), hidden, width)
+        self.modality_adapter = StraightAdapter(sum(sizes), hidden, width, nn.GELU())
+        self.user_adapter = StraightAdapter(sum(sizes), hidden, width, nn.GELU())
         self.modality_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
         self.absent_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
         self.marker_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
@@ -76,6 +76,10 @@ class UserPrefix(nn.Module):
         rows = self._tensor(segment_rows(starts.ravel(), lengths.ravel()))
         heard_BD = user_BD if config.user_token else torch.zeros_like(user_BD)
         return PackedRows(table.index_select(0, rows), lengths[:, :-1].sum(axis=1), heard_BD)
+
+    def user_tokens(self, batch: UserBatch) -> Tensor:
+        """The user tokens alone, with autograd, shape (B, D)."""
+        return self._summaries(batch, newest_event(batch), run_module)[0]
 
     def fit(self, features: Sequence[Tensor]) -> None:
         """Fit each modality's projection to summary features of many users, (users, summary_dim)."""

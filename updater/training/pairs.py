@@ -3,10 +3,11 @@
 The order is a pure function of seed and step, so training that goes on from a checkpoint sees what it would have seen.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -25,6 +26,7 @@ STRETCH = 16
 """Steps of users that are sorted by length together."""
 FEWEST_PAIRS = 2
 """A profile with fewer pairs teaches nothing about questions."""
+NOBODY = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,25 @@ def users_of_step(table: PairTable, options: Training, step: int) -> Int64:
     return group
 
 
-def pairs_of_step(table: PairTable, rows: Int64, options: Training, step: int) -> tuple[UserBatch, Pairs]:
-    """The model's input and the pairs of the profiles at `rows`, which are of one anchor day, in a step."""
+def further_users(table: PairTable, row: int, options: Training, step: int) -> Int64:
+    """More profiles of the anchor day of that at `row`, over all processes; none if no facts are asked for."""
+    anchor, _ = table.keys[row]
+    start, end = (bisect_left(table.keys, (day, 0)) for day in (anchor, anchor + timedelta(days=1)))
+    wanted = min(options.further_users, end - start) if options.facts_per_step else 0
+    return np.random.default_rng((options.seed, step, 1)).choice(np.arange(start, end), wanted, replace=False)
+
+
+def pairs_of_step(
+    table: PairTable, rows: Int64, options: Training, step: int, further: Int64 = NOBODY
+) -> tuple[UserBatch, Pairs]:
+    """The model's input and the pairs of the profiles at `rows` in a step; `further` profiles only tell its facts.
+
+    All are of one anchor day.
+    """
     profiles = table.profiles[table.keys[rows[0]][0]]
-    batch = profiles.batch(np.array([table.keys[row][1] for row in rows], dtype=np.int64))
+    batch = profiles.batch(_places(table, rows))
     chosen = np.array([_choose(table, int(row), options, step) for row in rows])
-    facts = _facts(table, rows, options, step)
+    facts = _facts(table, np.concatenate([rows, further]), options, step)
     asked, own = table.question[chosen], table.answer[chosen]
     choices = {question: table.choices[question] for question in np.unique(asked).tolist() if question in table.choices}
     told = [answer for question in {*choices, *facts} for answer in table.choices[question]]
@@ -149,7 +164,8 @@ def pairs_of_step(table: PairTable, rows: Int64, options: Training, step: int) -
         answer_BK=answer_BK,
         log_shares_BKA=log_shares_BKA,
         predicted_BK=predicted,
-        facts=[_fact(question, answers_B, log_shares[question], distinct) for question, answers_B in facts.items()],
+        facts=[_fact(question, answers_G, log_shares[question], distinct) for question, answers_G in facts.items()],
+        further=profiles.overview(_places(table, further)) if len(further) else None,
     )
     return batch, pairs
 
@@ -174,10 +190,15 @@ def _facts(table: PairTable, rows: Int64, options: Training, step: int) -> dict[
     return facts
 
 
-def _fact(question: int, answers_B: Int64, log_shares_A: npt.NDArray[np.float64], distinct: Int64) -> Fact:
+def _fact(question: int, answers_G: Int64, log_shares_A: npt.NDArray[np.float64], distinct: Int64) -> Fact:
     choices_C = np.flatnonzero(np.isfinite(log_shares_A))
-    own_B = np.where(answers_B >= 0, np.searchsorted(distinct[choices_C], answers_B), -1)
-    return Fact(question, choices_C, log_shares_A[choices_C].astype(np.float32), own_B)
+    own_G = np.where(answers_G >= 0, np.searchsorted(distinct[choices_C], answers_G), -1)
+    return Fact(question, choices_C, log_shares_A[choices_C].astype(np.float32), own_G)
+
+
+def _places(table: PairTable, rows: Int64) -> Int64:
+    """Rows in the profiles of their anchor day."""
+    return np.array([table.keys[row][1] for row in rows], dtype=np.int64)
 
 
 def _shares(given: Counter[int], answers: Int64) -> npt.NDArray[np.float64]:

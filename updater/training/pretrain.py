@@ -21,7 +21,7 @@ from updater.training.journal import Journal
 from updater.training.lora import add_adapters, merge_adapters
 from updater.training.losses import choice_loss_sum, contrastive_loss
 from updater.training.memory import keep_freed_memory
-from updater.training.pairs import PairTable, pairs_of_step, users_of_step
+from updater.training.pairs import PairTable, further_users, pairs_of_step, users_of_step
 from updater.training.towers import Pairs, TowerOutput, Towers
 
 BETAS = 0.9, 0.98
@@ -120,7 +120,8 @@ def step_losses(
     towers: nn.Module, table: PairTable, rows: Int64, options: Training, step: int, rank: Rank
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss whose gradient, averaged over processes, is that of one process with all users."""
-    batch, pairs = pairs_of_step(table, rows, options, step)
+    further = further_users(table, int(rows[0]), options, step)[rank.index :: rank.count]
+    batch, pairs = pairs_of_step(table, rows, options, step, further)
     output = towers(batch, pairs)
     device = output.anchors_NE.device
     own_N = torch.from_numpy(pairs.answer_BK.ravel()).to(device)
@@ -158,7 +159,7 @@ def step_losses(
 
 
 def facts_loss_sum(output: TowerOutput, pairs: Pairs, options: Training) -> tuple[Tensor, float]:
-    """What each embedding of a user tells of the questions of the step that it was not asked.
+    """What each embedding tells of the questions of the step that it was not asked; further users' tokens tell of all.
 
     An embedding that answers its own question alone keeps one direction of its user (docs/adr/0015).
 
@@ -168,15 +169,18 @@ def facts_loss_sum(output: TowerOutput, pairs: Pairs, options: Training) -> tupl
     device = output.anchors_NE.device
     total, count = output.anchors_NE.new_zeros(()), 0.0
     for fact in pairs.facts:
-        others_BK = (pairs.question_BK != fact.question) & (fact.own_B >= 0)[:, None]
+        own_B, own_F = np.split(fact.own_G, [len(pairs.question_BK)])
+        others_BK = (pairs.question_BK != fact.question) & (own_B >= 0)[:, None]
+        own = np.concatenate([np.repeat(own_B, others_BK.sum(axis=1)), own_F[own_F >= 0]])
+        others_N, told_F = torch.from_numpy(others_BK.ravel()), torch.from_numpy(own_F >= 0)
         total = total + choice_loss_sum(
-            output.anchors_NE[torch.from_numpy(others_BK.ravel())],
+            torch.cat([output.anchors_NE[others_N], output.further_FE[told_F]]),
             output.answers_AE[torch.from_numpy(fact.choices_C)],
-            torch.from_numpy(np.repeat(fact.own_B, others_BK.sum(axis=1))).to(device),
+            torch.from_numpy(own).to(device),
             torch.from_numpy(fact.log_shares_C).to(device),
             temperature=options.temperature,
         )
-        count += float(others_BK.sum())
+        count += len(own)
     return total, count
 
 

@@ -1,6 +1,6 @@
 """Users at an anchor day as the model sees them, read through the daily update's own layers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -29,6 +29,11 @@ class Profiles:
     def batch(self, rows: npt.NDArray[np.int64]) -> UserBatch:
         """The model's input for the users at `rows`, as the daily update would make it."""
         return user_batch(self.events, [summary.take(rows) for summary in self.summaries], rows)
+
+    def overview(self, rows: npt.NDArray[np.int64]) -> UserBatch:
+        """The same without any event, which is all that user tokens are made of."""
+        events = [replace(event, modality=replace(event.modality, max_events=0)) for event in self.events]
+        return user_batch(events, [summary.take(rows) for summary in self.summaries], rows)
 
     def num_tokens(self, row: int) -> int:
         """Event tokens in the prefix of the user at `row`."""

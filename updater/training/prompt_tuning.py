@@ -138,8 +138,7 @@ class PromptTuner:
         ).last_hidden_state
         ends = torch.tensor([len(suffix) - 1 for suffix in suffixes])
         users_BD = torch.stack([prefix.user_D for prefix in prefixes])
-        embeddings: Tensor = model.head(states[torch.arange(len(chosen)), ends] + users_BD)
-        return embeddings
+        return model.read(states[torch.arange(len(chosen)), ends], users_BD)
 
     def _prefixes(self, keys: Sequence[tuple[date, int]]) -> list[KeptPrefix]:
         found = {key: self._kept[key] for key in keys if key in self._kept}

@@ -4,7 +4,8 @@ Rows of a user are laid out as in serving, [prefix][question 1]…[question K], 
 where its answer is to be predicted, by the answer's tokens. A question sees its user's prefix and itself.
 """
 
-# B users, K questions of each, N = B K, P prefix rows, L rows of a user, A answers, W tokens, D width, E embedding_dim
+# B users, F further ones, G = B + F; K questions of each user, N = B K;
+# P prefix rows, L rows of a user, A answers, W tokens, D width, E embedding_dim
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ class Fact:
     """Its answers: positions in `Pairs.answers`."""
     log_shares_C: np.ndarray
     """Logarithm of how often each is given by all users."""
-    own_B: Int64
-    """Which of its answers is a user's; -1 for a user that has none."""
+    own_G: Int64
+    """Which of its answers is a user's, of the B users and then of the further ones; -1 for a user that has none."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Pairs:
     """True where the answer is predicted token by token as well."""
     facts: Sequence[Fact] = ()
     """The same in every process."""
+    further: UserBatch | None = None
+    """F users without events, whose user tokens tell the facts."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class TowerOutput:
     """User by user."""
     answers_AE: Tensor
     """In the order of `Pairs.answers`."""
+    further_FE: Tensor
+    """Of the further users' tokens alone."""
     next_token_sum: Tensor
     num_tokens: int
 
@@ -86,7 +91,11 @@ class Towers(nn.Module):
     def forward(self, batch: UserBatch, pairs: Pairs) -> TowerOutput:
         """Embeddings of all questions and their answers."""
         anchors_BKE, next_token_sum, num_tokens = self._anchors(batch, pairs)
-        return TowerOutput(anchors_BKE.flatten(0, 1), self._answers(pairs.answers), next_token_sum, num_tokens)
+        answers_AE = self._answers(pairs.answers)
+        further_FE = answers_AE[:0]
+        if pairs.further is not None:
+            further_FE = self.model.head(self.model.prefix.user_tokens(pairs.further))
+        return TowerOutput(anchors_BKE.flatten(0, 1), answers_AE, further_FE, next_token_sum, num_tokens)
 
     def _anchors(self, batch: UserBatch, pairs: Pairs) -> tuple[Tensor, Tensor, int]:
         model = self.model
@@ -103,7 +112,7 @@ class Towers(nn.Module):
         states_BLD = run_decoder(model, torch.cat([prefix_BPD, tail_BLD], dim=1), layout)
         ends = layout.starts_BK + np.array([[len(question) for question in row] for row in pairs.questions])
         users = np.arange(len(ends))[:, None]
-        embeddings_BKE = model.head(states_BLD[users, ends] + user_BD[:, None])
+        embeddings_BKE = model.read(states_BLD[users, ends], user_BD[:, None])
         where, labels = _targets(pairs, ends)
         if not len(labels):
             return embeddings_BKE, embeddings_BKE.new_zeros(()), 0
