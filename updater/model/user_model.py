@@ -60,10 +60,6 @@ class UserModel(nn.Module):
         """Per scenario name learned tokens in front of its query, shape (tokens, D)."""
         self.prototypes = nn.ParameterDict()
         """Per scenario name the learned centre of each class, shape (classes, embedding_dim)."""
-        self.gate = nn.Linear(width, width)
-        """How much of each column of the user token a question lets through; at first all of it, once."""
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
         self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)
         self._instruction = self.token_ids(config.instruction)
         self._serving: tuple[Any, _Serving] | None = None
@@ -83,7 +79,7 @@ class UserModel(nn.Module):
 
     def read(self, states: Tensor, users: Tensor) -> Tensor:
         """Embeddings (…, E) from states at <USER_EMB> (…, D) and the user tokens that belong to them."""
-        embeddings: Tensor = self.head(_heard(states, users, self.gate(states)))
+        embeddings: Tensor = self.head(states + users)
         return embeddings
 
     @torch.inference_mode()
@@ -118,7 +114,7 @@ class UserModel(nn.Module):
             packed = self.prefix(batch.select(users), instruction_ID, suffixes_QD, serving.run)
             states_ND = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths).flatten(0, 1)
             users_ND = packed.user_BD.repeat_interleave(len(queries), dim=0)
-            values = serving.run(self.head, _heard(states_ND, users_ND, serving.run(self.gate, states_ND)))
+            values = serving.run(self.head, states_ND + users_ND)
             embeddings[users] = values.view(len(users), len(queries), -1).numpy(force=True)
         return embeddings
 
@@ -172,15 +168,15 @@ class _Serving:
         self._dtype = torch.bfloat16 if model.config.precision == "bfloat16" else torch.float32
         self._decoder = PackedDecoder(backbone, self._dtype) if on_cpu and is_supported(backbone.config) else None
         self._backbone = backbone
-        self._read = (model.gate, model.head)
+        self._head = model.head
         prefix = model.prefix
         adapters = [*prefix.event_adapters, *prefix.summary_projections, prefix.modality_adapter, prefix.user_adapter]
         self._packed = {adapter: pack_linears(adapter, ADAPTER_ROWS) for adapter in adapters}
-        self._packed |= {module: pack_linears(module, READ_ROWS) for module in self._read}
+        self._packed[model.head] = pack_linears(model.head, READ_ROWS)
 
     def run(self, module: nn.Module, rows: Tensor) -> Tensor:
-        """Apply an adapter, the gate or the head in calls of a fixed number of rows."""
-        return in_chunks(self._packed[module], rows, READ_ROWS if module in self._read else ADAPTER_ROWS)
+        """Apply an adapter or the head in calls of a fixed number of rows."""
+        return in_chunks(self._packed[module], rows, READ_ROWS if module is self._head else ADAPTER_ROWS)
 
     def decode(self, rows_TD: Tensor, prefix_lengths_B: Int64, suffix_lengths: Sequence[int]) -> Tensor:
         """Hidden states at the end of each suffix, shape (B, S, D)."""
@@ -188,11 +184,6 @@ class _Serving:
             return self._decoder(rows_TD, prefix_lengths_B, suffix_lengths)
         with torch.autocast(rows_TD.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
             return read_suffixes(self._backbone, rows_TD, prefix_lengths_B, suffix_lengths).float()
-
-
-def _heard(states: Tensor, users: Tensor, gates: Tensor) -> Tensor:
-    """What the head hears: the state, and the user token as far as the question lets it through."""
-    return states + users * (1 + torch.tanh(gates))
 
 
 def _packs(tokens_B: Int64, tokens_per_pack: int) -> Iterator[Int64]:

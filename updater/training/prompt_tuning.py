@@ -26,6 +26,13 @@ from updater.training.towers import pad_prefixes
 MOST_BYTES = 4_000_000_000
 """Keys and values that are kept; beyond it they are computed again."""
 CLASSES = 2
+CENTRES_RATE = 0.1
+"""Learning rate of the centres as a share of the prompt's: they begin where they are best."""
+FIRST_USERS = 2048
+"""Labelled users that the first centres are fitted to."""
+FIRST_STEPS = 50
+FIRST_DECAY = 0.02
+"""Pulls the first centres to the classes' means; some labels are few."""
 
 Report = Callable[[int, float], None]
 
@@ -87,15 +94,16 @@ class PromptTuner:
         rng = np.random.default_rng((seed, len(labels.rows)))
         prompt = nn.Parameter(self._first_prompt(labels.questions[0], options.tokens))
         centres = nn.Parameter(self._first_centres(prompt, labels, rng))
-        optimiser = torch.optim.AdamW([prompt, centres], lr=options.learning_rate, weight_decay=0.0)
+        rates = {prompt: options.learning_rate, centres: options.learning_rate * CENTRES_RATE}
+        optimiser = torch.optim.AdamW([{"params": [p]} for p in rates], weight_decay=0.0)
         losses: list[float] = []
         order = np.empty(0, dtype=np.int64)
         for step in range(options.steps):
             if len(order) < options.users_per_step:
                 order = np.concatenate([order, rng.permutation(len(labels.rows))])
             chosen, order = order[: options.users_per_step], order[options.users_per_step :]
-            for group in optimiser.param_groups:
-                group["lr"] = options.learning_rate * 0.5 * (1 + math.cos(math.pi * step / options.steps))
+            for group, rate in zip(optimiser.param_groups, rates.values(), strict=True):
+                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / options.steps))
             embeddings = self.embed(prompt, labels, chosen)
             classes = torch.from_numpy(labels.classes[chosen])
             loss = prototype_loss(embeddings, centres, classes, temperature=options.temperature)
@@ -166,19 +174,32 @@ class PromptTuner:
         repeated = (ids * (tokens // max(1, len(ids)) + 1))[:tokens]
         return self._model.embed_ids(repeated).detach().clone()
 
-    @torch.no_grad()
     def _first_centres(self, prompt: Tensor, labels: Labels, rng: np.random.Generator) -> Tensor:
-        """Each class's mean embedding over a few hundred users, (K, E)."""
-        sample = rng.permutation(len(labels.rows))[: 4 * self._options.users_per_step]
-        parts = [
-            self.embed(prompt, labels, part)
-            for part in np.array_split(sample, max(1, len(sample) // self._options.users_per_step))
-        ]
-        embeddings = torch.cat(parts)
+        """The centres that tell the classes apart best before the prompt has moved, (K, E).
+
+        From the classes' means they are fitted to a sample of users, or the prompt would first learn what centres can.
+        """
+        options = self._options
+        sample = rng.permutation(len(labels.rows))[:FIRST_USERS]
+        groups = np.array_split(sample, -(-len(sample) // options.users_per_step))
+        with torch.no_grad():
+            embeddings = torch.cat([self.embed(prompt, labels, group) for group in groups])
         classes = torch.from_numpy(labels.classes[sample])
         overall = embeddings.mean(dim=0)
         means = [embeddings[classes == k].mean(dim=0) if (classes == k).any() else overall for k in range(CLASSES)]
-        return torch.stack(means)
+        first = torch.stack(means)
+        centres = nn.Parameter(first.clone())
+        optimiser = torch.optim.LBFGS([centres], max_iter=FIRST_STEPS, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            optimiser.zero_grad()
+            fit = prototype_loss(embeddings, centres, classes, temperature=options.temperature)
+            value: Tensor = fit + FIRST_DECAY * (centres - first).square().sum()
+            value.backward()  # type: ignore[no-untyped-call]
+            return value
+
+        optimiser.step(loss)  # type: ignore[no-untyped-call]
+        return centres.detach()
 
 
 def _cache(prefixes: Sequence[KeptPrefix]) -> object:
