@@ -91,16 +91,16 @@ def run_ablations(context: Context, workers: Workers, report: Path, progress: Pr
         if seconds:
             _add(report, "seconds of training", {names[index]: round(seconds)})
         progress("training variants", done + 1, len(jobs))
-    models[SMOLLM2] = _for_as_long(context, json.loads(report.read_text())["ablations"]["seconds of training"][BASE])
-    models[UNTRAINED] = _untrained(context, models[BASE])
     for name, model in models.items():
-        if name not in (BASE, UNTRAINED):
-            _judge(context, workers, name, model, ["base"], report, progress)
+        _judge(context, workers, name, model, ["base"], report, progress)
+    seconds = json.loads(report.read_text())["ablations"]["seconds of training"][BASE]
+    _judge(context, workers, SMOLLM2, _for_as_long(context, seconds), ["base"], report, progress)
+    models[UNTRAINED] = _untrained(context, models[BASE])
     for name, tokens in ((UNTRAINED, settings.tuning.tokens), *((BASE, n) for n in (settings.tuning.tokens, *TOKENS))):
         tuning = dataclasses.replace(settings.tuning, tokens=tokens)
         tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
         tune_scenarios(tuned, workers, models[name], SCENARIOS, progress)
-        label = name if tokens == settings.tuning.tokens else f"prompts of {tokens} tokens"
+        label = name if name == UNTRAINED else f"prompts of {tokens} tokens"
         _judge(tuned, workers, label, join_prompts(tuned, models[name]), ["base", "tuned"], report, progress)
 
 
