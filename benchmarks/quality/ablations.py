@@ -26,11 +26,9 @@ from updater.pipeline.threads import one_thread
 from updater.pipeline.workers import Workers
 from updater.settings import Settings, load_settings
 from updater.training.build import data_root
-from updater.training.pairs import read_pairs
 from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles
-from updater.training.projections import fit_projections
-from updater.training.train import held_out_users, read_all, standardised, training_directory
+from updater.training.train import first_model, read_all, standardised, training_directory
 from updater.training.useru.dataset import read_split
 
 HERE = Path(__file__).parent
@@ -127,10 +125,7 @@ def train_variant(settings: Settings, now: datetime, variant: Variant) -> tuple[
         target = Path(training_directory(context), "ablations", recipe[:12])
         if (target / CONFIG).exists():
             return str(target), 0.0
-        model = create_model(config)
-        held_out = held_out_users(profiles)
-        fit_projections(model, profiles, held_out)
-        table = read_pairs(rows, profiles, model, options, held_out)
+        model, table = first_model(config, rows, profiles, options)
         begin = time.perf_counter()
         pretrain(model, table, options, target.with_suffix(".run"), recipe)
         seconds = time.perf_counter() - begin

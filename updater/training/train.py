@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from updater.domain.buckets import is_held_out
 from updater.domain.fingerprint import fingerprint
+from updater.domain.training import Training
 from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.model.checkpoint import CONFIG, create_model, save_model
@@ -23,7 +24,7 @@ from updater.pipeline.tools import Tools
 from updater.training.build import data_root
 from updater.training.checkpoints import remove_checkpoints
 from updater.training.distributed import Rank, this_rank
-from updater.training.pairs import read_pairs, standardisation
+from updater.training.pairs import PairTable, read_pairs, standardisation
 from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles, read_profiles
 from updater.training.projections import fit_projections
@@ -75,10 +76,7 @@ def train(
     with one_thread():
         profiles = read_all(context, sorted(set(rows["anchor_day"].to_pylist())), progress)
         config = standardised(create_config(settings), list(profiles.values()))
-        model = create_model(config)
-        held_out = held_out_users(profiles)
-        fit_projections(model, profiles, held_out)
-        table = read_pairs(rows, profiles, model, options, held_out)
+        model, table = first_model(config, rows, profiles, options)
         recipe = fingerprint(config.to_json(), repr(options), _data_digest(rows))
         target = Path(training_directory(context), "models", recipe[:12])
         run = Path(training_directory(context), "runs", recipe[:12])
@@ -126,6 +124,16 @@ def read_all(context: Context, anchors: list[date], progress: Progress = no_prog
         progress("reading profiles", done, len(anchors))
         profiles[anchor] = read_profiles(context, tools, anchor)
     return profiles
+
+
+def first_model(
+    config: ModelConfig, rows: pa.Table, profiles: Mapping[date, Profiles], options: Training
+) -> tuple[UserModel, PairTable]:
+    """A model with first weights and fitted projections, and its pairs; neither sees users who are held out."""
+    model = create_model(config)
+    held_out = held_out_users(profiles)
+    fit_projections(model, profiles, held_out)
+    return model, read_pairs(rows, profiles, model, options, held_out)
 
 
 def held_out_users(profiles: Mapping[date, Profiles]) -> set[str]:
