@@ -5,6 +5,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.factories import bill, land_rows
@@ -177,3 +178,24 @@ def test_rows_of_the_factories_keep_the_lake_contract(tmp_path):
     assert table.to_pylist()[0]["op"] is None
     assert has_landed(str(tmp_path / "bill"), DAY)
     assert Path(tmp_path, "bill", "ds=2024-01-02", "_SUCCESS").exists()
+
+
+def test_vectors_lie_plainly_in_a_file_and_other_columns_have_dictionaries(root):
+    vectors = pa.array([[0.5, 1.5], [0.5, 2.5]], pa.list_(pa.float32()))
+    table = pa.table({"user_id": ["a", "a"], "vector": vectors, "ids": pa.array([[1], [1]], pa.list_(pa.int64()))})
+    path, narrow = join(root, "vectors.parquet"), join(root, "narrow.parquet")
+    write_table(path, table)
+    write_table(narrow, table.drop_columns("vector"))
+
+    assert read_table(path).equals(table)
+    columns = {column.path_in_schema: column for column in _columns(path)}
+    with_dictionary = {name for name, column in columns.items() if column.has_dictionary_page}
+    assert {"user_id"} <= with_dictionary
+    assert "vector.list.element" in columns.keys() - with_dictionary
+    assert {column.compression for column in columns.values()} == {"LZ4"}
+    assert {column.compression for column in _columns(narrow)} == {"ZSTD"}
+
+
+def _columns(path):
+    group = pq.ParquetFile(pa.BufferReader(content(path))).metadata.row_group(0)
+    return [group.column(number) for number in range(group.num_columns)]

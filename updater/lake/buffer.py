@@ -139,7 +139,7 @@ class Buffer:
             return self._query(_SNAPSHOT_CHANGES.format(same=_and(numeric)), {}, past=past, today=today)
         query = _STREAM_CHANGES.format(
             same=_and(["before.event_time = after.event_time", *numeric]),
-            newest=self._newest("past", "user_id in (select user_id from candidates)"),
+            newest=self._newest("past", "(user_id, event_id) in (select user_id, event_id from keys)"),
         )
         bounds = {
             "old_start": self._start(previous),
@@ -199,8 +199,9 @@ def _and(conditions: list[str]) -> str:
 
 
 _STREAM_CHANGES = """,
-candidates as (
-    select user_id from today union select user_id from past where event_time >= $old_start and event_time < $new_start
+keys as (
+    select user_id, event_id from today
+    union select user_id, event_id from past where event_time >= $old_start and event_time < $new_start
 ),
 newest as ({newest}),
 versions as (

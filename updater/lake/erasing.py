@@ -64,7 +64,7 @@ def read_without(path: str, among: Among) -> tuple[pa.Table, int]:
 def to_parquet(table: pa.Table, row_group_size: int | None = None) -> bytes:
     """The bytes of `table` as a Parquet file, as all files of the state are written."""
     buffer = BytesIO()
-    pq.write_table(table, buffer, compression="zstd", row_group_size=row_group_size)
+    partitions.write_parquet(table, buffer, row_group_size)
     return buffer.getvalue()
 
 

@@ -99,7 +99,27 @@ def write_file(path: str) -> Iterator[IO[bytes]]:
 def write_table(path: str, table: pa.Table, row_group_size: int | None = None) -> None:
     """Write `table` as one Parquet file, atomically."""
     with write_file(path) as file:
-        pq.write_table(table, file, compression="zstd", row_group_size=row_group_size)
+        write_parquet(table, file, row_group_size)
+
+
+def write_parquet(table: pa.Table, file: IO[bytes], row_group_size: int | None = None) -> None:
+    """Write `table` as Parquet, as all files of the state are written.
+
+    Vectors are stored plainly: a dictionary of floats takes ten times as long to write and more room than they do, and
+    zstd finds little in them (docs/adr/0016-vectors-in-parquet.md).
+    """
+    vectors = {field.name for field in table.schema if _is_vector(field.type)}
+    pq.write_table(
+        table,
+        file,
+        compression="lz4" if vectors else "zstd",
+        use_dictionary=[name for name in table.schema.names if name not in vectors],
+        row_group_size=row_group_size,
+    )
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) and pa.types.is_floating(kind.value_type))
 
 
 def read_table(path: str, columns: list[str] | None = None) -> pa.Table:

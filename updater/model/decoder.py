@@ -22,7 +22,7 @@ ROWS = 512
 """Rows of each call of a linear layer."""
 READ_ROWS = 64
 """The same for the few rows that are read, in the last layer."""
-GROUP_ROWS = 256
+GROUP_ROWS = 80
 """Suffix rows that share a call of attention: they see their own suffix only, and all others cost time."""
 
 MODEL_TYPES = ("qwen2", "llama")

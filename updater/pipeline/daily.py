@@ -9,6 +9,7 @@ from typing import Any
 
 from updater.domain.window import Window, days
 from updater.errors import WindowOrderError
+from updater.lake.buffer import connect
 from updater.pipeline import audit
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.detect import detect, detected, open_window
@@ -87,9 +88,9 @@ def run_window(context: Context, workers: Workers, ds: date, progress: Progress 
 def prepare(context: Context, workers: Workers, window: Window, report: WindowReport, progress: Progress) -> None:
     """Open the window, detect its changes and encode its new texts."""
     open_window(context, window)
-    with report.step("detect"):
+    with report.step("detect"), connect(context.settings.paths.state) as connection:
         for modality in context.settings.modalities:
-            detect(context, window, modality, progress)
+            detect(context, window, modality, progress, connection)
     with report.step("encode"):
         for modality in context.settings.modalities:
             encode(context, window, modality, workers.encode, progress)

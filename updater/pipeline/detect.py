@@ -5,9 +5,11 @@ the landed days before it.
 """
 
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -115,10 +117,23 @@ def _not_landed(context: Context, ds: date, modality: Modality) -> NotLandedErro
     )
 
 
-def detect(context: Context, window: Window, modality: Modality, progress: Progress = no_progress) -> Detected:
+def detect(
+    context: Context,
+    window: Window,
+    modality: Modality,
+    progress: Progress = no_progress,
+    connection: duckdb.DuckDBPyConnection | None = None,
+) -> Detected:
     """Land the window's partition of a modality and write down which users changed.
 
     The first window ever lands every day that its buffer reaches back to. Run again, it does nothing that is done.
+
+    Args:
+        context: the deployment.
+        window: the window.
+        modality: what to detect changes of.
+        progress: told of days that are landed.
+        connection: DuckDB over the state; one is opened, and closed again, if left out.
 
     Raises:
         NotLandedError: the day has no `_SUCCESS` and the modality is not optional.
@@ -134,7 +149,8 @@ def detect(context: Context, window: Window, modality: Modality, progress: Progr
     path = context.changes_file(modality.name, window.ds)
     if not _is_published(context, window.ds) or not partitions.exists(path):
         _check_kept(context, window)
-        changes = _changes(context, window, modality, everyone=first)
+        with nullcontext(connection) if connection else connect(context.settings.paths.state) as opened:
+            changes = _changes(context, opened, window, modality, everyone=first)
         with durable("changes"):
             partitions.write_table(path, changes)
     return detected(context, window, modality)
@@ -255,9 +271,10 @@ def _is_published(context: Context, ds: date) -> bool:
     return any(head.ds >= ds for head in context.ledger.heads().values())
 
 
-def _changes(context: Context, window: Window, modality: Modality, everyone: bool) -> pa.Table:
+def _changes(
+    context: Context, connection: duckdb.DuckDBPyConnection, window: Window, modality: Modality, everyone: bool
+) -> pa.Table:
     settings = context.settings
-    with connect(settings.paths.state) as connection:
-        files = context.event_files(modality.name, window.ds)
-        buffer = Buffer(connection, modality, files, settings.buffer.days, settings.timezone)
-        return (buffer.everyone(window) if everyone else buffer.changes(window)).cast(CHANGES_SCHEMA)
+    files = context.event_files(modality.name, window.ds)
+    buffer = Buffer(connection, modality, files, settings.buffer.days, settings.timezone)
+    return (buffer.everyone(window) if everyone else buffer.changes(window)).cast(CHANGES_SCHEMA)

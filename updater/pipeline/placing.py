@@ -10,7 +10,6 @@ from hashlib import sha256
 from io import BytesIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from updater.domain.spans import file_name
 from updater.lake import partitions
@@ -25,7 +24,7 @@ def stage(context: Context, ds: date, bucket: int, tables: dict[str, pa.Table]) 
     names = []
     for view, table in sorted(tables.items()):
         buffer = BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
+        partitions.write_parquet(table, buffer)
         name = f"{sha256(buffer.getbuffer()).hexdigest()}-{view}"
         with durable("staged"), partitions.write_file(partitions.join(_staged(context, ds, bucket), name)) as file:
             file.write(buffer.getbuffer())
