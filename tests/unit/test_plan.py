@@ -2,7 +2,7 @@
 
 import pytest
 
-from updater.domain.plan import BucketPlan, new_scenarios, plan_bucket
+from updater.domain.plan import BucketPlan, join, new_scenarios, plan_bucket, together
 
 SCENARIOS = ("lapse", "takeout", "brand")
 
@@ -39,3 +39,31 @@ def test_nothing_to_do() -> None:
 )
 def test_which_scenarios_lack_values(published: dict[str, str] | None, same_layout: bool, new: set[str]) -> None:
     assert new_scenarios({"lapse": "1", "takeout": "2"}, published, same_layout) == new
+
+
+def plan_of(users: str, bystanders: str = "", new: tuple[str, ...] = ()) -> BucketPlan:
+    return BucketPlan({"bill": frozenset(users[:1]), "app": frozenset(users)}, tuple(users), tuple(bystanders), new)
+
+
+@pytest.mark.parametrize(
+    ("plans", "sizes"),
+    [
+        ([], []),
+        ([plan_of("")], [1]),
+        ([plan_of("ab"), plan_of("c"), plan_of("d")], [2, 1]),
+        ([plan_of("abcde"), plan_of("f"), plan_of("gh"), plan_of("ijkl")], [1, 2, 1]),
+        ([plan_of("a"), plan_of("b", new=("lapse",)), plan_of("c", new=("lapse",))], [1, 2]),
+        ([plan_of("a", "bc", ("lapse",)), plan_of("d", "", ("lapse",))], [1, 1]),
+    ],
+)
+def test_small_neighbours_that_ask_the_same_go_together(plans: list[BucketPlan], sizes: list[int]) -> None:
+    groups = list(together(plans, 3))
+    assert [len(group) for group in groups] == sizes
+    assert [plan for group in groups for plan in group] == plans
+
+
+def test_a_joined_plan_has_every_user_once() -> None:
+    joined = join([plan_of("ab", "z", ("lapse",)), plan_of("cb", "y", ("lapse",))])
+    assert joined == BucketPlan(
+        {"bill": frozenset("ac"), "app": frozenset("abc")}, ("a", "b", "c"), ("z", "y"), ("lapse",)
+    )

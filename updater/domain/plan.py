@@ -1,6 +1,6 @@
 """What a bucket of users has to have recomputed, decided before anything is done."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -44,6 +44,33 @@ def plan_bucket(
         users=tuple(sorted(users)),
         bystanders=tuple(sorted(bystanders)),
         new_scenarios=tuple(name for name in scenarios if name in new_scenarios),
+    )
+
+
+def together(plans: Sequence[BucketPlan], most_users: int) -> Iterator[Sequence[BucketPlan]]:
+    """Runs of neighbouring plans that are computed together: of the same new scenarios and with at most `most_users`
+    prefixes, or a single plan with more.
+    """
+    start = num_users = 0
+    for end, plan in enumerate(plans):
+        same = plan.new_scenarios == plans[start].new_scenarios
+        if end > start and (not same or num_users + plan.num_prefixes > most_users):
+            yield plans[start:end]
+            start, num_users = end, 0
+        num_users += plan.num_prefixes
+    if plans:
+        yield plans[start:]
+
+
+def join(plans: Sequence[BucketPlan]) -> BucketPlan:
+    """One plan for all users of `plans`, which have the same new scenarios; a user may be in several of them."""
+    return BucketPlan(
+        changed={
+            modality: frozenset().union(*(plan.changed[modality] for plan in plans)) for modality in plans[0].changed
+        },
+        users=tuple(dict.fromkeys(user for plan in plans for user in plan.users)),
+        bystanders=tuple(dict.fromkeys(user for plan in plans for user in plan.bystanders)),
+        new_scenarios=plans[0].new_scenarios,
     )
 
 

@@ -177,8 +177,8 @@ def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[
     if (reach := context.ledger.reach()) is not None and day_after(known.ds) < reach:
         raise WindowOrderError(f"Days before {reach} were dropped while this ran; run the same command again.")
     stored = read_stored(context, tools, buckets, buffered.users)
-    for lack, plan in zip(lacks, plans, strict=True):
-        result = compute(context, tools, buffered, stored, plan)
+    results = compute(context, tools, buffered, stored, plans)
+    for lack, plan, result in zip(lacks, plans, results, strict=True):
         # An erasure that begins later waits for these files, and finds them.
         with one_at_a_time(context, shared=True):
             erased = context.ledger.erased()

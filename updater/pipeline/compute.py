@@ -1,6 +1,6 @@
 """The values of a bucket's users in a window: summaries, prefix fingerprints, embeddings. Reads, writes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from updater.domain.plan import BucketPlan
+from updater.domain.plan import BucketPlan, join, together
 from updater.domain.scenario import Scenario
 from updater.domain.window import Window
 from updater.lake import summaries as summary_store
@@ -79,28 +79,35 @@ def read_stored(context: Context, tools: Tools, buckets: Sequence[int], users: p
 
 
 def compute(
-    context: Context, tools: Tools, buffered: BufferedUsers, stored: Sequence[Summaries], plan: BucketPlan
-) -> BucketResult:
-    """The planned users' values, from their buffered events.
+    context: Context, tools: Tools, buffered: BufferedUsers, stored: Sequence[Summaries], plans: Sequence[BucketPlan]
+) -> Iterator[BucketResult]:
+    """The planned users' values, plan by plan, from their buffered events.
 
-    Changed summaries are made from the events, the others are taken from `stored`, those of all `buffered` users.
+    Changed summaries are made from the events, the others are taken from `stored`, those of all `buffered` users. Small
+    buckets share calls of the model, whose last one is filled up with zeros.
     """
+    for group in together(plans, context.settings.run.users_per_batch):
+        values = _compute(context, tools, buffered, stored, join(group))
+        yield from (values.of(plan) for plan in group)
+
+
+def _compute(
+    context: Context, tools: Tools, buffered: BufferedUsers, stored: Sequence[Summaries], plan: BucketPlan
+) -> "_Values":
     users = [*plan.users, *plan.bystanders]
     scenarios = context.settings.scenarios
     order = buffered.positions(users)
     summaries = [summary.take(order) for summary in stored]
-    before = np.sum([summary.num_events_B[: len(plan.users)] for summary in summaries], axis=0)
-    result = BucketResult(
-        users=users,
-        num_changed=len(plan.users),
+    values = _Values(
+        users={user: row for row, user in enumerate(users)},
         summaries=summaries,
-        cells={
+        events_before_B=np.sum([summary.num_events_B for summary in summaries], axis=0),
+        changed={
             modality.name: np.flatnonzero([user in plan.changed[modality.name] for user in users])
             for modality in context.settings.modalities
         },
         fingerprints=[],
         embeddings=np.zeros((len(users), len(scenarios), context.settings.model.embedding_dim), np.float32),
-        was_active=int(np.count_nonzero(before)),
     )
     groups = [
         (np.arange(len(plan.users)), list(scenarios)),
@@ -111,14 +118,42 @@ def compute(
         columns = np.array([scenarios.index(scenario) for scenario in asked])
         for start in range(0, len(group), size):
             rows = group[start : start + size]
-            values = _embed(tools, result, buffered.events, order, rows, asked)
-            result.embeddings[np.ix_(rows, columns)] = values
-    return result
+            values.embeddings[np.ix_(rows, columns)] = _embed(tools, values, buffered.events, order, rows, asked)
+    return values
+
+
+@dataclass
+class _Values:
+    """As `BucketResult`, of the users of one bucket or of several."""
+
+    users: Mapping[str, int]
+    """Users to their rows."""
+    summaries: list[Summaries]
+    events_before_B: Int64
+    """Events that the users had before."""
+    changed: Mapping[str, Int64]
+    """Per modality the rows of the users whose summary is recomputed."""
+    fingerprints: list[str]
+    embeddings: npt.NDArray[np.float32]
+
+    def of(self, plan: BucketPlan) -> BucketResult:
+        """The part of a plan."""
+        users = [*plan.users, *plan.bystanders]
+        rows = np.array([self.users[user] for user in users], np.int64)
+        return BucketResult(
+            users=users,
+            num_changed=len(plan.users),
+            summaries=[summary.take(rows) for summary in self.summaries],
+            cells={name: np.flatnonzero([user in changed for user in users]) for name, changed in plan.changed.items()},
+            fingerprints=[self.fingerprints[row] for row in rows],
+            embeddings=self.embeddings[rows],
+            was_active=int(np.count_nonzero(self.events_before_B[rows[: len(plan.users)]])),
+        )
 
 
 def _embed(
     tools: Tools,
-    result: BucketResult,
+    values: "_Values",
     events: Sequence[UserEvents],
     order: Int64,
     rows: Int64,
@@ -127,13 +162,13 @@ def _embed(
     """Bring the summaries of the users at `rows` up to date, and embed them.
 
     Returns:
-        Embeddings, shape (rows, scenarios, embedding_dim). Summaries and fingerprints go into `result`.
+        Embeddings, shape (rows, scenarios, embedding_dim). Summaries and fingerprints go into `values`.
     """
-    for event, summary in zip(events, result.summaries, strict=True):
-        changed = np.intersect1d(rows, result.cells[event.modality.name], assume_unique=True)
+    for event, summary in zip(events, values.summaries, strict=True):
+        changed = np.intersect1d(rows, values.changed[event.modality.name], assume_unique=True)
         summary.put(changed, event.summarise(order[changed]))
-    summaries = [summary.take(rows) for summary in result.summaries]
-    result.fingerprints += prefix_fingerprints(events, summaries, order[rows])
+    summaries = [summary.take(rows) for summary in values.summaries]
+    values.fingerprints += prefix_fingerprints(events, summaries, order[rows])
     batch = user_batch(events, summaries, order[rows])
     queries, names = [scenario.query for scenario in scenarios], [scenario.name for scenario in scenarios]
     return tools.model.embed(batch, queries, names)

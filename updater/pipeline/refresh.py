@@ -28,7 +28,7 @@ from updater.pipeline.detect import read_changes
 from updater.pipeline.placing import place, stage
 from updater.pipeline.tools import Tools
 
-USERS_PER_READ = 8192
+USERS_PER_READ = 4096
 """Users whose event rows (without vectors) a process holds at a time: some hundred bytes per event."""
 
 
@@ -74,11 +74,11 @@ def _refresh_together(
     buckets = [bucket for bucket, _, _ in planned]
     buffered = read_buffer(context, tools, window, buckets, users)
     stored = read_stored(context, tools, buckets, buffered.users)
-    counts = []
-    for bucket, head, plan in planned:
-        result = compute(context, tools, buffered, stored, plan)
-        counts.append(_publish_bucket(context, tools, window, bucket, head, plan, result, num_erased))
-    return counts
+    results = compute(context, tools, buffered, stored, [plan for _, _, plan in planned])
+    return [
+        _publish_bucket(context, tools, window, bucket, head, plan, result, num_erased)
+        for (bucket, head, plan), result in zip(planned, results, strict=True)
+    ]
 
 
 def _publish_bucket(

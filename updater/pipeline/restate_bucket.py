@@ -44,7 +44,7 @@ def restate_bucket(
     plan = BucketPlan({m.name: frozenset(users) for m in context.settings.modalities}, tuple(users), (), ())
     buffered = read_buffer(context, tools, window, [bucket], users)
     stored = read_stored(context, tools, [bucket], buffered.users)
-    result = compute(context, tools, buffered, stored, plan)
+    [result] = compute(context, tools, buffered, stored, [plan])
     made = tables(context, tools, window, plan, result, restatement.created, restatement.generation)
     files = stage(context, window.ds, bucket, made)
     before = context.ledger.bucket_record(bucket, window.ds)
