@@ -71,7 +71,7 @@ UNTRAINED = "tuned without pre-training"
 
 
 def run_ablations(context: Context, workers: Workers, report: Path, progress: Progress) -> None:
-    """Train every variant, one in each process, then judge those that `report` does not hold yet, and add them.
+    """Train the variants that `report` does not hold yet, one in each process, judge them and add them.
 
     Args:
         context: the deployment of configs/quality.toml.
@@ -81,8 +81,9 @@ def run_ablations(context: Context, workers: Workers, report: Path, progress: Pr
     """
     settings = small(context.settings)
     context = open_context(settings, context.now)
-    jobs = [(settings, context.now, variant) for variant in VARIANTS.values()]
-    names = list(VARIANTS)
+    # The base is tuned in what follows.
+    names = [name for name in VARIANTS if name == BASE or not _is_judged(report, name)]
+    jobs = [(settings, context.now, VARIANTS[name]) for name in names]
     models = {}
     for done, (index, (model, seconds)) in enumerate(workers.map(train_variant, jobs)):
         models[names[index]] = model
@@ -91,14 +92,17 @@ def run_ablations(context: Context, workers: Workers, report: Path, progress: Pr
         progress("training variants", done + 1, len(jobs))
     for name, model in models.items():
         _judge(context, workers, name, model, ["base"], report, progress)
-    seconds = json.loads(report.read_text())["ablations"]["seconds of training"][BASE]
-    _judge(context, workers, SMOLLM2, _for_as_long(context, seconds), ["base"], report, progress)
+    if not _is_judged(report, SMOLLM2):
+        seconds = json.loads(report.read_text())["ablations"]["seconds of training"][BASE]
+        _judge(context, workers, SMOLLM2, _for_as_long(context, seconds), ["base"], report, progress)
     models[UNTRAINED] = _untrained(context, models[BASE])
     for name, tokens in ((UNTRAINED, settings.tuning.tokens), *((BASE, n) for n in (settings.tuning.tokens, *TOKENS))):
+        label = name if name == UNTRAINED else f"prompts of {tokens} tokens"
+        if _is_judged(report, label):
+            continue
         tuning = dataclasses.replace(settings.tuning, tokens=tokens)
         tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
         tune_scenarios(tuned, workers, models[name], SCENARIOS, progress)
-        label = name if name == UNTRAINED else f"prompts of {tokens} tokens"
         _judge(tuned, workers, label, join_prompts(tuned, models[name]), ["base", "tuned"], report, progress)
 
 
@@ -153,13 +157,17 @@ def _for_as_long(context: Context, seconds: float) -> str:
 def _judge(
     context: Context, workers: Workers, name: str, model: str, systems: list[str], report: Path, progress: Progress
 ) -> None:
-    if name in json.loads(report.read_text())["ablations"]:
+    if _is_judged(report, name):
         return
     output = context.state("evaluation", "ablations", name.replace(" ", "-"))
     judged = evaluate(context, workers, model, systems=systems, output=output, progress=progress)
     found = {system: judged.report["mean"][system] for system in systems}
     _add(report, name, found)
     print(name, {system: round(values["auc"], 4) for system, values in found.items()}, flush=True)
+
+
+def _is_judged(report: Path, name: str) -> bool:
+    return name in json.loads(report.read_text())["ablations"]
 
 
 def _add(report: Path, name: str, values: Mapping[str, Any]) -> None:
