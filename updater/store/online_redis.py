@@ -8,13 +8,14 @@ read, and whatever removes the one removes the other.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Literal
 
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from updater.store.guard import WireRow, rank, to_datetime, wire_batches
@@ -102,13 +103,19 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
     def _get_features_for_entity(
         self, values: Sequence[bytes | None], feature_view: str, requested_features: list[str]
     ) -> tuple[datetime | None, dict[str, Any] | None]:
+        found = dict(zip(requested_features, values, strict=True))
+        stamp = found.pop(f"_ts:{feature_view}")
         # The stock store calls an unknown entity present and dates it 1970.
-        if values[requested_features.index(f"_ts:{feature_view}")] is None:
+        if stamp is None or not found:
             return None, None
-        found: tuple[datetime | None, dict[str, Any] | None] = super()._get_features_for_entity(
-            values, feature_view, requested_features
-        )
-        return found
+        return _instant(bytes(stamp)), {name: Value.FromString(value or b"") for name, value in found.items()}
+
+
+@lru_cache(maxsize=1024)
+def _instant(stamp: bytes) -> datetime:
+    # The rows of a window share it.
+    parsed = Timestamp.FromString(stamp)
+    return datetime.fromtimestamp(parsed.seconds + parsed.nanos / 1e9, UTC)
 
 
 def _escaped(key: bytes) -> bytes:

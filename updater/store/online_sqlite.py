@@ -8,6 +8,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -144,8 +145,14 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
         instants: dict[bytes, datetime] = {}
         for key, feature, value, event_s in self._get_conn(config).execute(query, (*keys, *features)):
             found[key][feature] = Value.FromString(value)
-            instants[key] = datetime.fromtimestamp(event_s, UTC)
+            instants[key] = _instant(event_s)
         return [(instants.get(key), found.get(key)) for key in keys]
+
+
+@lru_cache(maxsize=1024)
+def _instant(event_s: int) -> datetime:
+    # The rows of a window share it.
+    return datetime.fromtimestamp(event_s, UTC)
 
 
 def _entity_tables(connection: sqlite3.Connection) -> list[str]:
