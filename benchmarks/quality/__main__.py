@@ -30,6 +30,9 @@ CONFIG = HERE.parents[1] / "configs" / "quality.toml"
 
 
 def main() -> None:
+    part = sys.argv[1:]
+    if part not in ([], ["ablations"], ["throughput"]):
+        sys.exit(__doc__)
     settings = load_settings(CONFIG)
     begin = time.perf_counter()
     last: dict[str, float] = {}
@@ -47,7 +50,6 @@ def main() -> None:
         completejourney.land(settings.paths.lake, *days, settings.timezone)
     create_ledger(settings)
     context = open_context(settings)
-    part = sys.argv[1:]
     if part == ["throughput"]:
         report = json.loads(REPORT.read_text())
         report["throughput"] = measure(context)
