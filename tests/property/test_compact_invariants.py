@@ -28,7 +28,7 @@ def offline_values(made: Deployment) -> dict[str, list[str]]:
     """All rows that Feast can find, whichever files they lie in, each once."""
     found = {}
     for view in VIEWS:
-        rows = [row for path in (made.state / "offline" / view).iterdir() for row in rows_below(path)]
+        rows = [row for path in (made.state / "offline" / view).glob("*") for row in rows_below(path)]
         found[view] = sorted({repr(sorted(row.items())) for row in rows})
     return found
 
