@@ -28,7 +28,7 @@ lint: $(INSTALLED) ## Style, formatting, types and import directions
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(INSTALLED) ## Measure against references in the same run; writes benchmarks/results.md (about 45 minutes)
+bench: $(INSTALLED) ## Measure against references in the same run; writes benchmarks/results.md (about 25 minutes)
 	@$(BIN)/python -m benchmarks
 
 airflow: $(INSTALLED) ## Start a local Airflow with the DAGs of this checkout; Ctrl-C stops it
