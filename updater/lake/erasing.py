@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import sha256
-from io import BytesIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -59,13 +58,6 @@ def read_without(path: str, among: Among) -> tuple[pa.Table, int]:
                 "restore it or remove it, and run again."
             ) from error
         return without_users(table.cast(_as_written(table.schema)), among)
-
-
-def to_parquet(table: pa.Table, row_group_size: int | None = None) -> bytes:
-    """The bytes of `table` as a Parquet file, as all files of the state are written."""
-    buffer = BytesIO()
-    partitions.write_parquet(table, buffer, row_group_size)
-    return buffer.getvalue()
 
 
 def events_name(source_digest: str, declaration: str, content: bytes | None = None) -> str:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from io import BytesIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
@@ -99,10 +100,17 @@ def write_file(path: str) -> Iterator[IO[bytes]]:
 def write_table(path: str, table: pa.Table, row_group_size: int | None = None) -> None:
     """Write `table` as one Parquet file, atomically."""
     with write_file(path) as file:
-        write_parquet(table, file, row_group_size)
+        _write_parquet(table, file, row_group_size)
 
 
-def write_parquet(table: pa.Table, file: IO[bytes], row_group_size: int | None = None) -> None:
+def to_parquet(table: pa.Table, row_group_size: int | None = None) -> bytes:
+    """The bytes of the file that `write_table` writes."""
+    buffer = BytesIO()
+    _write_parquet(table, buffer, row_group_size)
+    return buffer.getvalue()
+
+
+def _write_parquet(table: pa.Table, file: IO[bytes], row_group_size: int | None) -> None:
     """Write `table` as Parquet, as all files of the state are written.
 
     Vectors are stored plainly: a dictionary of floats takes ten times as long to write and more room than they do, and

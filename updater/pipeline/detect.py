@@ -18,7 +18,7 @@ from updater.domain.window import Window, days, first_buffer_day
 from updater.errors import ConfigError, NotLandedError, WindowOrderError
 from updater.lake import partitions
 from updater.lake.buffer import CHANGES_SCHEMA, Buffer, connect
-from updater.lake.erasing import events_name, to_parquet
+from updater.lake.erasing import events_name
 from updater.lake.landing import check_rejected_share, source_token
 from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import PartitionRecord
@@ -217,7 +217,7 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
     check_rejected_share(landed, directory, settings.limits)
     name = None
     if landed.events.num_rows:
-        content = to_parquet(landed.events, EVENT_ROWS)
+        content = partitions.to_parquet(landed.events, EVENT_ROWS)
         name = events_name(landed.digest, declaration, content if landed.num_erased else None)
         path = partitions.join(partitions.day_directory(context.state("events", modality.name), ds), name)
         with durable("events"), partitions.write_file(path) as file:

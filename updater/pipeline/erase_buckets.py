@@ -11,7 +11,7 @@ from updater.lake import partitions
 from updater.lake import summaries as summary_store
 from updater.lake.bucket_files import all_files, bucket_files
 from updater.lake.buffer import connect
-from updater.lake.erasing import Among, read_without, to_parquet
+from updater.lake.erasing import Among, read_without
 from updater.ledger import BucketRecord
 from updater.pipeline.commit_bucket import outputs_digest
 from updater.pipeline.context import Context, Progress
@@ -55,7 +55,7 @@ def _rewrite_published(context: Context, bucket: int, among: Among, found: FileC
         for view, file in files.items():
             table, num_rows = read_without(file.path, among)
             if num_rows:
-                made[view] = file, to_parquet(table) if table.num_rows else None
+                made[view] = file, partitions.to_parquet(table) if table.num_rows else None
                 found.rows += num_rows
         if made and key in history:
             _replace_record(context, history[key], made)
@@ -71,7 +71,7 @@ def _rewrite_merged(context: Context, bucket: int, among: Among, found: FileChan
                 table, num_rows = read_without(file.path, among)
                 if num_rows:
                     found.rows += num_rows
-                    _put(file.path, to_parquet(table), found)
+                    _put(file.path, partitions.to_parquet(table), found)
 
 
 def _put(path: str, content: bytes | None, found: FileChanges) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from updater.domain.spans import parse
 from updater.domain.unfinished import UNFINISHED
 from updater.lake import partitions
-from updater.lake.erasing import Among, events_name, read_without, to_parquet
+from updater.lake.erasing import Among, events_name, read_without
 from updater.lake.schemas import EVENT_ROWS
 from updater.pipeline.context import Context, Progress
 from updater.pipeline.faults import durable
@@ -78,7 +78,7 @@ def erase_from_others(
             found.removed += 1
         else:
             with durable("other_without"):
-                write(path, to_parquet(table, EVENT_ROWS if part == "events" else None))
+                write(path, partitions.to_parquet(table, EVENT_ROWS if part == "events" else None))
             found.rewritten += 1
 
 
@@ -98,7 +98,7 @@ def _write_events(path: str, table: pa.Table) -> str | None:
     """Write an event file beside `path` under the name of its content. Returns the name; None without rows."""
     if not table.num_rows:
         return None
-    content = to_parquet(table, EVENT_ROWS)
+    content = partitions.to_parquet(table, EVENT_ROWS)
     source_digest, declaration = _name(path).removesuffix(".parquet").split("-")[:2]
     name = events_name(source_digest, declaration, content)
     with durable("events_without"):

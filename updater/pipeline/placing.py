@@ -7,7 +7,6 @@ that counts.
 from contextlib import suppress
 from datetime import date
 from hashlib import sha256
-from io import BytesIO
 
 import pyarrow as pa
 
@@ -23,11 +22,10 @@ def stage(context: Context, ds: date, bucket: int, tables: dict[str, pa.Table]) 
     """Write `tables` (feature view to rows) aside. Returns their names, which carry the digests of their bytes."""
     names = []
     for view, table in sorted(tables.items()):
-        buffer = BytesIO()
-        partitions.write_parquet(table, buffer)
-        name = f"{sha256(buffer.getbuffer()).hexdigest()}-{view}"
+        content = partitions.to_parquet(table)
+        name = f"{sha256(content).hexdigest()}-{view}"
         with durable("staged"), partitions.write_file(partitions.join(_staged(context, ds, bucket), name)) as file:
-            file.write(buffer.getbuffer())
+            file.write(content)
         names.append(name)
     return names
 
