@@ -1,5 +1,6 @@
 """Atomic files on a local disk and on any other filesystem."""
 
+import os
 from datetime import date
 from pathlib import Path
 from uuid import uuid4
@@ -199,3 +200,26 @@ def test_vectors_lie_plainly_in_a_file_and_other_columns_have_dictionaries(root)
 def _columns(path):
     group = pq.ParquetFile(pa.BufferReader(content(path))).metadata.row_group(0)
     return [group.column(number) for number in range(group.num_columns)]
+
+
+def test_a_directory_that_others_make_and_remove_meanwhile(tmp_path, monkeypatch):
+    """os.makedirs finds the directory there when it makes it, and gone when it looks what it is."""
+    directory, makedirs, calls = tmp_path / "day", os.makedirs, []
+
+    def interrupted(path, *arguments, **options):
+        calls.append(path)
+        if len(calls) == 1:
+            raise FileExistsError(path)
+        return makedirs(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "makedirs", interrupted)
+    with write_file(str(directory / "file")) as file:
+        file.write(b"whole")
+    assert (directory / "file").read_bytes() == b"whole"
+    assert len(calls) == 2
+
+
+def test_a_file_in_the_place_of_a_directory(tmp_path):
+    (tmp_path / "day").write_bytes(b"")
+    with pytest.raises(FileExistsError), write_file(str(tmp_path / "day" / "file")):
+        pass

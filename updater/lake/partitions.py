@@ -78,7 +78,7 @@ def write_file(path: str) -> Iterator[IO[bytes]]:
     """
     fs, inner = filesystem(path)
     parent, _, name = inner.rpartition("/")
-    fs.makedirs(parent, exist_ok=True)
+    _make_directory(fs, parent)
     if not isinstance(fs, LocalFileSystem):
         with NamedTemporaryFile() as staged:
             yield staged
@@ -165,6 +165,20 @@ def newest_landed_day(root: str) -> date | None:
     return next((ds for ds in found if has_landed(root, ds)), None)
 
 
+def _make_directory(fs: fsspec.AbstractFileSystem, directory: str) -> None:
+    """Make a directory and its parents, or leave what is there.
+
+    One that another process makes and removes meanwhile looks to `os.makedirs` as if a file were in its place.
+    """
+    while True:
+        try:
+            fs.makedirs(directory, exist_ok=True)
+            return
+        except FileExistsError:
+            if fs.isfile(directory):
+                raise
+
+
 def _day(name: str) -> date | None:
     try:
         return date.fromisoformat(name[3:]) if DAY_DIRECTORY.fullmatch(name) else None
@@ -183,7 +197,7 @@ def move(source: str, target: str) -> None:
     """Move a file, atomically on a local disk; `target` is replaced."""
     fs, inner = filesystem(source)
     target_inner = filesystem(target)[1]
-    fs.makedirs(target_inner.rsplit("/", 1)[0], exist_ok=True)
+    _make_directory(fs, target_inner.rsplit("/", 1)[0])
     if isinstance(fs, LocalFileSystem):
         Path(inner).replace(target_inner)
     else:
