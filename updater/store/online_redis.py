@@ -7,10 +7,11 @@ read, and whatever removes the one removes the other.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import repeat
 from typing import Any, Literal
 
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
@@ -19,6 +20,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from updater.store.guard import WireRow, rank, to_datetime, wire_batches
+from updater.store.reading import BatchedReads, ViewCells
 from updater.store.wire import without_join_keys
 
 ROWS_PER_PIPELINE = 1_000
@@ -51,7 +53,7 @@ class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[mis
     skip_dedup: Literal[False] = False
 
 
-class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
+class GuardedRedisOnlineStore(BatchedReads, RedisOnlineStore):  # type: ignore[misc]
     """Keeps the newest value of every row, in hashes that Feast's own clients can read."""
 
     def online_write_batch(
@@ -72,7 +74,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
     def write_wire_rows(self, config: Any, table: Any, features: Sequence[str], rows: Sequence[WireRow]) -> None:
         """Write serialised rows, each atomically."""
         view = compute_versioned_name(table, config.registry.enable_online_feature_view_versioning)
-        fields = [_mmh3(f"{view}:{feature}") for feature in features]
+        fields = [_field(view, feature) for feature in features]
         project = config.project.encode()
         time_to_live = config.online_store.key_ttl_seconds or 0
         client = self._get_client(config.online_store)
@@ -100,6 +102,30 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
         found = [key for pattern in patterns for key in client.scan_iter(match=pattern, count=SCAN_COUNT)]
         return [f"a key of {len(key)} bytes, BLAKE2b {blake2b(key, digest_size=8).hexdigest()}" for key in found]
 
+    def read_cells(
+        self, config: Any, entity_keys: Sequence[bytes], wanted: Sequence[tuple[Any, Sequence[str]]]
+    ) -> list[ViewCells]:
+        """One command reads all views of an entity, so they are of the same moment."""
+        versioned, project = config.registry.enable_online_feature_view_versioning, config.project.encode()
+        names = [compute_versioned_name(view, versioned) for view, _ in wanted]
+        fields = [
+            field
+            for name, (_, features) in zip(names, wanted, strict=True)
+            for field in (*(_field(name, feature) for feature in features), f"_ts:{name}")
+        ]
+        hashes = self._read_hash_fields(config, [(key + project, fields) for key in entity_keys])
+        columns: Iterator[Sequence[bytes | None]] = zip(*hashes, strict=True) if hashes else repeat(())
+        read = []
+        for _, features in wanted:
+            values, stamps = [next(columns) for _ in features], next(columns)
+            # The stock store calls an unknown entity present and dates it 1970.
+            found = [
+                [None if stamp is None else value or b"" for value, stamp in zip(column, stamps, strict=True)]
+                for column in values
+            ]
+            read.append(ViewCells([None if stamp is None else _instant(bytes(stamp)) for stamp in stamps], found))
+        return read
+
     def _get_features_for_entity(
         self, values: Sequence[bytes | None], feature_view: str, requested_features: list[str]
     ) -> tuple[datetime | None, dict[str, Any] | None]:
@@ -109,6 +135,11 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
         if stamp is None or not found:
             return None, None
         return _instant(bytes(stamp)), {name: Value.FromString(value or b"") for name, value in found.items()}
+
+
+@lru_cache(maxsize=4096)
+def _field(view: str, feature: str) -> bytes:
+    return bytes(_mmh3(f"{view}:{feature}"))
 
 
 @lru_cache(maxsize=1024)

@@ -84,15 +84,17 @@ def _float_lists(column: pa.Array, dim: int) -> list[bytes]:
 
 def _float_list_head(width: int) -> bytes:
     """What precedes `width` bytes of packed floats in a `Value`: tag and length of the list, then of its floats."""
-    floats = _tag(FloatList.DESCRIPTOR.fields_by_name["val"].number) + _varint(width)
-    return _tag(Value.DESCRIPTOR.fields_by_name["float_list_val"].number) + _varint(len(floats) + width) + floats
+    floats = tag(FloatList, "val") + varint(width)
+    return tag(Value, "float_list_val") + varint(len(floats) + width) + floats
 
 
-def _tag(field_number: int) -> bytes:
-    return _varint(field_number << 3 | _LENGTH_DELIMITED)
+def tag(message: Any, field: str) -> bytes:
+    """What precedes the length and content of a field, other than a number, in a serialised message."""
+    return varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | _LENGTH_DELIMITED)
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """A length as it is in a serialised message."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)

@@ -1,0 +1,158 @@
+"""Online reads of all feature views of a request at once.
+
+Feast's own way asks a store for one view after the other, makes a message of every stored value and copies each into
+the response. What is stored are the bytes of such messages, so here the response's bytes are put together from them,
+and parsed once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from feast import metrics, utils
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
+
+from updater.store.wire import tag, varint
+
+_RESULT = tag(GetOnlineFeaturesResponse, "results")
+_VALUE = tag(GetOnlineFeaturesResponse.FeatureVector, "values")
+_STATUSES = tag(GetOnlineFeaturesResponse.FeatureVector, "statuses")
+_INSTANT = tag(GetOnlineFeaturesResponse.FeatureVector, "event_timestamps")
+
+
+class ViewCells(NamedTuple):
+    """What is stored of some entities in one feature view."""
+
+    instants: Sequence[datetime | None]
+    """Event timestamp of each entity; None where nothing is stored."""
+    columns: Sequence[Sequence[bytes | None]]
+    """Of each feature the serialised `feast.types.Value` of each entity; None where nothing is stored."""
+
+
+def view_cells(
+    rows: Iterable[tuple[int, bytes, str, bytes, datetime]],
+    entity_keys: Sequence[bytes],
+    wanted: Sequence[tuple[Any, Sequence[str]]],
+) -> list[ViewCells]:
+    """Cells in the order of `entity_keys` and `wanted` from rows in any order.
+
+    Args:
+        rows: number of the view, entity key, feature, value and event timestamp; other features than those wanted are
+            left out.
+        entity_keys: serialised keys of the entities.
+        wanted: feature views and the features to read of each.
+    """
+    instants: list[dict[bytes, datetime]] = [{} for _ in wanted]
+    columns: list[dict[str, dict[bytes, bytes]]] = [{feature: {} for feature in features} for _, features in wanted]
+    for view, key, feature, value, instant in rows:
+        column = columns[view].get(feature)
+        if column is not None:
+            column[key] = value
+            instants[view][key] = instant
+    return [
+        ViewCells(
+            [instants[view].get(key) for key in entity_keys],
+            [[columns[view][feature].get(key) for key in entity_keys] for feature in features],
+        )
+        for view, (_, features) in enumerate(wanted)
+    ]
+
+
+class BatchedReads(OnlineStore):  # type: ignore[misc]
+    """Answers `get_online_features` with one query of the store for all feature views of the same entities."""
+
+    def read_cells(
+        self, config: Any, entity_keys: Sequence[bytes], wanted: Sequence[tuple[Any, Sequence[str]]]
+    ) -> list[ViewCells]:
+        """What is stored of some entities (serialised keys) in feature views, each given with the features to read."""
+        raise NotImplementedError
+
+    def _read_features_per_fv(
+        self,
+        config: Any,
+        grouped_refs: Sequence[tuple[Any, list[str]]],
+        join_key_values: Mapping[str, Sequence[Any]],
+        entity_name_to_join_key_map: Mapping[str, str],
+        online_features_response: Any,
+        full_feature_names: bool,
+        include_feature_view_version_metadata: bool,
+    ) -> None:
+        # Feast's hook for stores that read all views at once. Its own way also counts statuses and adds versions.
+        if include_feature_view_version_metadata or metrics._config.online_features:
+            super()._read_features_per_fv(
+                config,
+                grouped_refs,
+                join_key_values,
+                entity_name_to_join_key_map,
+                online_features_response,
+                full_feature_names,
+                include_feature_view_version_metadata,
+            )
+            return
+        alike = defaultdict(list)
+        for number, (view, _) in enumerate(grouped_refs):
+            alike[tuple(view.entities), tuple(sorted(view.projection.join_key_map.items()))].append(number)
+        version = config.entity_key_serialization_version
+        results = [b""] * len(grouped_refs)
+        for numbers in alike.values():
+            wanted = [grouped_refs[number] for number in numbers]
+            entities, destinations, num_rows = utils._get_unique_entities(
+                wanted[0][0], join_key_values, entity_name_to_join_key_map
+            )
+            protos = utils._get_entity_key_protos(entities)
+            keys = [serialize_entity_key(proto, entity_key_serialization_version=version) for proto in protos]
+            order = [0] * num_rows
+            for place, rows in enumerate(destinations):
+                for row in rows:
+                    order[row] = place
+            for number, cells in zip(numbers, self.read_cells(config, keys, wanted), strict=True):
+                results[number] = _results(cells, order)
+        for view, features in grouped_refs:
+            prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
+            online_features_response.metadata.feature_names.val.extend([prefix + feature for feature in features])
+        online_features_response.MergeFromString(b"".join(results))
+
+
+def _results(cells: ViewCells, order: Sequence[int]) -> bytes:
+    """Serialised results of `GetOnlineFeaturesResponse`, one per feature.
+
+    Args:
+        cells: what is stored of the entities.
+        order: the entity of each row of the response.
+    """
+    instants = b"".join([_framed_instant(cells.instants[place]) for place in order])
+    all_present = _framed(_STATUSES, bytes([FieldStatus.PRESENT]) * len(order))
+    results = []
+    for column in cells.columns:
+        values = [column[place] for place in order]
+        statuses = all_present
+        if None in values:
+            present = [FieldStatus.NOT_FOUND if value is None else FieldStatus.PRESENT for value in values]
+            statuses = _framed(_STATUSES, bytes(present))
+        parts = [_head(_VALUE, len(value)) + value for value in [value or b"" for value in values]]
+        results.append(_framed(_RESULT, b"".join([*parts, statuses, instants])))
+    return b"".join(results)
+
+
+def _framed(field: bytes, content: bytes) -> bytes:
+    return _head(field, len(content)) + content
+
+
+@lru_cache(maxsize=4096)
+def _head(field: bytes, length: int) -> bytes:
+    # A feature's values have few lengths.
+    return field + varint(length)
+
+
+@lru_cache(maxsize=1024)
+def _framed_instant(instant: datetime | None) -> bytes:
+    # The rows of a window share it.
+    stamp = Timestamp()
+    if instant is not None:
+        stamp.FromDatetime(instant)
+    return _framed(_INSTANT, stamp.SerializeToString())
