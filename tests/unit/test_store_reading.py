@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, call, patch
 
 import pytest
 from feast import Entity, FeatureView, Field, FileSource, ValueType
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from updater.store.online_sqlite import GuardedSqliteOnlineStore
-from updater.store.reading import ViewCells
+from updater.store.reading import ViewCells, view_cells
 
 INSTANTS = st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 VALUES = st.one_of(
@@ -50,26 +50,45 @@ class _Stored(GuardedSqliteOnlineStore):
         ]
 
 
-@pytest.mark.parametrize("full_names", [True, False])
-@given(rows=st.fixed_dictionaries(dict.fromkeys(IDS, ROW)), wanted=st.text(IDS, min_size=1, max_size=6))
-def test_any_cells(full_names: bool, rows: dict[str, Any], wanted: str) -> None:
+def _response(store_type: type[OnlineStore], rows: dict[str, Any], wanted: str, full_names: bool) -> bytes:
     source = FileSource(path="nowhere", timestamp_field="at")
     schema = [Field(name=name, dtype=Int64) for name in FEATURES]
     user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
     views = [FeatureView(name=name, entities=[user], schema=schema, source=source) for name in ("left", "right")]
-    config = Mock(entity_key_serialization_version=3)
-    responses = []
-    for store_type in (GuardedSqliteOnlineStore, OnlineStore):
-        response = GetOnlineFeaturesResponse()
-        store_type._read_features_per_fv(
-            _Stored(rows),
-            config,
-            [(view, FEATURES) for view in views],
-            {"user_id": [Value(string_val=name) for name in wanted]},
-            {"user": "user_id"},
-            response,
-            full_names,
-            False,
-        )
-        responses.append(response.SerializeToString(deterministic=True))
-    assert responses[0] == responses[1]
+    response = GetOnlineFeaturesResponse()
+    store_type._read_features_per_fv(
+        _Stored(rows),
+        Mock(entity_key_serialization_version=3),
+        [(view, FEATURES) for view in views],
+        {"user_id": [Value(string_val=name) for name in wanted]},
+        {"user": "user_id"},
+        response,
+        full_names,
+        False,
+    )
+    return bytes(response.SerializeToString(deterministic=True))
+
+
+@pytest.mark.parametrize("full_names", [True, False])
+@given(rows=st.fixed_dictionaries(dict.fromkeys(IDS, ROW)), wanted=st.text(IDS, min_size=1, max_size=6))
+def test_any_cells(full_names: bool, rows: dict[str, Any], wanted: str) -> None:
+    ours = _response(GuardedSqliteOnlineStore, rows, wanted, full_names)
+    assert ours == _response(OnlineStore, rows, wanted, full_names)
+
+
+def test_feast_counts_statuses_when_its_metrics_are_on() -> None:
+    with (
+        patch("feast.metrics._config", Mock(online_features=True)),
+        patch("feast.metrics.track_feature_statuses") as count,
+    ):
+        _response(GuardedSqliteOnlineStore, {"a": (datetime(2024, 1, 1, tzinfo=UTC), [Value(), None])}, "a", False)
+    assert count.call_args_list == [call("left", 1, 1), call("right", 1, 1)]
+
+
+def test_rows_in_any_order_with_features_that_nobody_wants() -> None:
+    at = [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
+    rows = [(1, b"b", "two", b"6", at[1]), (0, b"a", "gone", b"5", at[2]), (0, b"a", "one", b"4", at[0])]
+    assert view_cells(rows, [b"b", b"a", b"b"], [("left", ["two", "one"]), ("right", ["two"])]) == [
+        ViewCells([None, at[0], None], [[None, None, None], [None, b"4", None]]),
+        ViewCells([at[1], None, at[1]], [[b"6", None, b"6"]]),
+    ]

@@ -5,10 +5,10 @@ the timezone of the process.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,46 +134,41 @@ class GuardedSqliteOnlineStore(BatchedReads, SqliteOnlineStore):  # type: ignore
     def online_read(
         self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
     ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
-        """Feast's interface for reading rows of one view; an unknown entity reads as (None, None)."""
+        """Feast's interface for reading rows; an unknown entity reads as (None, None)."""
         version = config.entity_key_serialization_version
         keys = [serialize_entity_key(key, entity_key_serialization_version=version) for key in entity_keys]
         features = requested_features or [feature.name for feature in table.features]
-        (cells,) = self.read_cells(config, keys, [(table, features)])
-        found = [
-            {
-                feature: Value.FromString(value)
-                for feature, value in zip(features, values, strict=True)
-                if value is not None
-            }
-            for values in zip(*cells.columns, strict=True)
-        ]
-        return [(instant, values or None) for instant, values in zip(cells.instants, found, strict=True)]
+        found: dict[bytes, dict[str, Any]] = defaultdict(dict)
+        instants: dict[bytes, datetime] = {}
+        for key, feature, value, event_s in self._rows(config, keys, table, features):
+            if feature in features:
+                found[key][feature] = Value.FromString(value)
+                instants[key] = _instant(event_s)
+        return [(instants.get(key), found.get(key)) for key in keys]
 
     def read_cells(
         self, config: Any, entity_keys: Sequence[bytes], wanted: Sequence[tuple[Any, Sequence[str]]]
     ) -> list[ViewCells]:
-        """One query reads all views, so they are of the same moment."""
+        """A query per view, because here it costs no round trip."""
+        rows = (
+            (number, key, feature, value, _instant(event_s))
+            for number, (view, features) in enumerate(wanted)
+            for key, feature, value, event_s in self._rows(config, entity_keys, view, features)
+        )
+        return view_cells(rows, entity_keys, wanted)
+
+    def _rows(
+        self, config: Any, entity_keys: Sequence[bytes], view: Any, features: Sequence[str]
+    ) -> Iterator[tuple[bytes, str, bytes, int]]:
+        """Rows of (entity key, feature, value, event timestamp in seconds), of other features too if all are wanted."""
         # Looking for each feature takes longer than reading all that an entity has.
-        names = [() if len(features) == len(view.features) else features for view, features in wanted]
-        tables = tuple((_table(config, view), len(some)) for (view, _), some in zip(wanted, names, strict=True))
-        parameters = [*entity_keys, *chain.from_iterable(names)]
-        rows = self._get_conn(config).execute(_query(tables, len(entity_keys)), parameters)
-        at = ((view, key, feature, value, _instant(event_s)) for view, key, feature, value, event_s in rows)
-        return view_cells(at, entity_keys, wanted)
-
-
-@lru_cache(maxsize=256)
-def _query(tables: tuple[tuple[str, int], ...], num_keys: int) -> str:
-    """The query of some tables, each with its number of features, 0 for all. They share the parameters of the keys."""
-    selects, start = [], num_keys + 1
-    for number, (table, num_features) in enumerate(tables):
-        some = f"AND feature_name IN ({_marks(start, num_features)})" if num_features else ""
-        selects.append(f"""
-            SELECT {number}, entity_key, feature_name, value, event_ts FROM "{table}"
-            WHERE entity_key IN ({_marks(1, num_keys)}) {some}
-        """)
-        start += num_features
-    return " UNION ALL ".join(selects)
+        names = () if len(features) == len(view.features) else features
+        condition = f"AND feature_name IN ({_marks(names)})" if names else ""
+        query = f"""
+            SELECT entity_key, feature_name, value, event_ts FROM "{_table(config, view)}"
+            WHERE entity_key IN ({_marks(entity_keys)}) {condition}
+        """
+        return self._get_conn(config).execute(query, (*entity_keys, *names))
 
 
 @lru_cache(maxsize=1024)
@@ -195,8 +190,8 @@ def _table(config: Any, view: Any) -> str:
     return str(compute_table_id(config.project, view, config.registry.enable_online_feature_view_versioning))
 
 
-def _marks(start: int, count: int) -> str:
-    return ", ".join(f"?{number}" for number in range(start, start + count))
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _cells_of(row: WireRow) -> tuple[bytes, int, int | None, bytes, Sequence[bytes]]:

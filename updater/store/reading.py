@@ -1,8 +1,8 @@
 """Online reads of all feature views of a request at once.
 
-Feast's own way asks a store for one view after the other, makes a message of every stored value and copies each into
-the response. What is stored are the bytes of such messages, so here the response's bytes are put together from them,
-and parsed once.
+Feast makes a message of every stored value and copies each into the response. What is stored are the bytes of such
+messages, so here the response's bytes are put together from them, and parsed once. And what the views of a request
+share, the entities, is looked at once and not for each view.
 """
 
 from collections import defaultdict
@@ -64,7 +64,7 @@ def view_cells(
 
 
 class BatchedReads(OnlineStore):  # type: ignore[misc]
-    """Answers `get_online_features` with one query of the store for all feature views of the same entities."""
+    """Answers `get_online_features` from the bytes that the store holds, all feature views at once."""
 
     def read_cells(
         self, config: Any, entity_keys: Sequence[bytes], wanted: Sequence[tuple[Any, Sequence[str]]]
