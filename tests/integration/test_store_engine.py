@@ -65,12 +65,14 @@ def test_windows_of_any_timezone_are_found(timezone: str, make_settings: Setting
     assert served["lapse_as_of"] == [int(window("2024-03-10", timezone).as_of.timestamp())]
 
 
+@pytest.mark.parametrize("small", [0, 2**20], ids=["read twice", "read once"])
 def test_of_several_rows_the_newest_is_written_in_bounded_batches(
-    make_settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch
+    small: int, make_settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from updater import store
     from updater.store.online_sqlite import GuardedSqliteOnlineStore
 
+    monkeypatch.setattr("updater.store.daily_files.SMALL_BYTES", small)
     settings = make_settings()
     store.apply(settings)
     opened = store.open_store(settings)
@@ -97,8 +99,13 @@ def test_of_several_rows_the_newest_is_written_in_bounded_batches(
     assert np.array_equal(np.array(served["lapse_embedding"][:30], "f4"), vectors(30, seed=1))
 
 
-def test_a_column_that_an_older_day_lacks_reads_as_null(make_settings: SettingsFactory) -> None:
+@pytest.mark.parametrize("small", [0, 2**20], ids=["read twice", "read once"])
+def test_a_column_that_an_older_day_lacks_reads_as_null(
+    small: int, make_settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from updater import store
+
+    monkeypatch.setattr("updater.store.daily_files.SMALL_BYTES", small)
 
     def rows(user: str, **more: pa.Array) -> dict[str, pa.Array]:
         return {"user_id": pa.array([user]), "bill_num_events": pa.array([1], pa.int64()), **more}

@@ -96,15 +96,25 @@ def test_a_snapshots_base_has_each_users_newest_rows(tmp_path: Path) -> None:
     assert pq.read_metadata(base[0].path).num_rows == len(USERS)
 
 
-def test_a_row_group_of_a_merged_event_file_has_one_bucket(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("fewest", "ends"), [(1, [(0, 0), (1, 1), (2, 2)]), (7, [(0, 1), (2, 2)]), (99, [(0, 2)])])
+def test_a_row_group_of_a_merged_event_file_has_whole_buckets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fewest: int, ends: list[tuple[int, int]]
+) -> None:
+    monkeypatch.setattr("updater.lake.merging.FEWEST_GROUP_ROWS", fewest)
     files = [landed(tmp_path, STREAM, number, USERS) for number in range(3)]
-    metadata = pq.read_metadata(merged(tmp_path, STREAM, files)[0].path)
+    month = merged(tmp_path, STREAM, files)
+    metadata = pq.read_metadata(month[0].path)
     groups = [metadata.row_group(i).column(1).statistics for i in range(metadata.num_row_groups)]
     assert metadata.row_group(0).column(1).path_in_schema == "bucket"
-    assert [(group.min, group.max) for group in groups] == [(bucket, bucket) for bucket in range(BUCKETS)]
+    assert [(group.min, group.max) for group in groups] == ends
+    assert content(STREAM, month, 2) == content(STREAM, files, 2)
 
 
-def test_a_window_of_offline_rows_is_found_in_merged_days(tmp_path: Path) -> None:
+@pytest.mark.parametrize("small", [0, 2**20], ids=["read twice", "read once"])
+def test_a_window_of_offline_rows_is_found_in_merged_days(
+    small: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("updater.store.daily_files.SMALL_BYTES", small)
     written: dict[date, pa.Table] = {}
     for number in range(4):
         ds = START + timedelta(days=number)

@@ -64,6 +64,7 @@ def move(writer: LedgerWriter, previous: Head | None, new: Head) -> bool:
 def test_heads_move_day_by_day_and_leave_history(writer: LedgerWriter) -> None:
     assert writer.head(0) is None
     assert writer.heads() == {}
+    assert writer.newest_head() is None
     previous = None
     for offset in range(3):
         assert move(writer, previous, head(offset))
@@ -79,6 +80,7 @@ def test_buckets_move_on_their_own(writer: LedgerWriter) -> None:
     move(writer, None, head(0, bucket=1))
     move(writer, head(0, bucket=1), head(1, bucket=1, digest="b"))
     assert writer.heads() == {1: head(1, bucket=1, digest="b"), 2: head(0, bucket=2), 3: head(5, bucket=3)}
+    assert writer.newest_head() == FIRST + timedelta(days=5)
     assert writer.bucket_records(FIRST) == [history(head(0, bucket=1)), history(head(0, bucket=2))]
 
 

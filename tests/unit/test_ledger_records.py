@@ -100,6 +100,13 @@ def test_a_window_that_was_never_opened_cannot_be_completed(writer: LedgerWriter
     assert writer.windows() == []
 
 
+def test_the_first_window_is_the_oldest_that_was_attempted(writer: LedgerWriter) -> None:
+    assert writer.first_window() is None
+    for offset in (1, 0, 2):
+        writer.open_window(DAY + timedelta(days=offset), AS_OF, NOW)
+    assert writer.first_window() == DAY
+
+
 def test_the_watermark_is_the_newest_completed_window(writer: LedgerWriter) -> None:
     assert writer.watermark() is None
     for offset in (2, 0, 1):

@@ -1,5 +1,6 @@
 """Files of buckets below a root of days: `<root>/ds=…/bucket-NNN.parquet`, and what days were merged into."""
 
+from collections.abc import Collection
 from datetime import date
 
 from updater.domain.spans import BucketFile, directory_days, live, parse
@@ -23,6 +24,15 @@ def all_files(root: str, bucket: int | None = None, last: date | None = None) ->
 def bucket_files(root: str, bucket: int, last: date | None = None) -> list[str]:
     """Files to read of a bucket below `root` up to day `last` (inclusive; None means all), oldest day first."""
     return [file.path for file in live(all_files(root, bucket, last))]
+
+
+def files_of_buckets(root: str, buckets: Collection[int]) -> list[str]:
+    """`bucket_files` of several buckets together, with one look below `root`."""
+    found: dict[int, list[BucketFile]] = {bucket: [] for bucket in buckets}
+    for file in all_files(root):
+        if file.bucket in found:
+            found[file.bucket].append(file)
+    return [file.path for files in found.values() for file in live(files)]
 
 
 def files_of_day(root: str, bucket: int, ds: date) -> list[str]:

@@ -186,7 +186,9 @@ class Buffer:
             if not source:
                 self._connection.register("no_events", event_schema(self._modality).empty_table())
                 source = "select * from no_events"
-            relations.append(f"{name} as ({source})")
+            # Conditions reach a scan only if it is not kept for its second reader; what landed in a day is small.
+            kept = "" if name == "today" else "not materialized "
+            relations.append(f"{name} as {kept}({source})")
         return self._connection.execute(f"with {', '.join(relations)}{sql}", bound).to_arrow_table()
 
 

@@ -16,7 +16,11 @@ from updater.lake.buffer import EventFile, scan
 from updater.lake.schemas import event_schema
 
 EVENT_GROUP_ROWS = 65_536
-"""Most rows of a row group in a merged event file. No group holds two buckets, so a bucket's reader opens its own."""
+"""Most rows of a row group in a merged event file."""
+FEWEST_GROUP_ROWS = 16_384
+"""Buckets with fewer rows share a group with their neighbours: opening a group costs as much as reading so many rows
+of it. So beside a bucket lie fewer rows of others than that.
+"""
 READS_PER_MERGE = 16
 """A merge reads neighbouring buckets together, in so many parts, and holds one part in memory."""
 BUCKET_GROUP_ROWS = 16_384
@@ -52,12 +56,18 @@ def merge_events(
         f"where bucket between $low and $high {newest} order by {', '.join(ORDER)}"
     )
     step = -(-num_buckets // READS_PER_MERGE)
+    waiting: list[pa.Table] = []
     with partitions.write_file(path) as file, pq.ParquetWriter(file, schema, **EVENT_FORMAT) as writer:
         for low in range(0, num_buckets, step):
             bounds = {"low": low, "high": low + step - 1}
             table = connection.execute(query, {**bound, **bounds}).to_arrow_table().cast(schema)
             for rows in _by_bucket(table):
-                writer.write_table(rows, row_group_size=EVENT_GROUP_ROWS)
+                waiting.append(rows)
+                if sum(part.num_rows for part in waiting) >= FEWEST_GROUP_ROWS:
+                    writer.write_table(pa.concat_tables(waiting), row_group_size=EVENT_GROUP_ROWS)
+                    waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting), row_group_size=EVENT_GROUP_ROWS)
 
 
 def merge_offline(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], newest_only: bool, path: str) -> None:

@@ -55,6 +55,10 @@ class LedgerReader:
         """All heads by bucket, as of one instant."""
         return {head.bucket: head for head in self._all(Head, select(HEADS).order_by(HEADS.c.bucket))}
 
+    def newest_head(self) -> date | None:
+        """The newest day of any head; None if nothing was published."""
+        return self._day(select(func.max(HEADS.c.ds)))
+
     def bucket_record(self, bucket: int, ds: date) -> BucketRecord | None:
         """What `bucket` published for `ds`, in its newest generation."""
         query = select(BUCKETS).where(BUCKETS.c.bucket == bucket, BUCKETS.c.ds == ds)
@@ -95,6 +99,10 @@ class LedgerReader:
     def windows(self, last: int | None = None) -> list[WindowRecord]:
         """The newest `last` windows, or all, newest first."""
         return self._all(WindowRecord, select(WINDOWS).order_by(WINDOWS.c.ds.desc()).limit(last))
+
+    def first_window(self) -> date | None:
+        """Landing day of the oldest window that was ever attempted; None if none was."""
+        return self._day(select(func.min(WINDOWS.c.ds)))
 
     def watermark(self) -> date | None:
         """Landing day of the newest completed window; None if there is none."""
@@ -146,6 +154,11 @@ class LedgerReader:
     def audit(self, last: int | None = None) -> list[AuditRecord]:
         """The newest `last` audit records, or all, newest first."""
         return self._all(AuditRecord, select(AUDIT).order_by(AUDIT.c.id.desc()).limit(last))
+
+    def _day(self, query: Query) -> date | None:
+        with self._engine.connect() as connection:
+            day: date | None = connection.scalar(query)
+        return day
 
     def _first(self, record: type[Record], query: Query) -> Record | None:
         return next(iter(self._all(record, query.limit(1))), None)

@@ -12,7 +12,7 @@ from updater.domain.plan import BucketPlan, join, together
 from updater.domain.scenario import Scenario
 from updater.domain.window import Window
 from updater.lake import summaries as summary_store
-from updater.lake.bucket_files import bucket_files
+from updater.lake.bucket_files import files_of_buckets
 from updater.lake.buffer import Buffer
 from updater.lake.summaries import Summaries
 from updater.pipeline.context import Context
@@ -74,7 +74,7 @@ def read_buffer(
 def read_stored(context: Context, tools: Tools, buckets: Sequence[int], users: pa.Table) -> list[Summaries]:
     """The last published summaries of `users` (column user_id), who are in `buckets`, per modality."""
     widths = {modality.name: width for modality, width in zip(context.settings.modalities, tools.widths, strict=True)}
-    files = [file for bucket in buckets for file in bucket_files(context.state("summaries"), bucket)]
+    files = files_of_buckets(context.state("summaries"), buckets)
     return list(summary_store.read_newest(tools.connection, files, widths, users).values())
 
 

@@ -116,8 +116,7 @@ class Context:
 
     def first_window(self) -> date | None:
         """Landing day of the first window ever opened; it takes in the whole buffer at once."""
-        windows = self.ledger.windows()
-        return min((window.ds for window in windows), default=None)
+        return self.ledger.first_window()
 
     def scenario_fingerprints(self) -> dict[str, str]:
         """Per scenario a digest of what its embedding depends on beyond the prefix."""

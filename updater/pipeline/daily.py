@@ -13,7 +13,7 @@ from updater.lake.buffer import connect
 from updater.pipeline import audit
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.detect import detect, detected, open_window
-from updater.pipeline.encode import encode, encoded_before
+from updater.pipeline.encode import encode, encoded_before, text_vectors
 from updater.pipeline.lineage import window_events
 from updater.pipeline.metrics import write_configured
 from updater.pipeline.publish import commit, materialise, publish
@@ -73,11 +73,11 @@ def run_window(context: Context, workers: Workers, ds: date, progress: Progress 
         check_previous(context, window)
         open_window(context, window)  # a window that is refused leaves no audit row
         audit.record(context, "run", ds=str(ds))
-        prepare(context, workers, window, report, progress)
+        num_users = prepare(context, workers, window, report, progress)
         with report.step("refresh"):
             buckets = range(context.settings.buffer.num_buckets)
             done = 0
-            for group in workers.refresh([ds], buckets):
+            for group in workers.refresh([ds], buckets, num_users):
                 done += len(group)
                 progress(f"refreshing {window}", done, len(buckets))
         finish(context, window, report)
@@ -85,15 +85,21 @@ def run_window(context: Context, workers: Workers, ds: date, progress: Progress 
     return report
 
 
-def prepare(context: Context, workers: Workers, window: Window, report: WindowReport, progress: Progress) -> None:
-    """Open the window, detect its changes and encode its new texts."""
+def prepare(context: Context, workers: Workers, window: Window, report: WindowReport, progress: Progress) -> int:
+    """Open the window, detect its changes and encode its new texts.
+
+    Returns the number of users that changed in the modality in which most did.
+    """
     open_window(context, window)
+    num_users = 0
     with report.step("detect"), connect(context.settings.paths.state) as connection:
         for modality in context.settings.modalities:
-            detect(context, window, modality, progress, connection)
+            num_users = max(num_users, detect(context, window, modality, progress, connection).changed_users)
     with report.step("encode"):
+        vectors = text_vectors(context)
         for modality in context.settings.modalities:
-            encode(context, window, modality, workers.encode, progress)
+            encode(context, window, modality, workers.encode, progress, vectors)
+    return num_users
 
 
 def finish(context: Context, window: Window, report: WindowReport) -> None:

@@ -268,7 +268,8 @@ def _check_kept(context: Context, window: Window) -> None:
 
 def _is_published(context: Context, ds: date) -> bool:
     """True once any bucket's published values may rest on the landing day `ds`."""
-    return any(head.ds >= ds for head in context.ledger.heads().values())
+    newest = context.ledger.newest_head()
+    return newest is not None and newest >= ds
 
 
 def _changes(

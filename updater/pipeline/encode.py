@@ -48,8 +48,10 @@ def count_new_texts(context: Context, window: Window, modality: Modality) -> int
 
 def _window_files(context: Context, window: Window, modality: Modality) -> list[EventFile]:
     """Event files that a window brings: its own day's, or all that the first window ever has to land."""
-    files = context.event_files(modality.name, window.ds)
-    return files if context.first_window() == window.ds else [file for file in files if file.ds == window.ds]
+    if context.first_window() == window.ds:
+        return context.event_files(modality.name, window.ds)
+    record = context.ledger.partition(modality.name, window.ds)
+    return [context.event_file(modality.name, window.ds, record.events_file)] if record and record.events_file else []
 
 
 def _new_texts(files: Sequence[EventFile], vectors: TextVectors) -> tuple[pa.Table, int]:
@@ -62,10 +64,25 @@ def _new_texts(files: Sequence[EventFile], vectors: TextVectors) -> tuple[pa.Tab
 
 
 def encode(
-    context: Context, window: Window, modality: Modality, encode_texts: EncodeTexts, progress: Progress = no_progress
+    context: Context,
+    window: Window,
+    modality: Modality,
+    encode_texts: EncodeTexts,
+    progress: Progress = no_progress,
+    vectors: TextVectors | None = None,
 ) -> Encoded:
-    """Encode the texts that the window brought and nobody has encoded before; run again, it finds them encoded."""
-    done = encode_files(context, _window_files(context, window, modality), encode_texts, modality.name, progress)
+    """Encode the texts that the window brought and nobody has encoded before; run again, it finds them encoded.
+
+    Args:
+        context: the deployment.
+        window: the window.
+        modality: whose texts to encode.
+        encode_texts: makes the vectors.
+        progress: told of texts that are encoded.
+        vectors: the text vectors, opened before; opened here if left out.
+    """
+    files = _window_files(context, window, modality)
+    done = encode_files(context, files, encode_texts, modality.name, progress, vectors)
     if not partitions.exists(_record(context, window, modality)):
         with durable("encoded"), partitions.write_file(_record(context, window, modality)) as file:
             file.write(json.dumps(asdict(done)).encode())
@@ -78,9 +95,13 @@ def encode_files(
     encode_texts: EncodeTexts,
     label: str,
     progress: Progress = no_progress,
+    vectors: TextVectors | None = None,
 ) -> Encoded:
     """Encode the texts of event files that nobody has encoded before."""
-    vectors = text_vectors(context)
+    if vectors is None:
+        vectors = text_vectors(context)
+    else:
+        vectors.refresh()
     texts, num_texts = _new_texts(files, vectors)
     for start in range(0, texts.num_rows, SEGMENT_TEXTS):
         progress(f"encoding {label}", start, texts.num_rows)

@@ -21,6 +21,7 @@ def publish(context: Context, window: Window) -> dict[str, int]:
         WindowOrderError: a bucket has not been refreshed for the window.
     """
     heads = context.ledger.heads()
+    records = {record.bucket: record for record in context.ledger.bucket_records(window.ds)}
     total: dict[str, int] = {}
     for bucket in range(context.settings.buffer.num_buckets):
         head = heads.get(bucket)
@@ -30,7 +31,7 @@ def publish(context: Context, window: Window) -> dict[str, int]:
                 f"cannot be published; run `updater run --ds {window}`."
             )
         place(context, bucket, window.ds)
-        record = context.ledger.bucket_record(bucket, window.ds)
+        record = records.get(bucket)
         for name, count in (record.counts if record else {}).items():
             total[name] = total.get(name, 0) + count
     return total

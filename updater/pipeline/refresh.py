@@ -20,7 +20,7 @@ from updater.errors import WindowOrderError
 from updater.lake import embeddings as offline
 from updater.lake import summaries as summary_store
 from updater.lake.bucket_files import bucket_files
-from updater.ledger import Head
+from updater.ledger import BucketRecord, Head
 from updater.pipeline.commit_bucket import commit_bucket, outputs_digest
 from updater.pipeline.compute import BucketResult, compute, read_buffer, read_stored
 from updater.pipeline.context import Context, day_after, day_before
@@ -46,8 +46,9 @@ def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Seq
     changes: dict[str, pa.Table] = {}
     counts: list[dict[str, int]] = []
     waiting: list[tuple[int, Head | None, BucketPlan]] = []
+    heads = context.ledger.heads()
     for bucket in buckets:
-        head = context.ledger.head(bucket)
+        head = heads.get(bucket)
         if head is not None:
             place(context, bucket, head.ds)
         if (done := _done(context, head, window, bucket)) is not None:
@@ -75,8 +76,11 @@ def _refresh_together(
     buffered = read_buffer(context, tools, window, buckets, users)
     stored = read_stored(context, tools, buckets, buffered.users)
     results = compute(context, tools, buffered, stored, [plan for _, _, plan in planned])
+    opened = context.ledger.window(window.ds)
+    created = opened.opened_at if opened else context.now
+    before = _records_before(context, [head for _, head, _ in planned])
     return [
-        _publish_bucket(context, tools, window, bucket, head, plan, result, num_erased)
+        _publish_bucket(context, tools, window, bucket, head, plan, result, created, before.get(bucket), num_erased)
         for (bucket, head, plan), result in zip(planned, results, strict=True)
     ]
 
@@ -89,11 +93,11 @@ def _publish_bucket(
     head: Head | None,
     plan: BucketPlan,
     result: BucketResult,
+    created: datetime,
+    before: BucketRecord | None,
     num_erased: int,
 ) -> dict[str, int]:
     """Stage, move the head, place. A faster attempt at the same work leaves nothing to do but to agree."""
-    opened = context.ledger.window(window.ds)
-    created = opened.opened_at if opened else context.now
     generation = head.generation if head else 0
     made = tables(context, tools, window, plan, result, created, generation)
     try:
@@ -104,7 +108,7 @@ def _publish_bucket(
             raise
         return done
     active = (
-        _active_before(context, head, bucket)
+        (int(before.counts["active_users"]) if before else 0)
         - result.was_active
         + int(np.count_nonzero(np.sum([s.num_events_B[: result.num_changed] for s in result.summaries], axis=0)))
     )
@@ -205,6 +209,7 @@ def _summary_files(context: Context, bucket: int) -> list[str]:
     return bucket_files(context.state("summaries"), bucket)
 
 
-def _active_before(context: Context, head: Head | None, bucket: int) -> int:
-    record = context.ledger.bucket_record(bucket, head.ds) if head else None
-    return int(record.counts["active_users"]) if record else 0
+def _records_before(context: Context, heads: Sequence[Head | None]) -> dict[int, BucketRecord]:
+    """What was published with `heads`, by bucket."""
+    days = {head.ds for head in heads if head is not None}
+    return {record.bucket: record for ds in days for record in context.ledger.bucket_records(ds)}

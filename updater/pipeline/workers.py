@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 JOBS_PER_PROCESS = 2
 """So that a process whose buckets were quick takes some of the others'."""
+FEW_PER_PROCESS = 512
+"""So few users are one job: opening the buffer and the summaries once more costs as much as tens of users."""
+FEW_ALONE = 4096
+"""The same where no other process can take over; as many as a process reads together."""
 ENCODE_TEXTS = 512
 """Texts that a worker encodes at a time."""
 
@@ -68,9 +72,17 @@ class Workers:
         inverse[order] = np.arange(len(order))
         return out[inverse]
 
-    def refresh(self, days: Sequence[date], buckets: Sequence[int]) -> Iterator[list[int]]:
-        """Walk `days` in order for `buckets`, neighbours together; yields buckets as they are done."""
-        groups = self._groups(buckets)
+    def refresh(
+        self, days: Sequence[date], buckets: Sequence[int], num_users: int | None = None
+    ) -> Iterator[list[int]]:
+        """Walk `days` in order for `buckets`, neighbours together; yields buckets as they are done.
+
+        Args:
+            days: days of windows.
+            buckets: the buckets to bring there.
+            num_users: about how many users changed; None if nobody counted them.
+        """
+        groups = self._groups(buckets, num_users)
         for index, _ in self.map(_refresh, [(self.settings, self.now, list(days), group) for group in groups]):
             yield groups[index]
 
@@ -90,8 +102,10 @@ class Workers:
         for index, counts in self.map(_backfill_version, [(self.settings, self.now, job, group) for group in groups]):
             yield groups[index], counts
 
-    def _groups(self, buckets: Sequence[int]) -> list[list[int]]:
-        size = -(-len(buckets) // (JOBS_PER_PROCESS * self.num_processes))
+    def _groups(self, buckets: Sequence[int], num_users: int | None = None) -> list[list[int]]:
+        few = FEW_ALONE if self.num_processes == 1 else FEW_PER_PROCESS * self.num_processes
+        jobs = 1 if num_users is not None and num_users <= few else JOBS_PER_PROCESS
+        size = -(-len(buckets) // (jobs * self.num_processes))
         return [list(buckets[start : start + size]) for start in range(0, len(buckets), size)]
 
     def map(self, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:

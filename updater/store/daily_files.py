@@ -1,7 +1,7 @@
 """The rows of a time window in a directory of daily partitions, `<root>/ds=YYYY-MM-DD/*.parquet`, merged or not.
 
 Only partitions that can hold the window are opened, and of several rows of one entity only the newest is kept.
-In memory are the keys and timestamps of the window, and a few batches of its rows.
+In memory are the keys and timestamps of the window, and a few batches of its rows; or all of them if they are few.
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,9 @@ from updater.domain.spans import directory_days
 SHORTEST_LAG = timedelta(hours=9)
 LONGEST_LAG = timedelta(hours=37)
 
+SMALL_BYTES = 32 * 2**20
+"""Files of that size together are read once. Larger ones are read twice, because their rows shall not lie in memory."""
+
 
 @dataclass(frozen=True)
 class DailyFiles:
@@ -38,9 +41,10 @@ class DailyFiles:
     ) -> Iterator[pa.RecordBatch]:
         """The newest row of every entity with `start <= event_timestamp <= end`, `batch_size` rows at a time."""
         fs, root = url_to_fs(self.root)
-        paths = list(_paths(fs, root, *_days_that_hold(start, end)))
-        if not paths:
+        sizes = _sizes(fs, root, *_days_that_hold(start, end))
+        if not sizes:
             return
+        paths = list(sizes)
         # The newest file has every column of the view; in an older one a missing column reads as null.
         with fs.open(paths[-1], "rb") as file:
             schema = pq.read_schema(file)
@@ -51,6 +55,11 @@ class DailyFiles:
         inside = (event >= first) & (event <= last) & pads.field(self.join_key).is_valid()
 
         order = [self.join_key, self.event_column, self.created_column]
+        if sum(sizes.values()) <= SMALL_BYTES:
+            table = dataset.to_table(columns=[*order, *features], filter=inside)
+            newest = table.filter(pa.array(self._newest(table)))
+            yield from _rebatched(iter(newest.to_batches()), batch_size)
+            return
         keep = self._newest(dataset.to_table(columns=order, filter=inside))
         # File by file: a scan of the whole dataset reads ahead without a limit while the store writes.
         scanned = (
@@ -85,20 +94,23 @@ def _days_that_hold(start: datetime, end: datetime) -> tuple[date, date]:
     return (start - LONGEST_LAG + timedelta(days=1, microseconds=-1)).date(), (end - SHORTEST_LAG).date()
 
 
-def _paths(fs: AbstractFileSystem, root: str, first: date, last: date) -> Iterator[str]:
-    """Parquet files that hold days from `first` to `last` (inclusive), oldest first; a row may lie in two of them."""
+def _sizes(fs: AbstractFileSystem, root: str, first: date, last: date) -> dict[str, int]:
+    """Parquet files that hold days from `first` to `last` (inclusive), oldest first, and their bytes; a row may lie in
+    two of them.
+    """
     fs.invalidate_cache()  # some object stores remember what was there before
     try:
         directories = [str(path) for path in fs.ls(root, detail=False)]
     except FileNotFoundError:
-        return
-    found: list[tuple[date, str]] = []
+        return {}
+    found: list[tuple[date, str, int]] = []
     for directory in directories:
         days = directory_days(_name(directory))
         if days is not None and days[1] <= last and days[2] >= first:
-            files = [str(path) for path in fs.ls(directory, detail=False)]
-            found += [(days[2], path) for path in files if path.endswith(".parquet") and _name(path)[0] not in "._"]
-    yield from (path for _, path in sorted(found))
+            files = [(str(file["name"]), int(file["size"] or 0)) for file in fs.ls(directory, detail=True)]
+            named = [(path, size) for path, size in files if path.endswith(".parquet") and _name(path)[0] not in "._"]
+            found += [(days[2], path, size) for path, size in named]
+    return {path: size for _, path, size in sorted(found)}
 
 
 def _name(path: str) -> str:
