@@ -67,11 +67,16 @@ def scan(name: str, files: Sequence[EventFile], bound: dict[str, Any]) -> str:
         bound[f"{name}_files"] = paths
         parts.append(f"select * from read_parquet(${name}_files, hive_partitioning = false)")
     for number, (path, landed) in enumerate(_days_of_merged(files).items()):
-        bound[f"{name}_file_{number}"], bound[f"{name}_days_{number}"] = path, landed
-        parts.append(
-            f"select * from read_parquet(${name}_file_{number}, hive_partitioning = false) "
-            f"where ds in (select unnest(${name}_days_{number}))"
-        )
+        bound[f"{name}_file_{number}"] = path
+        first, last = min(landed), max(landed)
+        if (last - first).days + 1 == len(set(landed)):
+            # Days without a gap: compared within the scan. A list of days is joined to what was read.
+            bound[f"{name}_first_{number}"], bound[f"{name}_last_{number}"] = first, last
+            wanted = f"between ${name}_first_{number} and ${name}_last_{number}"
+        else:
+            bound[f"{name}_days_{number}"] = landed
+            wanted = f"in (select unnest(${name}_days_{number}))"
+        parts.append(f"select * from read_parquet(${name}_file_{number}, hive_partitioning = false) where ds {wanted}")
     return " union all ".join(parts)
 
 

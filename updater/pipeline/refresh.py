@@ -159,9 +159,11 @@ def tables(
     generation: int,
 ) -> dict[str, pa.Table]:
     """What a bucket publishes: feature view (or `summaries`, the state's own) to rows; nothing that is empty."""
+    made: dict[str, pa.Table] = {}
+    if not result.users:
+        return made
     changed = slice(0, result.num_changed)
     version = tools.model_record.version
-    made: dict[str, pa.Table] = {}
     for position, scenario in enumerate(context.settings.scenarios):
         rows = slice(None) if scenario.name in plan.new_scenarios else changed
         made[columns.scenario_view(scenario.name, version)] = offline.scenario_rows(
