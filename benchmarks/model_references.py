@@ -27,23 +27,23 @@ TRIAL_ROWS = 2 * ROWS
 def one_pass_per_query(model: UserModel, batch: UserBatch, queries: Sequence[str]) -> Float32:
     """Hugging Face without any reuse."""
     states: list[tuple[Tensor, Tensor]] = []
-    for prefix_PD, suffixes, user_D in _inputs(model, batch, queries):
-        for suffix in suffixes:
+    for prefix_PD, suffixes, columns_S in _inputs(model, batch, queries):
+        for suffix, gates_S in zip(suffixes, model.gates(suffixes), strict=True):
             rows = torch.cat((prefix_PD, suffix))[None]
             output = model.backbone.base_model(inputs_embeds=rows, use_cache=False)
-            states.append((output.last_hidden_state[0, -1], user_D))
+            states.append((output.last_hidden_state[0, -1], columns_S * gates_S))
     return _embeddings(model, states, batch)
 
 
 def cached_prefix(model: UserModel, batch: UserBatch, queries: Sequence[str]) -> Float32:
     """Hugging Face with the prefix in a DynamicCache, one query after the other."""
     states: list[tuple[Tensor, Tensor]] = []
-    for prefix_PD, suffixes, user_D in _inputs(model, batch, queries):
+    for prefix_PD, suffixes, columns_S in _inputs(model, batch, queries):
         cache = DynamicCache()
         model.backbone.base_model(inputs_embeds=prefix_PD[None], past_key_values=cache, use_cache=True)
-        for suffix in suffixes:
+        for suffix, gates_S in zip(suffixes, model.gates(suffixes), strict=True):
             output = model.backbone.base_model(inputs_embeds=suffix[None], past_key_values=cache, use_cache=True)
-            states.append((output.last_hidden_state[0, -1], user_D))
+            states.append((output.last_hidden_state[0, -1], columns_S * gates_S))
             # A negative count removes that many; without it the next query would see this one.
             cache.crop(-len(suffix))
     return _embeddings(model, states, batch)
@@ -58,18 +58,18 @@ def one_masked_pass(model: UserModel, batch: UserBatch, queries: Sequence[str]) 
 def _inputs(
     model: UserModel, batch: UserBatch, queries: Sequence[str]
 ) -> Iterator[tuple[Tensor, Sequence[Tensor], Tensor]]:
-    """Per user the prefix, the suffixes, and what the head hears of the user."""
+    """Per user the prefix, the suffixes, and the user's columns, which the head hears."""
     suffixes_QD, lengths = model._suffixes(queries, ())
     packed = model.prefix(batch, model.embed_ids(model._instruction), suffixes_QD)
     start = 0
     for user, length in enumerate(packed.prefix_lengths_B.tolist()):
-        yield packed.rows_TD[start : start + length], suffixes_QD.split(lengths), packed.user_BD[user]
+        yield packed.rows_TD[start : start + length], suffixes_QD.split(lengths), packed.columns_BS[user]
         start += length + len(suffixes_QD)
 
 
 def _embeddings(model: UserModel, states: list[tuple[Tensor, Tensor]], batch: UserBatch) -> Float32:
-    states_ND, users_ND = (torch.stack(rows) for rows in zip(*states, strict=True))
-    return np.asarray(model.read(states_ND, users_ND).view(batch.num_users, -1, model.config.embedding_dim))
+    states_ND, columns_NS = (torch.stack(rows) for rows in zip(*states, strict=True))
+    return np.asarray(model.read(states_ND, columns_NS).view(batch.num_users, -1, model.config.embedding_dim))
 
 
 class BareProducts:

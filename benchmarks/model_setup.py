@@ -76,6 +76,8 @@ def make_users(model: UserModel, num_users: int, prefix_tokens: int, seed: int =
     parts = []
     for modality, count in zip(config.modalities, counts, strict=True):
         width, total = config.vector_dim(modality), num_users * count
+        vectors_NV = rng.standard_normal((total, width)).astype(np.float32) / 20
+        offsets_B1 = np.arange(num_users + 1) * count
         parts.append(
             ModalityBatch(
                 mean_BV=rng.standard_normal((num_users, width)).astype(np.float32),
@@ -83,9 +85,12 @@ def make_users(model: UserModel, num_users: int, prefix_tokens: int, seed: int =
                 first_event_B=np.full(num_users, 1.7e9),
                 last_event_B=np.full(num_users, 1.7e9 + 30 * 86_400),
                 num_recent_BR=np.full((num_users, 2), count),
-                vectors_NV=rng.standard_normal((total, width)).astype(np.float32) / 20,
+                vectors_NV=vectors_NV,
                 times_N=np.sort(1.7e9 + rng.random(total) * 30 * 86_400),
-                offsets_B1=np.arange(num_users + 1) * count,
+                offsets_B1=offsets_B1,
+                texts_TX=vectors_NV[:, : config.text_dim].copy(),
+                text_rows_A=np.arange(total),
+                text_offsets_B1=offsets_B1,
             )
         )
     batch = UserBatch(tuple(parts))

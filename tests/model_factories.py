@@ -130,6 +130,9 @@ def make_batch(config: ModelConfig, seed: int = 0, num_users: int = 5, empty: fl
                 vectors_NV=vectors[newest],
                 times_N=times[newest],
                 offsets_B1=np.concatenate(([0], np.cumsum(counts))),
+                texts_TX=vectors[:, : config.text_dim].copy(),
+                text_rows_A=np.arange(total.sum()),
+                text_offsets_B1=np.concatenate(([0], ends)),
             )
         )
     return UserBatch(tuple(modalities))

@@ -142,6 +142,11 @@ def embeddings(history: History, user: str, ds: date, model: Any, encoder: Any, 
                 ),
                 times_N=np.array([newest if snapshot else row.event_time.timestamp() for row in tokens], np.float64),
                 offsets_B1=np.array([0, len(tokens)]),
+                texts_TX=np.array(
+                    [vector(config.name, row, encoder)[: model.config.text_dim] for row in rows], np.float32
+                ).reshape(-1, model.config.text_dim),
+                text_rows_A=np.arange(len(rows)),
+                text_offsets_B1=np.array([0, len(rows)]),
             )
         )
     return model.embed(UserBatch(tuple(parts)), queries)[0]

@@ -23,6 +23,8 @@ def test_select_keeps_each_users_events_in_the_given_order() -> None:
             np.testing.assert_array_equal(chosen.times_N[own], part.times_N[rows])
             np.testing.assert_array_equal(chosen.mean_BV[new], part.mean_BV[old])
             assert chosen.num_events_B[new] == part.num_events_B[old]
+            texts, kept = slice(*part.text_offsets_B1[[old, old + 1]]), slice(*chosen.text_offsets_B1[[new, new + 1]])
+            np.testing.assert_array_equal(chosen.text_rows_A[kept], part.text_rows_A[texts])
 
 
 def test_select_of_nobody_fits() -> None:
@@ -41,6 +43,8 @@ def test_fitting_batch_passes() -> None:
         ({"num_events_B": np.full(5, 0)}, "more event vectors than events"),
         ({"times_N": np.zeros(1)}, "times_N"),
         ({"offsets_B1": np.array([0, 1, 0, 0, 0, 0])}, "never fall|vectors_NV"),
+        ({"texts_TX": np.zeros((40, 3), np.float32)}, "texts_TX"),
+        ({"text_offsets_B1": BATCH.modalities[0].text_offsets_B1[[0, 1, 1, 3, 4, 5]]}, "count all events"),
     ],
 )
 def test_batch_that_does_not_fit_is_refused(change: dict[str, np.ndarray], message: str) -> None:

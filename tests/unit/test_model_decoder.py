@@ -22,7 +22,8 @@ def one_pass_per_query(model: UserModel, batch: UserBatch, queries: list[str]) -
         for suffix in suffixes.split(lengths):
             rows = torch.cat([prefix, suffix])[None]
             states = model.backbone.base_model(inputs_embeds=rows, use_cache=False).last_hidden_state
-            embeddings.append(model.read(states[0, -1], packed.user_BD[0]))
+            columns = packed.columns_BS[0] * model.gates([suffix])[0]
+            embeddings.append(model.read(states[0, -1], columns))
     return torch.stack(embeddings).view(batch.num_users, len(queries), -1).numpy()
 
 

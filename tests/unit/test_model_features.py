@@ -8,12 +8,13 @@ from updater.model.features import event_features, newest_event, summary_feature
 CONFIG = make_config()
 BATCH = make_batch(CONFIG, empty=0.0)
 TEXT, STATISTICS = CONFIG.text_dim, 6
+TOPICS = np.array([[0.0, 1.5], [2.0, 0.0], [0.5, 0.5], [3.0, 7.0], [1.0, 1.0]])
 
 
 def test_standardising_commutes_with_the_mean() -> None:
     bill, part = CONFIG.modalities[0], BATCH.modalities[0]
     features = event_features(CONFIG, bill, part, newest_event(BATCH))[:, : TEXT + 2]
-    summaries, _ = summary_features(CONFIG, bill, part, newest_event(BATCH))
+    summaries, _ = summary_features(CONFIG, bill, part, newest_event(BATCH), TOPICS)
     few = [user for user in range(5) if part.num_events_B[user] == np.diff(part.offsets_B1)[user]]
     assert few
     for user in few:
@@ -37,7 +38,7 @@ def test_absent_modalities_have_no_features() -> None:
     batch = make_batch(CONFIG, empty=0.5)
     seen = set()
     for modality, part in zip(CONFIG.modalities, batch.modalities, strict=True):
-        summaries, present = summary_features(CONFIG, modality, part, newest_event(batch))
+        summaries, present = summary_features(CONFIG, modality, part, newest_event(batch), TOPICS)
         np.testing.assert_array_equal(summaries.any(axis=1), present)
         seen |= set(present.tolist())
     assert seen == {True, False}
@@ -45,8 +46,9 @@ def test_absent_modalities_have_no_features() -> None:
 
 def test_statistics_follow_counts_and_gaps() -> None:
     search, part = CONFIG.modalities[1], BATCH.modalities[1]
-    summaries, _ = summary_features(CONFIG, search, part, newest_event(BATCH))
-    count, week, month, span, gap, behind = summaries[:, -STATISTICS:].T
+    summaries, _ = summary_features(CONFIG, search, part, newest_event(BATCH), TOPICS)
+    count, week, month, span, gap, behind = summaries[:, TEXT : TEXT + STATISTICS].T
+    np.testing.assert_allclose(np.expm1(summaries[:, TEXT + STATISTICS :]), TOPICS, rtol=1e-5)
     days = (part.last_event_B - part.first_event_B) / DAY
     np.testing.assert_allclose(np.expm1(count), part.num_events_B, rtol=1e-5)
     np.testing.assert_allclose(np.expm1(np.stack([week, month], 1)), part.num_recent_BR, rtol=1e-5, atol=1e-6)

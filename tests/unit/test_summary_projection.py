@@ -1,10 +1,12 @@
 """What summaries are made of: fitted directions have variance 1, and nothing far out counts for more than it should."""
 
+import dataclasses
+
 import numpy as np
 import torch
 
 from tests.model_factories import make_batch, make_config, make_model
-from updater.model.features import newest_event, summary_features
+from updater.model.batch import UserBatch
 from updater.model.summary_projection import LARGEST, LEAST_DEVIATION, SummaryProjection, projected_dim
 
 CONFIG = make_config(summary_components=5)
@@ -14,7 +16,8 @@ NUM_USERS = 400
 
 def bill_features() -> torch.Tensor:
     batch = make_batch(CONFIG, num_users=NUM_USERS, empty=0.0)
-    features, present = summary_features(CONFIG, BILL, batch.modalities[0], newest_event(batch))
+    with torch.no_grad():
+        features, present = make_model(summary_components=5).prefix.features(batch)[0]
     assert present.all()
     return torch.from_numpy(features)
 
@@ -24,8 +27,8 @@ def test_fitted_columns_are_standardised_and_the_last_is_one() -> None:
     projection, x = SummaryProjection(CONFIG, BILL), bill_features()
     projection.fit(x)
     raw = projection.linear(x)
-    assert raw.shape == (NUM_USERS, projected_dim(CONFIG, BILL)) == (NUM_USERS, 5 + 2 + 6 + 1)
-    torch.testing.assert_close(raw[:, :-1].mean(0), torch.zeros(13), rtol=0, atol=1e-4)
+    assert raw.shape == (NUM_USERS, projected_dim(CONFIG, BILL)) == (NUM_USERS, 5 + 2 + 6 + 6 + 1)
+    torch.testing.assert_close(raw[:, :-1].mean(0), torch.zeros(19), rtol=0, atol=1e-4)
     deviations = torch.cat(
         [torch.ones(5), (x[:, CONFIG.text_dim :].std(0, correction=0) / LEAST_DEVIATION).clamp(max=1)]
     )
@@ -74,6 +77,13 @@ def test_the_head_hears_how_much_a_user_did() -> None:
     model = make_model()
     batch = make_batch(model.config, num_users=1, empty=0.0)
     embedding = model.embed(batch, ["value"])
-    for part in batch.modalities:
-        part.num_events_B[:] *= 10
-    assert np.abs(model.embed(batch, ["value"]) - embedding).max() > 1e-3
+    more = [
+        dataclasses.replace(
+            part,
+            num_events_B=10 * part.num_events_B,
+            text_rows_A=np.tile(part.text_rows_A, 10),
+            text_offsets_B1=10 * part.text_offsets_B1,
+        )
+        for part in batch.modalities
+    ]
+    assert np.abs(model.embed(UserBatch(tuple(more)), ["value"]) - embedding).max() > 1e-3

@@ -62,7 +62,8 @@ def states(model: UserModel, rows: Tensor) -> Tensor:
 
 def one_anchor(model: UserModel, batch: UserBatch, user: int, question: Sequence[int]) -> Tensor:
     state = states(model, rows_of(model, batch, user, [*question, USER_EMB]))[-1]
-    return model.read(state, model.prefix_rows(batch.select([user])).user_BD[0])
+    gates = model.gates([torch.cat([tokens(model, [id]) for id in (*question, USER_EMB)])])[0]
+    return model.read(state, model.prefix_rows(batch.select([user])).columns_BS[0] * gates)
 
 
 def one_answer(model: UserModel, answer: Sequence[int]) -> Tensor:
@@ -90,7 +91,7 @@ def the_long_way(model: UserModel, batch: UserBatch, pairs: Pairs) -> TowerOutpu
         if pairs.predicted_BK[user, k]:
             total = total + one_next_token(model, batch, user, question, answer)
             count += len(answer)
-    further = model.head(torch.stack([model.prefix_rows(batch.select([user])).user_BD[0] for user in FURTHER]))
+    further = model.head(torch.cat([model.prefix.user_tokens(batch.select([user])) for user in FURTHER]))
     return TowerOutput(torch.stack(anchors), torch.stack(answers), further, total, count)
 
 

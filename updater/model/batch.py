@@ -1,6 +1,7 @@
 """What the pipeline hands to the user model: per modality one summary and the newest event vectors of B users."""
 
-# B users, N events of all users, V width of an event vector, R recent periods
+# B users, N newest events of all users, A all their events, T distinct texts, X text_dim,
+# V width of an event vector, R recent periods
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ def segment_rows(starts: Int64, lengths: Int64) -> Int64:
     return np.repeat(starts - (ends - lengths), lengths) + np.arange(total)
 
 
+def _segments(offsets_B1: Int64, indices: Int64) -> tuple[Int64, Int64]:
+    """Rows of the users at `indices`, and their new offsets."""
+    counts = np.diff(offsets_B1)[indices]
+    return segment_rows(offsets_B1[indices], counts), np.concatenate(([0], np.cumsum(counts)))
+
+
 @dataclass(frozen=True)
 class ModalityBatch:
     """One modality of B users. An event vector is the text vector followed by asinh of the numeric columns."""
@@ -45,12 +52,17 @@ class ModalityBatch:
     """Times of these events, seconds since the epoch."""
     offsets_B1: Int64
     """User b's events are rows offsets[b] to offsets[b + 1], shape (B + 1,)."""
+    texts_TX: Float32
+    """Text vectors of all events in the window, each distinct text once."""
+    text_rows_A: Int64
+    """Row in `texts_TX` of each event in the window, users concatenated."""
+    text_offsets_B1: Int64
+    """User b's are rows text_offsets[b] to text_offsets[b + 1], shape (B + 1,)."""
 
     def select(self, indices: Int64) -> "ModalityBatch":
         """The users at `indices`, in that order."""
-        counts = np.diff(self.offsets_B1)[indices]
-        offsets = np.concatenate(([0], np.cumsum(counts)))
-        rows = segment_rows(self.offsets_B1[indices], counts)
+        rows, offsets = _segments(self.offsets_B1, indices)
+        text_rows, text_offsets = _segments(self.text_offsets_B1, indices)
         return ModalityBatch(
             mean_BV=self.mean_BV[indices],
             num_events_B=self.num_events_B[indices],
@@ -60,6 +72,9 @@ class ModalityBatch:
             vectors_NV=self.vectors_NV[rows],
             times_N=self.times_N[rows],
             offsets_B1=offsets,
+            texts_TX=self.texts_TX,
+            text_rows_A=self.text_rows_A[text_rows],
+            text_offsets_B1=text_offsets,
         )
 
 
@@ -87,7 +102,7 @@ def check_batch(batch: UserBatch, config: ModelConfig) -> None:
     num_users = batch.num_users
     for part, modality in zip(batch.modalities, config.modalities, strict=True):
         width = config.vector_dim(modality)
-        num_rows = int(part.offsets_B1[-1]) if len(part.offsets_B1) else 0
+        num_rows, num_all = (int(x[-1]) if len(x) else 0 for x in (part.offsets_B1, part.text_offsets_B1))
         expected: dict[str, tuple[tuple[int, ...], type]] = {
             "mean_BV": ((num_users, width), np.float32),
             "num_events_B": ((num_users,), np.int64),
@@ -97,6 +112,9 @@ def check_batch(batch: UserBatch, config: ModelConfig) -> None:
             "vectors_NV": ((num_rows, width), np.float32),
             "times_N": ((num_rows,), np.float64),
             "offsets_B1": ((num_users + 1,), np.int64),
+            "texts_TX": ((len(part.texts_TX), config.text_dim), np.float32),
+            "text_rows_A": ((num_all,), np.int64),
+            "text_offsets_B1": ((num_users + 1,), np.int64),
         }
         for name, (shape, dtype) in expected.items():
             array = getattr(part, name)
@@ -113,3 +131,5 @@ def check_batch(batch: UserBatch, config: ModelConfig) -> None:
                 f"modality {modality.name!r} has a user with more event vectors than events or than "
                 f"max_events = {modality.max_events}."
             )
+        if part.text_offsets_B1[0] != 0 or (np.diff(part.text_offsets_B1) != part.num_events_B).any():
+            raise ValueError(f"text_offsets_B1 of modality {modality.name!r} must start at 0 and count all events.")

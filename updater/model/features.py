@@ -29,8 +29,8 @@ def event_dim(config: ModelConfig, modality: ModalityConfig) -> int:
 
 
 def summary_dim(config: ModelConfig, modality: ModalityConfig) -> int:
-    """Width of that modality's summary features: mean text vector, mean numeric columns, counts and gaps."""
-    return config.vector_dim(modality) + NUM_STATISTICS
+    """Width of that modality's summary features: mean text vector, mean numeric columns, counts and gaps, topics."""
+    return config.vector_dim(modality) + NUM_STATISTICS + config.num_topics(modality)
 
 
 def newest_event(batch: UserBatch) -> Float64:
@@ -61,19 +61,27 @@ def event_features(config: ModelConfig, modality: ModalityConfig, part: Modality
 
 
 def summary_features(
-    config: ModelConfig, modality: ModalityConfig, part: ModalityBatch, newest_B: Float64
+    config: ModelConfig, modality: ModalityConfig, part: ModalityBatch, newest_B: Float64, topics_BK: Float64
 ) -> tuple[Float32, Bool]:
-    """Standardised mean vector of a modality, then counts and gaps.
+    """Standardised mean vector of a modality, then counts and gaps, then logarithms of the counts per topic.
 
     Standardisation is affine, so it commutes with the mean: stored summaries do not depend on the model.
+
+    Args:
+        config: the model's.
+        modality: the modality.
+        part: its events and summaries.
+        newest_B: as of `newest_event`.
+        topics_BK: events of each topic in the window.
 
     Returns:
         Features, shape (B, summary_dim), zeros where the modality is absent, and where it is present, shape (B,).
     """
     width = config.vector_dim(modality)
-    features = np.empty((len(part.num_events_B), width + NUM_STATISTICS), dtype=np.float32)
+    features = np.empty((len(part.num_events_B), width + NUM_STATISTICS + topics_BK.shape[1]), dtype=np.float32)
     _standardise(config, modality, part.mean_BV, features[:, : config.text_dim], features[:, config.text_dim : width])
-    features[:, width:] = _statistics(part, newest_B)
+    features[:, width : width + NUM_STATISTICS] = _statistics(part, newest_B)
+    features[:, width + NUM_STATISTICS :] = np.log1p(topics_BK)
     present_B = part.num_events_B > 0
     features[~present_B] = 0.0
     return features, present_B

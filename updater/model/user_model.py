@@ -14,10 +14,10 @@ from updater.errors import ConfigError
 from updater.model.batch import Float32, Int64, UserBatch, check_batch
 from updater.model.config import ModelConfig
 from updater.model.decoder import READ_ROWS, PackedDecoder, is_supported
-from updater.model.event_adapter import StraightAdapter
+from updater.model.event_adapter import QuestionGate, StraightAdapter
 from updater.model.linear import in_chunks, pack_linears
 from updater.model.reference import read_suffixes
-from updater.model.user_prefix import PackedRows, UserPrefix
+from updater.model.user_prefix import PackedRows, Run, UserPrefix, run_module
 
 ADAPTER_ROWS = 64
 """Rows of each call of an adapter's linear layers."""
@@ -60,6 +60,7 @@ class UserModel(nn.Module):
         """Per scenario name learned tokens in front of its query, shape (tokens, D)."""
         self.prototypes = nn.ParameterDict()
         """Per scenario name the learned centre of each class, shape (classes, embedding_dim)."""
+        self.gate = QuestionGate(width, self.prefix.num_columns)
         self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)
         self._instruction = self.token_ids(config.instruction)
         self._serving: tuple[Any, _Serving] | None = None
@@ -75,12 +76,20 @@ class UserModel(nn.Module):
         suffixes_QD, lengths = self._suffixes(queries, scenarios)
         packed = self.prefix(batch, self.embed_ids(self._instruction), suffixes_QD)
         states = read_suffixes(self.backbone, packed.rows_TD, packed.prefix_lengths_B, lengths)
-        return self.read(states, packed.user_BD[:, None])
+        return self.read(states, packed.columns_BS[:, None] * self.gates(torch.split(suffixes_QD, lengths)))
 
-    def read(self, states: Tensor, users: Tensor) -> Tensor:
-        """Embeddings (…, E) from states at <USER_EMB> (…, D) and the user tokens that belong to them."""
-        embeddings: Tensor = self.head(states + users)
-        return embeddings
+    def gates(self, suffixes: Sequence[Tensor], run: Run = run_module) -> Tensor:
+        """How much each question makes of each of a user's columns, shape (questions, S), from its suffix (W, D)."""
+        return run(self.gate, torch.stack([suffix.mean(dim=0) for suffix in suffixes]))
+
+    def read(self, states: Tensor, columns: Tensor, run: Run = run_module) -> Tensor:
+        """Embeddings (…, E) from states at <USER_EMB> (…, D) and the columns (…, S) of users, weighed by the questions.
+
+        The head hears the state plus the user token as the question has it.
+        """
+        if self.config.user_token:
+            states = states + run(self.prefix.user_adapter, columns)
+        return run(self.head, states)
 
     @torch.inference_mode()
     def embed(
@@ -108,13 +117,14 @@ class UserModel(nn.Module):
         check_batch(batch, self.config)
         suffixes_QD, lengths = self._suffixes(queries, scenarios)
         serving = self._serve()
+        gates_QS = self.gates(torch.split(suffixes_QD, lengths), serving.run)
         instruction_ID = self.embed_ids(self._instruction)
         embeddings = np.empty((batch.num_users, len(queries), self.config.embedding_dim), dtype=np.float32)
         for users in _packs(self.prefix_lengths(batch) + sum(lengths), tokens_per_pack):
             packed = self.prefix(batch.select(users), instruction_ID, suffixes_QD, serving.run)
             states_ND = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths).flatten(0, 1)
-            users_ND = packed.user_BD.repeat_interleave(len(queries), dim=0)
-            values = serving.run(self.head, states_ND + users_ND)
+            columns_NS = (packed.columns_BS[:, None] * gates_QS).flatten(0, 1)
+            values = self.read(states_ND, columns_NS, serving.run)
             embeddings[users] = values.view(len(users), len(queries), -1).numpy(force=True)
         return embeddings
 
@@ -170,7 +180,8 @@ class _Serving:
         self._backbone = backbone
         self._head = model.head
         prefix = model.prefix
-        adapters = [*prefix.event_adapters, *prefix.summary_projections, prefix.modality_adapter, prefix.user_adapter]
+        adapters = [*prefix.event_topics, *prefix.event_adapters, *prefix.summary_projections, model.gate]
+        adapters += [prefix.modality_adapter, prefix.user_adapter]
         self._packed = {adapter: pack_linears(adapter, ADAPTER_ROWS) for adapter in adapters}
         self._packed[model.head] = pack_linears(model.head, READ_ROWS)
 

@@ -1,6 +1,7 @@
 """The user prefix: [instruction][user][modality summaries][per modality: start marker, event tokens]."""
 
-# B users, M modalities, D model width, I instruction tokens, Q rows of all suffixes, T rows of all users
+# B users, M modalities, S summary columns, D model width, I instruction tokens, Q rows of all suffixes, T rows of all
+# users
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from updater.model.batch import Int64, UserBatch, segment_rows
 from updater.model.config import ModelConfig
 from updater.model.event_adapter import Adapter, StraightAdapter
+from updater.model.event_topics import EventTopics, topic_counts
 from updater.model.features import event_dim, event_features, newest_event, summary_features
 from updater.model.summary_projection import SummaryProjection, projected_dim
 
@@ -32,8 +34,8 @@ class PackedRows:
 
     rows_TD: Tensor
     prefix_lengths_B: Int64
-    user_BD: Tensor
-    """User tokens, which the head hears beside what the backbone reads; zeros in a model without them."""
+    columns_BS: Tensor
+    """What the user tokens are made from, for the head to hear as each question weighs it."""
 
 
 class UserPrefix(nn.Module):
@@ -50,15 +52,18 @@ class UserPrefix(nn.Module):
         self.event_adapters = nn.ModuleList(
             Adapter(event_dim(config, modality), hidden, width, text_dim) for modality in config.modalities
         )
+        self.event_topics = nn.ModuleList(
+            EventTopics(text_dim, config.num_topics(modality)) for modality in config.modalities
+        )
         self.summary_projections = nn.ModuleList(SummaryProjection(config, modality) for modality in config.modalities)
         sizes = [projected_dim(config, modality) for modality in config.modalities]
+        self.num_columns = sum(sizes)
         self._places = [slice(end - size, end) for size, end in zip(sizes, np.cumsum(sizes).tolist(), strict=True)]
-        self.modality_adapter = StraightAdapter(sum(sizes), hidden, width, nn.GELU())
-        self.user_adapter = StraightAdapter(sum(sizes), hidden, width, nn.GELU())
+        self.modality_adapter = StraightAdapter(self.num_columns, hidden, width, nn.GELU())
+        self.user_adapter = StraightAdapter(self.num_columns, hidden, width, nn.GELU())
         self.modality_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
         self.absent_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
         self.marker_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
-        self.no_events_D = nn.Parameter(torch.randn(width) * 0.02)
 
     def forward(
         self, batch: UserBatch, instruction_ID: Tensor, suffixes_QD: Tensor, run: Run = run_module
@@ -66,7 +71,8 @@ class UserPrefix(nn.Module):
         """Lay out every user's prefix, followed by all suffixes."""
         config = self.config
         newest_B = newest_event(batch)
-        user_BD, summaries = self._summaries(batch, newest_B, run)
+        columns_BS, summaries = self._summaries(batch, run)
+        user_BD = run(self.user_adapter, columns_BS)
         events = [
             run(adapter, self._tensor(event_features(config, modality, part, newest_B)))
             for adapter, modality, part in zip(self.event_adapters, config.modalities, batch.modalities, strict=True)
@@ -74,12 +80,20 @@ class UserPrefix(nn.Module):
         table = torch.cat([instruction_ID, suffixes_QD, self.marker_MD, user_BD, *summaries, *events])
         starts, lengths = self._segments(batch, len(instruction_ID), len(suffixes_QD))
         rows = self._tensor(segment_rows(starts.ravel(), lengths.ravel()))
-        heard_BD = user_BD if config.user_token else torch.zeros_like(user_BD)
-        return PackedRows(table.index_select(0, rows), lengths[:, :-1].sum(axis=1), heard_BD)
+        return PackedRows(table.index_select(0, rows), lengths[:, :-1].sum(axis=1), columns_BS)
 
     def user_tokens(self, batch: UserBatch) -> Tensor:
         """The user tokens alone, with autograd, shape (B, D)."""
-        return self._summaries(batch, newest_event(batch), run_module)[0]
+        user_BD: Tensor = self.user_adapter(self._summaries(batch, run_module)[0])
+        return user_BD
+
+    def features(self, batch: UserBatch, run: Run = run_module) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Per modality the summary features (B, summary_dim), and who has events of it (B,)."""
+        newest_B = newest_event(batch)
+        return [
+            summary_features(self.config, modality, part, newest_B, topic_counts(cast(EventTopics, topics), part, run))
+            for topics, modality, part in zip(self.event_topics, self.config.modalities, batch.modalities, strict=True)
+        ]
 
     def fit(self, features: Sequence[Tensor]) -> None:
         """Fit each modality's projection to summary features of many users, (users, summary_dim)."""
@@ -91,24 +105,22 @@ class UserPrefix(nn.Module):
         lengths: Int64 = self._segments(batch, num_instruction, 0)[1].sum(axis=1)
         return lengths
 
-    def _summaries(self, batch: UserBatch, newest_B: np.ndarray, run: Run) -> tuple[Tensor, list[Tensor]]:
-        """User tokens (B, D), and per modality its summary tokens (B, D)."""
+    def _summaries(self, batch: UserBatch, run: Run) -> tuple[Tensor, list[Tensor]]:
+        """What user tokens are made from (B, S), zeros for a user without any event, and per modality its summary
+        tokens (B, D).
+        """
         projected, present = [], []
-        for projection, modality, part in zip(
-            self.summary_projections, self.config.modalities, batch.modalities, strict=True
-        ):
-            x, present_B = summary_features(self.config, modality, part, newest_B)
+        for projection, (x, present_B) in zip(self.summary_projections, self.features(batch, run), strict=True):
             present.append(self._tensor(present_B[:, None]))
             projected.append(torch.where(present[-1], run(projection, self._tensor(x)), 0.0))
-        all_BS = torch.cat(projected, dim=1)
+        columns_BS = torch.cat(projected, dim=1)
         tokens = []
         for m, place in enumerate(self._places):
-            own_BS = torch.zeros_like(all_BS)
+            own_BS = torch.zeros_like(columns_BS)
             own_BS[:, place] = projected[m]
             token_BD = run(self.modality_adapter, own_BS) + self.modality_MD[m]
             tokens.append(torch.where(present[m], token_BD, self.absent_MD[m]))
-        has_events_B1 = torch.stack(present).any(dim=0)
-        return torch.where(has_events_B1, run(self.user_adapter, all_BS), self.no_events_D), tokens
+        return columns_BS, tokens
 
     def _segments(self, batch: UserBatch, num_instruction: int, num_suffix: int) -> tuple[Int64, Int64]:
         """Where in `forward`'s table each piece of a user starts, and how long it is; both (B, 2 M + M + 3)."""
@@ -132,4 +144,4 @@ class UserPrefix(nn.Module):
         return np.stack(starts, axis=1).astype(np.int64), np.stack(lengths, axis=1).astype(np.int64)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.no_events_D.device)
+        return torch.from_numpy(array).to(self.marker_MD.device)

@@ -116,6 +116,8 @@ def _modality_batch(
         first = last = np.where(summary.num_events_B > 0, newest_B, 0.0)
     else:
         first, last = np.nan_to_num(summary.first_event_B), np.nan_to_num(summary.last_event_B)
+    all_rows, all_offsets = events.rows_of(users)
+    texts, text_rows = np.unique(events.text_rows_N[all_rows], return_inverse=True)
     return ModalityBatch(
         mean_BV=summary.mean_BV,
         num_events_B=summary.num_events_B,
@@ -125,6 +127,9 @@ def _modality_batch(
         vectors_NV=events.vectors(rows).astype(np.float32),
         times_N=times,
         offsets_B1=offsets,
+        texts_TX=events.texts_TV[texts].astype(np.float32),
+        text_rows_A=text_rows.astype(np.int64),
+        text_offsets_B1=all_offsets,
     )
 
 

@@ -4,7 +4,7 @@ Everything else is frozen. A user's prefix does not depend on the prompt, so its
 kept, within a bound of memory, for all steps and scenarios.
 """
 
-# B users, P prefix rows, W suffix rows, D model width, E embedding_dim
+# B users, P prefix rows, W suffix rows, S summary columns, D model width, E embedding_dim
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -43,8 +43,8 @@ class KeptPrefix:
 
     layers: list[tuple[Tensor, Tensor]]
     """Keys and values of each layer, (P, heads, head width)."""
-    user_D: Tensor
-    """User token, which the head hears."""
+    columns_S: Tensor
+    """The user's columns, which the question weighs for the head."""
 
     @property
     def length(self) -> int:
@@ -145,8 +145,8 @@ class PromptTuner:
             use_cache=True,
         ).last_hidden_state
         ends = torch.tensor([len(suffix) - 1 for suffix in suffixes])
-        users_BD = torch.stack([prefix.user_D for prefix in prefixes])
-        return model.read(states[torch.arange(len(chosen)), ends], users_BD)
+        columns_BS = torch.stack([prefix.columns_S for prefix in prefixes]) * model.gates(suffixes)
+        return model.read(states[torch.arange(len(chosen)), ends], columns_BS)
 
     def _prefixes(self, keys: Sequence[tuple[date, int]]) -> list[KeptPrefix]:
         found = {key: self._kept[key] for key in keys if key in self._kept}
@@ -162,10 +162,10 @@ class PromptTuner:
     def _compute(self, keys: Sequence[tuple[date, int]]) -> list[KeptPrefix]:
         made = []
         for anchor, row in keys:
-            prefix_1PD, _, user_1D = pad_prefixes(self._model, self._profiles[anchor].batch(np.array([row])))
+            prefix_1PD, _, columns_1S = pad_prefixes(self._model, self._profiles[anchor].batch(np.array([row])))
             past = self._model.backbone.base_model(inputs_embeds=prefix_1PD, use_cache=True).past_key_values
             layers = [(layer.keys[0].transpose(0, 1), layer.values[0].transpose(0, 1)) for layer in past.layers]
-            made.append(KeptPrefix(layers, user_1D[0]))
+            made.append(KeptPrefix(layers, columns_1S[0]))
         return made
 
     def _first_prompt(self, question: str, tokens: int) -> Tensor:
