@@ -75,3 +75,18 @@ def _land(lake: Path, num_users: int) -> None:
                     time = f"{ds} {hour:02}:00:00"
                     rows.append(bill(f"u{user}", f"e{user}-{ds}-{hour}", time, category=what))
         land_rows(str(lake), "bill", ds, rows)
+
+
+FAMILY_OF_PROMPTS = """
+[[families]]
+name = "buys_{value}_soon"
+domain = "marketing"
+query = "{value} bill events in the next 3 days?"
+scenario = "buys_{value}"
+unseen_scenario = "buys"
+kind = "happens"
+parameters = { modality = "bill", active_in = "bill", column = "category" }
+values = ["dairy", "red wine"]
+unseen = ["tea"]
+"""
+"""A family whose seen values have soft prompts of their own."""

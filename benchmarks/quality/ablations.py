@@ -35,8 +35,8 @@ HERE = Path(__file__).parent
 STEPS = 100
 """A step sees 32 of 20,543 profiles, so steps are the size of the data too."""
 TUNING_STEPS = 60
-SCENARIOS = ("lapse", "coupon_redemption", "will_buy")
-"""Tuned in the variants that are about tuning: one of each kind, and the family."""
+SCENARIOS = ("lapse", "coupon_redemption", "will_buy_yogurt", "will_buy_baby_foods")
+"""Tuned in the variants that are about tuning: two single ones and two of the family."""
 TOKENS = (1, 12)
 """Prompt lengths beside the config's own."""
 TRIAL_STEPS = 4

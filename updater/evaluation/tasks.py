@@ -68,7 +68,9 @@ class Task:
     query: str = ""
     """What the model is asked about it; that of `scenario` if left out."""
     scenario: str = ""
-    """Name of the soft prompt in front of the query: a scenario of the config, or one that a family shares."""
+    """Name of the soft prompt in front of the query: a scenario of the config, or any other name."""
+    shared_scenario: str = ""
+    """Name of a further soft prompt, which the answers of all tasks that name it train together."""
     family: str = ""
     """The family that it belongs to, if any."""
     unseen: bool = False
@@ -102,26 +104,34 @@ class Family:
     query: str = ""
     """What the model is asked; `{value}` stands for the value as it is."""
     scenario: str = ""
-    """The soft prompt that all tasks of the family share."""
+    """The soft prompt of a task; with `{value}` each value has one of its own."""
+    unseen_scenario: str = ""
+    """The soft prompt of unseen values, trained on all other values of the family; that of the others if left out."""
     values: tuple[str, ...]
     unseen: tuple[str, ...] = ()
     """More values, whose tasks are marked `unseen`."""
 
     def tasks(self) -> list[Task]:
         """One task for each value."""
-        return [
-            Task(
-                name=self.name.replace("{value}", re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_")),
-                domain=self.domain,
-                kind=self.kind,
-                parameters={**self.parameters, "value": value},
-                query=self.query.replace("{value}", value),
-                scenario=self.scenario,
-                family=self.name,
-                unseen=value in self.unseen,
+        shared = self.unseen_scenario
+        tasks = []
+        for value in (*self.values, *self.unseen):
+            short = re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_")
+            unseen = value in self.unseen
+            tasks.append(
+                Task(
+                    name=self.name.replace("{value}", short),
+                    domain=self.domain,
+                    kind=self.kind,
+                    parameters={**self.parameters, "value": value},
+                    query=self.query.replace("{value}", value),
+                    scenario=shared if unseen and shared else self.scenario.replace("{value}", short),
+                    shared_scenario=shared,
+                    family=self.name,
+                    unseen=unseen,
+                )
             )
-            for value in (*self.values, *self.unseen)
-        ]
+        return tasks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,8 @@ class TuneReport:
 
 def tunable_scenarios(settings: Settings) -> list[str]:
     """Names of soft prompts that some label task of the config trains, in the tasks' order."""
-    return list(dict.fromkeys(task.scenario for task in _tasks(settings) if task.scenario))
+    named = [name for task in _tasks(settings) for name in (task.scenario, task.shared_scenario) if name]
+    return list(dict.fromkeys(named))
 
 
 def tune_scenarios(
@@ -114,7 +115,7 @@ def _tasks(settings: Settings) -> list[Task]:
 
 
 def _tasks_of(settings: Settings, scenario: str) -> list[Task]:
-    found = [task for task in _tasks(settings) if task.scenario == scenario and not task.unseen]
+    found = [task for task in _tasks(settings) if scenario in (task.scenario, task.shared_scenario) and not task.unseen]
     if not found:
         known = ", ".join(tunable_scenarios(settings))
         raise ConfigError(f"No label task of {settings.evaluation.tasks} trains scenario {scenario!r}; known: {known}.")

@@ -1,0 +1,23 @@
+"""Which label tasks train which soft prompt."""
+
+import pytest
+
+from tests.evaluation_lake import FAMILY_OF_PROMPTS
+from updater.errors import ConfigError
+from updater.evaluation.tuning import _tasks_of, tunable_scenarios
+from updater.settings import Settings
+
+
+@pytest.fixture
+def settings(make_settings, tmp_path) -> Settings:
+    path = tmp_path / "tasks.toml"
+    path.write_text(FAMILY_OF_PROMPTS)
+    return make_settings(evaluation={"tasks": str(path)})
+
+
+def test_each_value_has_a_prompt_and_all_of_them_train_that_of_unseen_ones(settings: Settings) -> None:
+    assert tunable_scenarios(settings) == ["buys_dairy", "buys", "buys_red_wine"]
+    assert [task.name for task in _tasks_of(settings, "buys_dairy")] == ["buys_dairy_soon"]
+    assert [task.name for task in _tasks_of(settings, "buys")] == ["buys_dairy_soon", "buys_red_wine_soon"]
+    with pytest.raises(ConfigError, match="No label task"):
+        _tasks_of(settings, "buys_tea")
