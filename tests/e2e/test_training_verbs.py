@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from tests.deployment import tree
-from tests.evaluation_lake import TEST, write_evaluation
+from tests.evaluation_lake import TASKS, TEST, write_evaluation
 from tests.processes import fork_updater
 from updater.cli import main
 from updater.domain.buckets import is_held_out
@@ -134,6 +134,21 @@ def test_tune(scene: Scene, trained: dict[str, Any], tuned: dict[str, Any]) -> N
     assert scene.json("tune", "--model", trained["model"]) == tuned
     assert scene.json("tune", "--model", trained["model"], "--scenario", "lapse")["scenarios"] == tuned["scenarios"][:1]
     assert tree(scene.training) == before
+
+
+def test_a_task_trains_its_own_prompt_and_a_shared_one(
+    scene: Scene, trained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = tmp_path / "tasks.toml"
+    own = TASKS.replace('scenario = "will_buy"', 'scenario = "will_buy_{value}"\nunseen_scenario = "will_buy"')
+    tasks.write_text(own)
+    monkeypatch.setenv("UPDATER_EVALUATION__TASKS", str(tasks))
+    family = ("will_buy", "will_buy_dairy", "will_buy_rice")
+    wanted = [part for name in family for part in ("--scenario", name)]
+    shared, *each = scene.json("tune", "--model", trained["model"], *wanted)["scenarios"]
+    assert (shared["tasks"], [one["tasks"] for one in each]) == (2, [1, 1])
+    # No answer is learned from twice.
+    assert shared["labels"] == sum(one["labels"] for one in each) > 0
 
 
 def test_a_state_begins_with_the_tuned_model(scene: Scene, tuned: dict[str, Any]) -> None:

@@ -80,8 +80,9 @@ def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequenc
     if not anchors:
         raise ConfigError(f"{settings.source} names no tuning.anchors and no evaluation.train; name anchor days.")
     chosen = {scenario: _tasks_of(settings, scenario) for scenario in scenarios}
-    tasks = [task for scenario in scenarios for task in chosen[scenario]]
-    labels = read_labels(settings, tasks, anchors, _known_by(context, anchors))
+    # A task may train a prompt of its own and a shared one.
+    tasks = {task.name: task for scenario in scenarios for task in chosen[scenario]}
+    labels = read_labels(settings, list(tasks.values()), anchors, _known_by(context, anchors))
     profiles = read_all(context, sorted(anchors))
     loaded = load_model(model)
     tuner = PromptTuner(loaded, profiles, settings.tuning)
