@@ -118,10 +118,12 @@ class UserModel(nn.Module):
         suffixes_QD, lengths = self._suffixes(queries, scenarios)
         serving = self._serve()
         gates_QS = self.gates(torch.split(suffixes_QD, lengths), serving.run)
+        counts = self.prefix.count_topics(batch, serving.run)
         instruction_ID = self.embed_ids(self._instruction)
         embeddings = np.empty((batch.num_users, len(queries), self.config.embedding_dim), dtype=np.float32)
         for users in _packs(self.prefix_lengths(batch) + sum(lengths), tokens_per_pack):
-            packed = self.prefix(batch.select(users), instruction_ID, suffixes_QD, serving.run)
+            known = [counts_BK[users] for counts_BK in counts]
+            packed = self.prefix(batch.select(users), instruction_ID, suffixes_QD, serving.run, known)
             states_ND = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths).flatten(0, 1)
             columns_NS = (packed.columns_BS[:, None] * gates_QS).flatten(0, 1)
             values = self.read(states_ND, columns_NS, serving.run)

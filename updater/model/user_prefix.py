@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from updater.model.batch import Int64, UserBatch, segment_rows
+from updater.model.batch import Float64, Int64, UserBatch, segment_rows
 from updater.model.config import ModelConfig
 from updater.model.event_adapter import Adapter, StraightAdapter
 from updater.model.event_topics import EventTopics, topic_counts
@@ -66,12 +66,17 @@ class UserPrefix(nn.Module):
         self.marker_MD = nn.Parameter(torch.randn(num_modalities, width) * 0.02)
 
     def forward(
-        self, batch: UserBatch, instruction_ID: Tensor, suffixes_QD: Tensor, run: Run = run_module
+        self,
+        batch: UserBatch,
+        instruction_ID: Tensor,
+        suffixes_QD: Tensor,
+        run: Run = run_module,
+        counts: Sequence[Float64] | None = None,
     ) -> PackedRows:
-        """Lay out every user's prefix, followed by all suffixes."""
+        """Lay out every user's prefix, followed by all suffixes; `counts` as in `features`."""
         config = self.config
         newest_B = newest_event(batch)
-        columns_BS, summaries = self._summaries(batch, run)
+        columns_BS, summaries = self._summaries(batch, run, counts)
         user_BD = run(self.user_adapter, columns_BS)
         events = [
             run(adapter, self._tensor(event_features(config, modality, part, newest_B)))
@@ -87,12 +92,26 @@ class UserPrefix(nn.Module):
         user_BD: Tensor = self.user_adapter(self._summaries(batch, run_module)[0])
         return user_BD
 
-    def features(self, batch: UserBatch, run: Run = run_module) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Per modality the summary features (B, summary_dim), and who has events of it (B,)."""
-        newest_B = newest_event(batch)
+    def count_topics(self, batch: UserBatch, run: Run = run_module) -> list[Float64]:
+        """Per modality the users' events of each topic, (B, K)."""
         return [
-            summary_features(self.config, modality, part, newest_B, topic_counts(cast(EventTopics, topics), part, run))
-            for topics, modality, part in zip(self.event_topics, self.config.modalities, batch.modalities, strict=True)
+            topic_counts(cast(EventTopics, topics), part, run)
+            for topics, part in zip(self.event_topics, batch.modalities, strict=True)
+        ]
+
+    def features(
+        self, batch: UserBatch, run: Run = run_module, counts: Sequence[Float64] | None = None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Per modality the summary features (B, summary_dim), and who has events of it (B,).
+
+        `counts` are those of `count_topics`, if they are known: a batch that is worked on in parts has many texts in
+        common.
+        """
+        newest_B = newest_event(batch)
+        counts = self.count_topics(batch, run) if counts is None else counts
+        return [
+            summary_features(self.config, modality, part, newest_B, counts_BK)
+            for modality, part, counts_BK in zip(self.config.modalities, batch.modalities, counts, strict=True)
         ]
 
     def fit(self, features: Sequence[Tensor]) -> None:
@@ -105,12 +124,14 @@ class UserPrefix(nn.Module):
         lengths: Int64 = self._segments(batch, num_instruction, 0)[1].sum(axis=1)
         return lengths
 
-    def _summaries(self, batch: UserBatch, run: Run) -> tuple[Tensor, list[Tensor]]:
+    def _summaries(
+        self, batch: UserBatch, run: Run, counts: Sequence[Float64] | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """What user tokens are made from (B, S), zeros for a user without any event, and per modality its summary
         tokens (B, D).
         """
         projected, present = [], []
-        for projection, (x, present_B) in zip(self.summary_projections, self.features(batch, run), strict=True):
+        for projection, (x, present_B) in zip(self.summary_projections, self.features(batch, run, counts), strict=True):
             present.append(self._tensor(present_B[:, None]))
             projected.append(torch.where(present[-1], run(projection, self._tensor(x)), 0.0))
         columns_BS = torch.cat(projected, dim=1)
