@@ -1,8 +1,8 @@
 """Train, tune and evaluate on the public Complete Journey data: `python -m benchmarks.quality`.
 
 Writes benchmarks/quality/report.json and report.html. What is done is left alone, so a run that was cut short is run
-again. `python -m benchmarks.quality ablations` adds the ablations to the report that is there, and `throughput` how
-fast pre-training is.
+again. `python -m benchmarks.quality ablations` adds the ablations to the report that is there, or only those that are
+named after it, and `throughput` how fast pre-training is.
 """
 
 import json
@@ -30,8 +30,8 @@ CONFIG = HERE.parents[1] / "configs" / "quality.toml"
 
 
 def main() -> None:
-    part = sys.argv[1:]
-    if part not in ([], ["ablations"], ["throughput"]):
+    part, only = sys.argv[1:2], sys.argv[2:]
+    if part not in ([], ["ablations"], ["throughput"]) or (only and part != ["ablations"]):
         sys.exit(__doc__)
     settings = load_settings(CONFIG)
     begin = time.perf_counter()
@@ -60,7 +60,7 @@ def main() -> None:
         build_data(context, workers, progress)
         if part == ["ablations"]:
             initialise(settings)
-            run_ablations(open_context(settings), workers, REPORT, progress)
+            run_ablations(open_context(settings), workers, REPORT, progress, only)
             return
     with ranks(settings) as rank:
         trained = train(context, progress, rank)

@@ -7,7 +7,7 @@ dozen of the tasks, on the last training anchor and the first test anchor; tuned
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
@@ -70,7 +70,9 @@ SMOLLM2_VARIANT = Variant(backbone={"backbone": "smollm2", "backbone_layers": 2}
 UNTRAINED = "tuned without pre-training"
 
 
-def run_ablations(context: Context, workers: Workers, report: Path, progress: Progress) -> None:
+def run_ablations(
+    context: Context, workers: Workers, report: Path, progress: Progress, only: Collection[str] = ()
+) -> None:
     """Train the variants that `report` does not hold yet, one in each process, judge them and add them.
 
     Args:
@@ -78,11 +80,16 @@ def run_ablations(context: Context, workers: Workers, report: Path, progress: Pr
         workers: two processes or more train as many variants at a time.
         report: the JSON to add to.
         progress: told what is done.
+        only: names of rows to add, beside the base; all if empty.
     """
     settings = small(context.settings)
     context = open_context(settings, context.now)
+
+    def missing(name: str) -> bool:
+        return (not only or name in only) and not _is_judged(report, name)
+
     # The base is tuned in what follows.
-    names = [name for name in VARIANTS if name == BASE or not _is_judged(report, name)]
+    names = [name for name in VARIANTS if name == BASE or missing(name)]
     jobs = [(settings, context.now, VARIANTS[name]) for name in names]
     models = {}
     for done, (index, (model, seconds)) in enumerate(workers.map(train_variant, jobs)):
@@ -92,13 +99,13 @@ def run_ablations(context: Context, workers: Workers, report: Path, progress: Pr
         progress("training variants", done + 1, len(jobs))
     for name, model in models.items():
         _judge(context, workers, name, model, ["base"], report, progress)
-    if not _is_judged(report, SMOLLM2):
+    if missing(SMOLLM2):
         seconds = json.loads(report.read_text())["ablations"]["seconds of training"][BASE]
         _judge(context, workers, SMOLLM2, _for_as_long(context, seconds), ["base"], report, progress)
     models[UNTRAINED] = _untrained(context, models[BASE])
     for name, tokens in ((UNTRAINED, settings.tuning.tokens), *((BASE, n) for n in (settings.tuning.tokens, *TOKENS))):
         label = name if name == UNTRAINED else f"prompts of {tokens} tokens"
-        if _is_judged(report, label):
+        if not missing(label):
             continue
         tuning = dataclasses.replace(settings.tuning, tokens=tokens)
         tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
