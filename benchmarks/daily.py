@@ -16,6 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pyarrow as pa
 
 from benchmarks.deployment import FIRST_DAY, local_settings
 from benchmarks.row import Row, measured
@@ -27,6 +28,7 @@ from updater.pipeline import workers as pool
 from updater.pipeline.compact import maintain
 from updater.pipeline.context import Context, no_progress, open_context
 from updater.pipeline.daily import WindowReport, finish, prepare, run_window
+from updater.pipeline.detect import read_changes
 from updater.pipeline.setup import initialise
 from updater.pipeline.workers import Workers
 from updater.settings import load_settings
@@ -175,7 +177,10 @@ def recompute(context: Context, workers: Workers, ds: date) -> WindowReport:
         for modality in settings.modalities:
             files = context.event_files(modality.name, ds)
             everyone = Buffer(connection, modality, files, settings.buffer.days, settings.timezone).everyone(window)
-            partitions.write_table(context.changes_file(modality.name, ds), everyone.cast(CHANGES_SCHEMA))
+            # Whoever lost the last event of a modality has no content there any more.
+            changed = read_changes(context, window, modality.name)
+            both = pa.concat_tables([everyone.cast(CHANGES_SCHEMA), changed.cast(CHANGES_SCHEMA)])
+            partitions.write_table(context.changes_file(modality.name, ds), both)
     with report.step("refresh"):
         list(workers.refresh([ds], range(settings.buffer.num_buckets)))
     finish(context, window, report)
