@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.quality.ablations import run_ablations
+from benchmarks.quality.ablations import known_rows, run_ablations
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
@@ -34,6 +34,8 @@ def main() -> None:
     if part not in ([], ["ablations"], ["throughput"]) or (only and part != ["ablations"]):
         sys.exit(__doc__)
     settings = load_settings(CONFIG)
+    if unknown := [name for name in only if name not in known_rows(settings)]:
+        sys.exit(f"There is no ablation {unknown[0]!r}; choose from {', '.join(known_rows(settings))}.")
     begin = time.perf_counter()
     last: dict[str, float] = {}
 

@@ -40,6 +40,7 @@ SCENARIOS = ("lapse", "coupon_redemption", "will_buy_yogurt", "will_buy_baby_foo
 TOKENS = (1, 12)
 """Prompt lengths beside the config's own."""
 TRIAL_STEPS = 4
+PROMPTS = "prompts of {} tokens"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ VARIANTS = {
 SMOLLM2 = "two layers of SmolLM2, for as long"
 SMOLLM2_VARIANT = Variant(backbone={"backbone": "smollm2", "backbone_layers": 2})
 UNTRAINED = "tuned without pre-training"
+
+
+def known_rows(settings: Settings) -> list[str]:
+    """Names of all rows, in their order."""
+    return [*VARIANTS, SMOLLM2, UNTRAINED, *(PROMPTS.format(n) for n in (settings.tuning.tokens, *TOKENS))]
 
 
 def run_ablations(
@@ -104,7 +110,7 @@ def run_ablations(
         _judge(context, workers, SMOLLM2, _for_as_long(context, seconds), ["base"], report, progress)
     models[UNTRAINED] = _untrained(context, models[BASE])
     for name, tokens in ((UNTRAINED, settings.tuning.tokens), *((BASE, n) for n in (settings.tuning.tokens, *TOKENS))):
-        label = name if name == UNTRAINED else f"prompts of {tokens} tokens"
+        label = name if name == UNTRAINED else PROMPTS.format(tokens)
         if not missing(label):
             continue
         tuning = dataclasses.replace(settings.tuning, tokens=tokens)
