@@ -30,6 +30,7 @@ from updater.training.profiles import Profiles, read_profiles
 from updater.training.projections import fit_projections
 from updater.training.retrieval import top_answer_share
 from updater.training.useru.dataset import SplitName, read_split
+from updater.training.whitening import half_whiten
 
 REPORT = "report.json"
 """Beside a run's metrics once it is done."""
@@ -91,7 +92,10 @@ def train(
             rank,
             lambda step, losses: progress(f"training (loss {losses['contrastive']:.2f})", step, options.steps),
         )
+        # Answers go through the same head, so how near they lie to their questions is told before it changes.
+        valid = _valid(context, model, progress) if rank.is_first else None
         if rank.is_first:
+            half_whiten(model, table, options)
             save_model(model, target)
         report = TrainReport(
             model=str(target),
@@ -100,7 +104,7 @@ def train(
             steps=trained.steps,
             contrastive=trained.contrastive,
             next_token=trained.next_token,
-            valid_top_answer=_valid(context, model, progress) if rank.is_first else None,
+            valid_top_answer=valid,
         )
     if rank.is_first:
         with partitions.write_file(str(run / REPORT)) as file:
