@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.quality.ablations import known_rows, run_ablations
+from benchmarks.quality.ablations import ROWS, run_ablations
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
@@ -34,8 +34,8 @@ def main() -> None:
     if part not in ([], ["ablations"], ["throughput"]) or (only and part != ["ablations"]):
         sys.exit(__doc__)
     settings = load_settings(CONFIG)
-    if unknown := [name for name in only if name not in known_rows(settings)]:
-        sys.exit(f"There is no ablation {unknown[0]!r}; choose from {', '.join(known_rows(settings))}.")
+    if unknown := [name for name in only if name not in ROWS]:
+        sys.exit(f"There is no ablation {unknown[0]!r}; choose from {', '.join(ROWS)}.")
     begin = time.perf_counter()
     last: dict[str, float] = {}
 
@@ -62,7 +62,7 @@ def main() -> None:
         build_data(context, workers, progress)
         if part == ["ablations"]:
             initialise(settings)
-            run_ablations(open_context(settings), workers, REPORT, progress, only)
+            run_ablations(open_context(settings), workers, REPORT, REPORT.with_suffix(".html"), progress, only)
             return
     with ranks(settings) as rank:
         trained = train(context, progress, rank)

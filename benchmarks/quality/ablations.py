@@ -1,7 +1,8 @@
-"""The paper's ablations and sweeps, each trained anew at a share of the full budget, against a base at the same share.
+"""The paper's ablations and sweeps, each trained anew at a share of the full budget, beside a base at the same share.
 
-Every variant starts from the same weights, sees the same pairs in the same order, and is judged by the same probe on a
-dozen of the tasks, on the last training anchor and the first test anchor; tuned ones by their soft prompts.
+Every variant starts from the same weights, sees the same pairs in the same order, and is judged on the same rows of a
+dozen of the tasks: probes of the last training anchor, their penalty chosen on the validation anchor, the first test
+anchor reported.
 """
 
 import dataclasses
@@ -17,45 +18,52 @@ from typing import Any
 import pyarrow as pa
 
 from updater.domain.fingerprint import fingerprint
-from updater.evaluation.evaluate import evaluate
-from updater.evaluation.tuning import join_prompts, tune_scenarios
-from updater.model.checkpoint import CONFIG, create_model, load_model, save_model
+from updater.evaluation.exam import Exam, read_exam, sit_exam
+from updater.evaluation.html import with_ablations
+from updater.evaluation.report import make_ablations
+from updater.evaluation.scoring import Scored
+from updater.evaluation.systems import Candidate
+from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
+from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
 from updater.pipeline.context import Context, Progress, open_context
 from updater.pipeline.threads import one_thread
 from updater.pipeline.workers import Workers
 from updater.settings import Settings, load_settings
+from updater.store.scratch import Scratch
 from updater.training.build import data_root
 from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles
 from updater.training.train import first_model, read_all, standardised, training_directory
 from updater.training.useru.dataset import read_split
+from updater.training.whitening import half_whiten
 
 HERE = Path(__file__).parent
 STEPS = 100
 """A step sees 32 of 20,543 profiles, so steps are the size of the data too."""
 TUNING_STEPS = 60
-SCENARIOS = ("lapse", "coupon_redemption", "will_buy_yogurt", "will_buy_baby_foods")
-"""Tuned in the variants that are about tuning: two single ones and two of the family."""
-TOKENS = (1, 12)
-"""Prompt lengths beside the config's own."""
+TOKENS = (6, 1, 12)
+"""Prompt lengths; the first one is that of `UNTRAINED` too."""
 TRIAL_STEPS = 4
-PROMPTS = "prompts of {} tokens"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A change to the config of training, to the backbone that the config names, or to the model's own config."""
+    """A change to the config of training, to the backbone that the config names, to the model's own config, or to what
+    follows training.
+    """
 
     training: Mapping[str, Any] = field(default_factory=dict)
     backbone: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    whitened: bool = True
 
 
 BASE = "base"
 VARIANTS = {
     BASE: Variant(),
     "without contrastive": Variant({"contrastive_weight": 0.0}),
+    "without choice": Variant({"choice_weight": 0.0}),
     "without facts": Variant({"facts_weight": 0.0, "facts_per_step": 0}),
     "without further users": Variant({"further_users": 0}),
     "without next token": Variant({"next_token_weight": 0.0, "predicted_pairs": 0}),
@@ -63,60 +71,66 @@ VARIANTS = {
     "without user token": Variant(model={"user_token": False}),
     "without modality tokens": Variant(model={"modality_tokens": False}),
     "without user and modality tokens": Variant(model={"user_token": False, "modality_tokens": False}),
+    "without topics": Variant(model={"summary_topics": 0}),
+    "without half whitening": Variant(whitened=False),
     "half of the data": Variant({"steps": STEPS // 2}),
     "a quarter of the data": Variant({"steps": STEPS // 4}),
 }
 SMOLLM2 = "two layers of SmolLM2, for as long"
 SMOLLM2_VARIANT = Variant(backbone={"backbone": "smollm2", "backbone_layers": 2})
+FIRST = "first weights"
+PROMPTS = {f"prompts of {tokens} tokens": tokens for tokens in TOKENS}
 UNTRAINED = "tuned without pre-training"
-
-
-def known_rows(settings: Settings) -> list[str]:
-    """Names of all rows, in their order."""
-    return [*VARIANTS, SMOLLM2, UNTRAINED, *(PROMPTS.format(n) for n in (settings.tuning.tokens, *TOKENS))]
+ROWS = (*VARIANTS, SMOLLM2, *PROMPTS, FIRST, UNTRAINED)
+REFERENCES = {row: next(iter(PROMPTS)) if row == UNTRAINED else BASE for row in ROWS}
+"""What each is compared with."""
 
 
 def run_ablations(
-    context: Context, workers: Workers, report: Path, progress: Progress, only: Collection[str] = ()
+    context: Context, workers: Workers, report: Path, page: Path, progress: Progress, only: Collection[str] = ()
 ) -> None:
-    """Train the variants that `report` does not hold yet, one in each process, judge them and add them.
+    """Train the variants, one in each process, judge them, and add them to a report.
+
+    What was trained, tuned or embedded before is not done again.
 
     Args:
         context: the deployment of configs/quality.toml.
         workers: two processes or more train as many variants at a time.
         report: the JSON to add to.
+        page: the page to add to.
         progress: told what is done.
-        only: names of rows to add, beside the base; all if empty.
+        only: names of rows to add; all if empty.
     """
     settings = small(context.settings)
     context = open_context(settings, context.now)
-
-    def missing(name: str) -> bool:
-        return (not only or name in only) and not _is_judged(report, name)
-
-    # The base is tuned in what follows.
-    names = [name for name in VARIANTS if name == BASE or missing(name)]
-    jobs = [(settings, context.now, VARIANTS[name]) for name in names]
-    models = {}
-    for done, (index, (model, seconds)) in enumerate(workers.map(train_variant, jobs)):
-        models[names[index]] = model
-        if seconds:
-            _add(report, "seconds of training", {names[index]: round(seconds)})
-        progress("training variants", done + 1, len(jobs))
-    for name, model in models.items():
-        _judge(context, workers, name, model, ["base"], report, progress)
-    if missing(SMOLLM2):
-        seconds = json.loads(report.read_text())["ablations"]["seconds of training"][BASE]
-        _judge(context, workers, SMOLLM2, _for_as_long(context, seconds), ["base"], report, progress)
-    models[UNTRAINED] = _untrained(context, models[BASE])
-    for name, tokens in ((UNTRAINED, settings.tuning.tokens), *((BASE, n) for n in (settings.tuning.tokens, *TOKENS))):
-        label = name if name == UNTRAINED else PROMPTS.format(tokens)
-        if not missing(label):
+    asked = set(only or ROWS)
+    asked |= {BASE, *(REFERENCES[row] for row in asked)}
+    models = _train(context, workers, [name for name in VARIANTS if name in asked], progress)
+    if SMOLLM2 in asked:
+        models[SMOLLM2] = _for_as_long(context, _seconds(models[BASE]))
+    models[FIRST] = _first_weights(context, models[BASE])
+    exam = read_exam(settings)
+    scored: dict[str, Scored] = {}
+    for row in (row for row in ROWS if row in asked):
+        if row in models:
+            scored[row] = _sit(context, workers, exam, models[row], "base", progress)
             continue
-        tuning = dataclasses.replace(settings.tuning, tokens=tokens)
+        tuning = dataclasses.replace(settings.tuning, tokens=PROMPTS[row if row in PROMPTS else REFERENCES[row]])
         tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
-        tune_scenarios(tuned, workers, models[name], SCENARIOS, progress)
-        _judge(tuned, workers, label, join_prompts(tuned, models[name]), ["base", "tuned"], report, progress)
+        model = models[BASE if row in PROMPTS else FIRST]
+        tune_scenarios(tuned, workers, model, tunable_scenarios(settings), progress)
+        scored[row] = _sit(tuned, workers, exam, join_prompts(tuned, model), "tuned", progress)
+    made = make_ablations(scored, REFERENCES, settings.evaluation.bootstrap, settings.model.seed)
+    for row in models.keys() & made.keys() - {FIRST}:
+        made[row]["seconds"] = round(_seconds(models[row]))
+    found = json.loads(report.read_text())
+    known = found["ablations"] | made
+    found["ablations"] = {row: known[row] for row in ROWS if row in known}
+    report.write_text(json.dumps(found, indent=1) + "\n")
+    page.write_text(with_ablations(page.read_text(), found["ablations"]))
+    for row, values in made.items():
+        difference = values["difference"]
+        print(f"{row:36} {values['auc']:.4f} {difference['auc']:+.4f} +- {difference['auc_se']:.4f}", flush=True)
 
 
 def small(settings: Settings) -> Settings:
@@ -124,30 +138,33 @@ def small(settings: Settings) -> Settings:
     training = dataclasses.replace(settings.training, steps=STEPS, processes=1)
     judged = settings.evaluation
     judged = dataclasses.replace(
-        judged, tasks=str(HERE / "ablations.toml"), train=judged.train[-1:], validation=(), test=judged.test[:1]
+        judged, tasks=str(HERE / "ablations.toml"), train=judged.train[-1:], test=judged.test[:1]
     )
     tuning = dataclasses.replace(settings.tuning, steps=TUNING_STEPS)
     return dataclasses.replace(settings, training=training, evaluation=judged, tuning=tuning)
 
 
-def train_variant(settings: Settings, now: datetime, variant: Variant) -> tuple[str, float]:
-    """Train one variant in this process. Returns its directory and the seconds of its steps (0: it was there)."""
+def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
+    """Train one variant in this process. Returns its directory, beside which lie the seconds of its steps."""
     options = dataclasses.replace(settings.training, **variant.training)
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, **variant.backbone))
     context = open_context(settings, now)
     with one_thread():
         rows, profiles = _data(settings.source, now)
         config = standardised(dataclasses.replace(create_config(settings), **variant.model), list(profiles.values()))
-        recipe = fingerprint(config.to_json(), repr(options))
+        recipe = fingerprint(config.to_json(), repr(options), variant.whitened)
         target = Path(training_directory(context), "ablations", recipe[:12])
-        if (target / CONFIG).exists():
-            return str(target), 0.0
+        if _seconds_file(target).exists():
+            return str(target)
         model, table = first_model(config, rows, profiles, options)
         begin = time.perf_counter()
         pretrain(model, table, options, target.with_suffix(".run"), recipe)
         seconds = time.perf_counter() - begin
+        if variant.whitened:
+            half_whiten(model, table, options)
         save_model(model, target)
-    return str(target), seconds
+        _seconds_file(target).write_text(str(seconds))
+    return str(target)
 
 
 @cache
@@ -158,39 +175,42 @@ def _data(source: Path, now: datetime) -> tuple[pa.Table, dict[date, Profiles]]:
     return rows, read_all(context, sorted(set(rows["anchor_day"].to_pylist())))
 
 
+def _train(context: Context, workers: Workers, names: list[str], progress: Progress) -> dict[str, str]:
+    """Directories of the variants."""
+    jobs = [(context.settings, context.now, VARIANTS[name]) for name in names]
+    models = {}
+    for done, (index, model) in enumerate(workers.map(train_variant, jobs)):
+        models[names[index]] = model
+        progress("training variants", done + 1, len(jobs))
+    return models
+
+
 def _for_as_long(context: Context, seconds: float) -> str:
     """SmolLM2's first layers, trained for about as many seconds as the base. Returns the model's directory."""
-    settings = context.settings
-    trial = dataclasses.replace(SMOLLM2_VARIANT, training={"steps": TRIAL_STEPS})
-    _, few = train_variant(settings, context.now, trial)
-    steps = max(1, round(seconds / (few / TRIAL_STEPS)))
-    return train_variant(settings, context.now, dataclasses.replace(SMOLLM2_VARIANT, training={"steps": steps}))[0]
+
+    def trained(steps: int) -> str:
+        return train_variant(
+            context.settings, context.now, dataclasses.replace(SMOLLM2_VARIANT, training={"steps": steps})
+        )
+
+    return trained(max(1, round(seconds / (_seconds(trained(TRIAL_STEPS)) / TRIAL_STEPS))))
 
 
-def _judge(
-    context: Context, workers: Workers, name: str, model: str, systems: list[str], report: Path, progress: Progress
-) -> None:
-    if _is_judged(report, name):
-        return
-    output = context.state("evaluation", "ablations", name.replace(" ", "-"))
-    judged = evaluate(context, workers, model, systems=systems, output=output, progress=progress)
-    found = {system: judged.report["mean"][system] for system in systems}
-    _add(report, name, found)
-    print(name, {system: round(values["auc"], 4) for system, values in found.items()}, flush=True)
-
-
-def _is_judged(report: Path, name: str) -> bool:
-    return name in json.loads(report.read_text())["ablations"]
-
-
-def _add(report: Path, name: str, values: Mapping[str, Any]) -> None:
-    found = json.loads(report.read_text())
-    found["ablations"][name] = {**found["ablations"].get(name, {}), **values}
-    report.write_text(json.dumps(found, indent=1) + "\n")
-
-
-def _untrained(context: Context, trained: str) -> str:
-    """First weights with the constants of a trained model."""
+def _first_weights(context: Context, trained: str) -> str:
+    """First weights with the constants of a trained model. Returns the model's directory."""
     directory = context.state("training", "models", "untrained")
     save_model(create_model(load_model(trained).config), directory)
     return directory
+
+
+def _sit(context: Context, workers: Workers, exam: Exam, model: str, system: str, progress: Progress) -> Scored:
+    with Scratch(context.settings) as scratch:
+        return sit_exam(context, workers, exam, Candidate(model), [system], scratch, progress)[1][system]
+
+
+def _seconds(model: str) -> float:
+    return float(_seconds_file(Path(model)).read_text())
+
+
+def _seconds_file(model: Path) -> Path:
+    return model.with_suffix(".seconds")

@@ -9,9 +9,9 @@ import pytest
 
 from updater.errors import ConfigError, VerificationError
 from updater.evaluation.figures import Points
-from updater.evaluation.html import render
+from updater.evaluation.html import render, with_ablations
 from updater.evaluation.metrics import Predictions
-from updater.evaluation.report import gate, make_report, raise_if_worse
+from updater.evaluation.report import gate, make_ablations, make_report, raise_if_worse
 from updater.evaluation.scoring import Scored, part_rows
 from updater.evaluation.tasks import LABELS_SCHEMA, Split, Task, is_held_out
 
@@ -72,6 +72,33 @@ def test_means_and_differences_agree_with_the_tasks():
         assert values["auc_low"] <= values["auc"] <= values["auc_high"]
     difference = made["mean"]["base"]["auc"] - made["mean"]["rfm"]["auc"]
     assert made["differences"]["base-rfm"]["auc"] == pytest.approx(difference, abs=1e-5)
+
+
+def test_ablations_are_compared_with_their_references_in_pairs():
+    systems = {name: scored(level, ["a", "b"]) for name, level in (("base", 0.5), ("less", 0.9), ("least", 1.5))}
+    made = make_ablations(systems, {"base": "base", "less": "base", "least": "less"}, draws=50, seed=3)
+
+    assert json.loads(json.dumps(made, allow_nan=False)) == made
+    for name, values in made.items():
+        difference = values["auc"] - made[values["reference"]]["auc"]
+        assert values["difference"]["auc"] == pytest.approx(difference, abs=2e-6), name
+    assert made["base"]["difference"]["auc"] == made["base"]["difference"]["auc_se"] == 0.0
+    # Of the same users, so less uncertain than both are.
+    assert 0 < made["less"]["difference"]["auc_se"] < made["less"]["auc_se"]
+
+
+def test_ablations_are_added_to_a_page_and_replaced():
+    made = report(tuned=0.5, base=0.6)
+    page = render(made, [], "model", SPLIT, "test", None)
+    systems = {name: scored(level, ["a"]) for name, level in (("base", 0.5), (HOSTILE, 0.9))}
+    ablations = make_ablations(systems, {"base": "base", HOSTILE: "base"}, draws=20, seed=3)
+    added = with_ablations(page, ablations)
+
+    assert "None were run." in page and "None were run." not in added
+    assert added.count("<svg") == page.count("<svg") + 1
+    assert HOSTILE not in added and f"{ablations[HOSTILE]['difference']['auc']:.4f}" in added
+    assert with_ablations(added, {}) == page
+    assert render({**made, "ablations": ablations}, [], "model", SPLIT, "test", None) == added
 
 
 def test_a_part_without_a_class_is_null_and_no_nan():

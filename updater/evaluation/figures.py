@@ -36,18 +36,27 @@ def bars(mean: Mapping[str, Mapping[str, Any]], metric: str) -> str:
     figure = _figure(7.0, 0.4 * len(names) + 0.9)
     axes = figure.subplots()
     values = [mean[name][metric] or 0.0 for name in names]
-    errors = [
-        [max(0.0, v - (mean[n][f"{metric}_low"] or v)) for n, v in zip(names, values, strict=True)],
-        [max(0.0, (mean[n][f"{metric}_high"] or v) - v) for n, v in zip(names, values, strict=True)],
-    ]
+    errors = _errors(mean, values, metric)
     axes.barh(range(len(names)), values, xerr=errors, color=COLOURS[0], capsize=3)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(left=0.5 if metric == "auc" and min(values, default=0) >= 0.5 else 0.0)
     axes.set_xlabel(f"mean {metric.upper()} over the tasks, 95 % interval")
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()[out.getvalue().index("<svg") :]
+    return _svg(figure)
+
+
+def differences(found: Mapping[str, Mapping[str, Any]], metric: str) -> str:
+    """Differences of the mean AUC or KS to a reference with their intervals, around a line at 0, as SVG."""
+    names = list(found)
+    figure = _figure(7.0, 0.3 * len(names) + 0.9)
+    axes = figure.subplots()
+    values = [found[name][metric] or 0.0 for name in names]
+    axes.errorbar(values, range(len(names)), xerr=_errors(found, values, metric), fmt="o", color=COLOURS[0], capsize=3)
+    axes.axvline(0.0, color="#888888", linewidth=1)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"difference of the mean {metric.upper()} to the reference, 95 % interval")
+    return _svg(figure)
 
 
 def scatter(points: Points) -> str:
@@ -69,6 +78,23 @@ def scatter(points: Points) -> str:
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+
+
+def _errors(found: Mapping[str, Mapping[str, Any]], values: Sequence[float], metric: str) -> list[list[float]]:
+    """How far the interval of each value reaches down and up; 0 where there is none."""
+
+    def reach(end: float | None, value: float, sign: int) -> float:
+        return 0.0 if end is None else max(0.0, sign * (end - value))
+
+    pairs = list(zip(found.values(), values, strict=True))
+    ends = (("low", -1), ("high", 1))
+    return [[reach(one[f"{metric}_{end}"], value, sign) for one, value in pairs] for end, sign in ends]
+
+
+def _svg(figure: Any) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()[out.getvalue().index("<svg") :]
 
 
 def _sample(rows: int) -> NDArray[np.int64]:

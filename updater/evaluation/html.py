@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from updater.evaluation.figures import Points, bars, scatter
+from updater.evaluation.figures import Points, bars, differences, scatter
 from updater.evaluation.tasks import Split
 
 STYLE = """
@@ -43,6 +43,10 @@ CAVEATS = (
 )
 
 
+ABLATIONS = "<!-- ablations -->", "<!-- end of ablations -->"
+"""What stands between them in a page is made anew when ablations are added."""
+
+
 def render(
     report: Mapping[str, Any], reasons: Sequence[str], model: str, anchors: Split, split: str, points: Points | None
 ) -> str:
@@ -66,6 +70,7 @@ def render(
         ("Without any label", _values(report["zero_shot"], "task") if report["zero_shot"] else "<p>Nothing.</p>"),
         ("Tasks", _tasks(report["tasks"])),
         ("Embeddings", _embeddings(points)),
+        ("Ablations", _ablations(report["ablations"]).join(ABLATIONS)),
         ("Method", "".join(f"<p>{escape(text)}</p>" for text in METHOD) + _systems(report["mean"])),
         ("Caveats", _list(CAVEATS)),
         (
@@ -85,6 +90,31 @@ def render(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style></head><body><h1>{title}</h1>{body}</body></html>\n"
     )
+
+
+def with_ablations(page: str, ablations: Mapping[str, Any]) -> str:
+    """The page of a report to which ablations (`report.make_ablations`) were added."""
+    before, rest = page.split(ABLATIONS[0])
+    _, after = rest.split(ABLATIONS[1])
+    return before + _ablations(ablations).join(ABLATIONS) + after
+
+
+def _ablations(ablations: Mapping[str, Any]) -> str:
+    if not ablations:
+        return "<p>None were run.</p>"
+    rows = [
+        [
+            name,
+            *_with_error(v, "auc"),
+            v["reference"],
+            *_with_error(v["difference"], "auc"),
+            *_with_error(v["difference"], "ks")[:2],
+        ]
+        for name, v in ablations.items()
+    ]
+    head = ["variant", "AUC", "se", "95 %", "compared with", "AUC", "se", "95 %", "KS", "se"]
+    compared = {name: v["difference"] for name, v in ablations.items() if name != v["reference"]}
+    return differences(compared, "auc") + _table(head, rows)
 
 
 def _means(mean: Mapping[str, Any]) -> str:

@@ -2,10 +2,11 @@
 
     {"mean": {system: values}, "tasks": {task: {system: values}}, "differences": {"tuned-base": values},
      "family": {family: {"seen": {system: values}, "unseen": {system: values}}}, "zero_shot": {task: values},
-     "ablations": {}, "commit": …, "seed": …}
+     "ablations": {variant: {…values, "reference": variant, "difference": values}}, "commit": …, "seed": …}
 
 `values` are `auc`, `ks`, and for each of them `_se`, `_low` and `_high`: the standard error and the 95 % interval of a
-bootstrap over whole users. What cannot be computed is null.
+bootstrap over whole users. What cannot be computed is null. An evaluation leaves `ablations` empty: they take training
+anew, and what does that adds them.
 """
 
 import json
@@ -58,6 +59,26 @@ def make_report(
         "ablations": {},
         "commit": commit(),
         "seed": seed,
+    }
+
+
+def make_ablations(scored: Mapping[str, Scored], references: Mapping[str, str], draws: int, seed: int) -> Json:
+    """Means over the tasks of variants that were scored on the same rows, each beside its reference.
+
+    Args:
+        scored: scores of each variant.
+        references: the variant that each is compared with.
+        draws: bootstrap replicates.
+        seed: of the replicates.
+    """
+    overall = {name: mean_over_tasks(one.predictions, draws, seed) for name, one in scored.items()}
+    return {
+        name: {
+            **_of_system(one, overall[name], draws, seed),
+            "reference": references[name],
+            "difference": _values(*overall[name].minus(overall[references[name]])),
+        }
+        for name, one in scored.items()
     }
 
 

@@ -1,0 +1,122 @@
+"""What systems are judged on, and how they do: label tasks, their anchor days and rows, and scores of the rows."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from updater.domain.window import day_window, first_buffer_day
+from updater.errors import ConfigError
+from updater.evaluation.embedding import Embedder, embed
+from updater.evaluation.labels import read_labels
+from updater.evaluation.scoring import Rows, Scored, part_rows, score_system
+from updater.evaluation.systems import (
+    EMBEDDINGS,
+    Candidate,
+    System,
+    baseline_systems,
+    embedders,
+    embedding_systems,
+    recency_system,
+)
+from updater.evaluation.tasks import Split, Task, known_at, read_task_file, read_tasks
+from updater.pipeline.context import Context, Progress, no_progress
+from updater.pipeline.land_ahead import land_and_encode
+from updater.pipeline.workers import Workers
+from updater.settings import Settings
+from updater.store.scratch import Scratch
+
+
+@dataclass(frozen=True)
+class Exam:
+    """The tasks of `[evaluation]`, on its anchor days."""
+
+    tasks: list[Task]
+    anchors: Split
+    rows: Mapping[str, Rows]
+    """By task."""
+
+
+def read_exam(settings: Settings, split: str = "test") -> Exam:
+    """Compute the labels.
+
+    Args:
+        settings: the config.
+        split: what is reported: `test`, or `validation`, of which nothing may choose a penalty then.
+
+    Raises:
+        ConfigError: `[evaluation]` is incomplete, or a task does not fit the lake.
+        NotLandedError: a day that a label needs has not landed.
+    """
+    tasks, anchors = _tasks(settings), _split(settings, split)
+    return Exam(tasks, anchors, _rows(settings, tasks, anchors))
+
+
+def sit_exam(
+    context: Context,
+    workers: Workers,
+    exam: Exam,
+    candidate: Candidate,
+    names: Sequence[str],
+    scratch: Scratch,
+    progress: Progress = no_progress,
+) -> tuple[list[System], dict[str, Scored]]:
+    """The systems `names`, in that order, and their scores; days that are not there yet are landed and encoded.
+
+    Features can be read from the systems as long as `scratch` is open.
+    """
+    settings, anchors = context.settings, exam.anchors
+    every = sorted({*anchors.train, *anchors.validation, *anchors.test})
+    made = embedders(settings, exam.tasks, candidate, scratch) if {*EMBEDDINGS} & {*names} else {}
+    chosen = {name: made[name] for name in names if name in made}
+    if "recency" in names:
+        # Its file has the column that it needs.
+        chosen = chosen or {"text": Embedder()}
+    if chosen:
+        land_and_encode(context, workers, first_buffer_day(every[0], settings.buffer.days), every[-1], progress)
+        embed(context, workers, list(dict.fromkeys(chosen.values())), every, progress)
+    systems = embedding_systems(context, chosen, every, scratch) if chosen else []
+    systems = [system for system in systems if system.name in names]
+    if "recency" in names:
+        systems.append(recency_system(settings, scratch))
+    amounts = read_task_file(settings.evaluation.tasks).amounts
+    systems += baseline_systems(settings, names, amounts, anchors.train, every)
+    systems.sort(key=lambda system: names.index(system.name))
+    return systems, {s.name: score_system(workers, s, exam.tasks, exam.rows, progress) for s in systems}
+
+
+def _tasks(settings: Settings) -> list[Task]:
+    if not settings.evaluation.tasks:
+        raise ConfigError(f"evaluation.tasks of {settings.source} is empty; name a file, as configs/quality.toml does.")
+    tasks = read_tasks(settings.evaluation.tasks)
+    if not tasks:
+        raise ConfigError(f"{settings.evaluation.tasks} declares no task; add a [[tasks]] table.")
+    for task in tasks:
+        if task.rule.horizon_days > settings.evaluation.horizon_days:
+            raise ConfigError(
+                f"task {task.name!r} looks {task.rule.horizon_days} days ahead; evaluation.horizon_days is "
+                f"{settings.evaluation.horizon_days}, raise it."
+            )
+    return tasks
+
+
+def _split(settings: Settings, part: str) -> Split:
+    chosen = settings.evaluation
+    reported = chosen.test if part == "test" else chosen.validation
+    for name, days in (("train", chosen.train), (part, reported)):
+        if not days:
+            raise ConfigError(f"evaluation.{name} of {settings.source} is empty; give anchor days.")
+    whole = Split(train=chosen.train, validation=chosen.validation, test=chosen.test, horizon_days=chosen.horizon_days)
+    # What is reported must not choose the penalty as well.
+    return whole if part == "test" else dataclasses.replace(whole, validation=(), test=reported)
+
+
+def _rows(settings: Settings, tasks: Sequence[Task], anchors: Split) -> dict[str, Rows]:
+    """The labels of each part as they were known when the next part begins, those of the last one at its end."""
+    parts = [days for days in (anchors.train, anchors.validation, anchors.test) if days]
+    begins = [day_window(min(days), settings.timezone).as_of for days in parts[1:]]
+    ends = max(known_at(settings, task, day) for task in tasks for day in parts[-1])
+    read = [read_labels(settings, tasks, days, until) for days, until in zip(parts, [*begins, ends], strict=True)]
+    labels = {task.name: pa.concat_tables([part[task.name] for part in read]) for task in tasks}
+    return part_rows(labels, anchors.train, anchors.validation, anchors.test)
