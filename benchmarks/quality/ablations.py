@@ -1,8 +1,8 @@
 """The paper's ablations and sweeps, each trained anew at a share of the full budget, beside a base at the same share.
 
-Every variant starts from the same weights, sees the same pairs in the same order, and is judged on the same rows of a
-dozen of the tasks: probes of the last training anchor, their penalty chosen on the validation anchor, the first test
-anchor reported.
+Every variant starts from the same weights and sees the same pairs in the same order; those of another seed do not, and
+say how much that alone moves. All are judged on the same rows of a dozen of the tasks: probes of the last training
+anchor, their penalty chosen on the validation anchor, the first test anchor reported.
 """
 
 import dataclasses
@@ -73,6 +73,8 @@ VARIANTS = {
     "without user and modality tokens": Variant(model={"user_token": False, "modality_tokens": False}),
     "without topics": Variant(model={"summary_topics": 0}),
     "without half whitening": Variant(whitened=False),
+    "another seed": Variant({"seed": 8}, model={"seed": 8}),
+    "a third seed": Variant({"seed": 9}, model={"seed": 9}),
     "half of the data": Variant({"steps": STEPS // 2}),
     "a quarter of the data": Variant({"steps": STEPS // 4}),
 }
