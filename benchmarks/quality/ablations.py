@@ -60,6 +60,14 @@ class Variant:
 
 
 BASE = "base"
+PAPER = "losses of the paper"
+PAPER_LOSSES = {
+    "contrastive_weight": 1.0,
+    "next_token_weight": 1.0,
+    "choice_weight": 0.0,
+    "facts_weight": 0.0,
+    "facts_per_step": 0,
+}
 VARIANTS = {
     BASE: Variant(),
     "without contrastive": Variant({"contrastive_weight": 0.0}),
@@ -68,6 +76,9 @@ VARIANTS = {
     "without further users": Variant({"further_users": 0}),
     "without next token": Variant({"next_token_weight": 0.0, "predicted_pairs": 0}),
     "without mask": Variant({"mask_after": 1.0}),
+    PAPER: Variant(PAPER_LOSSES),
+    f"{PAPER}, without contrastive": Variant(PAPER_LOSSES | {"contrastive_weight": 0.0}),
+    f"{PAPER}, without next token": Variant(PAPER_LOSSES | {"next_token_weight": 0.0, "predicted_pairs": 0}),
     "without user token": Variant(model={"user_token": False}),
     "without modality tokens": Variant(model={"modality_tokens": False}),
     "without user and modality tokens": Variant(model={"user_token": False, "modality_tokens": False}),
@@ -84,7 +95,7 @@ FIRST = "first weights"
 PROMPTS = {f"prompts of {tokens} tokens": tokens for tokens in TOKENS}
 UNTRAINED = "tuned without pre-training"
 ROWS = (*VARIANTS, SMOLLM2, *PROMPTS, FIRST, UNTRAINED)
-REFERENCES = {row: next(iter(PROMPTS)) if row == UNTRAINED else BASE for row in ROWS}
+REFERENCES = {row: PAPER if row.startswith(f"{PAPER},") else BASE for row in ROWS} | {UNTRAINED: next(iter(PROMPTS))}
 """What each is compared with."""
 
 

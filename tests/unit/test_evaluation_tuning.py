@@ -21,3 +21,9 @@ def test_each_value_has_a_prompt_and_all_of_them_train_that_of_unseen_ones(setti
     assert [task.name for task in _tasks_of(settings, "buys")] == ["buys_dairy_soon", "buys_red_wine_soon"]
     with pytest.raises(ConfigError, match="No label task"):
         _tasks_of(settings, "buys_tea")
+
+
+def test_a_value_that_nothing_may_be_trained_on_has_no_prompt(make_settings, tmp_path) -> None:
+    path = tmp_path / "tasks.toml"
+    path.write_text("\n".join(line for line in FAMILY_OF_PROMPTS.splitlines() if "unseen_scenario" not in line))
+    assert tunable_scenarios(make_settings(evaluation={"tasks": str(path)})) == ["buys_dairy", "buys_red_wine"]

@@ -72,6 +72,7 @@ def evaluate(
     candidate, model_name = _candidate(context, version, model)
     names = _names(systems, candidate)
     needed()
+    progress("labels", 0, 1)
     exam = read_exam(settings, split)
     with Scratch(settings) as scratch:
         compared, scored = sit_exam(context, workers, exam, candidate, names, scratch, progress)

@@ -44,8 +44,8 @@ class TuneReport:
 
 def tunable_scenarios(settings: Settings) -> list[str]:
     """Names of soft prompts that some label task of the config trains, in the tasks' order."""
-    named = [name for task in _tasks(settings) for name in (task.scenario, task.shared_scenario) if name]
-    return list(dict.fromkeys(named))
+    trained = [task for task in _tasks(settings) if not task.unseen]
+    return list(dict.fromkeys(name for task in trained for name in (task.scenario, task.shared_scenario) if name))
 
 
 def tune_scenarios(
