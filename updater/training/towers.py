@@ -97,6 +97,10 @@ class Towers(nn.Module):
             further_FE = self.model.head(self.model.prefix.user_tokens(pairs.further))
         return TowerOutput(anchors_BKE.flatten(0, 1), answers_AE, further_FE, next_token_sum, num_tokens)
 
+    def embed_questions(self, batch: UserBatch, pairs: Pairs) -> Tensor:
+        """Embeddings of all questions alone, shape (N, E)."""
+        return self._anchors(batch, pairs)[0].flatten(0, 1)
+
     def _anchors(self, batch: UserBatch, pairs: Pairs) -> tuple[Tensor, Tensor, int]:
         model = self.model
         prefix_BPD, prefix_lengths_B, columns_BS = pad_prefixes(model, batch)

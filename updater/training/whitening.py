@@ -36,7 +36,7 @@ def half_whiten(model: UserModel, table: PairTable, options: Training) -> None:
     rows = []
     for step in range(options.steps, options.steps + STEPS):
         batch, pairs = pairs_of_step(table, users_of_step(table, options, step), options, step)
-        rows.append(towers(batch, pairs).anchors_NE.double())
+        rows.append(towers.embed_questions(batch, pairs).double())
     embeddings_NE = torch.cat(rows)
     centred_NE = embeddings_NE - embeddings_NE.mean(dim=0)
     squares_E, axes_EE = principal_axes(centred_NE, centred_NE.shape[1])
