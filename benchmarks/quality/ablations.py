@@ -47,6 +47,9 @@ TOKENS = (6, 1, 12)
 TRIAL_STEPS = 4
 
 
+BASE = "base"
+
+
 @dataclass(frozen=True)
 class Variant:
     """A change to the config of training, to the backbone that the config names, to the model's own config, or to what
@@ -57,9 +60,10 @@ class Variant:
     backbone: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     whitened: bool = True
+    reference: str = BASE
+    """What it is compared with."""
 
 
-BASE = "base"
 PAPER = "losses of the paper"
 PAPER_LOSSES = {
     "contrastive_weight": 1.0,
@@ -77,13 +81,16 @@ VARIANTS = {
     "without next token": Variant({"next_token_weight": 0.0, "predicted_pairs": 0}),
     "without mask": Variant({"mask_after": 1.0}),
     PAPER: Variant(PAPER_LOSSES),
-    f"{PAPER}, without contrastive": Variant(PAPER_LOSSES | {"contrastive_weight": 0.0}),
-    f"{PAPER}, without next token": Variant(PAPER_LOSSES | {"next_token_weight": 0.0, "predicted_pairs": 0}),
+    f"{PAPER}, without contrastive": Variant(PAPER_LOSSES | {"contrastive_weight": 0.0}, reference=PAPER),
+    f"{PAPER}, without next token": Variant(
+        PAPER_LOSSES | {"next_token_weight": 0.0, "predicted_pairs": 0}, reference=PAPER
+    ),
     "without user token": Variant(model={"user_token": False}),
     "without modality tokens": Variant(model={"modality_tokens": False}),
     "without user and modality tokens": Variant(model={"user_token": False, "modality_tokens": False}),
     "without topics": Variant(model={"summary_topics": 0}),
     "without half whitening": Variant(whitened=False),
+    "projections and whitening alone": Variant({"steps": 1, "learning_rate": 0.0}),
     "another seed": Variant({"seed": 8}, model={"seed": 8}),
     "a third seed": Variant({"seed": 9}, model={"seed": 9}),
     "half of the data": Variant({"steps": STEPS // 2}),
@@ -95,7 +102,11 @@ FIRST = "first weights"
 PROMPTS = {f"prompts of {tokens} tokens": tokens for tokens in TOKENS}
 UNTRAINED = "tuned without pre-training"
 ROWS = (*VARIANTS, SMOLLM2, *PROMPTS, FIRST, UNTRAINED)
-REFERENCES = {row: PAPER if row.startswith(f"{PAPER},") else BASE for row in ROWS} | {UNTRAINED: next(iter(PROMPTS))}
+REFERENCES = (
+    dict.fromkeys(ROWS, BASE)
+    | {name: variant.reference for name, variant in VARIANTS.items()}
+    | {UNTRAINED: next(iter(PROMPTS))}
+)
 """What each is compared with."""
 
 
