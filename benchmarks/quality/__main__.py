@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.quality.ablations import ROWS, run_ablations
+from benchmarks.quality.seeds import run_seeds
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
@@ -30,11 +31,12 @@ CONFIG = HERE.parents[1] / "configs" / "quality.toml"
 
 
 def main() -> None:
-    part, only = sys.argv[1:2], sys.argv[2:]
-    if part not in ([], ["ablations"], ["throughput"]) or (only and part != ["ablations"]):
+    part, named = "".join(sys.argv[1:2]), sys.argv[2:]
+    fits = {"": not named, "ablations": True, "seeds": named and all(map(str.isdigit, named)), "throughput": not named}
+    if not fits.get(part):
         sys.exit(__doc__)
     settings = load_settings(CONFIG)
-    if unknown := [name for name in only if name not in ROWS]:
+    if part == "ablations" and (unknown := [name for name in named if name not in ROWS]):
         sys.exit(f"There is no ablation {unknown[0]!r}; choose from {', '.join(ROWS)}.")
     begin = time.perf_counter()
     last: dict[str, float] = {}
@@ -52,7 +54,7 @@ def main() -> None:
         completejourney.land(settings.paths.lake, *days, settings.timezone)
     create_ledger(settings)
     context = open_context(settings)
-    if part == ["throughput"]:
+    if part == "throughput":
         report = json.loads(REPORT.read_text())
         report["throughput"] = measure(context)
         REPORT.write_text(json.dumps(report, indent=1) + "\n")
@@ -60,9 +62,14 @@ def main() -> None:
         return
     with Workers(settings, context.now) as workers:
         build_data(context, workers, progress)
-        if part == ["ablations"]:
+        if part:
             initialise(settings)
-            run_ablations(open_context(settings), workers, REPORT, REPORT.with_suffix(".html"), progress, only)
+            context = open_context(settings)
+        if part == "ablations":
+            run_ablations(context, workers, REPORT, REPORT.with_suffix(".html"), progress, named)
+            return
+        if part == "seeds":
+            run_seeds(context, workers, [int(seed) for seed in named], REPORT, progress)
             return
     with ranks(settings) as rank:
         trained = train(context, progress, rank)

@@ -1,0 +1,72 @@
+"""What the pages say of the evaluation is what lies in its report."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+QUALITY = ROOT / "benchmarks" / "quality"
+NUMBER = re.compile(r"[+-]?\d*\.?\d+")
+
+
+@pytest.fixture(scope="module")
+def report() -> dict:
+    return json.loads((QUALITY / "report.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return (QUALITY / "README.md").read_text()
+
+
+def rows(page: str, heading: str) -> dict[str, list[list[float]]]:
+    """The numbers in each cell, by the first cell, of the table that begins with a line."""
+    lines = page[page.index(heading) :].split("\n\n", 1)[0].splitlines()[2:]
+    cells = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
+    return {first: [[float(number) for number in NUMBER.findall(cell)] for cell in rest] for first, *rest in cells}
+
+
+def values(found: dict, *names: str) -> list[list[float]]:
+    """What a table's cells should have: a number and, if the report has one, its standard error."""
+    return [[found[key] for key in (name, f"{name}_se") if key in found and key != "cold_auc_se"] for name in names]
+
+
+def test_the_mean_over_all_tasks(report, page):
+    table = rows(page, "| system | what it is |")
+    assert table.keys() == report["mean"].keys()
+    for system, cells in table.items():
+        for cell, expected in zip(cells[1:], values(report["mean"][system], "auc", "ks", "cold_auc"), strict=True):
+            assert cell == pytest.approx(expected, abs=6e-5), system
+
+
+def test_the_paired_differences(report, page):
+    table = rows(page, "| | difference |")
+    assert table.keys() == report["differences"].keys()
+    for pair, ((difference,), (error,), (ratio,)) in table.items():
+        found = report["differences"][pair]
+        assert [difference, error] == pytest.approx([found["auc"], found["auc_se"]], abs=6e-5), pair
+        assert ratio == pytest.approx(found["auc"] / found["auc_se"], abs=0.06), pair
+
+
+def test_the_ablations(report, page):
+    table = rows(page, "| variant |")
+    assert table.keys() == report["ablations"].keys()
+    for name, (auc, _, *differences) in table.items():
+        assert auc == pytest.approx([report["ablations"][name]["auc"]], abs=6e-5), name
+        expected = values(report["ablations"][name]["difference"], "auc", "ks")
+        for cell, numbers in zip(differences, expected, strict=True):
+            assert cell == pytest.approx(numbers, abs=6e-5), name
+
+
+def test_the_front_page_has_the_same_means(report):
+    status = " ".join((ROOT / "README.md").read_text().split("**Status")[1].split("\n\n")[0].split())
+    for system, words in {
+        "tuned": "mean AUC {} on",
+        "base": "{} without soft prompts",
+        "untrained": "{} of the same model untrained",
+        "rfm": "{} of recency, frequency and money",
+        "rfm_categories": "{} of those with counts",
+    }.items():
+        assert words.format(f"{report['mean'][system]['auc']:.3f}") in status
