@@ -2,7 +2,8 @@
 
 Writes benchmarks/quality/report.json and report.html. What is done is left alone, so a run that was cut short is run
 again. `python -m benchmarks.quality ablations` adds the ablations to the report that is there, or only those that are
-named after it, and `throughput` how fast pre-training is.
+named after it, `runs 7 8` the whole run again with these seeds and without pre-training, and `throughput` how fast
+pre-training is.
 """
 
 import json
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.quality.ablations import ROWS, run_ablations
-from benchmarks.quality.seeds import run_seeds
+from benchmarks.quality.runs import run_again
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
@@ -32,7 +33,7 @@ CONFIG = HERE.parents[1] / "configs" / "quality.toml"
 
 def main() -> None:
     part, named = "".join(sys.argv[1:2]), sys.argv[2:]
-    fits = {"": not named, "ablations": True, "seeds": named and all(map(str.isdigit, named)), "throughput": not named}
+    fits = {"": not named, "ablations": True, "runs": named and all(map(str.isdigit, named)), "throughput": not named}
     if not fits.get(part):
         sys.exit(__doc__)
     settings = load_settings(CONFIG)
@@ -68,8 +69,8 @@ def main() -> None:
         if part == "ablations":
             run_ablations(context, workers, REPORT, REPORT.with_suffix(".html"), progress, named)
             return
-        if part == "seeds":
-            run_seeds(context, workers, [int(seed) for seed in named], REPORT, progress)
+        if part == "runs":
+            run_again(context, workers, [int(seed) for seed in named], REPORT, progress)
             return
     with ranks(settings) as rank:
         trained = train(context, progress, rank)

@@ -42,8 +42,8 @@ HERE = Path(__file__).parent
 STEPS = 100
 """A step sees 32 of 20,543 profiles, so steps are the size of the data too."""
 TUNING_STEPS = 60
-TOKENS = (6, 1, 12)
-"""Prompt lengths; the first one is that of `UNTRAINED` too."""
+TOKENS = 6
+"""Of a soft prompt, where its length is not what varies."""
 TRIAL_STEPS = 4
 
 
@@ -64,6 +64,7 @@ class Variant:
     """What it is compared with."""
 
 
+FITTED = "projections and whitening alone"
 PAPER = "losses of the paper"
 PAPER_LOSSES = {
     "contrastive_weight": 1.0,
@@ -90,7 +91,7 @@ VARIANTS = {
     "without user and modality tokens": Variant(model={"user_token": False, "modality_tokens": False}),
     "without topics": Variant(model={"summary_topics": 0}),
     "without half whitening": Variant(whitened=False),
-    "projections and whitening alone": Variant({"steps": 1, "learning_rate": 0.0}),
+    FITTED: Variant({"steps": 1, "learning_rate": 0.0}),
     "another seed": Variant({"seed": 8}, model={"seed": 8}),
     "a third seed": Variant({"seed": 9}, model={"seed": 9}),
     "half of the data": Variant({"steps": STEPS // 2}),
@@ -99,13 +100,20 @@ VARIANTS = {
 SMOLLM2 = "two layers of SmolLM2, for as long"
 SMOLLM2_VARIANT = Variant(backbone={"backbone": "smollm2", "backbone_layers": 2})
 FIRST = "first weights"
-PROMPTS = {f"prompts of {tokens} tokens": tokens for tokens in TOKENS}
-UNTRAINED = "tuned without pre-training"
-ROWS = (*VARIANTS, SMOLLM2, *PROMPTS, FIRST, UNTRAINED)
+PROMPTED = f"prompts of {TOKENS} tokens"
+PROMPTS = {
+    PROMPTED: (TOKENS, BASE),
+    "prompts of 1 token": (1, BASE),
+    "prompts of 12 tokens": (12, BASE),
+    "tuned without pre-training": (TOKENS, FIRST),
+    f"tuned, {FITTED}": (TOKENS, FITTED),
+}
+"""The length of the soft prompts, and the model that they are tuned on."""
+ROWS = (*VARIANTS, SMOLLM2, FIRST, *PROMPTS)
 REFERENCES = (
     dict.fromkeys(ROWS, BASE)
     | {name: variant.reference for name, variant in VARIANTS.items()}
-    | {UNTRAINED: next(iter(PROMPTS))}
+    | {row: PROMPTED for row, (_, model) in PROMPTS.items() if model != BASE}
 )
 """What each is compared with."""
 
@@ -128,7 +136,7 @@ def run_ablations(
     settings = small(context.settings)
     context = open_context(settings, context.now)
     asked = set(only or ROWS)
-    asked |= {BASE, *(REFERENCES[row] for row in asked)}
+    asked |= {BASE, *(REFERENCES[row] for row in asked), *(PROMPTS[row][1] for row in asked & PROMPTS.keys())}
     models = _train(context, workers, [name for name in VARIANTS if name in asked], progress)
     if SMOLLM2 in asked:
         models[SMOLLM2] = _for_as_long(context, _seconds(models[BASE]))
@@ -139,11 +147,11 @@ def run_ablations(
         if row in models:
             scored[row] = _sit(context, workers, exam, models[row], "base", progress)
             continue
-        tuning = dataclasses.replace(settings.tuning, tokens=PROMPTS[row if row in PROMPTS else REFERENCES[row]])
+        tokens, frozen = PROMPTS[row]
+        tuning = dataclasses.replace(settings.tuning, tokens=tokens)
         tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
-        model = models[BASE if row in PROMPTS else FIRST]
-        tune_scenarios(tuned, workers, model, tunable_scenarios(settings), progress)
-        scored[row] = _sit(tuned, workers, exam, join_prompts(tuned, model), "tuned", progress)
+        tune_scenarios(tuned, workers, models[frozen], tunable_scenarios(settings), progress)
+        scored[row] = _sit(tuned, workers, exam, join_prompts(tuned, models[frozen]), "tuned", progress)
     made = make_ablations(scored, REFERENCES, settings.evaluation.bootstrap, settings.model.seed)
     for row in models.keys() & made.keys() - {FIRST}:
         made[row]["seconds"] = round(_seconds(models[row]))
