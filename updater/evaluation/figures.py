@@ -55,7 +55,7 @@ def differences(found: Mapping[str, Mapping[str, Any]], metric: str) -> str:
     axes.axvline(0.0, color="#888888", linewidth=1)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.invert_yaxis()
-    axes.set_xlabel(f"difference of the mean {metric.upper()} to the reference, 95 % interval")
+    axes.set_xlabel(f"difference of the mean {metric.upper()}, 95 % interval")
     return _svg(figure)
 
 
