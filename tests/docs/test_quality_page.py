@@ -50,6 +50,16 @@ def test_the_paired_differences(report, page):
         assert ratio == pytest.approx(found["auc"] / found["auc_se"], abs=0.06), pair
 
 
+def test_the_other_runs(report, page):
+    table = rows(page, "| run |")
+    systems = {f"{run}, {system}": found for run, both in report["runs"].items() for system, found in both.items()}
+    assert table.keys() == systems.keys()
+    for name, cells in table.items():
+        expected = values(systems[name], "auc", "ks") + values(systems[name]["difference"], "auc", "ks")
+        for cell, numbers in zip(cells, expected, strict=True):
+            assert cell == pytest.approx(numbers, abs=6e-5), name
+
+
 def test_the_ablations(report, page):
     table = rows(page, "| variant |")
     assert table.keys() == report["ablations"].keys()
@@ -70,3 +80,4 @@ def test_the_front_page_has_the_same_means(report):
         "rfm_categories": "{} of those with counts",
     }.items():
         assert words.format(f"{report['mean'][system]['auc']:.3f}") in status
+    assert f"such a model has {report['runs']['without a step']['base']['auc']:.3f}." in status
