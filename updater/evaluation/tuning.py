@@ -97,14 +97,14 @@ def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequenc
 
 
 def join_prompts(context: Context, model: str) -> str:
-    """Write the model together with all prompts that were tuned on it. Returns the directory."""
+    """Write the model together with all prompts that were tuned on it under this config. Returns the directory."""
     loaded = load_model(model)
-    found = sorted(_prompt_directory(context, model).glob("*.safetensors"))
-    for path in found:
+    prompts = _prompt_directory(context, model)
+    for path in sorted(prompts.glob("*.safetensors")):
         tensors = load_file(path)
         loaded.soft_prompts[path.stem] = nn.Parameter(tensors[PROMPT])
         loaded.prototypes[path.stem] = nn.Parameter(tensors[CENTRES])
-    target = Path(training_directory(context), "models", f"{Path(model).name}-tuned")
+    target = Path(training_directory(context), "models", f"{Path(model).name}-tuned-{prompts.name}")
     save_model(loaded, target)
     return str(target)
 
