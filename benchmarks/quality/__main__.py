@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.quality.ablations import ROWS, run_ablations
+from benchmarks.quality.adding import add
 from benchmarks.quality.runs import run_again
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
@@ -56,10 +57,9 @@ def main() -> None:
     create_ledger(settings)
     context = open_context(settings)
     if part == "throughput":
-        report = json.loads(REPORT.read_text())
-        report["throughput"] = measure(context)
-        REPORT.write_text(json.dumps(report, indent=1) + "\n")
-        print(json.dumps(report["throughput"], indent=1))
+        speed = measure(context)
+        add(REPORT, "throughput", speed)
+        print(json.dumps(speed, indent=1))
         return
     with Workers(settings, context.now) as workers:
         build_data(context, workers, progress)

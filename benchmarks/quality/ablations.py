@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.quality.adding import add, say
 from updater.domain.fingerprint import fingerprint
 from updater.evaluation.exam import Exam, read_exam, sit_exam
 from updater.evaluation.html import with_ablations
@@ -155,14 +156,12 @@ def run_ablations(
     made = make_ablations(scored, REFERENCES, settings.evaluation.bootstrap, settings.model.seed)
     for row in models.keys() & made.keys() - {FIRST}:
         made[row]["seconds"] = round(_seconds(models[row]))
-    found = json.loads(report.read_text())
-    known = found["ablations"] | made
-    found["ablations"] = {row: known[row] for row in ROWS if row in known}
-    report.write_text(json.dumps(found, indent=1) + "\n")
-    page.write_text(with_ablations(page.read_text(), found["ablations"]))
+    known = json.loads(report.read_text())["ablations"] | made
+    found = {row: known[row] for row in ROWS if row in known}
+    add(report, "ablations", found)
+    page.write_text(with_ablations(page.read_text(), found))
     for row, values in made.items():
-        difference = values["difference"]
-        print(f"{row:36} {values['auc']:.4f} {difference['auc']:+.4f} +- {difference['auc_se']:.4f}", flush=True)
+        say(row, values)
 
 
 def small(settings: Settings) -> Settings:

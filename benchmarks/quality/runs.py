@@ -6,11 +6,11 @@ are held out stay. Without a step there are first weights, fitted projections, h
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from benchmarks.quality.adding import add, say
 from updater.evaluation.exam import read_exam, sit_exam
 from updater.evaluation.report import make_ablations
 from updater.evaluation.scoring import Scored
@@ -71,7 +71,6 @@ def train_alone(settings: Settings, now: datetime) -> str:
 
 
 def _add(report: Path, scored: Mapping[str, Mapping[str, Scored]], first: str, settings: Settings) -> None:
-    found = json.loads(report.read_text())
     draws, seed = settings.evaluation.bootstrap, settings.model.seed
     made = {
         system: make_ablations(
@@ -79,13 +78,7 @@ def _add(report: Path, scored: Mapping[str, Mapping[str, Scored]], first: str, s
         )
         for system in SYSTEMS
     }
-    found["runs"] = {run: {system: made[system][run] for system in SYSTEMS} for run in scored}
-    report.write_text(json.dumps(found, indent=1) + "\n")
+    add(report, "runs", {run: {system: made[system][run] for system in SYSTEMS} for run in scored})
     for run in scored:
         for system in SYSTEMS:
-            values = made[system][run]
-            difference = values["difference"]
-            print(
-                f"{run:16} {system:6} {values['auc']:.4f} {difference['auc']:+.4f} +- {difference['auc_se']:.4f}",
-                flush=True,
-            )
+            say(f"{run}, {system}", made[system][run])

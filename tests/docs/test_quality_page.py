@@ -50,6 +50,16 @@ def test_the_paired_differences(report, page):
         assert ratio == pytest.approx(found["auc"] / found["auc_se"], abs=0.06), pair
 
 
+def test_the_family(report, page):
+    table = rows(page, "| system | seen | unseen |")
+    [family] = report["family"].values()
+    assert table.keys() == family["seen"].keys()
+    for system, cells in table.items():
+        for cell, part in zip(cells, ("seen", "unseen"), strict=True):
+            [numbers] = values(family[part][system], "auc")
+            assert cell == pytest.approx(numbers, abs=6e-5), system
+
+
 def test_the_other_runs(report, page):
     table = rows(page, "| run |")
     systems = {f"{run}, {system}": found for run, both in report["runs"].items() for system, found in both.items()}
