@@ -160,9 +160,12 @@ class Run:
     """Worker processes for encoding and refreshing; 0 means one per core."""
     users_per_batch: int = 256
     """Users whose events are in memory at a time in each process."""
+    landing_mb: int = 512
+    """MiB of a landed partition's rows in memory at a time; more are sorted in the system's temporary directory."""
 
     def __post_init__(self) -> None:
         _at_least("run.processes", self.processes, 0)
+        _at_least("run.landing_mb", self.landing_mb, 1)
         _at_least("run.users_per_batch", self.users_per_batch, 1)
 
 

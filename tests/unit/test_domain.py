@@ -124,10 +124,11 @@ def test_fingerprints_and_buckets_do_not_depend_on_the_process():
 
 def test_a_modality_names_its_columns_once():
     modality = Modality(
-        name="bill", text="{shop:>9} {kind!r} {shop} {{no}}", numeric=("amount", "hour"), category="kind"
+        name="bill", text="{shop} {kind} {hour:.0f} {shop} {{no}}", numeric=("amount", "hour"), category="kind"
     )
-    assert modality.text_columns == ("shop", "kind")
-    assert modality.columns == ("shop", "kind", "amount", "hour")
+    assert modality.text_columns == ("shop", "kind", "hour")
+    assert modality.rounded_columns == (("hour", ".0f"),)
+    assert modality.columns == ("shop", "kind", "hour", "amount")
     assert Modality(name="amounts", numeric=("amount",)).text_columns == ()
 
 
@@ -145,6 +146,12 @@ def test_a_modality_names_its_columns_once():
         ({"name": "bill", "text": "{}"}, "not a plain column name"),
         ({"name": "bill", "text": "{a.b}"}, "not a plain column name"),
         ({"name": "bill", "text": "{a[0]}"}, "not a plain column name"),
+        ({"name": "bill", "text": "{a!r}"}, r"\{a!r\} has a conversion"),
+        ({"name": "bill", "text": "{a:>9}"}, r"\{a:>9\} has a format"),
+        ({"name": "bill", "text": "{a:d}"}, "has a format"),
+        ({"name": "bill", "text": "{a:.999f}"}, "has a format"),
+        ({"name": "bill", "text": "{a:{b}}"}, "has a format"),
+        ({"name": "bill", "text": "{a:%Y-%m}"}, "has a format"),
         ({"name": "bill", "text": "{user_id}"}, "reserved column 'user_id'"),
         ({"name": "bill", "numeric": ("event_time",)}, "reserved column 'event_time'"),
         ({"name": "bill", "text": "{a}", "category": "op"}, "reserved column 'op'"),

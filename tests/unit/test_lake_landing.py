@@ -13,7 +13,8 @@ from updater.domain.buckets import bucket_of
 from updater.domain.modality import Modality
 from updater.domain.window import day_window
 from updater.errors import DataRefusedError
-from updater.lake.landing import Landed, read_partition, source_digest, source_token, text_id
+from updater.lake.landed_files import source_digest, source_token
+from updater.lake.landing import Landed, read_partition, text_id
 from updater.lake.schemas import event_schema
 from updater.settings import Limits
 

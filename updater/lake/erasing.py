@@ -2,31 +2,21 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from hashlib import sha256
+from hashlib import file_digest
+from io import BufferedIOBase, BytesIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from updater.domain.columns import JOIN_KEY
-from updater.domain.erasure import Erased
 from updater.errors import DataRefusedError
 from updater.lake import partitions
-from updater.lake.landing import REJECTED_SCHEMA, Landed
+from updater.lake.schemas import REJECTED_SCHEMA
 
 Among = Callable[[Iterable[str]], set[str]]
 """Those of some users whose rows have to go."""
 _CONTENT_DIGITS = 16
-
-
-def without_erased(landed: Landed, erased: Erased) -> Landed:
-    """A partition without the rows of erased users, good or rejected; they are counted."""
-    if not erased:
-        return landed
-    events, num_events = without_users(landed.events, erased.among)
-    rejected, num_rejected = without_users(landed.rejected, erased.among)
-    return replace(landed, events=events, rejected=rejected, num_erased=num_events + num_rejected)
 
 
 def without_users(table: pa.Table, among: Among) -> tuple[pa.Table, int]:
@@ -60,9 +50,12 @@ def read_without(path: str, among: Among) -> tuple[pa.Table, int]:
         return without_users(table.cast(_as_written(table.schema)), among)
 
 
-def events_name(source_digest: str, declaration: str, content: bytes | None = None) -> str:
+def events_name(source_digest: str, declaration: str, content: bytes | BufferedIOBase | None = None) -> str:
     """Name of an event file: the digests of what it was made from, and of its `content` if erased users had rows."""
-    mark = f"-{sha256(content).hexdigest()[:_CONTENT_DIGITS]}" if content is not None else ""
+    mark = ""
+    if content is not None:
+        file = BytesIO(content) if isinstance(content, bytes) else content
+        mark = f"-{file_digest(file, 'sha256').hexdigest()[:_CONTENT_DIGITS]}"
     return f"{source_digest}-{declaration[:8]}{mark}.parquet"
 
 

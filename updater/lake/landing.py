@@ -3,27 +3,28 @@ bad rows are set aside with a reason, and never take good ones along.
 """
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from fsspec.utils import tokenize
 
 from updater.domain.buckets import bucket_of
+from updater.domain.erasure import Erased
 from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.errors import DataRefusedError
-from updater.lake import partitions, rows
+from updater.lake import rows
+from updater.lake.erasing import without_users
+from updater.lake.landed_files import files_of_day
 from updater.lake.pseudonyms import Pseudonyms
-from updater.lake.schemas import TEXT_ID_BYTES, check_schema, event_schema, numeric_columns
+from updater.lake.reading import SourceDigest, read_batches
+from updater.lake.schemas import REJECTED_SCHEMA, TEXT_ID_BYTES, event_schema, numeric_columns
+from updater.lake.spool import Spool, last_of_each_event, sort_on_disk
 from updater.settings import Limits
 
-REJECTED_SCHEMA = pa.schema(
-    [("reason", pa.string()), ("file", pa.string()), ("row_number", pa.int64()), ("row", pa.string())]
-)
+SORTED_BY = ["bucket", "user_id", "event_time", "event_id"]
+MEMORY_BYTES = 512 << 20
 
 
 @dataclass(frozen=True)
@@ -42,29 +43,6 @@ class Landed:
     """Rows of erased users, which are left out of `events` and `rejected`."""
 
 
-def source_token(directory: str) -> str:
-    """Cheap fingerprint of a partition's files: names, sizes and modification marks, without reading them."""
-    fs, inner = partitions.filesystem(directory)
-    files = [fs.info(partitions.filesystem(path)[1]) for path in partitions.list_files(directory)]
-    marks = [(info["name"].removeprefix(inner), info["size"], _mark(info)) for info in files]
-    return str(tokenize(marks))
-
-
-def source_digest(directory: str) -> str:
-    """Digest of the bytes of a partition's files, in the order of their names."""
-    digest = blake2b(digest_size=16)
-    for path in partitions.list_files(directory):
-        fs, inner = partitions.filesystem(path)
-        digest.update(fs.cat_file(inner))
-    return digest.hexdigest()
-
-
-def _mark(info: dict[str, object]) -> str:
-    return str(
-        next((info[key] for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created") if key in info), "")
-    )
-
-
 def read_partition(
     directory: str,
     modality: Modality,
@@ -72,56 +50,67 @@ def read_partition(
     limits: Limits,
     num_buckets: int,
     pseudonyms: Pseudonyms | None,
+    erased: Erased | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> Landed:
     """Read, check and normalise one partition.
 
-    With `pseudonyms` no id of the lake gets any further: they replace `user_id` in good rows and in rejected ones.
+    With `pseudonyms` no id of the lake gets any further: they replace `user_id` in good rows and in rejected ones. Rows
+    of `erased` users are counted and left out.
+
+    Good and rejected rows take `memory_bytes` each, and a few times as much while they are sorted. More of them are
+    sorted on the disk, and the tables returned are read from there: the rows are the same.
 
     Raises:
-        DataRefusedError: a file is unreadable or its schema is wrong.
+        DataRefusedError: a file is unreadable, or none that can be read, or its schema is wrong.
     """
-    digest = blake2b(digest_size=16)
-    good, bad, num_rows, num_bytes = [], [], 0, 0
-    for path in partitions.list_files(directory):
-        fs, inner = partitions.filesystem(path)
-        content = fs.cat_file(inner)
-        digest.update(content)
-        num_bytes += len(content)
-        table = _parse(content, modality, path)
-        num_rows += table.num_rows
-        checked, reasons = rows.check(table, modality, window, limits)
-        keep = pc.is_null(reasons)
-        good.append(_renamed(checked.filter(keep), pseudonyms))
-        refused = _renamed(table.filter(pc.invert(keep)), pseudonyms)
-        bad.append(_rejected(refused, reasons, path.rsplit("/", 1)[-1]))
-    events = _finish(good, modality, window, num_buckets)
-    rejected = pa.concat_tables(bad) if bad else REJECTED_SCHEMA.empty_table()
-    return Landed(events, rejected, num_rows, num_bytes, digest.hexdigest())
+    found = files_of_day(directory)
+    found.check()
+    digest = SourceDigest()
+    schema = event_schema(modality)
+    num_rows = num_erased = num_good = 0
+    with (
+        Spool(schema.append(pa.field("row", pa.int64())), memory_bytes) as good,
+        Spool(REJECTED_SCHEMA, memory_bytes) as bad,
+    ):
+        for path in found.files:
+            in_file = 0
+            for table in read_batches(path, modality, digest):
+                checked, reasons = rows.check(table, modality, window, limits)
+                keep = pc.is_null(reasons)
+                events = _renamed(checked.filter(keep), pseudonyms)
+                refused = _renamed(table.filter(pc.invert(keep)), pseudonyms)
+                rejected = _rejected(refused, reasons, path.rsplit("/", 1)[-1], in_file)
+                if erased:
+                    events, in_events = without_users(events, erased.among)
+                    rejected, in_rejected = without_users(rejected, erased.among)
+                    num_erased += in_events + in_rejected
+                numbers = pa.array(range(num_good, num_good + events.num_rows), pa.int64())
+                good.add(_events(events, modality, window, num_buckets).append_column("row", numbers))
+                bad.add(rejected)
+                in_file, num_good = in_file + table.num_rows, num_good + events.num_rows
+            num_rows += in_file
+        events = good.table()
+        if good.on_disk:
+            events = sort_on_disk(events, SORTED_BY, memory_bytes)
+        else:
+            events = last_of_each_event(events).sort_by([(name, "ascending") for name in SORTED_BY])
+        return Landed(events, bad.table(), num_rows, digest.num_bytes, digest.hexdigest(), num_erased)
 
 
 def check_rejected_share(landed: Landed, directory: str, limits: Limits) -> None:
     """Raise DataRefusedError if more than the configured share of a partition is rejected."""
     if landed.rejected.num_rows <= limits.max_rejected_share * landed.num_rows:
         return
-    reason, count = Counter(landed.rejected["reason"].to_pylist()).most_common(1)[0]
+    counts = landed.rejected["reason"].value_counts()
+    most = pc.index(counts.field("counts"), pc.max(counts.field("counts"))).as_py()
+    reason, count = counts.field("values")[most], counts.field("counts")[most]
     raise DataRefusedError(
         f"{landed.rejected.num_rows} of {landed.num_rows} rows of {directory} are rejected, above the share of "
         f"{limits.max_rejected_share:g} that limits.max_rejected_share allows; most often "
         f"({count}) because {reason}, first in "
         f"{landed.rejected['file'][0]}. Land the day again, or raise the limit."
     )
-
-
-def _parse(content: bytes, modality: Modality, path: str) -> pa.Table:
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content))
-        check_schema(file.schema_arrow, modality, path)
-        wanted = {*("user_id", "event_id", "event_time", "op"), *modality.columns}
-        return file.read(columns=[name for name in file.schema_arrow.names if name in wanted])
-    except (pa.ArrowException, OSError) as error:
-        raise DataRefusedError(
-            f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}); land the day again."
-        ) from None
 
 
 def _renamed(table: pa.Table, pseudonyms: Pseudonyms | None) -> pa.Table:
@@ -131,23 +120,24 @@ def _renamed(table: pa.Table, pseudonyms: Pseudonyms | None) -> pa.Table:
     return table.set_column(position, "user_id", pseudonyms.column(table["user_id"]))
 
 
-def _rejected(table: pa.Table, reasons: pa.Array, file: str) -> pa.Table:
-    """`table` holds the rejected rows, `reasons` one entry per row of the file."""
+def _rejected(table: pa.Table, reasons: pa.Array, file: str, first_row: int) -> pa.Table:
+    """`table` holds the rejected rows, `reasons` one entry per row of the batch that begins with `first_row`."""
     indices = pc.indices_nonzero(pc.is_valid(reasons))
     if not len(indices):
         return REJECTED_SCHEMA.empty_table()
     rejected = [json.dumps(row, default=str) for row in rows.as_python(table)]
+    numbers = pc.add(indices.cast(pa.int64()), first_row)
     return pa.table(
-        [reasons.take(indices), pa.repeat(file, len(indices)), indices.cast(pa.int64()), pa.array(rejected)],
+        [reasons.take(indices), pa.repeat(file, len(indices)), numbers, pa.array(rejected)],
         schema=REJECTED_SCHEMA,
     )
 
 
-def _finish(tables: list[pa.Table], modality: Modality, window: Window, num_buckets: int) -> pa.Table:
+def _events(table: pa.Table, modality: Modality, window: Window, num_buckets: int) -> pa.Table:
+    """Checked rows as rows of an event file."""
     schema = event_schema(modality)
-    if not tables or not sum(table.num_rows for table in tables):
+    if not table.num_rows:
         return schema.empty_table()
-    table = _last_of_each_event(pa.concat_tables(tables))
     text = rows.render(table, modality)
     users = pc.dictionary_encode(table["user_id"]).combine_chunks()
     texts = pc.dictionary_encode(text)
@@ -167,17 +157,9 @@ def _finish(tables: list[pa.Table], modality: Modality, window: Window, num_buck
         else pa.nulls(table.num_rows),
         **{name: table[source] for name, source in zip(numeric_columns(modality), modality.numeric, strict=True)},
     }
-    events = pa.table(columns).cast(schema)
-    return events.sort_by([(name, "ascending") for name in ("bucket", "user_id", "event_time", "event_id")])
+    return pa.table(columns).cast(schema)
 
 
 def text_id(text: str) -> bytes:
     """Content address of a text: sixteen bytes of BLAKE2b."""
     return blake2b(text.encode(), digest_size=TEXT_ID_BYTES).digest()
-
-
-def _last_of_each_event(table: pa.Table) -> pa.Table:
-    """Within one partition the last row (by file name, then position) of an event id stands."""
-    numbered = table.select(["user_id", "event_id"]).append_column("row", pa.array(range(table.num_rows), pa.int64()))
-    last = numbered.group_by(["user_id", "event_id"]).aggregate([("row", "max")])["row_max"]
-    return table if len(last) == table.num_rows else table.take(last)

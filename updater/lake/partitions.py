@@ -100,17 +100,17 @@ def write_file(path: str) -> Iterator[IO[bytes]]:
 def write_table(path: str, table: pa.Table, row_group_size: int | None = None) -> None:
     """Write `table` as one Parquet file, atomically."""
     with write_file(path) as file:
-        _write_parquet(table, file, row_group_size)
+        write_parquet(table, file, row_group_size)
 
 
 def to_parquet(table: pa.Table, row_group_size: int | None = None) -> bytes:
     """The bytes of the file that `write_table` writes."""
     buffer = BytesIO()
-    _write_parquet(table, buffer, row_group_size)
+    write_parquet(table, buffer, row_group_size)
     return buffer.getvalue()
 
 
-def _write_parquet(table: pa.Table, file: IO[bytes], row_group_size: int | None) -> None:
+def write_parquet(table: pa.Table, file: IO[bytes], row_group_size: int | None) -> None:
     """Write `table` as Parquet, as all files of the state are written.
 
     Vectors are stored plainly: a dictionary of floats takes ten times as long to write and more room than they do, and
@@ -154,9 +154,13 @@ def has_landed(root: str, ds: date) -> bool:
 
 
 def landed_days(root: str) -> list[date]:
-    """Days below `root` that carry `_SUCCESS`, oldest first."""
-    found = filter(None, map(_day, list_names(root)))
-    return sorted(ds for ds in found if has_landed(root, ds))
+    """Days below `root` that carry `_SUCCESS`, oldest first: one listing of an object store, not a request a day."""
+    fs, inner = filesystem(root)
+    if isinstance(fs, LocalFileSystem):
+        return sorted(ds for ds in filter(None, map(_day, list_names(root))) if has_landed(root, ds))
+    fs.invalidate_cache(inner)  # some object stores remember what was there before
+    below = (path.rstrip("/").rsplit("/", 2)[-2:] for path in map(str, fs.find(inner)) if path.count("/"))
+    return sorted({ds for day, name in below if name == SUCCESS and (ds := _day(day))})
 
 
 def newest_landed_day(root: str) -> date | None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from math import isfinite
-from string import Formatter
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,7 @@ import pyarrow.types as pt
 
 from updater.domain.modality import Modality
 from updater.domain.window import Window
-from updater.lake.schemas import is_text
+from updater.lake.schemas import is_text, is_uuid
 from updater.settings import Limits
 
 IS_DELETED = "is deleted"
@@ -20,6 +20,8 @@ IS_DELETED = "is deleted"
 UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_800
 """The calendar: the years 1 to 9999, in seconds since the epoch."""
+OUT_OF_RANGE = "<value out of range"
+"""What Arrow begins the text of a date with that no calendar has."""
 
 
 class _Reasons:
@@ -34,12 +36,30 @@ class _Reasons:
             self.array = pc.if_else(first, reason, self.array)
 
 
+def plain(table: pa.Table) -> pa.Table:
+    """`table` without dictionaries, views and extension types; UUIDs become strings in their usual notation."""
+    return pa.table({name: _plain(table[name].combine_chunks()) for name in table.column_names})
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    if pt.is_dictionary(values.type):
+        return _plain(values.dictionary_decode())
+    if is_uuid(values.type):
+        raw = values.storage.to_pylist()
+        return pa.array([None if value is None else str(UUID(bytes=value)) for value in raw], pa.string())
+    if isinstance(values.type, pa.BaseExtensionType):
+        return _plain(values.storage)
+    if pt.is_string_view(values.type) or pt.is_binary_view(values.type):
+        return values.cast(pa.large_binary())  # a view cannot be taken rows from
+    return values
+
+
 def check(table: pa.Table, modality: Modality, window: Window, limits: Limits) -> tuple[pa.Table, pa.Array]:
     """Convert the columns of a lake file; per row the reason for rejecting it, or null.
 
-    Returns the table with `user_id`, `event_id` and text columns as strings, `event_time` as naive UTC
-    microseconds, numeric columns as float64 and IS_DELETED from `op`, and the reasons. Rejected rows hold unusable
-    values.
+    Takes a `plain` table. Returns it with `user_id`, `event_id` and text columns as strings, `event_time` as naive UTC
+    microseconds, numeric columns as float64, rounded ones as their texts and IS_DELETED from `op`, and the reasons.
+    Rejected rows hold unusable values.
     """
     reasons = _Reasons(table.num_rows)
     columns: dict[str, pa.Array] = {}
@@ -59,17 +79,16 @@ def check(table: pa.Table, modality: Modality, window: Window, limits: Limits) -
     alive = pc.invert(columns[IS_DELETED])
     for name in modality.columns:
         values = _flat(table[name])
-        if name in modality.numeric:
-            columns[name] = _number(values, reasons, name, alive)
+        rounded = [how for column, how in modality.rounded_columns if column == name]
+        if name in modality.numeric or rounded:
+            numbers = _number(values, reasons, name, alive)
+            if name in modality.numeric:
+                columns[name] = numbers
+            for how in rounded:
+                columns[rounded_name(name, how)] = _rounded(numbers, how)
         if name in (*modality.text_columns, modality.category):
-            source = _utf8(values, reasons, name) if is_text(values.type) else values
-            if is_text(source.type):
-                reasons.add(
-                    pc.greater(pc.binary_length(source), limits.max_text_bytes),
-                    f"{name} is longer than {limits.max_text_bytes} bytes",
-                )
             # A column that is both numeric and text keeps its text beside the number.
-            columns[text_name(name, modality)] = source.cast(pa.string())
+            columns[text_name(name, modality)] = _text(values, reasons, name, limits)
     return pa.table(columns), reasons.array
 
 
@@ -78,14 +97,20 @@ def text_name(name: str, modality: Modality) -> str:
     return f"{name} as text" if name in modality.numeric else name
 
 
+def rounded_name(name: str, how: str) -> str:
+    """Name of the rounded form of a column in a checked table."""
+    return f"{name} as {how}"
+
+
 def render(table: pa.Table, modality: Modality) -> pa.Array:
     """The event texts: the modality's template over the columns of `table`, nulls as empty strings."""
     parts: list[Any] = []
-    for literal, field, _, _ in Formatter().parse(modality.text):
+    for literal, field, how in modality.template:
         if literal:
             parts.append(literal)
         if field is not None:
-            parts.append(pc.fill_null(table[text_name(field, modality)].combine_chunks(), ""))
+            name = rounded_name(field, how) if how else text_name(field, modality)
+            parts.append(pc.fill_null(_flat(table[name]), ""))
     arrays = [pa.repeat(part, table.num_rows) if isinstance(part, str) else part for part in parts]
     return pc.binary_join_element_wise(*arrays, "") if arrays else pa.repeat("", table.num_rows)
 
@@ -98,11 +123,9 @@ def as_python(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def _readable(values: pa.Array) -> list[Any]:
-    if pt.is_dictionary(values.type):
-        values = values.dictionary_decode()
     if pt.is_temporal(values.type):
         # Python has no date for every timestamp.
-        values = values.cast(pa.string())
+        values = _as_string(values)
     if pt.is_floating(values.type):
         return [str(value) if value is not None and not isfinite(value) else value for value in values.to_pylist()]
     if not is_text(values.type):
@@ -114,8 +137,36 @@ def _readable(values: pa.Array) -> list[Any]:
 
 
 def _flat(values: pa.ChunkedArray) -> pa.Array:
-    array = values.combine_chunks()
-    return array.dictionary_decode() if pt.is_dictionary(array.type) else array
+    return values.combine_chunks()
+
+
+def _as_string(values: pa.Array) -> pa.Array:
+    """`values` as strings. An instant is written in UTC: not every machine knows every name of a timezone."""
+    if pt.is_timestamp(values.type) and values.type.tz is not None:
+        naive = values.cast(pa.int64()).cast(pa.timestamp(values.type.unit)).cast(pa.string())
+        return pc.binary_join_element_wise(naive, "Z", "")
+    return values.cast(pa.string())
+
+
+def _text(values: pa.Array, reasons: _Reasons, name: str, limits: Limits) -> pa.Array:
+    if not is_text(values.type):
+        strings = _as_string(values)
+        if pt.is_temporal(values.type):
+            reasons.add(pc.starts_with(strings, OUT_OF_RANGE), f"{name} lies in no year from 1 to 9999")
+        return strings
+    strings = _utf8(values, reasons, name)
+    reasons.add(
+        pc.greater(pc.binary_length(strings), limits.max_text_bytes),
+        f"{name} is longer than {limits.max_text_bytes} bytes",
+    )
+    return strings
+
+
+def _rounded(numbers: pa.Array, how: str) -> pa.Array:
+    """Numbers as texts. The zero that `-0.4` is rounded to is written as any other: what is equal is to read equal."""
+    distinct = pc.dictionary_encode(numbers)
+    texts = pa.array([format(number, f"z{how}") for number in distinct.dictionary.to_pylist()], pa.string())
+    return texts.take(distinct.indices)
 
 
 def _utf8(values: pa.Array, reasons: _Reasons, name: str) -> pa.Array:
@@ -139,6 +190,8 @@ def _decode(raw: bytes | None) -> str | None:
 
 
 def _time(values: pa.Array, reasons: _Reasons) -> pa.Array:
+    if pt.is_null(values.type):
+        return values.cast(pa.timestamp("us"))
     if is_text(values.type):
         strings = _utf8(values, reasons, "event_time")
         return pa.array([_parse_time(value) for value in strings.to_pylist()], pa.timestamp("us"))
@@ -146,9 +199,9 @@ def _time(values: pa.Array, reasons: _Reasons) -> pa.Array:
     number, factor = values.cast(pa.int64()), UNITS_PER_SECOND[values.type.unit]
     first, last = max(FIRST_SECOND * factor, -(2**63)), min(LAST_SECOND * factor, 2**63) - 1
     inside = pc.and_(pc.greater_equal(number, first), pc.less_equal(number, last))
-    values = pc.if_else(inside, values, pa.scalar(None, values.type))
-    # Timestamps with a timezone are instants already; those without one are UTC by contract.
-    return values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(pa.timestamp("us"))
+    number = pc.if_else(inside, number, pa.scalar(None, pa.int64()))
+    # Timestamps with a timezone are instants already, and nobody has to know it; those without are UTC by contract.
+    return number.cast(pa.timestamp(values.type.unit)).cast(pa.timestamp("us"), safe=False)
 
 
 def _parse_time(value: str | None) -> datetime | None:

@@ -11,7 +11,6 @@ from updater.domain.window import Window, buffer_start, day_window
 from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.lake.buffer import EventFile
-from updater.lake.erasing import without_erased
 from updater.lake.landing import Landed, read_partition
 from updater.lake.pseudonyms import pseudonyms
 from updater.ledger import LedgerReader, LedgerWriter, ModelRecord, open_writer
@@ -63,15 +62,16 @@ class Context:
             DataRefusedError: a file is unreadable or its schema is wrong.
         """
         settings = self.settings
-        landed = read_partition(
+        return read_partition(
             self.lake(modality.name, ds),
             modality,
             self.window(ds),
             settings.limits,
             settings.buffer.num_buckets,
             pseudonyms(settings),
+            self.ledger.erased(),
+            settings.run.landing_mb << 20,
         )
-        return without_erased(landed, self.ledger.erased())
 
     def state(self, *names: str) -> str:
         """Path below the state root."""

@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
+from tempfile import TemporaryFile
 
 import duckdb
 import pyarrow as pa
@@ -19,7 +20,8 @@ from updater.errors import ConfigError, NotLandedError, WindowOrderError
 from updater.lake import partitions
 from updater.lake.buffer import CHANGES_SCHEMA, Buffer, connect
 from updater.lake.erasing import events_name
-from updater.lake.landing import check_rejected_share, source_token
+from updater.lake.landed_files import source_token
+from updater.lake.landing import check_rejected_share
 from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import PartitionRecord
 from updater.pipeline.context import Context, Progress, day_after, day_before, no_progress
@@ -104,8 +106,12 @@ def check_landed(context: Context, window: Window) -> None:
         )
     is_first = context.first_window() in (None, window.ds)
     for modality in context.settings.modalities:
-        for ds in [*(landing_days(context, window, modality) if is_first else []), window.ds]:
-            if not modality.optional and not partitions.has_landed(partitions.join(lake, modality.name), ds):
+        if modality.optional:
+            continue
+        root = partitions.join(lake, modality.name)
+        landed = set(partitions.landed_days(root)) if is_first else set()
+        for ds in [*(_landing_days(context, window, modality, landed) if is_first else []), window.ds]:
+            if ds not in landed and not partitions.has_landed(root, ds):
                 raise _not_landed(context, ds, modality)
 
 
@@ -217,11 +223,14 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
     check_rejected_share(landed, directory, settings.limits)
     name = None
     if landed.events.num_rows:
-        content = partitions.to_parquet(landed.events, EVENT_ROWS)
-        name = events_name(landed.digest, declaration, content if landed.num_erased else None)
+        with TemporaryFile(prefix="updater-landing-") as content:
+            if landed.num_erased:
+                partitions.write_parquet(landed.events, content, EVENT_ROWS)
+                content.seek(0)
+            name = events_name(landed.digest, declaration, content if landed.num_erased else None)
         path = partitions.join(partitions.day_directory(context.state("events", modality.name), ds), name)
-        with durable("events"), partitions.write_file(path) as file:
-            file.write(content)
+        with durable("events"):
+            partitions.write_table(path, landed.events, EVENT_ROWS)
     return PartitionRecord(
         modality=modality.name,
         ds=ds,
@@ -250,10 +259,14 @@ def read_changes(context: Context, window: Window, modality: str) -> pa.Table:
 def landing_days(context: Context, window: Window, modality: Modality) -> list[date]:
     """Days that the first window has to land: all that its buffer reaches, from the first day the lake has."""
     landed = partitions.landed_days(partitions.join(context.settings.paths.lake, modality.name))
+    return _landing_days(context, window, modality, set(landed))
+
+
+def _landing_days(context: Context, window: Window, modality: Modality, landed: set[date]) -> list[date]:
     if not landed:
         return [window.ds]
     first = first_buffer_day(window.ds, context.settings.buffer.days)
-    start = landed[0] if modality.kind == "snapshot" else max(first, landed[0])
+    start = min(landed) if modality.kind == "snapshot" else max(first, min(landed))
     return [ds for ds in days(start, day_before(window.ds)) if not (modality.optional and ds not in landed)]
 
 

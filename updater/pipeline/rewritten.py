@@ -7,7 +7,7 @@ from updater.domain.modality import Modality
 from updater.domain.window import first_buffer_day
 from updater.errors import WindowOrderError
 from updater.lake import partitions
-from updater.lake.landing import source_digest, source_token
+from updater.lake.landed_files import files_of_days
 from updater.ledger import PartitionRecord
 from updater.pipeline.context import Context
 
@@ -30,12 +30,12 @@ def find_rewritten(
         records = {
             record.ds: record for record in context.ledger.partitions(modality.name, from_date=first, to_date=to_date)
         }
-        for ds, record in records.items():
-            directory = context.lake(modality.name, ds)
-            if source_token(directory) != record.source_token and source_digest(directory) != record.source_digest:
-                yield modality, ds, record
+        root = partitions.join(context.settings.paths.lake, modality.name)
+        for ds, found in files_of_days(root, records).items() if records else ():
+            if found.token != records[ds].source_token and found.digest() != records[ds].source_digest:
+                yield modality, ds, records[ds]
         if modality.optional:
-            for ds in partitions.landed_days(partitions.join(context.settings.paths.lake, modality.name)):
+            for ds in partitions.landed_days(root):
                 if first <= ds <= to_date and ds not in records:
                     yield modality, ds, None
 
