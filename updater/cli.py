@@ -2,21 +2,23 @@
 
 from dataclasses import asdict
 from datetime import date
-from typing import TextIO
+from typing import BinaryIO
 
 import click
 
 from updater import __version__, tables
 from updater.commands.command import DAY, emit, progress_bar, stop, verb
 from updater.commands.evaluation import evaluate
+from updater.commands.ids import read_ids
 from updater.commands.maintenance import maintain
 from updater.commands.models import embed, promote, prune
+from updater.commands.terminal import Commands
 from updater.commands.training import train, tune
 from updater.errors import UpdaterError
 from updater.settings import Settings, load_settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__)
 def main() -> None:
     """Daily-fresh, scenario-adaptive user embeddings in your own feature store.
@@ -186,17 +188,18 @@ def verify(settings: Settings, as_json: bool, sample: int, everyone: bool, exact
 
 @main.command()
 @click.option("--user-id", "user_ids", multiple=True, metavar="U", help="Id of a user, as the lake has it; repeatable.")
-@click.option("--from-file", type=click.File(encoding="utf-8"), help="File with one id per line; - is standard input.")
+@click.option("--from-file", type=click.File("rb"), help="File with one id per line; - is standard input.")
 @click.option("--prove", is_flag=True, help="Change nothing; search everywhere for these users and say where they are.")
 @verb
-def erase(settings: Settings, as_json: bool, user_ids: tuple[str, ...], from_file: TextIO | None, prove: bool) -> None:
+def erase(
+    settings: Settings, as_json: bool, user_ids: tuple[str, ...], from_file: BinaryIO | None, prove: bool
+) -> None:
     """Remove users from everything but the lake, for ever: files are written anew, and late rows are dropped."""
     from updater.pipeline.context import open_context
     from updater.pipeline.erase import erase as remove
     from updater.pipeline.erase_prove import find, raise_if_found
 
-    lines = from_file.read().split("\n") if from_file else []
-    users = [*user_ids, *filter(None, (line.removesuffix("\r") for line in lines))]
+    users = [*user_ids, *(read_ids(from_file) if from_file else [])]
     context = open_context(settings)
     with progress_bar(as_json) as progress:
         if not prove:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 Json = dict[str, Any]
+SHOWN_IDS = 20
 
 
 def console(err: bool = False) -> Console:
@@ -249,8 +250,13 @@ def show_erasure(report: Json) -> None:
     say(
         f"Erased {report['users']:,} users: {report['rows']:,} rows out of files ({report['files_rewritten']:,} files "
         f"rewritten, {report['files_removed']:,} removed), {report['online_rows']:,} out of the online store.",
-        *([] if report["rows"] or report["online_rows"] else ["Nothing of them was there; check the ids."]),
     )
+    if missing := report["not_found"]:
+        shown = ", ".join(_plain(user) for user in missing[:SHOWN_IDS])
+        more = f" and {len(missing) - SHOWN_IDS:,} more" if len(missing) > SHOWN_IDS else ""
+        say(f"{len(missing):,} of them were found nowhere; check these ids: {shown}{more}.")
+    elif not report["rows"] and not report["online_rows"]:
+        say("Nothing of them was there: they had been erased before.")
     if report["unfinished"]:
         say(f"{report['unfinished']:,} other erasures were begun and not finished; run them again with their ids.")
 

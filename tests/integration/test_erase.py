@@ -123,6 +123,14 @@ def test_erasing_again_finds_nothing_to_do(made: Deployment) -> None:
     assert len([row for row in made.context.ledger.audit() if row.action == "erase"]) == 1
 
 
+def test_an_erasure_says_which_ids_it_found_nowhere(made: Deployment) -> None:
+    """A typing error is a user who stays; one who was erased before is no error."""
+    report = erase(made.context, ["nobody", GONE, "nobody at all", "nobody"])
+    assert report.not_found == ["nobody", "nobody at all"]
+    assert erase(made.context, [GONE]).not_found == []
+    assert erase(made.context, [GONE, "a third"]).not_found == ["a third"]
+
+
 def test_files_without_the_user_are_not_touched(made: Deployment) -> None:
     named = {path: pq.read_table(path, columns=["user_id"]) for path in made.state.glob("*/**/bucket-*.parquet")}
     untouched = {

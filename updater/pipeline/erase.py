@@ -7,9 +7,9 @@ Killed anywhere and run again with the same ids, it goes on.
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from updater.domain.buckets import bucket_of
@@ -38,6 +38,23 @@ class ErasureReport:
     """Rows taken out of the online store, as the store counts them."""
     unfinished: int = 0
     """Other users whose erasure began and did not end: run it again with their ids."""
+    not_found: list[str] = field(default_factory=list)
+    """Ids, as they were given, of which nothing was found anywhere and that had not been erased before: typing errors,
+    or users that no window has met yet. Their rows are kept out all the same.
+    """
+
+
+class _Among:
+    """Those of some users that a file holds; remembers whom any file held."""
+
+    def __init__(self, users: Sequence[str]) -> None:
+        self._users = frozenset(users)
+        self.seen: set[str] = set()
+
+    def __call__(self, user_ids: Iterable[str]) -> set[str]:
+        found = set(self._users.intersection(user_ids))
+        self.seen |= found
+        return found
 
 
 def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_progress) -> ErasureReport:
@@ -52,23 +69,36 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
 
     users = state_ids(context, user_ids)
     with one_at_a_time(context):
+        erased_before = context.ledger.erased().among(users)
         with durable("erasure"):
             erased = context.ledger.record_erasures(users, context.now)
         num_buckets = context.settings.buffer.num_buckets
         buckets = sorted({bucket_of(user, num_buckets) for user in users})
         found = FileChanges()
-        among = set(users).intersection
+        among = _Among(users)
         erase_from_events(context, among, found, progress)
         erase_from_buckets(context, buckets, among, found, progress)
         erase_from_others(context, buckets, among, found, progress)
+        missing = _not_online(context, [user for user in users if user not in among.seen | erased_before])
         with durable("online_without"):
             online_rows = erase_online(context.settings, users)
         report = ErasureReport(len(users), found.rows, found.rewritten, found.removed, online_rows)
+        given = dict.fromkeys(user_ids)
+        report.not_found = [user for user in given if known_id(context.settings, user) in missing]
         hashes = [erasure_hash(erased.salt, user) for user in users]
         with durable("erased"):
             context.ledger.complete_erasures(hashes, audit.actor(os.environ), context.now)
         report.unfinished = context.ledger.unfinished_erasures()
     return report
+
+
+def _not_online(context: Context, users: Sequence[str]) -> set[str]:
+    """Those of some users, of whom no file holds a row, whom the online store does not have either."""
+    from updater.store.erasing import find_online
+
+    if not users or not find_online(context.settings, users):
+        return set(users)
+    return {user for user in users if not find_online(context.settings, [user])}
 
 
 def state_ids(context: Context, user_ids: Sequence[str]) -> list[str]:
