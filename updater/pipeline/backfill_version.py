@@ -20,16 +20,16 @@ from updater.domain.plan import BucketPlan
 from updater.domain.scenario import Scenario
 from updater.domain.spans import file_name
 from updater.domain.window import Window
-from updater.errors import WindowOrderError
+from updater.errors import ConcurrentUpdateError
 from updater.lake import embeddings as offline
 from updater.lake import partitions
 from updater.lake.bucket_files import bucket_files
 from updater.ledger import ModelRecord
 from updater.pipeline.compute import compute, read_buffer, read_stored
 from updater.pipeline.context import Context, day_after
-from updater.pipeline.erase import one_at_a_time
 from updater.pipeline.faults import durable
 from updater.pipeline.refresh import USERS_PER_READ
+from updater.pipeline.state_lock import StateLock
 from updater.pipeline.tools import Tools
 
 WINDOWS_PER_QUERY = 32
@@ -175,12 +175,14 @@ def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[
     buffered = read_buffer(context, tools, known, buckets, sorted(everyone))
     # Days are dropped after that is written down, so what was read before this look was whole.
     if (reach := context.ledger.reach()) is not None and day_after(known.ds) < reach:
-        raise WindowOrderError(f"Days before {reach} were dropped while this ran; run the same command again.")
+        raise ConcurrentUpdateError(
+            f"Days before {reach} were dropped while this ran; run the same command again.", cause="maintenance"
+        )
     stored = read_stored(context, tools, buckets, buffered.users)
     results = compute(context, tools, buffered, stored, plans)
     for lack, plan, result in zip(lacks, plans, results, strict=True):
         # An erasure that begins later waits for these files, and finds them.
-        with one_at_a_time(context, shared=True):
+        with StateLock(context.settings.paths.state).shared():
             erased = context.ledger.erased()
             kept = {user: row for row, user in enumerate(plan.users) if user not in erased}
             for position, scenario in enumerate(context.settings.scenarios):

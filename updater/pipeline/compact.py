@@ -18,8 +18,8 @@ from updater.pipeline.compact_retired import retire, unfinished_files
 from updater.pipeline.compact_scope import Scope, check_alone, scope_of
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.encode import text_vectors
-from updater.pipeline.erase import one_at_a_time
 from updater.pipeline.faults import durable
+from updater.pipeline.state_lock import StateLock
 
 SMALL_SEGMENTS = 8
 """Small segments of text vectors that wait until they are merged into one."""
@@ -35,10 +35,11 @@ def maintain(context: Context, progress: Progress = no_progress, dry_run: bool =
         dry_run: say what would be done, and change nothing.
 
     Raises:
-        WindowOrderError: no window is committed, a restatement or an erasure is unfinished, or users were erased
-            meanwhile; run it again.
+        NothingCommittedError: no window is committed.
+        UnfinishedWorkError: a restatement or an erasure is unfinished.
+        ConcurrentUpdateError: users were erased meanwhile; run it again.
     """
-    with one_at_a_time(context):
+    with StateLock(context.settings.paths.state).exclusive():
         scope = scope_of(context)
         reach = scope.reach.isoformat() if scope.reach else None
         report = MaintenanceReport(scope.watermark.isoformat(), reach, dry_run, {name: Part() for name in PARTS})

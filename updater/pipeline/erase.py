@@ -5,23 +5,20 @@ nobody's work with their rows counts; then files are written anew, the online st
 Killed anywhere and run again with the same ids, it goes on.
 """
 
-import fcntl
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from updater.domain.buckets import bucket_of
 from updater.domain.erasure import erasure_hash
 from updater.errors import ConfigError
-from updater.lake import partitions
 from updater.lake.pseudonyms import known_id
 from updater.pipeline import audit
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.erase_buckets import erase_from_buckets
 from updater.pipeline.erase_files import FileChanges, erase_from_events, erase_from_others
 from updater.pipeline.faults import durable
+from updater.pipeline.state_lock import ONLINE, StateLock
 
 
 @dataclass
@@ -45,13 +42,14 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
 
     Raises:
         ConfigError: an id is empty or no text, or none is given.
-        WindowOrderError: another command changed a bucket at the same time; the same command again goes on.
+        ConcurrentUpdateError: another command changed a bucket at the same time; the same command again goes on.
         ServiceUnavailableError: ledger or online store do not answer.
     """
     from updater.store.erasing import erase_online
 
     users = state_ids(context, user_ids)
-    with one_at_a_time(context):
+    root = context.settings.paths.state
+    with StateLock(root).exclusive():
         with durable("erasure"):
             erased = context.ledger.record_erasures(users, context.now)
         num_buckets = context.settings.buffer.num_buckets
@@ -61,12 +59,14 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
         erase_from_events(context, among, found, progress)
         erase_from_buckets(context, buckets, among, found, progress)
         erase_from_others(context, buckets, among, found, progress)
-        with durable("online_without"):
-            online_rows = erase_online(context.settings, users)
+        # Whoever read the users' rows before they left the files has brought them online when this lock is held.
+        with StateLock(root, ONLINE).exclusive():
+            with durable("online_without"):
+                online_rows = erase_online(context.settings, users)
+            hashes = [erasure_hash(erased.salt, user) for user in users]
+            with durable("erased"):
+                context.ledger.complete_erasures(hashes, audit.actor(os.environ), context.now)
         report = ErasureReport(len(users), found.rows, found.rewritten, found.removed, online_rows)
-        hashes = [erasure_hash(erased.salt, user) for user in users]
-        with durable("erased"):
-            context.ledger.complete_erasures(hashes, audit.actor(os.environ), context.now)
         report.unfinished = context.ledger.unfinished_erasures()
     return report
 
@@ -83,17 +83,3 @@ def state_ids(context: Context, user_ids: Sequence[str]) -> list[str]:
         if not user:
             raise ConfigError("A user id is empty; no row of the state can have it.")
     return sorted({known_id(context.settings, user) for user in user_ids})
-
-
-@contextmanager
-def one_at_a_time(context: Context, shared: bool = False) -> Iterator[None]:
-    """Wait until no other erasure rewrites files of this state. The system takes the lock from a process that dies.
-
-    Several `shared` holders go together; no erasure begins or goes on while there is one.
-    """
-    root = context.settings.paths.state
-    if not partitions.is_local(root):
-        raise ConfigError(f"paths.state is {root}; erasing needs a state on a disk.")
-    with Path(partitions.filesystem(partitions.join(root, "erasure.lock"))[1]).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield

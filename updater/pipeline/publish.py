@@ -6,12 +6,13 @@ from typing import Any
 
 from updater.domain import columns
 from updater.domain.window import Window
-from updater.errors import WindowOrderError
+from updater.errors import ConfigError, WindowOrderError
 from updater.lake import partitions
 from updater.ledger import WindowRecord
 from updater.pipeline.context import Context
 from updater.pipeline.faults import durable
 from updater.pipeline.placing import discard, place
+from updater.pipeline.state_lock import ONLINE, StateLock
 
 
 def publish(context: Context, window: Window) -> dict[str, int]:
@@ -50,18 +51,23 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
     Returns rows per feature view.
 
     Raises:
-        WindowOrderError: users were erased while their rows may have been on the way.
+        ConfigError: an erasure did not wait for this, so the state lies where locks do not hold.
     """
     from updater.store.access import materialise as load
 
-    erased = context.ledger.erased()
-    with durable("materialised"):
-        num_rows = load(context.settings, window, views(context))
-    if len(context.ledger.erased()) != len(erased):
-        raise WindowOrderError(
-            f"Users were erased while {window} was loaded into the online store; run `updater erase` for them again, "
-            "then the same command again."
-        )
+    ledger, root = context.ledger, context.settings.paths.state
+
+    # An erasure takes its users out of the files first and then out of the online store, and for that it waits until
+    # nobody is on the way from the one to the other.
+    with StateLock(root, ONLINE).shared():
+        erased = ledger.completed_erasures()
+        with durable("materialised"):
+            num_rows = load(context.settings, window, views(context))
+        if ledger.completed_erasures() != erased:
+            raise ConfigError(
+                f"Users were erased while {window} was loaded into the online store, so locks on files in {root} "
+                "do not hold between its machines; run `updater erase` for them again, and mount a filesystem with locks."
+            )
     return num_rows
 
 

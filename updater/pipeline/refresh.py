@@ -40,7 +40,7 @@ def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Seq
 
     Raises:
         WindowOrderError: a bucket's head is not at the day before.
-        HeadConflictError: another attempt published other values.
+        ConcurrentUpdateError: another attempt published other values, users were erased or a version became live.
     """
     erased = context.ledger.erased()
     changes: dict[str, pa.Table] = {}
@@ -203,7 +203,10 @@ def _check_order(context: Context, head: Head | None, window: Window, bucket: in
     first = day_after(at) if at else context.first_window()
     raise WindowOrderError(
         f"Bucket {bucket} is at {at or 'no window yet'}, so {window} would leave a gap; run "
-        f"`updater backfill --from-date {first} --to-date {window}`."
+        f"`updater backfill --from-date {first} --to-date {window}`.",
+        ds=window.ds,
+        bucket=bucket,
+        resume_from=first,
     )
 
 

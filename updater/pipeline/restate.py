@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from updater.domain.modality import Modality
 from updater.domain.window import days
-from updater.errors import WindowOrderError
+from updater.errors import UnfinishedWorkError, WindowOrderError
 from updater.lake import partitions
 from updater.lake.buffer import connect, read_rows
 from updater.lake.schemas import event_schema
@@ -64,16 +64,19 @@ def plan_restatement(context: Context, from_date: date, to_date: date) -> Restat
     nothing was rewritten.
 
     Raises:
-        WindowOrderError: a window is unfinished, or a rewritten partition lies beyond `[retention] history_days`.
+        UnfinishedWorkError: a window is unfinished.
+        WindowOrderError: the config changed since the last window, or a rewritten partition lies beyond `[retention]
+            history_days`.
         DataRefusedError: a rewritten partition cannot be trusted.
     """
     pending = _load(context)
     if pending is not None:
         return pending
-    unfinished = sorted(window.ds for window in context.ledger.windows() if window.completed_at is None)
-    if unfinished:
-        raise WindowOrderError(
-            f"{unfinished[0]} is unfinished; run `updater run --ds {unfinished[0]}` before restating."
+    if unfinished := context.ledger.unfinished_windows():
+        raise UnfinishedWorkError(
+            f"{unfinished[0]} is unfinished; run `updater run --ds {unfinished[0]}` before restating.",
+            kind="window",
+            ds=unfinished[0],
         )
     for head in context.ledger.heads().values():
         if head.scenarios != context.scenario_fingerprints() or head.modalities != context.modality_fingerprints():

@@ -31,7 +31,7 @@ def restate_bucket(
     """Restate one window of a bucket, or find it done. Returns its counts.
 
     Raises:
-        WindowOrderError, HeadConflictError: the bucket's head is not where the restatement left it.
+        ConcurrentUpdateError: the bucket's head is not where the restatement left it.
     """
     head = context.ledger.head(bucket)
     if head is None:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from updater.domain import columns
 from updater.domain.window import Window, first_buffer_day
-from updater.errors import VerificationError, WindowOrderError
+from updater.errors import NothingCommittedError, VerificationError
 from updater.lake import embeddings as offline
 from updater.lake import partitions
 from updater.lake import summaries as summary_store
@@ -70,11 +70,13 @@ def verify(
             type of processor an embedding does not depend on batch, order, bucket or retry in a single bit.
 
     Raises:
-        WindowOrderError: no window is committed.
+        NothingCommittedError: no window is committed.
     """
     watermark = context.ledger.watermark()
     if watermark is None:
-        raise WindowOrderError("No window is committed yet, so there is nothing to verify; run `updater run --ds …`.")
+        raise NothingCommittedError(
+            "No window is committed yet, so there is nothing to verify; run `updater run --ds …`."
+        )
     window = context.window(watermark)
     tools = Tools(context, model)
     report = VerifyReport(str(window))
