@@ -1,5 +1,7 @@
 """Backfill: the windows of a range that are missing, oldest first, with the model loaded once."""
 
+import time
+from collections import Counter
 from datetime import date
 
 from updater.errors import DataRefusedError, NotLandedError
@@ -46,9 +48,14 @@ def backfill(
     landed = missing[: len(reports)]
     if landed:
         done = 0
-        for group in workers.refresh(landed, buckets):
+        start, seconds = time.perf_counter(), Counter[date]()
+        for group in workers.refresh(landed, buckets, seconds=seconds):
             done += len(group)
             progress("refreshing buckets", done, len(buckets))
+        # Processes walk all days side by side: what passed is dealt out to the days by what each of them took.
+        share = (time.perf_counter() - start) / (seconds.total() or 1.0)
+        for ds, report in zip(landed, reports, strict=True):
+            report.seconds["refresh"] = round(share * seconds[ds], 3)
     for done, (ds, report) in enumerate(zip(landed, reports, strict=True)):
         progress("publishing", done, len(landed))
         with window_events(context, window := context.window(ds)):

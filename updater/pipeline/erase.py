@@ -65,7 +65,7 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
                 online_rows = erase_online(context.settings, users)
             hashes = [erasure_hash(erased.salt, user) for user in users]
             with durable("erased"):
-                context.ledger.complete_erasures(hashes, audit.actor(os.environ), context.now)
+                context.ledger.complete_erasures(hashes, audit.actor(os.environ), context.time())
         report = ErasureReport(len(users), found.rows, found.rewritten, found.removed, online_rows)
         report.unfinished = context.ledger.unfinished_erasures()
     return report

@@ -128,7 +128,7 @@ def promote(
         subject = {"version": model.version, "model": model.name, "former": report.former, **done}
         with durable("promoted"):
             is_live = seen.is_settled and context.ledger.promote_model(
-                model.version, seen, job.generation, subject, audit.actor(environ), context.now
+                model.version, seen, job.generation, subject, audit.actor(environ), context.time()
             )
         if is_live:
             return report

@@ -66,7 +66,7 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
         if ledger.completed_erasures() != erased:
             raise ConfigError(
                 f"Users were erased while {window} was loaded into the online store, so locks on files in {root} "
-                "do not hold between its machines; run `updater erase` for them again, and mount a filesystem with locks."
+                "do not hold between its machines; run `updater erase` for them again, and mount one with locks."
             )
     return num_rows
 
@@ -76,4 +76,4 @@ def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRe
     with durable("tidied"):
         discard(partitions.day_directory(context.state("staged"), window.ds))
     with durable("committed"):
-        return context.ledger.complete_window(window.ds, counts, context.now)
+        return context.ledger.complete_window(window.ds, counts, context.time())

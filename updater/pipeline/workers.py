@@ -4,6 +4,7 @@ Workers start from a server process that has imported the heavy libraries once, 
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +25,8 @@ from updater.pipeline.threads import one_thread
 from updater.settings import Settings
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from updater.pipeline.backfill_version import VersionBackfill
     from updater.pipeline.restate import Restatement
     from updater.pipeline.tools import Tools
@@ -73,7 +76,11 @@ class Workers:
         return out[inverse]
 
     def refresh(
-        self, days: Sequence[date], buckets: Sequence[int], num_users: int | None = None
+        self,
+        days: Sequence[date],
+        buckets: Sequence[int],
+        num_users: int | None = None,
+        seconds: "Counter[date] | None" = None,
     ) -> Iterator[list[int]]:
         """Walk `days` in order for `buckets`, neighbours together; yields buckets as they are done.
 
@@ -81,9 +88,12 @@ class Workers:
             days: days of windows.
             buckets: the buckets to bring there.
             num_users: about how many users changed; None if nobody counted them.
+            seconds: what each day takes is added here, summed over processes.
         """
         groups = self._groups(buckets, num_users)
-        for index, _ in self.map(_refresh, [(self.settings, self.now, list(days), group) for group in groups]):
+        for index, took in self.map(_refresh, [(self.settings, self.now, list(days), group) for group in groups]):
+            if seconds is not None:
+                seconds.update(took)
             yield groups[index]
 
     def restate(
@@ -161,12 +171,16 @@ _TOOLS: "dict[str, Tools]" = {}
 """The last tools opened in this process: a worker serves one deployment, and a model is loaded once."""
 
 
-def _refresh(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> None:
+def _refresh(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> dict[date, float]:
     from updater.pipeline.refresh import refresh_buckets
 
     context, tools = _open(settings, now)
+    seconds = {}
     for ds in days:
+        start = time.perf_counter()
         refresh_buckets(context, tools, context.window(ds), buckets)
+        seconds[ds] = time.perf_counter() - start
+    return seconds
 
 
 def _restate(
