@@ -1,6 +1,7 @@
 """Airflow runs the real library against a lake on disk, and does what the library does by itself."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -122,3 +123,20 @@ def test_run_day_reports_a_refused_day_as_a_failed_state(make: Make) -> None:
     assert report["tasks"]["detect[bill]"] == "failed"
     assert report["tasks"]["publish"] == "upstream_failed"
     assert "bill" in Path(report["log"]).read_text()
+
+
+def test_the_log_of_a_task_tells_what_it_did(make: Make) -> None:
+    made = make("airflow")
+    report = run_day(str(made.settings.source), DAYS[0])
+    assert report["state"] == "success"
+    told = Path(report["log"]).read_text()
+    for line in (
+        r"detected bill of 2024-03-28: \d+ rows",
+        r"encoded \d+ of \d+ texts of bill",
+        r"refreshed \d+ buckets \(0 to \d\) of 2024-03-28: \d+ changed users, \d+ prefixes, [\d.]+ s",
+        r"published 2024-03-28: \d+ changed users",
+        r"materialised 2024-03-28: \d+ rows",
+        r"committed 2024-03-28",
+        r"verified \d+ users at 2024-03-28: 0 differences",
+    ):
+        assert re.search(line, told), line

@@ -1,6 +1,6 @@
 """Backfill: the windows of a range that are missing, oldest first, with the model loaded once."""
 
-import time
+import logging
 from collections import Counter
 from datetime import date
 
@@ -11,7 +11,10 @@ from updater.pipeline.daily import WindowReport, finish, missing_days, prepare
 from updater.pipeline.detect import open_window
 from updater.pipeline.lineage import window_events
 from updater.pipeline.metrics import write_configured
+from updater.pipeline.timing import Stopwatch
 from updater.pipeline.workers import Workers
+
+logger = logging.getLogger(__name__)
 
 
 def backfill(
@@ -26,6 +29,7 @@ def backfill(
         NotLandedError, DataRefusedError: a day has not landed or cannot be trusted; the days before it are done.
         WindowOrderError: the range would leave a gap after the last window, or lies before the first.
     """
+    watch = Stopwatch()
     missing = missing_days(context, from_date, to_date)
     model = context.live_model().name
     reports: list[WindowReport] = []
@@ -48,12 +52,12 @@ def backfill(
     landed = missing[: len(reports)]
     if landed:
         done = 0
-        start, seconds = time.perf_counter(), Counter[date]()
+        refreshing, seconds = Stopwatch(), Counter[date]()
         for group in workers.refresh(landed, buckets, seconds=seconds):
             done += len(group)
             progress("refreshing buckets", done, len(buckets))
         # Processes walk all days side by side: what passed is dealt out to the days by what each of them took.
-        share = (time.perf_counter() - start) / (seconds.total() or 1.0)
+        share = refreshing.seconds / (seconds.total() or 1.0)
         for ds, report in zip(landed, reports, strict=True):
             report.seconds["refresh"] = round(share * seconds[ds], 3)
     for done, (ds, report) in enumerate(zip(landed, reports, strict=True)):
@@ -62,6 +66,7 @@ def backfill(
             finish(context, window, report)
     if landed:
         write_configured(context)
+        logger.info("backfilled %d windows, %s to %s, %.1f s", len(landed), landed[0], landed[-1], watch.seconds)
     if stopped is not None:
         raise stopped
     return reports

@@ -5,6 +5,7 @@ A row that the live version wrote has a row of the other version beside it: the 
 that it would have if it had been live all along, however often this is killed and run again.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -30,7 +31,10 @@ from updater.pipeline.context import Context, day_after
 from updater.pipeline.faults import durable
 from updater.pipeline.refresh import USERS_PER_READ
 from updater.pipeline.state_lock import StateLock
+from updater.pipeline.timing import Stopwatch
 from updater.pipeline.tools import Tools
+
+logger = logging.getLogger(__name__)
 
 WINDOWS_PER_QUERY = 32
 """Windows whose rows a process compares at a time."""
@@ -165,6 +169,7 @@ def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[
     """Make what rests on the knowledge of one window, with one pass over the event files."""
     if not lacks:
         return
+    watch = Stopwatch()
     known, modalities = lacks[0].known, context.settings.modalities
     plans = []
     for lack in lacks:
@@ -188,6 +193,14 @@ def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[
             for position, scenario in enumerate(context.settings.scenarios):
                 if (rows := lack.rows.get(scenario.name)) is not None:
                     _write(context, job, lack, scenario, rows, kept, result.embeddings[:, position])
+    logger.info(
+        "computed %s in %d buckets, windows up to %s: %d users, %.1f s",
+        job.model.name,
+        len(set(buckets)),
+        lacks[-1].window,
+        len(everyone),
+        watch.seconds,
+    )
 
 
 def _write(

@@ -5,6 +5,7 @@ The order is the point (docs/adr/0009-compaction.md): a merged file is complete 
 have had time to read them. Killed anywhere and run again, it leads to the same state.
 """
 
+import logging
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,9 @@ from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.encode import text_vectors
 from updater.pipeline.faults import durable
 from updater.pipeline.state_lock import StateLock
+from updater.pipeline.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
 
 SMALL_SEGMENTS = 8
 """Small segments of text vectors that wait until they are merged into one."""
@@ -39,6 +43,7 @@ def maintain(context: Context, progress: Progress = no_progress, dry_run: bool =
         UnfinishedWorkError: a restatement or an erasure is unfinished.
         ConcurrentUpdateError: users were erased meanwhile; run it again.
     """
+    watch = Stopwatch()
     with StateLock(context.settings.paths.state).exclusive():
         scope = scope_of(context)
         reach = scope.reach.isoformat() if scope.reach else None
@@ -63,6 +68,15 @@ def maintain(context: Context, progress: Progress = no_progress, dry_run: bool =
             part.removed += 1
             part.bytes_removed += num_bytes
         audit.record(context, "maintain", ds=report.ds, reach=reach, removed=len(removed), waiting=len(waiting))
+    logger.info(
+        "maintained the state at %s: %d files merged into %d, %d removed, %d waiting, %.1f s",
+        report.ds,
+        sum(part.merged for part in report.parts.values()),
+        sum(part.made for part in report.parts.values()),
+        len(removed),
+        len(waiting),
+        watch.seconds,
+    )
     return report
 
 

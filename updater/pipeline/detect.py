@@ -4,6 +4,7 @@ Landing a day (rows to an event file) is pure in its rows and may run in any ord
 the landed days before it.
 """
 
+import logging
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import PartitionRecord
 from updater.pipeline.context import Context, Progress, day_after, day_before, no_progress
 from updater.pipeline.faults import durable
+from updater.pipeline.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ def detect(
         NotLandedError: the day has no `_SUCCESS` and the modality is not optional.
         DataRefusedError: the partition's schema is wrong, or too much of it is rejected.
     """
+    watch = Stopwatch()
     first = context.first_window() == window.ds
     wanted = landing_days(context, window, modality) if first else [window.ds]
     if first:
@@ -160,7 +165,17 @@ def detect(
             changes = _changes(context, opened, window, modality, everyone=first)
         with durable("changes"):
             partitions.write_table(path, changes)
-    return detected(context, window, modality)
+    found = detected(context, window, modality)
+    logger.info(
+        "detected %s of %s: %d rows, %d rejected, %d changed users, %.1f s",
+        modality.name,
+        window,
+        found.rows,
+        found.rejected,
+        found.changed_users,
+        watch.seconds,
+    )
+    return found
 
 
 def detected(context: Context, window: Window, modality: Modality) -> Detected:

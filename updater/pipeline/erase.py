@@ -5,6 +5,7 @@ nobody's work with their rows counts; then files are written anew, the online st
 Killed anywhere and run again with the same ids, it goes on.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from updater.pipeline.erase_buckets import erase_from_buckets
 from updater.pipeline.erase_files import FileChanges, erase_from_events, erase_from_others
 from updater.pipeline.faults import durable
 from updater.pipeline.state_lock import ONLINE, StateLock
+from updater.pipeline.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -47,6 +51,7 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
     """
     from updater.store.erasing import erase_online
 
+    watch = Stopwatch()
     users = state_ids(context, user_ids)
     root = context.settings.paths.state
     with StateLock(root).exclusive():
@@ -68,6 +73,16 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
                 context.ledger.complete_erasures(hashes, audit.actor(os.environ), context.time())
         report = ErasureReport(len(users), found.rows, found.rewritten, found.removed, online_rows)
         report.unfinished = context.ledger.unfinished_erasures()
+    # Numbers only: a log outlives the users.
+    logger.info(
+        "erased %d users: %d rows, %d files rewritten, %d removed, %d rows online, %.1f s",
+        report.users,
+        report.rows,
+        report.files_rewritten,
+        report.files_removed,
+        report.online_rows,
+        watch.seconds,
+    )
     return report
 
 

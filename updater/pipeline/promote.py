@@ -4,6 +4,7 @@ Whether it may become live is decided in the ledger, by compare-and-swap: only i
 were made. Until then the version's feature views grow beside the live ones, and nobody who reads those notices.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import date
 from os import environ
@@ -27,9 +28,12 @@ from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.faults import durable
 from updater.pipeline.publish import views
 from updater.pipeline.state_lock import StateLock
+from updater.pipeline.timing import Stopwatch
 from updater.pipeline.verify import raise_if_different, verify
 from updater.pipeline.versions import check_model, model_version, register_model
 from updater.pipeline.workers import Workers
+
+logger = logging.getLogger(__name__)
 
 VERIFIED_USERS = 100
 """Users whose newest values are compared with a rebuild from the lake before a version becomes live."""
@@ -113,6 +117,7 @@ def promote(
         WindowOrderError: the config changed since the last window.
         ConcurrentUpdateError: another version became live meanwhile, or days were dropped.
     """
+    watch = Stopwatch()
     report = PromotionReport(model.version, model.name, context.live_model().name)
     while True:
         seen = context.ledger.published()
@@ -131,6 +136,15 @@ def promote(
                 model.version, seen, job.generation, subject, audit.actor(environ), context.time()
             )
         if is_live:
+            logger.info(
+                "promoted %s in the place of %s: %d prefixes, %d rows, %d online, %.1f s",
+                report.model,
+                report.former,
+                report.prefixes,
+                report.rows,
+                report.online_rows,
+                watch.seconds,
+            )
             return report
         _check_moved(seen, context.ledger.published())
 

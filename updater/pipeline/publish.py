@@ -2,6 +2,7 @@
 the ledger.
 """
 
+import logging
 from typing import Any
 
 from updater.domain import columns
@@ -13,6 +14,9 @@ from updater.pipeline.context import Context
 from updater.pipeline.faults import durable
 from updater.pipeline.placing import discard, place
 from updater.pipeline.state_lock import ONLINE, StateLock
+from updater.pipeline.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
 
 
 def publish(context: Context, window: Window) -> dict[str, int]:
@@ -21,6 +25,7 @@ def publish(context: Context, window: Window) -> dict[str, int]:
     Raises:
         WindowOrderError: a bucket has not been refreshed for the window.
     """
+    watch = Stopwatch()
     heads = context.ledger.heads()
     records = {record.bucket: record for record in context.ledger.bucket_records(window.ds)}
     total: dict[str, int] = {}
@@ -35,6 +40,13 @@ def publish(context: Context, window: Window) -> dict[str, int]:
         record = records.get(bucket)
         for name, count in (record.counts if record else {}).items():
             total[name] = total.get(name, 0) + count
+    logger.info(
+        "published %s: %d changed users, %d prefixes, %.1f s",
+        window,
+        total.get("changed_users", 0),
+        total.get("prefixes", 0),
+        watch.seconds,
+    )
     return total
 
 
@@ -59,6 +71,7 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
 
     # An erasure takes its users out of the files first and then out of the online store, and for that it waits until
     # nobody is on the way from the one to the other.
+    watch = Stopwatch()
     with StateLock(root, ONLINE).shared():
         erased = ledger.completed_erasures()
         with durable("materialised"):
@@ -68,12 +81,22 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
                 f"Users were erased while {window} was loaded into the online store, so locks on files in {root} "
                 "do not hold between its machines; run `updater erase` for them again, and mount one with locks."
             )
+    logger.info(
+        "materialised %s: %d rows of %d feature views, %.1f s",
+        window,
+        sum(num_rows.values()),
+        len(num_rows),
+        watch.seconds,
+    )
     return num_rows
 
 
 def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRecord:
     """Close the window: the last write of a day."""
+    watch = Stopwatch()
     with durable("tidied"):
         discard(partitions.day_directory(context.state("staged"), window.ds))
     with durable("committed"):
-        return context.ledger.complete_window(window.ds, counts, context.time())
+        record = context.ledger.complete_window(window.ds, counts, context.time())
+    logger.info("committed %s, %.1f s", window, watch.seconds)
+    return record

@@ -6,6 +6,7 @@ served, and a plain read finds the correction.
 """
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 
@@ -26,7 +27,10 @@ from updater.pipeline.encode import encode_files
 from updater.pipeline.faults import durable
 from updater.pipeline.publish import materialise
 from updater.pipeline.rewritten import check_reach, find_rewritten
+from updater.pipeline.timing import Stopwatch
 from updater.pipeline.workers import Workers
+
+logger = logging.getLogger(__name__)
 
 AFFECTED_SCHEMA = pa.schema([("modality", pa.string()), ("user_id", pa.string()), ("bucket", pa.int32())])
 
@@ -117,6 +121,7 @@ def restate(
     context: Context, workers: Workers, restatement: Restatement, progress: Progress = no_progress
 ) -> dict[str, int]:
     """Carry out a restatement; killed and run again, it goes on. Returns users, days and values restated."""
+    watch = Stopwatch()
     _save(context, restatement)
     try:
         # Once more: maintenance looks for the saved plan after it has written down what it is about to drop.
@@ -144,6 +149,14 @@ def restate(
     subject = {"partitions": [f"{r.modality} {r.ds}" for r in restatement.records], **counts}
     audit.record(context, "restate", **subject)
     partitions.remove(context.restatement_file())
+    logger.info(
+        "restated %d partitions: %d values of %d users over %d days, %.1f s",
+        len(restatement.records),
+        values,
+        counts["users"],
+        counts["days"],
+        watch.seconds,
+    )
     return counts
 
 

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from datetime import date, datetime
 from functools import cache
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
 from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from updater.errors import UpdaterError
 from updater.ledger import ModelRecord
 from updater.pipeline.context import Context, open_context
 from updater.pipeline.threads import one_thread
+from updater.pipeline.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Workers:
         self.now = now
         self.num_processes = settings.run.processes or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
+        self._logs: WorkerLogs | None = None
 
     def __enter__(self) -> "Workers":
         return self
@@ -58,6 +61,8 @@ class Workers:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        if self._logs is not None:
+            self._logs.close()
 
     def encode(self, texts: list[str], progress: Callable[[int], None] = lambda _: None) -> npt.NDArray[np.float16]:
         """Vectors of `texts`, shape (len(texts), V), float16; `progress` is told how many are done."""
@@ -128,7 +133,9 @@ class Workers:
         if self._pool is None:
             server = get_context("forkserver")
             server.set_forkserver_preload(["updater.pipeline.refresh"])
-            self._pool = ProcessPoolExecutor(self.num_processes, server, initializer=_start_worker)
+            self._logs = WorkerLogs(server)
+            arguments = (self._logs.sender, self._logs.level)
+            self._pool = ProcessPoolExecutor(self.num_processes, server, _start_worker, arguments)
         try:
             futures = {self._pool.submit(work, *job): index for index, job in enumerate(jobs)}
             for future in as_completed(futures):
@@ -140,9 +147,10 @@ class Workers:
             ) from None
 
 
-def _start_worker() -> None:
+def _start_worker(sender: Connection, level: int) -> None:
     import torch
 
+    forward(sender, level)
     torch.set_num_threads(1)
     Thread(target=_die_with_parent, daemon=True).start()
 
