@@ -7,7 +7,7 @@ from typing import BinaryIO
 import click
 
 from updater import __version__, tables
-from updater.commands.command import DAY, emit, progress_bar, stop, verb
+from updater.commands.command import DAY, VERBOSE, emit, log, progress_bar, stop, verb
 from updater.commands.evaluation import evaluate
 from updater.commands.ids import read_ids
 from updater.commands.maintenance import maintain
@@ -24,7 +24,8 @@ def main() -> None:
     """Daily-fresh, scenario-adaptive user embeddings in your own feature store.
 
     Exit codes: 0 done; 2 usage or config; 3 data not landed; 4 data refused; 5 gap or out of order; 6 verification
-    failed or a bound crossed; 1 anything else.
+    failed or a bound crossed; 7 another command got in the way; 8 other work is unfinished; 9 no window yet; 10 not
+    found; 11 a server does not answer; 1 anything else. After 7, 8 and 11 the same command again may succeed.
     """
 
 
@@ -229,15 +230,19 @@ def erase(
     "--airflow/--no-airflow", default=True, show_default=True, help="Run the last day through the Airflow DAG."
 )
 @click.option("--config", metavar="FILE", help="Config file (TOML); default: configs/demo.toml of the checkout.")
+@click.option("--verbose", is_flag=True, help=VERBOSE)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
-def demo(ctx: click.Context, config: str | None, debug: bool, days: int, first_day: date, airflow: bool) -> None:
+def demo(
+    ctx: click.Context, config: str | None, verbose: bool, debug: bool, days: int, first_day: date, airflow: bool
+) -> None:
     """Tell the whole story on the public Complete Journey data.
 
     It lands the data, builds the state, runs daily windows, verifies them, and reads features back.
     """
     from updater import demo as story
 
+    log(verbose)
     try:
         with progress_bar(as_json=False) as progress:
             story.tell(load_settings(config or story.config_file()), first_day, days, airflow, progress)

@@ -56,14 +56,14 @@ def show_setup(report: Json) -> None:
     )
 
 
-def show_windows(reports: Sequence[Json]) -> None:
-    """One line per window."""
+def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> None:
+    """One line per window; `nothing` says what was done where there was none to run."""
     done = [report for report in reports if not report["already_done"]]
     for report in reports:
         if report["already_done"]:
             say(f"{report['ds']} was already done; nothing changed.")
     if not reports:
-        say("All windows of the range were already done; nothing changed.")
+        say(f"All windows of the range were already done; {nothing}.")
     if not done:
         return
     steps = list(dict.fromkeys(step for report in done for step in report["seconds"]))
@@ -142,7 +142,7 @@ def show_backfill(report: Json) -> None:
             if restated
             else "No partition of the range was rewritten after processing; nothing to restate."
         )
-    show_windows(report["windows"])
+    show_windows(report["windows"], "no other was to run" if restated else "nothing changed")
 
 
 def show_backfill_plan(plan: Json) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 import updater.pipeline
 from tests.conftest import SettingsFactory
+from tests.dags.shop import DAYS, Make, land
+from tests.deployment import NOW, Deployment
 from updater.settings import Settings
 
 DAGS = Path(__file__).parents[2] / "dags"
@@ -112,3 +114,18 @@ def states(run: Any) -> dict[str, list[str]]:
     for task in run.get_task_instances():
         found.setdefault(task.task_id, []).append(str(task.state))
     return found
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Make a deployment whose four days have landed; UPDATER_CONFIG and the clock are those of the newest one."""
+
+    def create(name: str) -> Deployment:
+        made = Deployment.create(tmp_path / name, buffer={"num_buckets": 4}, timezone="Europe/Berlin")
+        for ds in DAYS:
+            land(made.lake, ds)
+        monkeypatch.setenv("UPDATER_CONFIG", str(made.settings.source))
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(NOW.timestamp())))
+        return made
+
+    return create

@@ -1,20 +1,18 @@
 """Airflow runs the real library against a lake on disk, and does what the library does by itself."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.dags.conftest import execute, parse, states
+from tests.dags.shop import DAYS, Make, online
 from tests.deployment import NOW, Deployment
 from tests.factories import land_rows
-from tests.strategies import COLUMNS
 from updater.airflow import landing
 from updater.airflow.run_day import run_day
 from updater.lake.partitions import mark_success
@@ -28,52 +26,6 @@ pytestmark = [
     pytest.mark.usefixtures("airflow_db"),
     pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning"),
 ]
-
-DAYS = [date(2024, 3, 28) + timedelta(days=number) for number in range(4)]
-USERS = [f"user {number}" for number in range(9)]
-WORDS = ("milk", "bread", "tea", "rice")
-Make = Callable[[str], Deployment]
-
-
-def land(lake: str, ds: date) -> None:
-    """New events of some users, a late one, a deletion; nothing to encode on the last day."""
-    number = DAYS.index(ds)
-    noon = datetime(ds.year, ds.month, ds.day, 12, tzinfo=UTC)
-    word = WORDS[min(number, 2)]
-    bills = [event(user, f"b{number}", noon, word, float(number)) for user in USERS[number : number + 4]]
-    if number:
-        bills.append(event(USERS[0], "late", noon - timedelta(days=1), word, 2.5))
-        bills.append(event(USERS[number], f"b{number - 1}", noon - timedelta(days=1), word, 0.0) | {"op": "delete"})
-    land_rows(lake, "bill", ds, bills, columns=COLUMNS)
-    land_rows(lake, "search", ds, [event(USERS[5], f"s{number}", noon, word)] if number < 3 else [], columns=COLUMNS)
-    if number == 1:
-        land_rows(lake, "app", ds, [event(USERS[7], "a", noon, "chat"), event(USERS[8], "a", noon, "maps")])
-
-
-def event(user: str, event_id: str, at: datetime, word: str, amount: float = 0.0) -> dict[str, Any]:
-    return {"user_id": user, "event_id": event_id, "event_time": at, "word": word, "amount": amount}
-
-
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Make a deployment whose four days have landed; UPDATER_CONFIG and the clock are those of the newest one."""
-
-    def create(name: str) -> Deployment:
-        made = Deployment.create(tmp_path / name, buffer={"num_buckets": 4}, timezone="Europe/Berlin")
-        for ds in DAYS:
-            land(made.lake, ds)
-        monkeypatch.setenv("UPDATER_CONFIG", str(made.settings.source))
-        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(NOW.timestamp())))
-        return made
-
-    return create
-
-
-def online(made: Deployment) -> dict[str, list[Any]]:
-    from updater import store
-
-    features = ["lapse_v1:lapse_embedding", "takeout_v1:takeout_as_of", "modality_summaries:bill_num_events"]
-    return store.online_rows(store.open_store(made.settings), USERS, features)
 
 
 def by_library(made: Deployment) -> Deployment:
@@ -171,3 +123,20 @@ def test_run_day_reports_a_refused_day_as_a_failed_state(make: Make) -> None:
     assert report["tasks"]["detect[bill]"] == "failed"
     assert report["tasks"]["publish"] == "upstream_failed"
     assert "bill" in Path(report["log"]).read_text()
+
+
+def test_the_log_of_a_task_tells_what_it_did(make: Make) -> None:
+    made = make("airflow")
+    report = run_day(str(made.settings.source), DAYS[0])
+    assert report["state"] == "success"
+    told = Path(report["log"]).read_text()
+    for line in (
+        r"detected bill of 2024-03-28: \d+ rows",
+        r"encoded \d+ of \d+ texts of bill",
+        r"refreshed \d+ buckets \(0 to \d\) of 2024-03-28: \d+ changed users, \d+ prefixes, [\d.]+ s",
+        r"published 2024-03-28: \d+ changed users",
+        r"materialised 2024-03-28: \d+ rows",
+        r"committed 2024-03-28",
+        r"verified \d+ users at 2024-03-28: 0 differences",
+    ):
+        assert re.search(line, told), line

@@ -6,7 +6,15 @@ import pytest
 from sqlalchemy import select
 
 from tests.dags.conftest import Steps, execute, parse, states
-from updater.errors import DataRefusedError, HeadConflictError, ServiceUnavailableError, WindowOrderError
+from updater.errors import (
+    ConcurrentUpdateError,
+    DataRefusedError,
+    HeadConflictError,
+    ServiceUnavailableError,
+    UnfinishedWorkError,
+    VerificationError,
+    WindowOrderError,
+)
 
 DS = "2024-01-02"
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.usefixtures("airflow_db", "settings")]
@@ -60,7 +68,15 @@ def test_a_service_that_comes_back_costs_a_retry(steps: Steps) -> None:
     assert len(steps.called("publish")) == 3
 
 
-@pytest.mark.parametrize("error", [WindowOrderError, HeadConflictError, DataRefusedError])
+@pytest.mark.parametrize("error", [ConcurrentUpdateError, HeadConflictError, UnfinishedWorkError])
+def test_what_another_command_got_in_the_way_of_is_tried_again(error: type[Exception], steps: Steps) -> None:
+    steps.fail["publish"] = [error("run the same command again")]
+    run = execute(parse("daily_update"), ds=DS)
+    assert run.state == "success"
+    assert len(steps.called("publish")) == 2
+
+
+@pytest.mark.parametrize("error", [WindowOrderError, VerificationError, DataRefusedError])
 def test_what_cannot_be_cured_is_not_retried(error: type[Exception], steps: Steps) -> None:
     steps.fail["publish"] = [error("no"), error("no"), error("no"), error("no")]
     run = execute(parse("daily_update"), ds=DS)

@@ -82,7 +82,7 @@ def test_a_server_that_goes_away_and_comes_back(
     relay.allowed = relay.passed + share * needed
     failed = state.call("run", "--ds", str(TOUR.windows[1]))
     assert relay.passed == int(relay.allowed)
-    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert (failed.exit_code, failed.stdout) == (11, "")
     assert failed.stderr.startswith("updater: ") and "Traceback" not in failed.stderr
 
     relay.allowed = float("inf")

@@ -15,7 +15,7 @@ import pytest
 from tests.deployment import Deployment, tree
 from tests.factories import SCENARIOS, land_rows
 from tests.strategies import COLUMNS
-from updater.errors import WindowOrderError
+from updater.errors import NothingCommittedError, UnfinishedWorkError, WindowOrderError
 from updater.pipeline.backfill import backfill
 from updater.pipeline.compact import maintain
 from updater.pipeline.compact_report import MaintenanceReport
@@ -263,14 +263,14 @@ def test_maintenance_waits_for_what_is_unfinished(story: Story) -> None:
     plan = Path(context.restatement_file())
     plan.parent.mkdir(parents=True)
     plan.touch()
-    with pytest.raises(WindowOrderError, match="restatement was started but not finished"):
+    with pytest.raises(UnfinishedWorkError, match="restatement was started but not finished"):
         maintain(context)
     plan.unlink()
     context.ledger.record_erasures(["somebody"], context.now)
-    with pytest.raises(WindowOrderError, match="erasure of 1 users was started but not finished"):
+    with pytest.raises(UnfinishedWorkError, match="erasure of 1 users was started but not finished"):
         maintain(context)
 
 
 def test_nothing_to_maintain(tmp_path: Path) -> None:
-    with pytest.raises(WindowOrderError, match="No window is committed yet"):
+    with pytest.raises(NothingCommittedError, match="No window is committed yet"):
         maintain(Deployment.create(tmp_path).context)

@@ -17,7 +17,7 @@ from tests.factories import land_rows
 from tests.integration.store_helpers import STORES, store_options
 from tests.strategies import COLUMNS, TOUR, Row
 from updater.domain.erasure import erasure_hash
-from updater.errors import ConfigError, DataRefusedError, VerificationError, WindowOrderError
+from updater.errors import ConcurrentUpdateError, ConfigError, DataRefusedError, VerificationError
 from updater.lake import partitions
 from updater.pipeline.compact import maintain
 from updater.pipeline.dry_run import plan_window
@@ -209,7 +209,7 @@ def test_a_restatement_that_was_planned_before_goes_on_without_the_user(
             restate_range(context, workers, rewritten, rewritten)
         erase(context, [GONE])
         assert places(made, GONE) == []
-        with pytest.raises(WindowOrderError, match="Users were erased while this ran"):
+        with pytest.raises(ConcurrentUpdateError, match="Users were erased while this ran"):
             context.ledger.record_partition(stale.records[0], stale.num_erased)
         assert restate_range(made.context, workers, rewritten, rewritten)["users"] == 1
     made.run([LAST])

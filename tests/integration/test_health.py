@@ -15,7 +15,7 @@ import pytest
 from tests.deployment import Deployment, tree
 from tests.watched import AS_OF, DAYS, USERS, context, land, watched
 from updater.domain.bounds import RANGES
-from updater.errors import VerificationError, WindowOrderError
+from updater.errors import NothingCommittedError, VerificationError
 from updater.pipeline.health import Health, measure, raise_if_crossed
 
 LOOSE = {
@@ -110,7 +110,7 @@ def test_drift_is_that_of_the_rows_which_readers_see(made: Deployment) -> None:
 
 def test_without_a_window_there_is_nothing_to_check(tmp_path: Path) -> None:
     made = Deployment.create(tmp_path)
-    with pytest.raises(WindowOrderError, match="No window is committed yet"):
+    with pytest.raises(NothingCommittedError, match="No window is committed yet"):
         measure(made.context, online=False)
 
 

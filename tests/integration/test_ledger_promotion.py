@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from updater.errors import HeadConflictError
+from updater.errors import ConcurrentUpdateError
 from updater.ledger import BucketRecord, Head, LedgerWriter, ModelRecord, Published, open_writer, upgrade
 
 DAY = date(2026, 1, 1)
@@ -74,7 +74,7 @@ def test_a_version_becomes_live_with_an_audit_row_and_heads_go_on(ledger: Ledger
     assert (entry.action, entry.actor, entry.subject) == ("promote", "me", {"version": 2})
     assert ledger.published().heads == {bucket: replace(old, generation=1) for bucket, old in seen.heads.items()}
     with pytest.raises(
-        HeadConflictError, match="Model version 2 became live while bucket 0 was computed with version 1"
+        ConcurrentUpdateError, match="Model version 2 became live while bucket 0 was computed with version 1"
     ):
         move(ledger, head(0, version=1, days=1, generation=1))
     assert move(ledger, head(0, version=2, days=1, generation=1))
@@ -112,7 +112,7 @@ def test_of_two_promotions_and_moving_heads_one_side_wins(ledger: LedgerWriter) 
             return promote(ledger, number - NUM_BUCKETS + 2, seen)
         try:
             return "moved" if move(ledger, head(number, days=1)) else "same"
-        except HeadConflictError:
+        except ConcurrentUpdateError:
             return "refused"
 
     with ThreadPoolExecutor(NUM_BUCKETS + 2) as threads:

@@ -11,9 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deployment import Deployment
 from tests.watched import AS_OF, DAYS, context, land, watched
-from updater.errors import ConfigError
+from updater.errors import ConfigError, UnfinishedWorkError
 from updater.pipeline.backfill import backfill
+from updater.pipeline.daily import check_previous
 from updater.pipeline.metrics import metrics_text, write_metrics
+from updater.pipeline.status import status
 from updater.pipeline.workers import Workers
 from updater.settings import Metrics
 
@@ -103,3 +105,23 @@ def test_a_window_is_committed_even_if_its_metrics_cannot_be_written(
     assert made.context.ledger.watermark() == DAYS[0]
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert warning.startswith("No metrics were written: The metrics file ")
+
+
+def test_windows_that_a_killed_backfill_left_open_are_all_counted_and_hide_no_finished_one(tmp_path: Path) -> None:
+    made = Deployment.create(tmp_path)
+    land(made.lake, DAYS[0])
+    made.run(DAYS[:1])
+    opened = [DAYS[0] + timedelta(days=number) for number in range(1, 31)]
+    for ds in opened:
+        window = made.context.window(ds)
+        made.context.ledger.open_window(ds, window.as_of, made.now)
+
+    report = status(made.context)
+    assert report.unfinished == [str(ds) for ds in opened]
+    assert [run["ds"] for run in report.runs] == [str(DAYS[0])]
+    found = samples(metrics_text(made.context))
+    assert (found["updater_windows_completed"], found["updater_windows_unfinished"]) == (1, 30)
+    assert "updater_window_completed_timestamp_seconds" in found
+    with pytest.raises(UnfinishedWorkError, match=f"{opened[0]} was started but not finished") as refused:
+        check_previous(made.context, made.context.window(opened[-1]))
+    assert (refused.value.kind, refused.value.ds) == ("window", opened[0])

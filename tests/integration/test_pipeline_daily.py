@@ -13,7 +13,7 @@ from tests import oracle
 from tests.deployment import Deployment
 from tests.factories import SCENARIOS, land_rows
 from tests.strategies import COLUMNS, TOUR
-from updater.errors import ConfigError, WindowOrderError
+from updater.errors import ConfigError, UnfinishedWorkError, WindowOrderError
 from updater.model.text_encoder import TextEncoder
 from updater.model.user_model import UserModel
 from updater.pipeline.backfill import backfill
@@ -158,7 +158,7 @@ def test_an_unfinished_window_comes_first(tmp_path: Path) -> None:
     made.run([first])
     context = made.context
     open_window(context, context.window(second))
-    with pytest.raises(WindowOrderError, match=f"{second} was started but not finished"):
+    with pytest.raises(UnfinishedWorkError, match=f"{second} was started but not finished"):
         made.run([TOUR.windows[2]])
     with pytest.raises(WindowOrderError, match="Bucket 0 is at"):
         publish(context, context.window(second))

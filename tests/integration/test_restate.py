@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pytest
 
 from tests.factories import bill, land_rows, search, utc
-from updater.errors import WindowOrderError
+from updater.errors import UnfinishedWorkError
 from updater.lake import partitions
 from updater.pipeline.backfill import backfill
 from updater.pipeline.context import Context, open_context
@@ -124,7 +124,7 @@ def test_a_killed_restatement_goes_on_and_stops_new_windows(
             patch.setattr("updater.pipeline.restate.materialise", die)
             restate(context, workers, restatement)
         land(deployed.paths.lake, DAYS[-1] + timedelta(days=1))
-        with pytest.raises(WindowOrderError, match="restatement was started but not finished"):
+        with pytest.raises(UnfinishedWorkError, match="restatement was started but not finished"):
             run_window(context, workers, DAYS[-1] + timedelta(days=1))
 
         again = open_context(deployed, later(48))

@@ -16,7 +16,7 @@ from tests import oracle
 from tests.deployment import NOW, Deployment, encoder_directory
 from tests.factories import SCENARIOS, land_rows
 from tests.strategies import COLUMNS, TOUR
-from updater.errors import ConfigError, VerificationError, WindowOrderError
+from updater.errors import ConfigError, NotFoundError, UnfinishedWorkError, VerificationError
 from updater.ledger import ModelRecord
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
@@ -197,7 +197,7 @@ def test_what_is_under_way_is_not_overtaken(made: Deployment, second: ModelRecor
 
         prepare(context, workers, context.window(FOURTH), WindowReport(str(FOURTH)), lambda *_: None)
         list(workers.refresh([FOURTH], [0]))
-    with pytest.raises(WindowOrderError, match=f"The window {FOURTH} is under way"):
+    with pytest.raises(UnfinishedWorkError, match=f"The window {FOURTH} is under way"):
         make_live(made, second)
     assert context.live_model().version == 1
     made.run([FOURTH])
@@ -239,7 +239,7 @@ def test_a_removed_version_is_gone_and_can_come_back(made: Deployment, second: M
     from updater.store.connecting import open_store
 
     make_live(made, second)
-    with pytest.raises(WindowOrderError, match="Model version 2 is live"):
+    with pytest.raises(ConfigError, match="Model version 2 is live"):
         prune_version(made.context, 2)
     assert online_rows(open_store(made.settings), ["ann"], "risk_v1")[f"{NAMES[0]}_model_version"] != [None]
     report = prune_version(made.context, 1)
@@ -250,9 +250,9 @@ def test_a_removed_version_is_gone_and_can_come_back(made: Deployment, second: M
     assert {service.name for service in store.list_feature_services()} == {"risk_v2", "marketing_v2"}
     assert not [path for path in (made.state / "offline").iterdir() if path.name.endswith("_v1")]
     assert [entry["removed"] for entry in status(made.context).versions] == [True, False]
-    with pytest.raises(ConfigError, match="Model version 1 was removed"):
+    with pytest.raises(NotFoundError, match="Model version 1 was removed"):
         model_version(made.context, 1)
-    with pytest.raises(ConfigError, match="Model version 7 does not exist; there are 1, 2"):
+    with pytest.raises(NotFoundError, match="Model version 7 does not exist; there are 1, 2"):
         model_version(made.context, 7)
     assert verify(made.context, None).differences == []
     third = register_model(made.context, new_model(made, tmp_path / "third", seed=5), "third", trained=True)

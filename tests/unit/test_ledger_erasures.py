@@ -8,7 +8,7 @@ import pytest
 from tests.unit.test_ledger_heads import history as record
 from tests.unit.test_ledger_records import DAY, NOW, ledger_url, partition, writer  # noqa: F401
 from updater.domain.erasure import Erased, erasure_hash
-from updater.errors import HeadConflictError, WindowOrderError
+from updater.errors import ConcurrentUpdateError
 from updater.ledger import Head, LedgerWriter
 
 FIRST = Head(bucket=3, ds=DAY, digest="d1", generation=0, model_version=1, scenarios={}, modalities={})
@@ -30,9 +30,9 @@ def test_what_was_read_before_an_erasure_is_refused(writer: LedgerWriter) -> Non
     assert writer.move_head(None, FIRST, record(FIRST), before)
     after = len(writer.record_erasures(["ann"], NOW))
     second = replace(FIRST, ds=DAY + timedelta(days=1), digest="d2")
-    with pytest.raises(WindowOrderError, match="Users were erased while this ran; run the same command again"):
+    with pytest.raises(ConcurrentUpdateError, match="Users were erased while this ran; run the same command again"):
         writer.record_partition(partition("visit"), before)
-    with pytest.raises(WindowOrderError, match="Users were erased"):
+    with pytest.raises(ConcurrentUpdateError, match="Users were erased"):
         writer.move_head(FIRST, second, record(second), before)
     assert (writer.partition("visit", DAY), writer.head(3)) == (None, FIRST)
     writer.record_partition(partition("visit"), after)
@@ -55,7 +55,7 @@ def test_a_bucket_record_and_its_head_change_together(writer: LedgerWriter) -> N
     assert (writer.head(3), writer.bucket_history(3)) == (second, [older, record(second)])
     writer.replace_bucket_record(record(second), replace(record(second), digest="e2"))
     assert writer.head(3) == replace(second, digest="e2")
-    with pytest.raises(HeadConflictError, match="changed for 2026-01-05 by another command"):
+    with pytest.raises(ConcurrentUpdateError, match="changed for 2026-01-05 by another command"):
         writer.replace_bucket_record(record(FIRST), older)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from updater.errors import HeadConflictError, WindowOrderError
+from updater.errors import ConcurrentUpdateError, HeadConflictError, WindowOrderError
 from updater.ledger import BucketRecord, Head, LedgerWriter, open_writer, upgrade
 
 FIRST = date(2026, 1, 1)
@@ -116,9 +116,17 @@ def test_a_gap_is_refused(writer: LedgerWriter, previous: Head | None) -> None:
 def test_an_older_day_is_refused(writer: LedgerWriter) -> None:
     move(writer, None, head(0))
     move(writer, head(0), head(1))
-    for previous in (None, head(1)):
-        with pytest.raises(WindowOrderError, match="--from-date 2026-01-01 --to-date 2026-01-02 --restate"):
-            move(writer, previous, head(0))
+    with pytest.raises(WindowOrderError, match="--from-date 2026-01-01 --to-date 2026-01-02 --restate") as refused:
+        move(writer, head(1), head(0))
+    assert (refused.value.ds, refused.value.bucket) == (FIRST, 0)
+
+
+def test_an_attempt_that_was_overtaken_may_try_again(writer: LedgerWriter) -> None:
+    move(writer, None, head(0))
+    move(writer, head(0), head(1))
+    with pytest.raises(ConcurrentUpdateError, match="moved on to 2026-01-02 while 2026-01-01 was computed") as refused:
+        move(writer, None, head(0))
+    assert refused.value.retryable
 
 
 def test_a_day_computed_from_replaced_values_is_refused(writer: LedgerWriter) -> None:
@@ -176,7 +184,7 @@ def contend(num: int, attempt: Callable[[int], Any]) -> list[Any]:
         barrier.wait()
         try:
             return attempt(contender)
-        except WindowOrderError as error:
+        except (ConcurrentUpdateError, WindowOrderError) as error:
             return type(error)
 
     with ThreadPoolExecutor(num) as pool:

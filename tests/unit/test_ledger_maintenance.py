@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories import utc
-from updater.errors import WindowOrderError
+from updater.errors import ConcurrentUpdateError
 from updater.ledger import LedgerWriter, PartitionRecord, open_writer, upgrade
 
 NOW = utc("2024-06-01")
@@ -60,7 +60,7 @@ def test_a_day_that_was_recorded_anew_stops_the_swap_of_all(ledger: LedgerWriter
 
 def test_nothing_is_swapped_after_an_erasure(ledger: LedgerWriter) -> None:
     ledger.record_erasures(["ann"], NOW)
-    with pytest.raises(WindowOrderError, match="erased"):
+    with pytest.raises(ConcurrentUpdateError, match="erased"):
         ledger.swap_event_files("bill", {DAYS[0]: "1.parquet"}, "merged/a.parquet", 0)
     assert named(ledger)[0] == "1.parquet"
 

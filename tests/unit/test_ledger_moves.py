@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from updater.errors import HeadConflictError, WindowOrderError
+from updater.errors import ConcurrentUpdateError, HeadConflictError, WindowOrderError
 from updater.ledger.moves import may_follow, refusal
 from updater.ledger.records import Head
 
@@ -70,12 +70,21 @@ def test_the_day_after_the_last_of_february() -> None:
         ),
         pytest.param(
             head(9),
-            head(4),
+            head(9),
             head(5),
             WindowOrderError,
             "Bucket 3 is at 2026-01-09, and 2026-01-05 is older; "
             "to publish it anew run `updater backfill --from-date 2026-01-05 --to-date 2026-01-09 --restate`.",
             id="older",
+        ),
+        pytest.param(
+            head(9),
+            head(4),
+            head(5),
+            ConcurrentUpdateError,
+            "Bucket 3 moved on to 2026-01-09 while 2026-01-05 was computed; run the same command again, which leaves "
+            "published days as they are.",
+            id="overtaken",
         ),
         pytest.param(
             None,
@@ -91,7 +100,8 @@ def test_the_day_after_the_last_of_february() -> None:
             head(4),
             head(5, "c" * 64),
             HeadConflictError,
-            "Bucket 3 has published other values for 2026-01-05 (digest bbbbbbbbbbbb, not cccccccccccc); keep them, "
+            "Bucket 3 has published other values for 2026-01-05 (digest bbbbbbbbbbbb, not cccccccccccc); run the "
+            "same command again to keep them, "
             "or replace them with `updater backfill --from-date 2026-01-05 --to-date 2026-01-05 --restate`.",
             id="other-values",
         ),
@@ -101,7 +111,7 @@ def test_the_day_after_the_last_of_february() -> None:
             head(5),
             HeadConflictError,
             "Bucket 3 has published other values for 2026-01-04 (digest bbbbbbbbbbbb, not aaaaaaaaaaaa) "
-            "than 2026-01-05 was computed from; run `updater backfill --from-date 2026-01-05 --to-date 2026-01-05`.",
+            "than 2026-01-05 was computed from; run the same command again.",
             id="restated-meanwhile",
         ),
     ],

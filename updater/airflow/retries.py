@@ -1,12 +1,22 @@
 """Which failures a second try can cure."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-INCURABLE = ("ConfigError", "NotLandedError", "DataRefusedError", "WindowOrderError", "VerificationError")
-"""Errors of `updater.errors` (with their subclasses) that the same task would only meet again."""
+from updater.errors import UpdaterError
+
+
+def _incurable(kind: type[UpdaterError] = UpdaterError) -> Iterator[str]:
+    """Names of the errors that the same task would only meet again; Airflow takes their subclasses with them."""
+    for error in kind.__subclasses__():
+        if error.retryable:
+            yield from _incurable(error)
+        else:
+            yield f"{error.__module__}.{error.__name__}"
+
 
 TASK_DEFAULTS: dict[str, Any] = {
     "retries": 3,
@@ -16,7 +26,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "retry_policy": ExceptionRetryPolicy(
         [
             RetryRule(
-                exception=[f"updater.errors.{name}" for name in INCURABLE],
+                exception=sorted(_incurable()),
                 action=RetryAction.FAIL,
                 reason="trying again cannot help",
             )

@@ -35,6 +35,8 @@ class Day(click.ParamType[date]):
 
 
 DAY = Day()
+VERBOSE = "Log what each step does and how long it takes, on standard error."
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def verb(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,11 +44,11 @@ def verb(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option("--config", metavar="FILE", help="Config file (TOML); default: $UPDATER_CONFIG, then ./updater.toml.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON value for machines instead of tables.")
+    @click.option("--verbose", is_flag=True, help=VERBOSE)
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @wraps(command)
-    def run(config: str | None, as_json: bool, debug: bool, **options: Any) -> None:
-        logging.basicConfig(level=logging.ERROR)
-        logging.getLogger("updater").setLevel(logging.DEBUG if debug else logging.WARNING)
+    def run(config: str | None, as_json: bool, verbose: bool, debug: bool, **options: Any) -> None:
+        log(verbose)
         try:
             command(load_settings(config), as_json, **options)
         except click.ClickException:
@@ -59,6 +61,12 @@ def verb(command: Callable[..., Any]) -> Callable[..., Any]:
             stop(error, 1, debug, f"{type(error).__name__}: {error} (run again with --debug for the traceback).")
 
     return run
+
+
+def log(verbose: bool) -> None:
+    """Send the log to standard error: what was done with `verbose`, else warnings only."""
+    logging.basicConfig(level=logging.ERROR, format=FORMAT if verbose else logging.BASIC_FORMAT)
+    logging.getLogger("updater").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
 def stop(error: BaseException, code: int, debug: bool, message: str | None = None) -> None:
@@ -75,9 +83,9 @@ def progress_bar(as_json: bool) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, transient=True, disable=as_json or not sys.stderr.isatty(), console=tables.console(err=True)
-    ) as bar:
+    # Lines of a log and a bar would write over each other.
+    hidden = as_json or not sys.stderr.isatty() or logging.getLogger("updater").isEnabledFor(logging.INFO)
+    with Progress(*columns, transient=True, disable=hidden, console=tables.console(err=True)) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
 

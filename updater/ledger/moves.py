@@ -1,8 +1,8 @@
 """Whether a bucket's head may move, and the words for refusing it. Pure: no database."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
-from updater.errors import HeadConflictError, WindowOrderError
+from updater.errors import ConcurrentUpdateError, HeadConflictError, WindowOrderError
 from updater.ledger.records import Head
 
 _DAY = timedelta(days=1)
@@ -21,32 +21,58 @@ def may_follow(previous: Head | None, new: Head) -> bool:
     return new.generation > previous.generation and new.ds <= previous.ds + _DAY
 
 
-def refusal(head: Head | None, previous: Head | None, new: Head) -> WindowOrderError:
-    """Why `new`, computed from `previous`, cannot be published when the bucket is at `head`."""
-    where = f"Bucket {new.bucket}"
+def refusal(head: Head | None, previous: Head | None, new: Head) -> WindowOrderError | ConcurrentUpdateError:
+    """Why `new`, computed from `previous`, cannot be published when the bucket is at `head`.
+
+    Where `new` continues `previous` and only the head is elsewhere by now, somebody was faster: the same command again
+    finds what is published and goes on from there. All else is a question of order.
+    """
+    where, follows = f"Bucket {new.bucket}", may_follow(previous, new)
     if head is None:
         first = previous.ds if previous else new.ds
-        return WindowOrderError(
-            f"{where} has published nothing, so {new.ds} does not follow; run {_backfill(first, new.ds)}."
+        return _out_of_order(
+            f"{where} has published nothing, so {new.ds} does not follow; run {_backfill(first, new.ds)}.", new, first
         )
     if head.ds == new.ds:
         return HeadConflictError(
-            f"{where} has published other values for {new.ds} (digest {_short(head)}, not {_short(new)}); "
-            f"keep them, or replace them with {_backfill(new.ds, new.ds, ' --restate')}."
+            f"{where} has published other values for {new.ds} (digest {_short(head)}, not {_short(new)}); run the same "
+            f"command again to keep them, or replace them with {_backfill(new.ds, new.ds, ' --restate')}.",
+            cause="window",
+            ds=new.ds,
+            bucket=new.bucket,
+            published=head.digest,
+        )
+    if head.ds > new.ds and follows:
+        return ConcurrentUpdateError(
+            f"{where} moved on to {head.ds} while {new.ds} was computed; run the same command again, which leaves "
+            "published days as they are.",
+            cause="window",
+            ds=new.ds,
+            bucket=new.bucket,
         )
     if head.ds > new.ds:
-        return WindowOrderError(
+        return _out_of_order(
             f"{where} is at {head.ds}, and {new.ds} is older; "
-            f"to publish it anew run {_backfill(new.ds, head.ds, ' --restate')}."
+            f"to publish it anew run {_backfill(new.ds, head.ds, ' --restate')}.",
+            new,
         )
-    if previous is not None and previous.ds == head.ds and may_follow(previous, new):
+    if previous is not None and previous.ds == head.ds and follows:
         return HeadConflictError(
             f"{where} has published other values for {head.ds} (digest {_short(head)}, not {_short(previous)}) "
-            f"than {new.ds} was computed from; run {_backfill(new.ds, new.ds)}."
+            f"than {new.ds} was computed from; run the same command again.",
+            cause="window",
+            ds=new.ds,
+            bucket=new.bucket,
+            published=head.digest,
         )
-    return WindowOrderError(
-        f"{where} is at {head.ds}, and {new.ds} does not follow from it; run {_backfill(head.ds + _DAY, new.ds)}."
+    first = head.ds + _DAY
+    return _out_of_order(
+        f"{where} is at {head.ds}, and {new.ds} does not follow from it; run {_backfill(first, new.ds)}.", new, first
     )
+
+
+def _out_of_order(message: str, new: Head, resume_from: date | None = None) -> WindowOrderError:
+    return WindowOrderError(message, ds=new.ds, bucket=new.bucket, resume_from=resume_from)
 
 
 def _backfill(from_date: object, to_date: object, options: str = "") -> str:

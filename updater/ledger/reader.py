@@ -100,6 +100,17 @@ class LedgerReader:
         """The newest `last` windows, or all, newest first."""
         return self._all(WindowRecord, select(WINDOWS).order_by(WINDOWS.c.ds.desc()).limit(last))
 
+    def completed_windows(self, last: int | None = None) -> list[WindowRecord]:
+        """The newest `last` windows that are committed, or all, newest first."""
+        query = select(WINDOWS).where(WINDOWS.c.completed_at.is_not(None))
+        return self._all(WindowRecord, query.order_by(WINDOWS.c.ds.desc()).limit(last))
+
+    def unfinished_windows(self) -> list[date]:
+        """Landing days whose window was begun and is not committed, oldest first."""
+        query = select(WINDOWS.c.ds).where(WINDOWS.c.completed_at.is_(None)).order_by(WINDOWS.c.ds)
+        with self._engine.connect() as connection:
+            return list(connection.scalars(query))
+
     def first_window(self) -> date | None:
         """Landing day of the oldest window that was ever attempted; None if none was."""
         return self._day(select(func.min(WINDOWS.c.ds)))
@@ -149,6 +160,12 @@ class LedgerReader:
         """Users whose erasure was recorded but did not come to its end."""
         with self._engine.connect() as connection:
             count: int = connection.scalars(select(func.count()).where(ERASED.c.erased_at.is_(None))).one()
+        return count
+
+    def completed_erasures(self) -> int:
+        """Users whose erasure came to its end."""
+        with self._engine.connect() as connection:
+            count: int = connection.scalars(select(func.count()).where(ERASED.c.erased_at.is_not(None))).one()
         return count
 
     def audit(self, last: int | None = None) -> list[AuditRecord]:

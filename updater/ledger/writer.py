@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Table, and_, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from updater.domain.erasure import HASH_BYTES, Erased, erasure_hash
-from updater.errors import ConfigError, HeadConflictError, WindowOrderError
+from updater.errors import ConcurrentUpdateError, ConfigError, NotFoundError, WindowOrderError
 from updater.ledger.engine import create_ledger_engine, writing
 from updater.ledger.moves import may_follow, refusal
 from updater.ledger.reader import ERASURE_SALT, PROMOTE, REACH, LedgerReader, read_published
@@ -45,7 +45,7 @@ class LedgerWriter(LedgerReader):
             erased: How many erased users were known when the partition was read; None if that does not matter.
 
         Raises:
-            WindowOrderError: users were erased since, so their rows may be in the event file.
+            ConcurrentUpdateError: users were erased since, so their rows may be in the event file.
         """
         with writing(self._engine) as connection:
             _check_erasures(connection, erased)
@@ -78,10 +78,10 @@ class LedgerWriter(LedgerReader):
             True if the head moved. False if it already held the day and digest of `new`: the same work, done twice.
 
         Raises:
-            HeadConflictError: the head holds the day of `new`, or that of `previous`, with another digest; or another
-                model version than that of `new` is live.
-            WindowOrderError: the head is at another day than `previous`, `new` would leave a gap or go back, or users
-                were erased since.
+            HeadConflictError: the head holds the day of `new`, or that of `previous`, with another digest.
+            ConcurrentUpdateError: the head went on beyond the day of `new`, another model version than that of `new`
+                is live, or users were erased since.
+            WindowOrderError: `new` would leave a gap or go back.
             ValueError: `record` describes another bucket, day, generation or digest than `new`.
         """
         if any(getattr(record, name) != getattr(new, name) for name in ("bucket", "ds", "generation", "digest")):
@@ -109,7 +109,7 @@ class LedgerWriter(LedgerReader):
             connection.execute(update(WINDOWS).where(pending).values(completed_at=now, counts=counts))
             window = _window(connection, ds)
         if window is None:
-            raise WindowOrderError(f"The window {ds} was never opened; run `updater run --ds {ds}`.")
+            raise WindowOrderError(f"The window {ds} was never opened; run `updater run --ds {ds}`.", ds=ds)
         return window
 
     def add_model(self, model: ModelRecord) -> None:
@@ -133,12 +133,14 @@ class LedgerWriter(LedgerReader):
             )
 
     def set_live_model(self, version: int) -> None:
-        """Make `version` the live model in the place of the one before. Raises ConfigError if it does not exist."""
+        """Make `version` the live model in the place of the one before. Raises NotFoundError if it does not exist."""
         with writing(self._engine) as connection:
             known = connection.scalars(select(MODELS.c.version).order_by(MODELS.c.version)).all()
             if version not in known:
-                raise ConfigError(
-                    f"There is no model version {version}; known: {', '.join(map(str, known)) or 'none'}."
+                raise NotFoundError(
+                    f"There is no model version {version}; known: {', '.join(map(str, known)) or 'none'}.",
+                    kind="model version",
+                    name=str(version),
                 )
             _upsert(connection, LIVE_MODEL, {"id": 1, "version": version})
 
@@ -192,7 +194,7 @@ class LedgerWriter(LedgerReader):
             False if another file was recorded for a day since.
 
         Raises:
-            WindowOrderError: users were erased since, so their rows may be in `new`.
+            ConcurrentUpdateError: users were erased since, so their rows may be in `new`.
         """
         with writing(self._engine) as connection:
             _check_erasures(connection, erased)
@@ -224,14 +226,17 @@ class LedgerWriter(LedgerReader):
         """Put `new` (the same bucket, day and generation) in the place of `old`, and its digest into the head.
 
         Raises:
-            HeadConflictError: somebody replaced `old` before.
+            ConcurrentUpdateError: somebody replaced `old` before.
         """
         same = {"bucket": old.bucket, "ds": old.ds, "generation": old.generation, "digest": old.digest}
         with writing(self._engine) as connection:
             here = and_(*(BUCKETS.c[name] == value for name, value in same.items()))
             if connection.execute(update(BUCKETS).where(here).values(asdict(new))).rowcount != 1:
-                raise HeadConflictError(
-                    f"Bucket {old.bucket} was changed for {old.ds} by another command; run the same command again."
+                raise ConcurrentUpdateError(
+                    f"Bucket {old.bucket} was changed for {old.ds} by another command; run the same command again.",
+                    cause="window",
+                    ds=old.ds,
+                    bucket=old.bucket,
                 )
             here = and_(*(HEADS.c[name] == value for name, value in same.items()))
             connection.execute(update(HEADS).where(here).values(digest=new.digest))
@@ -267,9 +272,12 @@ def _swap_head(connection: Connection, previous: Head | None, new: Head) -> bool
 def _check_live(connection: Connection, new: Head) -> None:
     live = connection.scalars(select(LIVE_MODEL.c.version).with_for_update(read=True)).first()
     if live not in (None, new.model_version):
-        raise HeadConflictError(
+        raise ConcurrentUpdateError(
             f"Model version {live} became live while bucket {new.bucket} was computed with version "
-            f"{new.model_version}; run the same command again."
+            f"{new.model_version}; run the same command again.",
+            cause="promotion",
+            ds=new.ds,
+            bucket=new.bucket,
         )
 
 
@@ -278,7 +286,7 @@ def _check_erasures(connection: Connection, known: int | None) -> None:
         return
     _lock_erasures(connection, shared=True)
     if connection.scalars(select(func.count()).select_from(ERASED)).one() != known:
-        raise WindowOrderError("Users were erased while this ran; run the same command again.")
+        raise ConcurrentUpdateError("Users were erased while this ran; run the same command again.", cause="erasure")
 
 
 def _lock_erasures(connection: Connection, shared: bool) -> None:

@@ -19,7 +19,7 @@ def record(context: Context, action: str, **subject: Any) -> None:
         action: The verb, as on the command line.
         subject: What it is done to: days, versions, counts; never a user's id, which no erasure could remove again.
     """
-    context.ledger.record_audit(action, subject, actor(os.environ), context.now)
+    context.ledger.record_audit(action, subject, actor(os.environ), context.time())
 
 
 def actor(environ: Mapping[str, str]) -> str:

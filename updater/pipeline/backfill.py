@@ -1,5 +1,7 @@
 """Backfill: the windows of a range that are missing, oldest first, with the model loaded once."""
 
+import logging
+from collections import Counter
 from datetime import date
 
 from updater.errors import DataRefusedError, NotLandedError
@@ -9,7 +11,10 @@ from updater.pipeline.daily import WindowReport, finish, missing_days, prepare
 from updater.pipeline.detect import open_window
 from updater.pipeline.lineage import window_events
 from updater.pipeline.metrics import write_configured
+from updater.pipeline.timing import Stopwatch
 from updater.pipeline.workers import Workers
+
+logger = logging.getLogger(__name__)
 
 
 def backfill(
@@ -24,6 +29,7 @@ def backfill(
         NotLandedError, DataRefusedError: a day has not landed or cannot be trusted; the days before it are done.
         WindowOrderError: the range would leave a gap after the last window, or lies before the first.
     """
+    watch = Stopwatch()
     missing = missing_days(context, from_date, to_date)
     model = context.live_model().name
     reports: list[WindowReport] = []
@@ -46,15 +52,21 @@ def backfill(
     landed = missing[: len(reports)]
     if landed:
         done = 0
-        for group in workers.refresh(landed, buckets):
+        refreshing, seconds = Stopwatch(), Counter[date]()
+        for group in workers.refresh(landed, buckets, seconds=seconds):
             done += len(group)
             progress("refreshing buckets", done, len(buckets))
+        # Processes walk all days side by side: what passed is dealt out to the days by what each of them took.
+        share = refreshing.seconds / (seconds.total() or 1.0)
+        for ds, report in zip(landed, reports, strict=True):
+            report.seconds["refresh"] = round(share * seconds[ds], 3)
     for done, (ds, report) in enumerate(zip(landed, reports, strict=True)):
         progress("publishing", done, len(landed))
         with window_events(context, window := context.window(ds)):
             finish(context, window, report)
     if landed:
         write_configured(context)
+        logger.info("backfilled %d windows, %s to %s, %.1f s", len(landed), landed[0], landed[-1], watch.seconds)
     if stopped is not None:
         raise stopped
     return reports

@@ -5,6 +5,7 @@ A row that the live version wrote has a row of the other version beside it: the 
 that it would have if it had been live all along, however often this is killed and run again.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,17 +21,20 @@ from updater.domain.plan import BucketPlan
 from updater.domain.scenario import Scenario
 from updater.domain.spans import file_name
 from updater.domain.window import Window
-from updater.errors import WindowOrderError
+from updater.errors import ConcurrentUpdateError
 from updater.lake import embeddings as offline
 from updater.lake import partitions
 from updater.lake.bucket_files import bucket_files
 from updater.ledger import ModelRecord
 from updater.pipeline.compute import compute, read_buffer, read_stored
 from updater.pipeline.context import Context, day_after
-from updater.pipeline.erase import one_at_a_time
 from updater.pipeline.faults import durable
 from updater.pipeline.refresh import USERS_PER_READ
+from updater.pipeline.state_lock import StateLock
+from updater.pipeline.timing import Stopwatch
 from updater.pipeline.tools import Tools
+
+logger = logging.getLogger(__name__)
 
 WINDOWS_PER_QUERY = 32
 """Windows whose rows a process compares at a time."""
@@ -165,6 +169,7 @@ def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[
     """Make what rests on the knowledge of one window, with one pass over the event files."""
     if not lacks:
         return
+    watch = Stopwatch()
     known, modalities = lacks[0].known, context.settings.modalities
     plans = []
     for lack in lacks:
@@ -175,17 +180,27 @@ def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[
     buffered = read_buffer(context, tools, known, buckets, sorted(everyone))
     # Days are dropped after that is written down, so what was read before this look was whole.
     if (reach := context.ledger.reach()) is not None and day_after(known.ds) < reach:
-        raise WindowOrderError(f"Days before {reach} were dropped while this ran; run the same command again.")
+        raise ConcurrentUpdateError(
+            f"Days before {reach} were dropped while this ran; run the same command again.", cause="maintenance"
+        )
     stored = read_stored(context, tools, buckets, buffered.users)
     results = compute(context, tools, buffered, stored, plans)
     for lack, plan, result in zip(lacks, plans, results, strict=True):
         # An erasure that begins later waits for these files, and finds them.
-        with one_at_a_time(context, shared=True):
+        with StateLock(context.settings.paths.state).shared():
             erased = context.ledger.erased()
             kept = {user: row for row, user in enumerate(plan.users) if user not in erased}
             for position, scenario in enumerate(context.settings.scenarios):
                 if (rows := lack.rows.get(scenario.name)) is not None:
                     _write(context, job, lack, scenario, rows, kept, result.embeddings[:, position])
+    logger.info(
+        "computed %s in %d buckets, windows up to %s: %d users, %.1f s",
+        job.model.name,
+        len(set(buckets)),
+        lacks[-1].window,
+        len(everyone),
+        watch.seconds,
+    )
 
 
 def _write(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from updater.domain.window import Window
-from updater.errors import WindowOrderError
+from updater.errors import ConcurrentUpdateError, WindowOrderError
 from updater.ledger import BucketRecord, Head
 from updater.pipeline.context import Context
 from updater.pipeline.faults import durable
@@ -40,8 +40,8 @@ def commit_bucket(
             generation nobody else may go ahead of it.
 
     Raises:
-        HeadConflictError: other values were published.
-        WindowOrderError: the head is at another day than `previous`, or users were erased since.
+        ConcurrentUpdateError: other values were published, users were erased or a model version became live since.
+        WindowOrderError: `new` would leave a gap or go back.
     """
     record = BucketRecord(
         bucket=new.bucket,
@@ -55,7 +55,7 @@ def commit_bucket(
     try:
         with durable("head"):
             context.ledger.move_head(previous, new, record, erased)
-    except WindowOrderError:
+    except (ConcurrentUpdateError, WindowOrderError):
         published = context.ledger.bucket_record(new.bucket, window.ds) if accept_overtaken else None
         if published is None or published.digest != new.digest:
             raise

@@ -5,6 +5,7 @@ The order is the point (docs/adr/0009-compaction.md): a merged file is complete 
 have had time to read them. Killed anywhere and run again, it leads to the same state.
 """
 
+import logging
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,11 @@ from updater.pipeline.compact_retired import retire, unfinished_files
 from updater.pipeline.compact_scope import Scope, check_alone, scope_of
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.encode import text_vectors
-from updater.pipeline.erase import one_at_a_time
 from updater.pipeline.faults import durable
+from updater.pipeline.state_lock import StateLock
+from updater.pipeline.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
 
 SMALL_SEGMENTS = 8
 """Small segments of text vectors that wait until they are merged into one."""
@@ -35,10 +39,12 @@ def maintain(context: Context, progress: Progress = no_progress, dry_run: bool =
         dry_run: say what would be done, and change nothing.
 
     Raises:
-        WindowOrderError: no window is committed, a restatement or an erasure is unfinished, or users were erased
-            meanwhile; run it again.
+        NothingCommittedError: no window is committed.
+        UnfinishedWorkError: a restatement or an erasure is unfinished.
+        ConcurrentUpdateError: users were erased meanwhile; run it again.
     """
-    with one_at_a_time(context):
+    watch = Stopwatch()
+    with StateLock(context.settings.paths.state).exclusive():
         scope = scope_of(context)
         reach = scope.reach.isoformat() if scope.reach else None
         report = MaintenanceReport(scope.watermark.isoformat(), reach, dry_run, {name: Part() for name in PARTS})
@@ -62,6 +68,15 @@ def maintain(context: Context, progress: Progress = no_progress, dry_run: bool =
             part.removed += 1
             part.bytes_removed += num_bytes
         audit.record(context, "maintain", ds=report.ds, reach=reach, removed=len(removed), waiting=len(waiting))
+    logger.info(
+        "maintained the state at %s: %d files merged into %d, %d removed, %d waiting, %.1f s",
+        report.ds,
+        sum(part.merged for part in report.parts.values()),
+        sum(part.made for part in report.parts.values()),
+        len(removed),
+        len(waiting),
+        watch.seconds,
+    )
     return report
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from updater.errors import WindowOrderError
+from updater.errors import NothingCommittedError, UnfinishedWorkError
 from updater.lake import partitions
 from updater.pipeline.context import Context
 
@@ -29,11 +29,14 @@ def scope_of(context: Context) -> Scope:
     """What may be merged and dropped now.
 
     Raises:
-        WindowOrderError: no window is committed, or a restatement or an erasure is unfinished.
+        NothingCommittedError: no window is committed.
+        UnfinishedWorkError: a restatement or an erasure is unfinished.
     """
     watermark = context.ledger.watermark()
     if watermark is None:
-        raise WindowOrderError("No window is committed yet, so there is nothing to maintain; run `updater run --ds …`.")
+        raise NothingCommittedError(
+            "No window is committed yet, so there is nothing to maintain; run `updater run --ds …`."
+        )
     retention = context.settings.retention
     num_erased = len(context.ledger.erased())
     # In this order: a restatement saves its plan before it moves a head, so without a plan what heads say has ended.
@@ -51,14 +54,17 @@ def scope_of(context: Context) -> Scope:
 
 
 def check_alone(context: Context) -> None:
-    """Raise WindowOrderError if a restatement or an erasure was started and not finished."""
+    """Raise UnfinishedWorkError if a restatement or an erasure was started and not finished."""
     if partitions.exists(context.restatement_file()):
-        raise WindowOrderError(
+        raise UnfinishedWorkError(
             "A restatement was started but not finished, so nothing can be merged; run "
-            f"`updater backfill --from-date {context.first_window()} --to-date {context.ledger.watermark()} --restate`."
+            f"`updater backfill --from-date {context.first_window()} --to-date {context.ledger.watermark()} "
+            "--restate`.",
+            kind="restatement",
         )
     if unfinished := context.ledger.unfinished_erasures():
-        raise WindowOrderError(
+        raise UnfinishedWorkError(
             f"The erasure of {unfinished} users was started but not finished, so nothing can be merged; run "
-            "`updater erase` with their ids again."
+            "`updater erase` with their ids again.",
+            kind="erasure",
         )

@@ -41,6 +41,13 @@ class Context:
     settings: Settings
     ledger: LedgerWriter
     now: datetime
+    """When the work began: one instant for all that belongs together."""
+    read_clock: Callable[[], datetime] | None = None
+    """Tells how late it is by now; None where time stands still at `now`."""
+
+    def time(self) -> datetime:
+        """The instant at which something came to its end."""
+        return self.read_clock() if self.read_clock else self.now
 
     def window(self, ds: date) -> Window:
         """The window of landing day `ds`."""
@@ -131,12 +138,16 @@ class Context:
 def open_context(settings: Settings, now: datetime | None = None) -> Context:
     """Open the ledger and check that the config still fits the state.
 
+    Args:
+        settings: the config.
+        now: when the work began, and time stands still there; the clock's time, which goes on, if left out.
+
     Raises:
         ConfigError: the ledger is not initialised, or a value that state depends on was changed.
     """
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
-    return Context(settings, ledger, now or clock())
+    return Context(settings, ledger, now or clock(), None if now else clock)
 
 
 def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from updater.domain.window import Window, days
-from updater.errors import WindowOrderError
+from updater.errors import UnfinishedWorkError
 from updater.lake.buffer import connect
 from updater.pipeline import audit
 from updater.pipeline.context import Context, Progress, no_progress
@@ -61,7 +61,8 @@ def run_window(context: Context, workers: Workers, ds: date, progress: Progress 
     """Run one window. A window that is committed is left as it is.
 
     Raises:
-        NotLandedError, DataRefusedError, WindowOrderError, HeadConflictError: see the steps.
+        NotLandedError, DataRefusedError, WindowOrderError, ConcurrentUpdateError: see the steps.
+        UnfinishedWorkError: an earlier window was started and not finished.
     """
     window = context.window(ds)
     report = WindowReport(str(window), model=context.live_model().name)
@@ -126,10 +127,12 @@ def missing_days(context: Context, from_date: date, to_date: date) -> list[date]
 
 
 def check_previous(context: Context, window: Window) -> None:
-    """Raise WindowOrderError if an earlier window was started and not finished."""
-    unfinished = sorted(r.ds for r in context.ledger.windows() if r.completed_at is None and r.ds < window.ds)
+    """Raise UnfinishedWorkError if an earlier window was started and not finished."""
+    unfinished = [ds for ds in context.ledger.unfinished_windows() if ds < window.ds]
     if unfinished:
-        raise WindowOrderError(
+        raise UnfinishedWorkError(
             f"{unfinished[0]} was started but not finished; run `updater backfill --from-date "
-            f"{unfinished[0]} --to-date {window}`."
+            f"{unfinished[0]} --to-date {window}`.",
+            kind="window",
+            ds=unfinished[0],
         )

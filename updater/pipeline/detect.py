@@ -4,6 +4,7 @@ Landing a day (rows to an event file) is pure in its rows and may run in any ord
 the landed days before it.
 """
 
+import logging
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from updater.domain.modality import Modality
 from updater.domain.window import Window, days, first_buffer_day
-from updater.errors import ConfigError, NotLandedError, WindowOrderError
+from updater.errors import ConfigError, NotLandedError, UnfinishedWorkError, WindowOrderError
 from updater.lake import partitions
 from updater.lake.buffer import CHANGES_SCHEMA, Buffer, connect
 from updater.lake.erasing import events_name
@@ -26,6 +27,9 @@ from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import PartitionRecord
 from updater.pipeline.context import Context, Progress, day_after, day_before, no_progress
 from updater.pipeline.faults import durable
+from updater.pipeline.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ def open_window(context: Context, window: Window) -> None:
     Raises:
         NotLandedError: a modality that is not optional has no `_SUCCESS` for the day.
         WindowOrderError: the window leaves a gap after the last one, or lies before the first.
+        UnfinishedWorkError: a restatement has not ended.
         ConfigError: the modalities are not those of the windows before.
     """
     check_modalities(context)
@@ -74,24 +79,30 @@ def check_modalities(context: Context) -> None:
 
 
 def check_order(context: Context, window: Window) -> None:
-    """Raise WindowOrderError if the window leaves a gap, lies before the first, or a restatement is unfinished."""
+    """Raise WindowOrderError if the window leaves a gap or lies before the first, and UnfinishedWorkError while a
+    restatement is unfinished.
+    """
     if partitions.exists(context.restatement_file()):
         last = context.ledger.watermark()
-        raise WindowOrderError(
+        raise UnfinishedWorkError(
             f"A restatement was started but not finished, so {window} cannot run; "
-            f"run `updater backfill --from-date {context.first_window()} --to-date {last} --restate`."
+            f"run `updater backfill --from-date {context.first_window()} --to-date {last} --restate`.",
+            kind="restatement",
         )
     known = sorted(record.ds for record in context.ledger.windows())
     if known and window.ds < known[0]:
         raise WindowOrderError(
             f"{window} lies before {known[0]}, the first window of this state; to have earlier "
             "days, start a new state with "
-            f"`updater backfill --from-date {window} --to-date …`."
+            f"`updater backfill --from-date {window} --to-date …`.",
+            ds=window.ds,
         )
     if known and window.ds > (missing := day_after(known[-1])):
         raise WindowOrderError(
             f"{window} would leave a gap after {known[-1]}; run `updater backfill --from-date "
-            f"{missing} --to-date {window}`."
+            f"{missing} --to-date {window}`.",
+            ds=window.ds,
+            resume_from=missing,
         )
 
 
@@ -145,6 +156,7 @@ def detect(
         NotLandedError: the day has no `_SUCCESS` and the modality is not optional.
         DataRefusedError: the partition's schema is wrong, or too much of it is rejected.
     """
+    watch = Stopwatch()
     first = context.first_window() == window.ds
     wanted = landing_days(context, window, modality) if first else [window.ds]
     if first:
@@ -159,7 +171,17 @@ def detect(
             changes = _changes(context, opened, window, modality, everyone=first)
         with durable("changes"):
             partitions.write_table(path, changes)
-    return detected(context, window, modality)
+    found = detected(context, window, modality)
+    logger.info(
+        "detected %s of %s: %d rows, %d rejected, %d changed users, %.1f s",
+        modality.name,
+        window,
+        found.rows,
+        found.rejected,
+        found.changed_users,
+        watch.seconds,
+    )
+    return found
 
 
 def detected(context: Context, window: Window, modality: Modality) -> Detected:

@@ -6,7 +6,7 @@ import numpy as np
 
 from updater.domain.buckets import bucket_of
 from updater.domain.scenario import Scenario
-from updater.errors import ConfigError, WindowOrderError
+from updater.errors import ConfigError, NothingCommittedError
 from updater.lake.pseudonyms import known_id
 from updater.pipeline.compute import read_buffer
 from updater.pipeline.context import Context
@@ -44,7 +44,7 @@ def embed_user(context: Context, user_id: str, query: str | None, scenario: str 
     Raises:
         ConfigError: the user has no events, the scenario does not exist, or not exactly one of `query` and `scenario`
             is given.
-        WindowOrderError: no window is committed.
+        NothingCommittedError: no window is committed.
     """
     settings = context.settings
     if (query is None) == (scenario is None) or not (query or scenario or "").strip():
@@ -52,7 +52,7 @@ def embed_user(context: Context, user_id: str, query: str | None, scenario: str 
     chosen = _scenario(context, scenario) if scenario is not None else None
     watermark = context.ledger.watermark()
     if watermark is None:
-        raise WindowOrderError("No window is committed yet, so nothing is known; run `updater run --ds …`.")
+        raise NothingCommittedError("No window is committed yet, so nothing is known; run `updater run --ds …`.")
     window = context.window(watermark)
     tools = Tools(context)
     user = known_id(settings, user_id)

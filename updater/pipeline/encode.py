@@ -1,6 +1,7 @@
 """Encode: each distinct new text once. Work is proportional to new texts, not to events, users or days."""
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -17,6 +18,9 @@ from updater.lake.text_vectors import TextVectors
 from updater.model.text_encoder import text_encoder_version
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.faults import durable
+from updater.pipeline.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
 
 EncodeTexts = Callable[[list[str]], npt.NDArray[np.float16]]
 """From texts to their vectors, shape (number of texts, V)."""
@@ -98,6 +102,7 @@ def encode_files(
     vectors: TextVectors | None = None,
 ) -> Encoded:
     """Encode the texts of event files that nobody has encoded before."""
+    watch = Stopwatch()
     if vectors is None:
         vectors = text_vectors(context)
     else:
@@ -109,6 +114,7 @@ def encode_files(
         made = encode_texts(segment["text"].to_pylist())
         with durable("texts"):
             vectors.append(segment["text_id"].to_pylist(), made)
+    logger.info("encoded %d of %d texts of %s, %.1f s", texts.num_rows, num_texts, label, watch.seconds)
     return Encoded(label, num_texts, texts.num_rows)
 
 

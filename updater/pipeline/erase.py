@@ -5,23 +5,24 @@ nobody's work with their rows counts; then files are written anew, the online st
 Killed anywhere and run again with the same ids, it goes on.
 """
 
-import fcntl
+import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from updater.domain.buckets import bucket_of
 from updater.domain.erasure import erasure_hash
 from updater.errors import ConfigError
-from updater.lake import partitions
 from updater.lake.pseudonyms import known_id
 from updater.pipeline import audit
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.erase_buckets import erase_from_buckets
 from updater.pipeline.erase_files import FileChanges, erase_from_events, erase_from_others
 from updater.pipeline.faults import durable
+from updater.pipeline.state_lock import ONLINE, StateLock
+from updater.pipeline.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -62,13 +63,15 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
 
     Raises:
         ConfigError: an id is empty or no text, or none is given.
-        WindowOrderError: another command changed a bucket at the same time; the same command again goes on.
+        ConcurrentUpdateError: another command changed a bucket at the same time; the same command again goes on.
         ServiceUnavailableError: ledger or online store do not answer.
     """
     from updater.store.erasing import erase_online
 
+    watch = Stopwatch()
     users = state_ids(context, user_ids)
-    with one_at_a_time(context):
+    root = context.settings.paths.state
+    with StateLock(root).exclusive():
         erased_before = context.ledger.erased().among(users)
         with durable("erasure"):
             erased = context.ledger.record_erasures(users, context.now)
@@ -80,15 +83,27 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
         erase_from_buckets(context, buckets, among, found, progress)
         erase_from_others(context, buckets, among, found, progress)
         missing = _not_online(context, [user for user in users if user not in among.seen | erased_before])
-        with durable("online_without"):
-            online_rows = erase_online(context.settings, users)
+        # Whoever read the users' rows before they left the files has brought them online when this lock is held.
+        with StateLock(root, ONLINE).exclusive():
+            with durable("online_without"):
+                online_rows = erase_online(context.settings, users)
+            hashes = [erasure_hash(erased.salt, user) for user in users]
+            with durable("erased"):
+                context.ledger.complete_erasures(hashes, audit.actor(os.environ), context.time())
         report = ErasureReport(len(users), found.rows, found.rewritten, found.removed, online_rows)
         given = dict.fromkeys(user_ids)
         report.not_found = [user for user in given if known_id(context.settings, user) in missing]
-        hashes = [erasure_hash(erased.salt, user) for user in users]
-        with durable("erased"):
-            context.ledger.complete_erasures(hashes, audit.actor(os.environ), context.now)
         report.unfinished = context.ledger.unfinished_erasures()
+    # Numbers only: a log outlives the users.
+    logger.info(
+        "erased %d users: %d rows, %d files rewritten, %d removed, %d rows online, %.1f s",
+        report.users,
+        report.rows,
+        report.files_rewritten,
+        report.files_removed,
+        report.online_rows,
+        watch.seconds,
+    )
     return report
 
 
@@ -113,17 +128,3 @@ def state_ids(context: Context, user_ids: Sequence[str]) -> list[str]:
         if not user:
             raise ConfigError("A user id is empty; no row of the state can have it.")
     return sorted({known_id(context.settings, user) for user in user_ids})
-
-
-@contextmanager
-def one_at_a_time(context: Context, shared: bool = False) -> Iterator[None]:
-    """Wait until no other erasure rewrites files of this state. The system takes the lock from a process that dies.
-
-    Several `shared` holders go together; no erasure begins or goes on while there is one.
-    """
-    root = context.settings.paths.state
-    if not partitions.is_local(root):
-        raise ConfigError(f"paths.state is {root}; erasing needs a state on a disk.")
-    with Path(partitions.filesystem(partitions.join(root, "erasure.lock"))[1]).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield

@@ -12,7 +12,7 @@ from updater.domain import columns
 from updater.domain.bounds import Crossing, Measured, buckets_to_probe, changed_share, crossings, usual_share
 from updater.domain.modality import Modality
 from updater.domain.window import Window
-from updater.errors import VerificationError, WindowOrderError
+from updater.errors import NothingCommittedError, VerificationError
 from updater.lake import embeddings as offline
 from updater.lake import partitions
 from updater.lake import summaries as summary_store
@@ -102,12 +102,14 @@ def measure(context: Context, online: bool) -> Health:
         online: compare a sample of the online store with the offline rows as well, which loads Feast.
 
     Raises:
-        WindowOrderError: no window is committed.
+        NothingCommittedError: no window is committed.
         ServiceUnavailableError: the online store does not answer.
     """
     watermark = context.ledger.watermark()
     if watermark is None:
-        raise WindowOrderError("No window is committed yet, so there is nothing to check; run `updater run --ds …`.")
+        raise NothingCommittedError(
+            "No window is committed yet, so there is nothing to check; run `updater run --ds …`."
+        )
     window = context.window(watermark)
     records = context.ledger.bucket_records(watermark)
     with connect(context.settings.paths.state) as connection:

@@ -77,9 +77,8 @@ def write_configured(context: Context) -> str | None:
 
 def collect(context: Context) -> list[Metric]:
     """Measure the deployment. Before the first window there is little to tell."""
-    windows = context.ledger.windows()
     report = status(context, check=context.ledger.watermark() is not None)
-    completed = sum(window.completed_at is not None for window in windows)
+    completed = len(context.ledger.completed_windows())
     found = [
         Metric("updater_windows_completed", "Windows that are committed.", samples={"": completed}),
         *_progress(report),
@@ -117,7 +116,7 @@ def _progress(report: StatusReport) -> Iterator[Metric]:
     yield Metric("updater_model_trained", "1 if the live model was trained.", "model", {report.model: report.trained})
     if not report.runs:
         return
-    last = report.runs[0]
+    last = report.runs[0]  # the newest committed window, however many were begun after it
     completed = datetime.fromisoformat(last["completed_at"]).timestamp()
     yield Metric("updater_window_completed_timestamp_seconds", "Commit of the newest window.", samples={"": completed})
     yield _by("updater_window_step_seconds", "Seconds per step of the newest window.", "step", last["seconds"])

@@ -4,13 +4,20 @@ Whether it may become live is decided in the ledger, by compare-and-swap: only i
 were made. Until then the version's feature views grow beside the live ones, and nobody who reads those notices.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import date
 from os import environ
 from pathlib import Path
 
 from updater.domain import columns
-from updater.errors import ConfigError, HeadConflictError, VerificationError, WindowOrderError
+from updater.errors import (
+    ConcurrentUpdateError,
+    ConfigError,
+    UnfinishedWorkError,
+    VerificationError,
+    WindowOrderError,
+)
 from updater.lake import partitions
 from updater.lake.bucket_files import all_files
 from updater.lake.buffer import connect
@@ -18,12 +25,15 @@ from updater.ledger import ModelRecord, Published
 from updater.pipeline import audit
 from updater.pipeline.backfill_version import WINDOWS_PER_QUERY, VersionBackfill, lacking
 from updater.pipeline.context import Context, Progress, no_progress
-from updater.pipeline.erase import one_at_a_time
 from updater.pipeline.faults import durable
 from updater.pipeline.publish import views
+from updater.pipeline.state_lock import StateLock
+from updater.pipeline.timing import Stopwatch
 from updater.pipeline.verify import raise_if_different, verify
 from updater.pipeline.versions import check_model, model_version, register_model
 from updater.pipeline.workers import Workers
+
+logger = logging.getLogger(__name__)
 
 VERIFIED_USERS = 100
 """Users whose newest values are compared with a rebuild from the lake before a version becomes live."""
@@ -103,9 +113,11 @@ def promote(
     Raises:
         ConfigError: days from `from_date` on were dropped.
         VerificationError: the version's rows differ from a rebuild, or online from offline. The live version stays.
-        WindowOrderError: a window or a restatement is under way, or the config changed since the last window.
-        HeadConflictError: another version became live meanwhile.
+        UnfinishedWorkError: a window or a restatement is under way.
+        WindowOrderError: the config changed since the last window.
+        ConcurrentUpdateError: another version became live meanwhile, or days were dropped.
     """
+    watch = Stopwatch()
     report = PromotionReport(model.version, model.name, context.live_model().name)
     while True:
         seen = context.ledger.published()
@@ -121,18 +133,28 @@ def promote(
         subject = {"version": model.version, "model": model.name, "former": report.former, **done}
         with durable("promoted"):
             is_live = seen.is_settled and context.ledger.promote_model(
-                model.version, seen, job.generation, subject, audit.actor(environ), context.now
+                model.version, seen, job.generation, subject, audit.actor(environ), context.time()
             )
         if is_live:
+            logger.info(
+                "promoted %s in the place of %s: %d prefixes, %d rows, %d online, %.1f s",
+                report.model,
+                report.former,
+                report.prefixes,
+                report.rows,
+                report.online_rows,
+                watch.seconds,
+            )
             return report
         _check_moved(seen, context.ledger.published())
 
 
 def _check_state(context: Context, seen: Published) -> None:
     if partitions.exists(context.restatement_file()):
-        raise WindowOrderError(
+        raise UnfinishedWorkError(
             f"A restatement was started but not finished; run `updater backfill --from-date {context.first_window()} "
-            f"--to-date {seen.watermark} --restate` before promoting."
+            f"--to-date {seen.watermark} --restate` before promoting.",
+            kind="restatement",
         )
     for head in seen.heads.values():
         if head.scenarios != context.scenario_fingerprints() or head.modalities != context.modality_fingerprints():
@@ -144,10 +166,14 @@ def _check_state(context: Context, seen: Published) -> None:
 def _check_moved(seen: Published, now: Published) -> None:
     """Something has to have moved, for another try to make sense."""
     if now.live != seen.live:
-        raise HeadConflictError(f"Model version {now.live} became live meanwhile; run the same command again.")
+        raise ConcurrentUpdateError(
+            f"Model version {now.live} became live meanwhile; run the same command again.", cause="promotion"
+        )
     if now == seen:
         ahead = max(head.ds for head in now.heads.values())
-        raise WindowOrderError(f"The window {ahead} is under way; when it is done, run the same command again.")
+        raise UnfinishedWorkError(
+            f"The window {ahead} is under way; when it is done, run the same command again.", kind="window", ds=ahead
+        )
 
 
 def _job(context: Context, model: ModelRecord, seen: Published, from_date: date | None) -> VersionBackfill:
@@ -200,7 +226,7 @@ def _make(
         progress("materialising", start, len(job.windows))
         part = job.windows[start : start + WINDOWS_PER_QUERY]
         # So that no erased user's row, read before the erasure, comes online after it.
-        with durable("materialised"), one_at_a_time(context, shared=True):
+        with durable("materialised"), StateLock(context.settings.paths.state).shared():
             report.online_rows += sum(materialise(store, part[-1], own, first=part[0]).values())
 
 

@@ -2,16 +2,21 @@
 the ledger.
 """
 
+import logging
 from typing import Any
 
 from updater.domain import columns
 from updater.domain.window import Window
-from updater.errors import WindowOrderError
+from updater.errors import ConfigError, WindowOrderError
 from updater.lake import partitions
 from updater.ledger import WindowRecord
 from updater.pipeline.context import Context
 from updater.pipeline.faults import durable
 from updater.pipeline.placing import discard, place
+from updater.pipeline.state_lock import ONLINE, StateLock
+from updater.pipeline.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
 
 
 def publish(context: Context, window: Window) -> dict[str, int]:
@@ -20,6 +25,7 @@ def publish(context: Context, window: Window) -> dict[str, int]:
     Raises:
         WindowOrderError: a bucket has not been refreshed for the window.
     """
+    watch = Stopwatch()
     heads = context.ledger.heads()
     records = {record.bucket: record for record in context.ledger.bucket_records(window.ds)}
     total: dict[str, int] = {}
@@ -34,6 +40,13 @@ def publish(context: Context, window: Window) -> dict[str, int]:
         record = records.get(bucket)
         for name, count in (record.counts if record else {}).items():
             total[name] = total.get(name, 0) + count
+    logger.info(
+        "published %s: %d changed users, %d prefixes, %.1f s",
+        window,
+        total.get("changed_users", 0),
+        total.get("prefixes", 0),
+        watch.seconds,
+    )
     return total
 
 
@@ -50,24 +63,40 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
     Returns rows per feature view.
 
     Raises:
-        WindowOrderError: users were erased while their rows may have been on the way.
+        ConfigError: an erasure did not wait for this, so the state lies where locks do not hold.
     """
     from updater.store.access import materialise as load
 
-    erased = context.ledger.erased()
-    with durable("materialised"):
-        num_rows = load(context.settings, window, views(context))
-    if len(context.ledger.erased()) != len(erased):
-        raise WindowOrderError(
-            f"Users were erased while {window} was loaded into the online store; run `updater erase` for them again, "
-            "then the same command again."
-        )
+    ledger, root = context.ledger, context.settings.paths.state
+
+    # An erasure takes its users out of the files first and then out of the online store, and for that it waits until
+    # nobody is on the way from the one to the other.
+    watch = Stopwatch()
+    with StateLock(root, ONLINE).shared():
+        erased = ledger.completed_erasures()
+        with durable("materialised"):
+            num_rows = load(context.settings, window, views(context))
+        if ledger.completed_erasures() != erased:
+            raise ConfigError(
+                f"Users were erased while {window} was loaded into the online store, so locks on files in {root} "
+                "do not hold between its machines; run `updater erase` for them again, and mount one with locks."
+            )
+    logger.info(
+        "materialised %s: %d rows of %d feature views, %.1f s",
+        window,
+        sum(num_rows.values()),
+        len(num_rows),
+        watch.seconds,
+    )
     return num_rows
 
 
 def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRecord:
     """Close the window: the last write of a day."""
+    watch = Stopwatch()
     with durable("tidied"):
         discard(partitions.day_directory(context.state("staged"), window.ds))
     with durable("committed"):
-        return context.ledger.complete_window(window.ds, counts, context.now)
+        record = context.ledger.complete_window(window.ds, counts, context.time())
+    logger.info("committed %s, %.1f s", window, watch.seconds)
+    return record

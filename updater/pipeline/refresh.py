@@ -5,6 +5,7 @@ decides which attempt counts, and only then are the files moved to where Feast r
 the files and finishes the move.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -26,7 +27,10 @@ from updater.pipeline.compute import BucketResult, compute, read_buffer, read_st
 from updater.pipeline.context import Context, day_after, day_before
 from updater.pipeline.detect import read_changes
 from updater.pipeline.placing import place, stage
+from updater.pipeline.timing import Stopwatch
 from updater.pipeline.tools import Tools
+
+logger = logging.getLogger(__name__)
 
 USERS_PER_READ = 4096
 """Users whose event rows (without vectors) a process holds at a time: some hundred bytes per event."""
@@ -40,7 +44,7 @@ def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Seq
 
     Raises:
         WindowOrderError: a bucket's head is not at the day before.
-        HeadConflictError: another attempt published other values.
+        ConcurrentUpdateError: another attempt published other values, users were erased or a version became live.
     """
     erased = context.ledger.erased()
     changes: dict[str, pa.Table] = {}
@@ -71,6 +75,9 @@ def _refresh_together(
     planned: Sequence[tuple[int, Head | None, BucketPlan]],
     num_erased: int,
 ) -> list[dict[str, int]]:
+    if not planned:
+        return []
+    watch = Stopwatch()
     users = [user for _, _, plan in planned for user in (*plan.users, *plan.bystanders)]
     buckets = [bucket for bucket, _, _ in planned]
     buffered = read_buffer(context, tools, window, buckets, users)
@@ -79,10 +86,21 @@ def _refresh_together(
     opened = context.ledger.window(window.ds)
     created = opened.opened_at if opened else context.now
     before = _records_before(context, [head for _, head, _ in planned])
-    return [
+    counts = [
         _publish_bucket(context, tools, window, bucket, head, plan, result, created, before.get(bucket), num_erased)
         for (bucket, head, plan), result in zip(planned, results, strict=True)
     ]
+    logger.info(
+        "refreshed %d buckets (%d to %d) of %s: %d changed users, %d prefixes, %.1f s",
+        len(buckets),
+        buckets[0],
+        buckets[-1],
+        window,
+        sum(len(plan.users) for _, _, plan in planned),
+        len(users),
+        watch.seconds,
+    )
+    return counts
 
 
 def _publish_bucket(
@@ -203,7 +221,10 @@ def _check_order(context: Context, head: Head | None, window: Window, bucket: in
     first = day_after(at) if at else context.first_window()
     raise WindowOrderError(
         f"Bucket {bucket} is at {at or 'no window yet'}, so {window} would leave a gap; run "
-        f"`updater backfill --from-date {first} --to-date {window}`."
+        f"`updater backfill --from-date {first} --to-date {window}`.",
+        ds=window.ds,
+        bucket=bucket,
+        resume_from=first,
     )
 
 

@@ -6,6 +6,7 @@ served, and a plain read finds the correction.
 """
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 
 from updater.domain.modality import Modality
 from updater.domain.window import days
-from updater.errors import WindowOrderError
+from updater.errors import UnfinishedWorkError, WindowOrderError
 from updater.lake import partitions
 from updater.lake.buffer import connect, read_rows
 from updater.lake.schemas import event_schema
@@ -26,7 +27,10 @@ from updater.pipeline.encode import encode_files
 from updater.pipeline.faults import durable
 from updater.pipeline.publish import materialise
 from updater.pipeline.rewritten import check_reach, find_rewritten
+from updater.pipeline.timing import Stopwatch
 from updater.pipeline.workers import Workers
+
+logger = logging.getLogger(__name__)
 
 AFFECTED_SCHEMA = pa.schema([("modality", pa.string()), ("user_id", pa.string()), ("bucket", pa.int32())])
 
@@ -64,16 +68,19 @@ def plan_restatement(context: Context, from_date: date, to_date: date) -> Restat
     nothing was rewritten.
 
     Raises:
-        WindowOrderError: a window is unfinished, or a rewritten partition lies beyond `[retention] history_days`.
+        UnfinishedWorkError: a window is unfinished.
+        WindowOrderError: the config changed since the last window, or a rewritten partition lies beyond `[retention]
+            history_days`.
         DataRefusedError: a rewritten partition cannot be trusted.
     """
     pending = _load(context)
     if pending is not None:
         return pending
-    unfinished = sorted(window.ds for window in context.ledger.windows() if window.completed_at is None)
-    if unfinished:
-        raise WindowOrderError(
-            f"{unfinished[0]} is unfinished; run `updater run --ds {unfinished[0]}` before restating."
+    if unfinished := context.ledger.unfinished_windows():
+        raise UnfinishedWorkError(
+            f"{unfinished[0]} is unfinished; run `updater run --ds {unfinished[0]}` before restating.",
+            kind="window",
+            ds=unfinished[0],
         )
     for head in context.ledger.heads().values():
         if head.scenarios != context.scenario_fingerprints() or head.modalities != context.modality_fingerprints():
@@ -114,6 +121,7 @@ def restate(
     context: Context, workers: Workers, restatement: Restatement, progress: Progress = no_progress
 ) -> dict[str, int]:
     """Carry out a restatement; killed and run again, it goes on. Returns users, days and values restated."""
+    watch = Stopwatch()
     _save(context, restatement)
     try:
         # Once more: maintenance looks for the saved plan after it has written down what it is about to drop.
@@ -141,6 +149,14 @@ def restate(
     subject = {"partitions": [f"{r.modality} {r.ds}" for r in restatement.records], **counts}
     audit.record(context, "restate", **subject)
     partitions.remove(context.restatement_file())
+    logger.info(
+        "restated %d partitions: %d values of %d users over %d days, %.1f s",
+        len(restatement.records),
+        values,
+        counts["users"],
+        counts["days"],
+        watch.seconds,
+    )
     return counts
 
 

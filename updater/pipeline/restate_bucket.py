@@ -1,5 +1,6 @@
 """One bucket's part of a restatement: the fold again, for the affected users only, under a later generation."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +23,10 @@ from updater.pipeline.context import Context
 from updater.pipeline.placing import place, stage
 from updater.pipeline.refresh import tables
 from updater.pipeline.restate import Restatement
+from updater.pipeline.timing import Stopwatch
 from updater.pipeline.tools import Tools
+
+logger = logging.getLogger(__name__)
 
 
 def restate_bucket(
@@ -31,7 +35,7 @@ def restate_bucket(
     """Restate one window of a bucket, or find it done. Returns its counts.
 
     Raises:
-        WindowOrderError, HeadConflictError: the bucket's head is not where the restatement left it.
+        ConcurrentUpdateError: the bucket's head is not where the restatement left it.
     """
     head = context.ledger.head(bucket)
     if head is None:
@@ -39,6 +43,7 @@ def restate_bucket(
     place(context, bucket, head.ds)
     if head.generation == restatement.generation and head.ds >= window.ds:
         return {}
+    watch = Stopwatch()
     erased = context.ledger.erased()
     users = _users(context, tools, restatement, window, bucket, erased)
     plan = BucketPlan({m.name: frozenset(users) for m in context.settings.modalities}, tuple(users), (), ())
@@ -61,6 +66,7 @@ def restate_bucket(
     if window.ds == restatement.last_day:
         counts["active_users"] = _active(context, tools, bucket, users, result)
     commit_bucket(context, window, head, new, files, counts, len(erased))
+    logger.info("restated bucket %d of %s: %d users, %.1f s", bucket, window, len(users), watch.seconds)
     return {"prefixes": len(users)}
 
 

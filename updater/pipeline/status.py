@@ -44,11 +44,10 @@ def status(context: Context, check: bool = False) -> StatusReport:
         check: compare a sample of the online store as well, and insist on a committed window.
 
     Raises:
-        WindowOrderError: `check`, and no window is committed.
+        NothingCommittedError: `check`, and no window is committed.
     """
     model = context.live_model()
     watermark = context.ledger.watermark()
-    windows = context.ledger.windows(LAST_RUNS)
     report = StatusReport(watermark.isoformat() if watermark else None, model.name, model.trained)
     report.versions = [
         {
@@ -61,11 +60,11 @@ def status(context: Context, check: bool = False) -> StatusReport:
         for record in context.ledger.models()
     ]
     report.waiting = [ds.isoformat() for ds in landed_everywhere(context) if watermark is None or ds > watermark]
-    report.unfinished = sorted(window.ds.isoformat() for window in windows if window.completed_at is None)
+    report.unfinished = [ds.isoformat() for ds in context.ledger.unfinished_windows()]
     report.rewritten = rewritten(context, watermark) if watermark else []
     report.runs = [
         {"ds": window.ds.isoformat(), "completed_at": window.completed_at.isoformat(), **window.counts}
-        for window in windows
+        for window in context.ledger.completed_windows(LAST_RUNS)
         if window.completed_at is not None
     ]
     for part in ("events", "texts", "summaries", "offline", "rejected", "models"):

@@ -1,5 +1,6 @@
 """Verify: the incremental state against a full rebuild from the lake, and the online store against the offline rows."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from updater.domain import columns
 from updater.domain.window import Window, first_buffer_day
-from updater.errors import VerificationError, WindowOrderError
+from updater.errors import NothingCommittedError, VerificationError
 from updater.lake import embeddings as offline
 from updater.lake import partitions
 from updater.lake import summaries as summary_store
@@ -26,8 +27,11 @@ from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.publish import views
 from updater.pipeline.served import compare_online, not_overtaken
 from updater.pipeline.threads import one_thread
+from updater.pipeline.timing import Stopwatch
 from updater.pipeline.tools import Tools
 from updater.pipeline.user_events import load_events, prefix_fingerprints, user_batch
+
+logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-5
 """Largest difference of an embedding's component in float32; another type of processor rounds differently."""
@@ -70,11 +74,14 @@ def verify(
             type of processor an embedding does not depend on batch, order, bucket or retry in a single bit.
 
     Raises:
-        WindowOrderError: no window is committed.
+        NothingCommittedError: no window is committed.
     """
+    watch = Stopwatch()
     watermark = context.ledger.watermark()
     if watermark is None:
-        raise WindowOrderError("No window is committed yet, so there is nothing to verify; run `updater run --ds …`.")
+        raise NothingCommittedError(
+            "No window is committed yet, so there is nothing to verify; run `updater run --ds …`."
+        )
     window = context.window(watermark)
     tools = Tools(context, model)
     report = VerifyReport(str(window))
@@ -86,6 +93,9 @@ def verify(
             progress("verifying", done, len(buckets))
             for users in _users(context, tools, files, window, bucket, sample):
                 _compare(context, tools, window, bucket, users, files, report, tolerance)
+    logger.info(
+        "verified %d users at %s: %d differences, %.1f s", report.users, window, len(report.differences), watch.seconds
+    )
     return report
 
 

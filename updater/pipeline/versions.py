@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from updater.domain.unfinished import unfinished_name
-from updater.errors import ConfigError, WindowOrderError
+from updater.errors import ConfigError, NotFoundError
 from updater.lake import partitions
 from updater.ledger import ModelRecord
 from updater.pipeline import audit
@@ -74,10 +74,14 @@ def check_model(settings: Settings, directory: str | Path) -> str:
 
 
 def model_version(context: Context, version: int) -> ModelRecord:
-    """A version whose files are there. Raises ConfigError if there is none of that number, or no more."""
+    """A version whose files are there. Raises NotFoundError if there is none of that number, or no more."""
     record = _recorded(context, version)
     if not has_files(context, version):
-        raise ConfigError(f"Model version {version} was removed; register its model again to have it back.")
+        raise NotFoundError(
+            f"Model version {version} was removed; register its model again to have it back.",
+            kind="model version",
+            name=str(version),
+        )
     return record
 
 
@@ -92,15 +96,15 @@ def prune_version(context: Context, version: int) -> PruneReport:
     The ledger keeps its row, so the number stays taken. Killed and run again, it goes on where it was.
 
     Raises:
-        ConfigError: there is no such version.
-        WindowOrderError: it is live.
+        NotFoundError: there is no such version.
+        ConfigError: it is live.
         ServiceUnavailableError: the registry or the online store does not answer.
     """
     from updater.store.definitions import remove
 
     record = _recorded(context, version)
     if record.live:
-        raise WindowOrderError(f"Model version {version} is live; promote another one before you remove it.")
+        raise ConfigError(f"Model version {version} is live; promote another one before you remove it.")
     if not has_files(context, version):
         return PruneReport(version, record.name, True, [], 0)
     with durable("pruned_views"):
@@ -124,7 +128,11 @@ def _recorded(context: Context, version: int) -> ModelRecord:
         if record.version == version:
             return record
     known = ", ".join(str(record.version) for record in models)
-    raise ConfigError(f"Model version {version} does not exist; there are {known or 'none'}.")
+    raise NotFoundError(
+        f"Model version {version} does not exist; there are {known or 'none'}.",
+        kind="model version",
+        name=str(version),
+    )
 
 
 def _registered(context: Context, digest: str) -> ModelRecord | None:

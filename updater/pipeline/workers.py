@@ -4,12 +4,14 @@ Workers start from a server process that has imported the heavy libraries once, 
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from datetime import date, datetime
 from functools import cache
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
 from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,9 +23,12 @@ from updater.errors import UpdaterError
 from updater.ledger import ModelRecord
 from updater.pipeline.context import Context, open_context
 from updater.pipeline.threads import one_thread
+from updater.pipeline.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from updater.pipeline.backfill_version import VersionBackfill
     from updater.pipeline.restate import Restatement
     from updater.pipeline.tools import Tools
@@ -46,6 +51,7 @@ class Workers:
         self.now = now
         self.num_processes = settings.run.processes or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
+        self._logs: WorkerLogs | None = None
 
     def __enter__(self) -> "Workers":
         return self
@@ -55,6 +61,8 @@ class Workers:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        if self._logs is not None:
+            self._logs.close()
 
     def encode(self, texts: list[str], progress: Callable[[int], None] = lambda _: None) -> npt.NDArray[np.float16]:
         """Vectors of `texts`, shape (len(texts), V), float16; `progress` is told how many are done."""
@@ -73,7 +81,11 @@ class Workers:
         return out[inverse]
 
     def refresh(
-        self, days: Sequence[date], buckets: Sequence[int], num_users: int | None = None
+        self,
+        days: Sequence[date],
+        buckets: Sequence[int],
+        num_users: int | None = None,
+        seconds: "Counter[date] | None" = None,
     ) -> Iterator[list[int]]:
         """Walk `days` in order for `buckets`, neighbours together; yields buckets as they are done.
 
@@ -81,9 +93,12 @@ class Workers:
             days: days of windows.
             buckets: the buckets to bring there.
             num_users: about how many users changed; None if nobody counted them.
+            seconds: what each day takes is added here, summed over processes.
         """
         groups = self._groups(buckets, num_users)
-        for index, _ in self.map(_refresh, [(self.settings, self.now, list(days), group) for group in groups]):
+        for index, took in self.map(_refresh, [(self.settings, self.now, list(days), group) for group in groups]):
+            if seconds is not None:
+                seconds.update(took)
             yield groups[index]
 
     def restate(
@@ -118,7 +133,9 @@ class Workers:
         if self._pool is None:
             server = get_context("forkserver")
             server.set_forkserver_preload(["updater.pipeline.refresh"])
-            self._pool = ProcessPoolExecutor(self.num_processes, server, initializer=_start_worker)
+            self._logs = WorkerLogs(server)
+            arguments = (self._logs.sender, self._logs.level)
+            self._pool = ProcessPoolExecutor(self.num_processes, server, _start_worker, arguments)
         try:
             futures = {self._pool.submit(work, *job): index for index, job in enumerate(jobs)}
             for future in as_completed(futures):
@@ -130,9 +147,10 @@ class Workers:
             ) from None
 
 
-def _start_worker() -> None:
+def _start_worker(sender: Connection, level: int) -> None:
     import torch
 
+    forward(sender, level)
     torch.set_num_threads(1)
     Thread(target=_die_with_parent, daemon=True).start()
 
@@ -161,12 +179,16 @@ _TOOLS: "dict[str, Tools]" = {}
 """The last tools opened in this process: a worker serves one deployment, and a model is loaded once."""
 
 
-def _refresh(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> None:
+def _refresh(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> dict[date, float]:
     from updater.pipeline.refresh import refresh_buckets
 
     context, tools = _open(settings, now)
+    seconds = {}
     for ds in days:
+        start = time.perf_counter()
         refresh_buckets(context, tools, context.window(ds), buckets)
+        seconds[ds] = time.perf_counter() - start
+    return seconds
 
 
 def _restate(

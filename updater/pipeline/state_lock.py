@@ -1,0 +1,51 @@
+"""Locks on a state that processes hold while something must not happen beside them.
+
+They are `flock` locks on a file below `paths.state`: the operating system takes them from a process that dies. Between
+machines they hold where the filesystem passes them on (NFS from version 3 with a lock service, version 4, CephFS,
+GPFS); it does not on an NFS mounted with `nolock` or `local_lock=flock`, nor on most FUSE filesystems.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from updater.errors import ConfigError
+from updater.lake import partitions
+
+REWRITING = "erasure.lock"
+"""Exclusive: files are rewritten or removed. Shared: files are written that an erasure has to find."""
+ONLINE = "online.lock"
+"""Exclusive: users leave the online store. Shared: rows that were read from files go there."""
+
+
+class StateLock:
+    """One lock of a state."""
+
+    def __init__(self, root: str, name: str = REWRITING) -> None:
+        self._root = root
+        self._name = name
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Wait until nobody holds the lock, and hold it alone. Raises ConfigError for a state that is on no disk."""
+        if not partitions.is_local(self._root):
+            raise ConfigError(f"paths.state is {self._root}; this needs a state on a disk.")
+        with self._held(fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Wait until nobody holds the lock alone, and hold it together with others who share it."""
+        # Who cannot hold it alone needs not be waited for.
+        if not partitions.is_local(self._root):
+            yield
+            return
+        with self._held(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def _held(self, how: int) -> Iterator[None]:
+        with Path(partitions.filesystem(partitions.join(self._root, self._name))[1]).open("w") as file:
+            fcntl.flock(file, how)
+            yield
