@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.deployment import tree
-from tests.evaluation_lake import TEST, TRAIN, write_evaluation
+from tests.evaluation_lake import TEST, TRAIN, events_of, write_evaluation
 from updater.cli import main
 from updater.evaluation.embedding import DAYS_SINCE, Embedder
 from updater.evaluation.labels import read_labels
@@ -86,7 +86,8 @@ def test_features_are_those_of_the_rows_that_are_asked(config):
     settings = load_settings(config, environ={})
     context = open_context(settings)
     [task] = [task for task in read_tasks(settings.evaluation.tasks) if task.name == "buys"]
-    rows = label_tables(settings, [task], TEST)["buys"]
+    with events_of(settings) as events:
+        rows = label_tables(events, [task], TEST)["buys"]
     nobody = rows.slice(0, 1).set_column(0, "user_id", pa.array(["nobody"]))
     with Scratch(settings) as scratch:
         [text] = embedding_systems(context, {"text": Embedder()}, [*TRAIN, *TEST], scratch)
@@ -111,7 +112,8 @@ def test_labels_that_are_not_known_yet_are_not_there(config):
     first, second = TRAIN
 
     def anchors(until):
-        return set(read_labels(settings, [task], TRAIN, until)["buys"]["anchor"].to_pylist())
+        with events_of(settings) as events:
+            return set(read_labels(events, [task], TRAIN, until)["buys"]["anchor"].to_pylist())
 
     assert anchors(known_at(settings, task, second)) == {first, second}
     assert anchors(known_at(settings, task, first)) == {first}

@@ -176,6 +176,15 @@ def read_split(root: str, split: SplitName) -> pa.Table:
     return pa.concat_tables(tables)
 
 
+def has_split(root: str, split: SplitName) -> bool:
+    """True if any finished anchor day has a row of a split; reads no more than it has to."""
+    for ds in partitions.landed_days(root):
+        for path in partitions.list_files(partitions.day_directory(root, ds)):
+            if pc.any(pc.equal(partitions.read_table(path, ["split"])["split"], split)).as_py():
+                return True
+    return False
+
+
 def check_windows(table: pa.Table, name: str) -> None:
     """Raise DataRefusedError if any row's profile touches its future window."""
     ends, starts = table["profile_end"].to_pylist(), table["future_start"].to_pylist()

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from updater.domain.modality import Modality
-from updater.domain.window import Window, buffer_start, day_window, first_buffer_day
-from updater.lake.buffer import Buffer, EventFile
+from updater.domain.window import Window, buffer_start, day_window
+from updater.lake.buffer import Buffer, EventFile, scan
 from updater.lake.schemas import numeric_columns
 from updater.settings import Settings
 
@@ -144,9 +144,10 @@ class EventReader:
         """Pairs of a modality and a category that landed up to day `last`, the most frequent first."""
         counts: Counter[tuple[str, str]] = Counter()
         for modality in self._settings.modalities:
-            paths = [file.path for file in self._files.get(modality.name, ()) if file.ds <= last]
-            if paths:
-                rows = self._connection.execute(_CATEGORIES, {"files": paths}).fetchall()
+            bound: dict[str, Any] = {}
+            files = [file for file in self._files.get(modality.name, ()) if file.ds <= last]
+            if landed := scan("events", files, bound):
+                rows = self._connection.execute(_CATEGORIES.format(landed=landed), bound).fetchall()
                 counts.update({(modality.name, category): number for category, number in rows})
         return sorted(counts, key=lambda pair: (-counts[pair], pair))
 
@@ -155,14 +156,7 @@ class EventReader:
     ) -> None:
         files = self._files.get(modality.name, ())
         buffer = Buffer(self._connection, modality, files, days, self._settings.timezone)
-        held = buffer.content(window, buckets=[bucket])
-        if not held.num_rows:
-            return
-        first = first_buffer_day(window.ds, days) if modality.kind == "stream" else date.min
-        paths = [file.path for file in files if first <= file.ds <= window.ds]
-        self._connection.register("held", held)
-        rows = self._connection.execute(_WITH_TEXTS, {"files": paths, "bucket": bucket}).to_arrow_table().to_pylist()
-        for row in rows:
+        for row in buffer.content(window, buckets=[bucket], extra=("ds", "text", "category")).to_pylist():
             by_user.setdefault(row["user_id"], []).append(self._event(modality, row))
 
     def _event(self, modality: Modality, row: Mapping[str, Any]) -> Event:
@@ -180,16 +174,5 @@ class EventReader:
 
 
 _CATEGORIES = """
-select category, count(*) from read_parquet($files, hive_partitioning = false)
-where not deleted and category != '' group by category
-"""
-
-# The buffer decides what is held; here its rows only get back the words that it leaves out.
-_WITH_TEXTS = """
-with newest as (
-    select user_id, event_id, ds, text, category from read_parquet($files, hive_partitioning = false)
-    where bucket = $bucket qualify row_number() over (partition by user_id, event_id order by ds desc) = 1
-)
-select held.*, newest.ds, newest.text, newest.category from held join newest using (user_id, event_id)
-order by user_id, event_time, event_id
+select category, count(*) from ({landed}) where not deleted and category != '' group by category
 """
