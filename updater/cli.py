@@ -10,7 +10,7 @@ from updater import __version__, tables
 from updater.commands.command import DAY, emit, progress_bar, stop, verb
 from updater.commands.evaluation import evaluate
 from updater.commands.maintenance import maintain
-from updater.commands.models import embed, promote, prune
+from updater.commands.models import check_first_model, embed, promote, prune
 from updater.commands.training import train, tune
 from updater.errors import UpdaterError
 from updater.settings import Settings, load_settings
@@ -36,6 +36,8 @@ def init(settings: Settings, as_json: bool, model: str | None) -> None:
     """
     from updater.pipeline.setup import initialise
 
+    if model is not None:
+        check_first_model(settings, model)
     emit(asdict(initialise(settings, model)), as_json, tables.show_setup)
 
 

@@ -55,7 +55,9 @@ def test_the_whole_verb(config):
     for name in ("auc", "ks", "cold_auc"):
         assert report["mean"]["tuned"][name] == report["mean"]["base"][name] == report["mean"]["untrained"][name]
     assert report["differences"]["tuned-base"]["auc"] == 0.0
-    assert any("from that of untrained" in reason for reason in found["gate"])
+    # There is no training data, so nothing was trained.
+    assert "base was not compared with fitted." in found["gate"]
+    assert any("from that of rfm_categories" in said for said in found["beside"])
     # How often somebody buys tells whether they buy three times in three days.
     assert report["tasks"]["buys"]["rfm"]["auc"] > 0.7
 
@@ -80,6 +82,29 @@ def test_again_it_embeds_nobody_and_writes_where_it_is_told(config, tmp_path):
     assert list(report["mean"]) == ["base", "text"]
     # Nothing that is reported may have chosen the penalty.
     assert {values["inverse_penalty"] for values in report["mean"].values()} == {0.02}
+
+
+def test_it_prints_the_tasks_and_what_counts_reach(config):
+    done = call(config, "evaluate", "--systems", "base,text,rfm_categories")
+    assert done.exit_code == 0, done.output
+    assert "AUC of each task" in done.stdout and all(task in done.stdout for task in TASKS)
+    assert "Beside it: the mean AUC of base is" in done.stdout
+
+
+@pytest.mark.parametrize("systems", ["rfm", "rfm,recency,text"])
+def test_baselines_take_no_model(tmp_path, systems):
+    config = write_evaluation(tmp_path)
+    done = call(config, "evaluate", "--systems", systems, "--json")
+    assert done.exit_code == 0, done.output
+    assert sorted(json.loads(done.stdout)["report"]["mean"]) == sorted(systems.split(","))
+
+
+def test_without_a_model_the_way_out_is_said_before_anything_is_read(tmp_path, monkeypatch):
+    config = write_evaluation(tmp_path)
+    monkeypatch.setattr("updater.evaluation.evaluate.open_events", lambda *_: pytest.fail("it began to read"))
+    for args in ((), ("--systems", "rfm,base")):
+        done = call(config, "evaluate", *args)
+        assert (done.exit_code, "name one with --model, run `updater init`" in done.stderr) == (2, True), done.output
 
 
 def test_features_are_those_of_the_rows_that_are_asked(config):
@@ -126,6 +151,8 @@ def test_labels_that_are_not_known_yet_are_not_there(config):
         (("--model", "nowhere"), 2, "nowhere"),
         (("--version", "7"), 2, "7"),
         (("--version", "1", "--model", "x"), 2, "not both"),
+        (("--systems", "live"), 2, "--model or --version"),
+        (("--systems", "fitted"), 2, "train --build-data"),
         (("--split", "train"), 2, "train"),
     ],
 )

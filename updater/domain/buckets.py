@@ -20,3 +20,11 @@ def is_held_out(user_id: str) -> bool:
     pseudonym.
     """
     return bucket_of(f"{HELD_OUT}{user_id}", 5) == 0
+
+
+def is_sampled(user_id: str, share: float) -> bool:
+    """True for about `share` (0 to 1) of the users, always the same ones; a larger share holds all of a smaller one."""
+    return bucket_of(f"sampled:{user_id}", _SAMPLES) < share * _SAMPLES
+
+
+_SAMPLES = 1_000_000

@@ -161,7 +161,14 @@ def _prompt_directory(context: Context, model: str) -> Path:
     """Where the prompts of a model lie: they fit no other, and are made anew if the config of tuning changes."""
     settings = context.settings
     tasks = [(repr(task), question(settings, task).query) for task in _tasks(settings)]
-    parts = model_digest(model), repr(settings.tuning), repr(settings.evaluation), settings.training.seed, tasks, HELD_OUT
+    parts = (
+        model_digest(model),
+        repr(settings.tuning),
+        repr(settings.evaluation),
+        settings.training.seed,
+        tasks,
+        HELD_OUT,
+    )
     recipe = fingerprint(*parts)
     return Path(training_directory(context), "prompts", recipe[:12])
 

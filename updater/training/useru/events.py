@@ -8,7 +8,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from updater.domain.buckets import is_sampled
 from updater.domain.modality import Modality
 from updater.domain.window import Window, buffer_start, day_window
 from updater.lake.buffer import Buffer, EventFile, scan
@@ -88,14 +91,19 @@ def refusal(profile: Profile, future: Future | None = None) -> str | None:
 
 
 class EventReader:
-    """Reads windows of one bucket's users at a time."""
+    """Reads windows of one bucket's users at a time, or of a share of them."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, settings: Settings, files: Mapping[str, Sequence[EventFile]]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        settings: Settings,
+        files: Mapping[str, Sequence[EventFile]],
+        users_share: float = 1.0,
     ) -> None:
         self._connection = connection
         self._settings = settings
         self._files = files
+        self._users_share = users_share
         self._zone = ZoneInfo(settings.timezone)
 
     @property
@@ -156,7 +164,11 @@ class EventReader:
     ) -> None:
         files = self._files.get(modality.name, ())
         buffer = Buffer(self._connection, modality, files, days, self._settings.timezone)
-        for row in buffer.content(window, buckets=[bucket], extra=("ds", "text", "category")).to_pylist():
+        held = buffer.content(window, buckets=[bucket], extra=("ds", "text", "category"))
+        if self._users_share < 1:
+            users = [user for user in pc.unique(held["user_id"]).to_pylist() if is_sampled(user, self._users_share)]
+            held = held.filter(pc.is_in(held["user_id"], value_set=pa.array(users, pa.string())))
+        for row in held.to_pylist():
             by_user.setdefault(row["user_id"], []).append(self._event(modality, row))
 
     def _event(self, modality: Modality, row: Mapping[str, Any]) -> Event:
