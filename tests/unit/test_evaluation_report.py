@@ -94,7 +94,7 @@ def test_ablations_are_added_to_a_page_and_replaced():
     ablations = make_ablations(systems, {"base": "base", HOSTILE: "base"}, draws=20, seed=3)
     added = with_ablations(page, ablations)
 
-    assert "None were run." in page and "None were run." not in added
+    assert "No ablations were run." in page and "No ablations were run." not in added
     assert added.count("<svg") == page.count("<svg") + 1
     assert HOSTILE not in added and f"{ablations[HOSTILE]['difference']['auc']:.4f}" in added
     assert with_ablations(added, {}) == page

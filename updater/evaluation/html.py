@@ -83,16 +83,18 @@ def render(
             bars_ks=Markup(bars(mean, "ks")),
             means=[_of_system(name, found) for name, found in mean.items()],
             systems=[f"{name}: {SYSTEMS.get(name, name)}" for name in mean],
-            differences=_named(report["differences"]),
+            differences=_named({name.replace("-", " − "): found for name, found in report["differences"].items()}),
             families=[
-                [family, part, *row]
+                # A name with a place for the value looks like a template that failed.
+                [family.replace("{value}", "…"), part, *row]
                 for family, parts in report["family"].items()
                 for part, found in parts.items()
                 for row in _named(found)
             ],
             zero_shot=_named(report["zero_shot"]),
             tasks_head=("task", "rows", "base rate", *systems),
-            tasks=[_of_task(name, found, systems) for name, found in report["tasks"].items()],
+            tasks_auc=[_of_task(name, found, systems, "auc") for name, found in report["tasks"].items()],
+            tasks_ks=[_of_task(name, found, systems, "ks") for name, found in report["tasks"].items()],
             picture=picture,
             ablations=Markup(_ablations(report["ablations"]).join(ABLATIONS)),
             made_from=_made_from(report, anchors, split),
@@ -151,10 +153,10 @@ def _of_system(name: str, found: Mapping[str, Any]) -> Row:
     return [name, *_values(found), of_held_out, "–" if penalty is None else f"{penalty:g}"]
 
 
-def _of_task(name: str, found: Mapping[str, Any], systems: Sequence[str]) -> Row:
+def _of_task(name: str, found: Mapping[str, Any], systems: Sequence[str], metric: str) -> Row:
     first = found[systems[0]]
-    both = [f"{_number(found[system]['auc'])} / {_number(found[system]['ks'])}" for system in systems]
-    return [name, f"{first['rows']:,}", _number(first["base_rate"]), *both]
+    values = [_number(found[system][metric]) for system in systems]
+    return [name, f"{first['rows']:,}", _number(first["base_rate"]), *values]
 
 
 def _named(values: Mapping[str, Any]) -> list[Row]:

@@ -1,6 +1,7 @@
 """UserU for a deployment: which anchor days, landed and encoded ahead of their windows, and the rows of each."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -122,8 +123,9 @@ def build_anchors(
 ) -> list[Built]:
     """Write the rows of `anchors` and of some buckets, or all; runs in a worker process."""
     files = open_context(settings, now).all_event_files(plan.last)
-    generator = make_generator(settings)
-    return build(data_root(settings), settings, files, (plan.first, plan.last), anchors, generator, recipe, buckets)
+    landed = plan.first, plan.last
+    with closing(make_generator(settings)) as generator:
+        return build(data_root(settings), settings, files, landed, anchors, generator, recipe, buckets)
 
 
 def _sum(known: Built | None, part: Built) -> Built:
