@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from updater.domain.buckets import bucket_of
+from updater.domain import buckets
 
 DAYS = 7
 # Ends of two daily windows of the demo. The labels of the first are known when the features of the second are.
@@ -48,7 +48,7 @@ def did_later(lake: str, as_of: pd.Timestamp, modality: str, before: int, target
 
 def is_held_out(users: pd.Series) -> pd.Series:
     """True for a fifth of the users, always the same ones: a model is tested on users that it was not trained on."""
-    return users.map(lambda user: bucket_of(user, 5) == 0)
+    return users.map(buckets.is_held_out)
 
 
 def auc_and_ks(label: pd.Series, scores: np.ndarray) -> tuple[float, float]:

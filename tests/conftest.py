@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from tests.browser import looking
 from tests.factories import MODALITIES, SCENARIOS, toml_text
 from updater.settings import Settings, load_settings
 
@@ -22,6 +23,7 @@ REDIS_URL = os.environ.get("UPDATER_REDIS_URL", "redis://127.0.0.1:6379")
 REQUIRE_SERVICES = os.environ.get("UPDATER_REQUIRE_SERVICES", "") not in ("", "0")
 SERVICE_FIXTURES = ("postgres_url", "redis_url")
 MISSING = "missing server:"
+NO_BROWSER = "missing browser:"
 AIRFLOW_HOME = tempfile.mkdtemp(prefix="updater-airflow-")
 
 # Airflow, Hugging Face and OpenMP read their environment when they are imported, so it is set before any test module.
@@ -62,6 +64,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("browser") is not None and (reason := looking.missing()):
+        if REQUIRE_SERVICES:
+            pytest.fail(f"{NO_BROWSER} {reason} (UPDATER_REQUIRE_SERVICES is set)", pytrace=False)
+        pytest.skip(f"{NO_BROWSER} {reason}")
     if item.get_closest_marker("services") is None:
         return
     needed = [name for name in SERVICE_FIXTURES if name in getattr(item, "fixturenames", ())] or SERVICE_FIXTURES
@@ -77,6 +83,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"NOT EVERYTHING WAS TESTED: {skipped} tests were skipped because PostgreSQL or Redis did not answer "
             "(UPDATER_POSTGRES_URL, UPDATER_REDIS_URL); UPDATER_REQUIRE_SERVICES=1 makes that a failure.",
+            yellow=True,
+            bold=True,
+        )
+    if skipped := sum(NO_BROWSER in reason for reason in reasons):
+        terminalreporter.write_line(
+            f"NO PAGE WAS LOOKED AT: {skipped} tests were skipped because there is no Chromium or no playwright "
+            "(Debian: apt-get install chromium); UPDATER_REQUIRE_SERVICES=1 makes that a failure.",
             yellow=True,
             bold=True,
         )

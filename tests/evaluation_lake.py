@@ -1,6 +1,7 @@
 """A small lake on which label tasks can be told apart: who buys often goes on buying often, and each has a category."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ import numpy as np
 
 from tests.deployment import write_config
 from tests.factories import MODALITIES, bill, land_rows
+from updater.evaluation.events import Events, open_events
+from updater.pipeline.context import open_context
+from updater.pipeline.setup import create_ledger
+from updater.settings import Settings
 
 BUFFER_DAYS = 5
 HORIZON_DAYS = 3
@@ -59,6 +64,14 @@ def write_evaluation(root: Path, num_users: int = 40, **overrides: Any) -> Path:
     )
     _land(root / "lake", num_users)
     return config
+
+
+@contextmanager
+def events_of(settings: Settings) -> Iterator[Events]:
+    """The events of a deployment that need not be initialised."""
+    create_ledger(settings)
+    with open_events(open_context(settings)) as events:
+        yield events
 
 
 def _land(lake: Path, num_users: int) -> None:

@@ -11,7 +11,7 @@ from updater.commands.command import DAY, VERBOSE, emit, log, progress_bar, stop
 from updater.commands.evaluation import evaluate
 from updater.commands.ids import read_ids
 from updater.commands.maintenance import maintain
-from updater.commands.models import embed, promote, prune
+from updater.commands.models import check_first_model, embed, promote, prune
 from updater.commands.terminal import Commands
 from updater.commands.training import train, tune
 from updater.errors import UpdaterError
@@ -39,6 +39,8 @@ def init(settings: Settings, as_json: bool, model: str | None) -> None:
     """
     from updater.pipeline.setup import initialise
 
+    if model is not None:
+        check_first_model(settings, model)
     emit(asdict(initialise(settings, model)), as_json, tables.show_setup)
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.quality.ablations import ROWS, run_ablations
-from benchmarks.quality.adding import add
+from benchmarks.quality.adding import add, commit
 from benchmarks.quality.runs import run_again
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
@@ -83,6 +83,7 @@ def main() -> None:
     context = open_context(settings)
     with Workers(settings, context.now) as workers:
         found = evaluate(context, workers, model, output=str(HERE), progress=progress)
+    add(REPORT, "commit", commit())
     print(json.dumps(found.report["mean"], indent=1), found.gate, f"{time.perf_counter() - begin:.0f} s")
 
 

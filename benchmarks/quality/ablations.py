@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from benchmarks.quality.adding import add, say
 from updater.domain.fingerprint import fingerprint
+from updater.evaluation.events import Events, open_events
 from updater.evaluation.exam import Exam, read_exam, sit_exam
 from updater.evaluation.html import with_ablations
 from updater.evaluation.report import make_ablations
@@ -142,17 +143,18 @@ def run_ablations(
     if SMOLLM2 in asked:
         models[SMOLLM2] = _for_as_long(context, _seconds(models[BASE]))
     models[FIRST] = _first_weights(context, models[BASE])
-    exam = read_exam(settings)
     scored: dict[str, Scored] = {}
-    for row in (row for row in ROWS if row in asked):
-        if row in models:
-            scored[row] = _sit(context, workers, exam, models[row], "base", progress)
-            continue
-        tokens, frozen = PROMPTS[row]
-        tuning = dataclasses.replace(settings.tuning, tokens=tokens)
-        tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
-        tune_scenarios(tuned, workers, models[frozen], tunable_scenarios(settings), progress)
-        scored[row] = _sit(tuned, workers, exam, join_prompts(tuned, models[frozen]), "tuned", progress)
+    with open_events(context, progress) as events:
+        exam = read_exam(events)
+        for row in (row for row in ROWS if row in asked):
+            if row in models:
+                scored[row] = _sit(context, workers, events, exam, models[row], "base", progress)
+                continue
+            tokens, frozen = PROMPTS[row]
+            tuning = dataclasses.replace(settings.tuning, tokens=tokens)
+            tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
+            tune_scenarios(tuned, workers, models[frozen], tunable_scenarios(settings), progress)
+            scored[row] = _sit(tuned, workers, events, exam, join_prompts(tuned, models[frozen]), "tuned", progress)
     made = make_ablations(scored, REFERENCES, settings.evaluation.bootstrap, settings.model.seed)
     for row in models.keys() & made.keys() - {FIRST}:
         made[row]["seconds"] = round(_seconds(models[row]))
@@ -234,9 +236,11 @@ def _first_weights(context: Context, trained: str) -> str:
     return directory
 
 
-def _sit(context: Context, workers: Workers, exam: Exam, model: str, system: str, progress: Progress) -> Scored:
+def _sit(
+    context: Context, workers: Workers, events: Events, exam: Exam, model: str, system: str, progress: Progress
+) -> Scored:
     with Scratch(context.settings) as scratch:
-        return sit_exam(context, workers, exam, Candidate(model), [system], scratch, progress)[1][system]
+        return sit_exam(context, workers, events, exam, Candidate(model), [system], scratch, progress)[1][system]
 
 
 def _seconds(model: str) -> float:

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.quality.adding import add, say
+from updater.evaluation.events import open_events
 from updater.evaluation.exam import read_exam, sit_exam
 from updater.evaluation.report import make_ablations
 from updater.evaluation.scoring import Scored
@@ -42,15 +43,16 @@ def run_again(context: Context, workers: Workers, seeds: Sequence[int], report: 
     for index, model in workers.map(train_alone, [(settings, context.now) for settings in runs.values()]):
         models[index] = model
         progress("training", len(models), len(runs))
-    exam = read_exam(context.settings)
     scored: dict[str, Mapping[str, Scored]] = {}
-    for index, (name, settings) in enumerate(runs.items()):
-        one = open_context(settings, context.now)
-        tune_scenarios(one, workers, models[index], tunable_scenarios(settings), progress)
-        candidate = Candidate(join_prompts(one, models[index]))
-        with Scratch(settings) as scratch:
-            scored[name] = sit_exam(one, workers, exam, candidate, SYSTEMS, scratch, progress)[1]
-        _add(report, scored, next(iter(runs)), context.settings)
+    with open_events(context, progress) as events:
+        exam = read_exam(events)
+        for index, (name, settings) in enumerate(runs.items()):
+            one = open_context(settings, context.now)
+            tune_scenarios(one, workers, models[index], tunable_scenarios(settings), progress)
+            candidate = Candidate(join_prompts(one, models[index]))
+            with Scratch(settings) as scratch:
+                scored[name] = sit_exam(one, workers, events, exam, candidate, SYSTEMS, scratch, progress)[1]
+            _add(report, scored, next(iter(runs)), context.settings)
 
 
 def with_seed(settings: Settings, seed: int) -> Settings:

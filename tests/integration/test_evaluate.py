@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.deployment import tree
-from tests.evaluation_lake import TEST, TRAIN, write_evaluation
+from tests.evaluation_lake import TEST, TRAIN, events_of, write_evaluation
 from updater.cli import main
 from updater.evaluation.embedding import DAYS_SINCE, Embedder
 from updater.evaluation.labels import read_labels
@@ -55,7 +55,9 @@ def test_the_whole_verb(config):
     for name in ("auc", "ks", "cold_auc"):
         assert report["mean"]["tuned"][name] == report["mean"]["base"][name] == report["mean"]["untrained"][name]
     assert report["differences"]["tuned-base"]["auc"] == 0.0
-    assert any("from that of untrained" in reason for reason in found["gate"])
+    # There is no training data, so nothing was trained.
+    assert "base was not compared with fitted." in found["gate"]
+    assert any("from that of rfm_categories" in said for said in found["beside"])
     # How often somebody buys tells whether they buy three times in three days.
     assert report["tasks"]["buys"]["rfm"]["auc"] > 0.7
 
@@ -82,11 +84,35 @@ def test_again_it_embeds_nobody_and_writes_where_it_is_told(config, tmp_path):
     assert {values["inverse_penalty"] for values in report["mean"].values()} == {0.02}
 
 
+def test_it_prints_the_tasks_and_what_counts_reach(config):
+    done = call(config, "evaluate", "--systems", "base,text,rfm_categories")
+    assert done.exit_code == 0, done.output
+    assert "AUC of each task" in done.stdout and all(task in done.stdout for task in TASKS)
+    assert "Beside it: the mean AUC of base is" in done.stdout
+
+
+@pytest.mark.parametrize("systems", ["rfm", "rfm,recency,text"])
+def test_baselines_take_no_model(tmp_path, systems):
+    config = write_evaluation(tmp_path)
+    done = call(config, "evaluate", "--systems", systems, "--json")
+    assert done.exit_code == 0, done.output
+    assert sorted(json.loads(done.stdout)["report"]["mean"]) == sorted(systems.split(","))
+
+
+def test_without_a_model_the_way_out_is_said_before_anything_is_read(tmp_path, monkeypatch):
+    config = write_evaluation(tmp_path)
+    monkeypatch.setattr("updater.evaluation.evaluate.open_events", lambda *_: pytest.fail("it began to read"))
+    for args in ((), ("--systems", "rfm,base")):
+        done = call(config, "evaluate", *args)
+        assert (done.exit_code, "name one with --model, run `updater init`" in done.stderr) == (2, True), done.output
+
+
 def test_features_are_those_of_the_rows_that_are_asked(config):
     settings = load_settings(config, environ={})
     context = open_context(settings)
     [task] = [task for task in read_tasks(settings.evaluation.tasks) if task.name == "buys"]
-    rows = label_tables(settings, [task], TEST)["buys"]
+    with events_of(settings) as events:
+        rows = label_tables(events, [task], TEST)["buys"]
     nobody = rows.slice(0, 1).set_column(0, "user_id", pa.array(["nobody"]))
     with Scratch(settings) as scratch:
         [text] = embedding_systems(context, {"text": Embedder()}, [*TRAIN, *TEST], scratch)
@@ -111,7 +137,8 @@ def test_labels_that_are_not_known_yet_are_not_there(config):
     first, second = TRAIN
 
     def anchors(until):
-        return set(read_labels(settings, [task], TRAIN, until)["buys"]["anchor"].to_pylist())
+        with events_of(settings) as events:
+            return set(read_labels(events, [task], TRAIN, until)["buys"]["anchor"].to_pylist())
 
     assert anchors(known_at(settings, task, second)) == {first, second}
     assert anchors(known_at(settings, task, first)) == {first}
@@ -124,6 +151,8 @@ def test_labels_that_are_not_known_yet_are_not_there(config):
         (("--model", "nowhere"), 2, "nowhere"),
         (("--version", "7"), 2, "7"),
         (("--version", "1", "--model", "x"), 2, "not both"),
+        (("--systems", "live"), 2, "--model or --version"),
+        (("--systems", "fitted"), 2, "train --build-data"),
         (("--split", "train"), 2, "train"),
     ],
 )

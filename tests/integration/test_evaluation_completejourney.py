@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from tests.evaluation_lake import events_of
 from updater.evaluation.baselines import rfm_features
 from updater.evaluation.metrics import Predictions, bootstrap, mean_over_tasks
 from updater.evaluation.probe import fit_logistic
@@ -44,17 +45,21 @@ AUC = {"lapse_28d": 0.849, "heavy_visitor": 0.923}
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    lake = str(tmp_path_factory.mktemp("evaluation"))
+def events(tmp_path_factory):
+    root = tmp_path_factory.mktemp("evaluation")
+    lake, state = str(root / "lake"), str(root / "state")
     completejourney.land(lake, date(2017, 1, 1), date(2017, 12, 10))
     settings = load_settings(CONFIGS / "demo.toml", {})
-    return dataclasses.replace(settings, paths=dataclasses.replace(settings.paths, lake=lake))
+    paths = dataclasses.replace(settings.paths, lake=lake, state=state)
+    ledger = dataclasses.replace(settings.ledger, url=f"sqlite:///{state}/ledger.db")
+    with events_of(dataclasses.replace(settings, paths=paths, ledger=ledger)) as events:
+        yield events
 
 
 @pytest.fixture(scope="module")
-def labels(settings):
+def labels(events):
     tasks = [task for task in read_tasks(CONFIGS / "tasks" / "completejourney.toml") if task.name in KNOWN]
-    return label_tables(settings, tasks, (*SPLIT.train, *SPLIT.test))
+    return label_tables(events, tasks, (*SPLIT.train, *SPLIT.test))
 
 
 def columns(table):
@@ -75,10 +80,10 @@ def test_eligible_users_and_base_rates_are_the_known_ones(labels, name):
         assert label[train].mean() == pytest.approx(train_rate, abs=0.02)
 
 
-def test_recency_frequency_and_money_predict_as_well_as_known(settings, labels):
+def test_recency_frequency_and_money_predict_as_well_as_known(events, labels):
     # Half of the training anchors are enough to come as close as this, and take half the time.
     anchors = (*SPLIT.train[3:], *SPLIT.test)
-    features = rfm_features(settings, anchors)
+    features = rfm_features(events, anchors)
     predictions = {}
     for name, known in AUC.items():
         table = labels[name].filter(pc.is_in(labels[name]["anchor"], pa.array(anchors, pa.date32())))

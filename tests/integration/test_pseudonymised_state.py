@@ -16,6 +16,7 @@ from tests.deployment import Deployment, write_config
 from tests.factories import MODALITIES, bill, land_rows, search
 from updater.cli import main
 from updater.errors import ConfigError
+from updater.evaluation.events import open_events
 from updater.evaluation.tasks import Task, label_tables
 from updater.lake.pseudonyms import Pseudonyms
 from updater.pipeline.context import open_context
@@ -109,7 +110,8 @@ def test_features_are_read_by_pseudonym_online_and_offline(made: Deployment) -> 
 def test_labels_carry_pseudonyms(made: Deployment) -> None:
     visits = {"active_in": "bill", "history_days": 5, "modality": "bill", "horizon_days": 1}
     task = Task(name="t", domain="risk", kind="happens", parameters=visits)
-    table = label_tables(made.settings, [task], [DAYS[1]])["t"]
+    with open_events(made.context) as events:
+        table = label_tables(events, [task], [DAYS[1]])["t"]
     assert table["user_id"].to_pylist() == sorted(map(HASHES.of, USERS[:2]))
 
 

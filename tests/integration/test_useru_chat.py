@@ -49,6 +49,14 @@ def test_tries_end(server: ChatServer) -> None:
         ask(choice_for(server))
 
 
+def test_a_closed_client_asks_nobody(server: ChatServer) -> None:
+    chat = Chat(choice_for(server))
+    chat.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        chat.ask(chat.request("system", "Hello"))
+    assert not server.asked
+
+
 def test_nobody_listens() -> None:
     with serving() as closed:
         pass

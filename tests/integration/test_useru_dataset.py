@@ -217,6 +217,9 @@ def test_a_foreign_generator_goes_through_the_same_reflection(deployed: Deployed
     class Foreign:
         version = "foreign-1"
 
+        def close(self) -> None:
+            pass
+
         def drafts(self, profile: Any, pool: Any) -> list[Draft]:
             count = len(profile.events)
             return [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.factories import utc
 from updater.domain import columns
-from updater.domain.buckets import bucket_of
+from updater.domain.buckets import bucket_of, is_held_out
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
 from updater.domain.scenario import Scenario
@@ -106,6 +106,19 @@ def test_fingerprints_see_values_and_structure_not_key_order():
     assert fingerprint(("a", "b")) == fingerprint(["a", "b"])
     different = [("a", "b"), ("b", "a"), ("ab",), (["a", "b"],), ("a", "b", None), ("a", ["b"]), (1,), ("1",), (1.0,)]
     assert len({fingerprint(*parts) for parts in different}) == len(different)
+
+
+@pytest.mark.parametrize("num_buckets", [5, 16, 20, 25])
+def test_every_bucket_has_its_share_of_the_held_out_users(num_buckets):
+    held_out = [[] for _ in range(num_buckets)]
+    for number in range(num_buckets * 400):
+        user = f"user-{number}"
+        held_out[bucket_of(user, num_buckets)].append(is_held_out(user))
+    assert all(0.1 < sum(bucket) / len(bucket) < 0.3 for bucket in held_out)
+
+
+def test_held_out_users_never_change():
+    assert [number for number in range(30) if is_held_out(str(number))] == [2, 10, 11, 18, 21]
 
 
 def test_fingerprints_and_buckets_do_not_depend_on_the_process():

@@ -5,9 +5,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.factories import MODALITIES, SCENARIOS, bill, land_rows, toml_text
+from tests.evaluation_lake import events_of
+from tests.factories import MODALITIES, SCENARIOS, bill, land_rows, toml_text, utc
 from updater.errors import ConfigError
-from updater.evaluation.baselines import Groups, commonest, rfm_features
+from updater.evaluation import baselines
+from updater.evaluation.baselines import Groups
 from updater.settings import load_settings
 
 ANCHOR = date(2024, 3, 1)
@@ -19,7 +21,7 @@ def settings(tmp_path):
     (tmp_path / "updater.toml").write_text(toml_text({"modalities": modalities, "scenarios": SCENARIOS}))
     settings = load_settings(tmp_path / "updater.toml", {})
     lake = settings.paths.lake
-    app = {"user_id": "a", "event_id": "x", "event_time": None}
+    app = {"user_id": "a", "event_id": "x", "event_time": utc("2024-02-01")}
     land_rows(lake, "app", "2024-02-01", [{**app, "app": "old"}])
     land_rows(lake, "app", "2024-02-20", [{**app, "app": "map"}])
     land_rows(lake, "bill", "2023-12-02", [bill("b", "1", "2023-12-02", amount=9.0)])
@@ -28,6 +30,16 @@ def settings(tmp_path):
     land_rows(lake, "bill", "2024-02-28", two)
     land_rows(lake, "bill", "2024-03-01", [bill("a", "5", "2024-03-01 23:59:59", category="fish")])
     return settings
+
+
+def rfm_features(settings, *args):
+    with events_of(settings) as events:
+        return baselines.rfm_features(events, *args)
+
+
+def commonest(settings, *args):
+    with events_of(settings) as events:
+        return baselines.commonest(events, *args)
 
 
 def row(features, user):
@@ -55,7 +67,12 @@ def test_nothing_that_lands_after_the_anchor_is_even_opened(settings):
     before = rfm_features(settings, [ANCHOR])
     late = bill("a", "6", "2024-02-29 12:00:00", amount=100.0)
     land_rows(settings.paths.lake, "bill", "2024-03-02", [late, bill("c", "7", "2024-03-02")])
-    land_rows(settings.paths.lake, "app", "2024-03-02", [{"user_id": "a", "event_id": "x", "app": "new"}])
+    land_rows(
+        settings.paths.lake,
+        "app",
+        "2024-03-02",
+        [{"user_id": "a", "event_id": "x", "event_time": utc("2024-03-02"), "app": "new"}],
+    )
     Path(settings.paths.lake, "bill", "ds=2024-03-02", "part-001.parquet").write_bytes(b"no parquet")
 
     after = rfm_features(settings, [ANCHOR])

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from updater.errors import ConfigError, VerificationError
-from updater.evaluation.figures import Points
+from updater.evaluation.figures import Points, draw
 from updater.evaluation.html import render, with_ablations
 from updater.evaluation.metrics import Predictions
-from updater.evaluation.report import gate, make_ablations, make_report, raise_if_worse
+from updater.evaluation.report import beside_gate, gate, make_ablations, make_report, raise_if_worse
 from updater.evaluation.scoring import Scored, part_rows
 from updater.evaluation.tasks import LABELS_SCHEMA, Split, Task, is_held_out
 
@@ -45,7 +45,7 @@ def test_the_shape_of_the_report():
 
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     assert set(made) == {
-        *("mean", "tasks", "differences", "family", "zero_shot", "ablations", "commit", "seed"),
+        *("mean", "tasks", "differences", "family", "zero_shot", "ablations", "version", "seed"),
     }
     values = {f"{metric}{part}" for metric in ("auc", "ks") for part in ("", "_se", "_low", "_high")}
     cold = {f"cold_{name}" for name in values}
@@ -89,16 +89,16 @@ def test_ablations_are_compared_with_their_references_in_pairs():
 
 def test_ablations_are_added_to_a_page_and_replaced():
     made = report(tuned=0.5, base=0.6)
-    page = render(made, [], "model", SPLIT, "test", None)
+    page = render(made, [], [], "model", SPLIT, "test", None)
     systems = {name: scored(level, ["a"]) for name, level in (("base", 0.5), (HOSTILE, 0.9))}
     ablations = make_ablations(systems, {"base": "base", HOSTILE: "base"}, draws=20, seed=3)
     added = with_ablations(page, ablations)
 
-    assert "None were run." in page and "None were run." not in added
+    assert "No ablations were run." in page and "No ablations were run." not in added
     assert added.count("<svg") == page.count("<svg") + 1
     assert HOSTILE not in added and f"{ablations[HOSTILE]['difference']['auc']:.4f}" in added
     assert with_ablations(added, {}) == page
-    assert render({**made, "ablations": ablations}, [], "model", SPLIT, "test", None) == added
+    assert render({**made, "ablations": ablations}, [], [], "model", SPLIT, "test", None) == added
 
 
 def test_a_part_without_a_class_is_null_and_no_nan():
@@ -118,7 +118,7 @@ def difference(auc, se):
     ("changed", "reasons"),
     [
         ({}, []),
-        ({"base-untrained": difference(0.019, 0.01)}, ["base is +0.0190 from that of untrained"]),
+        ({"base-fitted": difference(0.019, 0.01)}, ["base is +0.0190 from that of fitted"]),
         ({"base-text": difference(-0.1, 0.01)}, ["base is -0.1000 from that of text"]),
         ({"tuned-base": difference(-0.021, 0.01)}, ["tuned is -0.0210 from that of base"]),
         ({"tuned-base": difference(-0.019, 0.01)}, []),
@@ -130,7 +130,7 @@ def difference(auc, se):
 )
 def test_the_gate(changed, reasons):
     good = {
-        "base-untrained": difference(0.05, 0.01),
+        "base-fitted": difference(0.05, 0.01),
         "base-text": difference(0.05, 0.01),
         "tuned-base": difference(0.01, 0.01),
         "tuned-live": difference(0.0, 0.01),
@@ -142,14 +142,25 @@ def test_the_gate(changed, reasons):
 
 
 def test_without_another_live_model_nothing_is_asked_of_it():
-    good = {name: difference(0.05, 0.01) for name in ("base-untrained", "base-text", "tuned-base")}
+    good = {name: difference(0.05, 0.01) for name in ("base-fitted", "base-text", "tuned-base")}
     assert gate({"mean": {"base": {}}, "differences": good}) == []
     assert gate({"mean": {"live": {}}, "differences": good}) == ["tuned was not compared with live."]
 
 
+def test_counts_per_category_are_shown_beside_the_gate_and_decide_nothing():
+    good = {name: difference(0.05, 0.01) for name in ("base-fitted", "base-text", "tuned-base")}
+    worse = {"tuned-rfm_categories": difference(-0.3, 0.01), "base-rfm_categories": difference(None, None)}
+    report = {"mean": {}, "differences": {**good, **worse}}
+
+    assert gate(report) == []
+    [said] = beside_gate(report)
+    assert "tuned is -0.3000 from that of rfm_categories, with a standard error of 0.0100" in said
+    assert beside_gate({"mean": {}, "differences": good}) == []
+
+
 def test_a_report_that_does_not_pass_is_an_error(tmp_path):
     file = tmp_path / "report.json"
-    good = {name: difference(0.05, 0.01) for name in ("base-untrained", "base-text", "tuned-base")}
+    good = {name: difference(0.05, 0.01) for name in ("base-fitted", "base-text", "tuned-base")}
     file.write_text(json.dumps({"mean": {}, "differences": good}))
     raise_if_worse(str(file))
     file.write_text(json.dumps({"mean": {}, "differences": {**good, "base-text": difference(0.0, 0.01)}}))
@@ -166,11 +177,11 @@ def test_no_text_of_a_report_becomes_markup():
     made["zero_shot"][HOSTILE] = made["zero_shot"].pop("c")
     made["differences"][HOSTILE] = made["differences"].pop("tuned-base")
     made["mean"][f"$x${HOSTILE}"] = made["mean"].pop("tuned")
-    made["commit"] = HOSTILE
+    made["version"] = HOSTILE
     rng = np.random.default_rng(0)
     points = Points(HOSTILE, LABEL, {name: rng.normal(size=(60, 4)) for name in (HOSTILE, "base")})
 
-    page = render(made, [HOSTILE], HOSTILE, SPLIT, HOSTILE, points)
+    page = render(made, [HOSTILE], [HOSTILE], HOSTILE, SPLIT, HOSTILE, draw(points))
 
     assert "<script" not in page
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 8

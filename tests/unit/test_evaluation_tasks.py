@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.evaluation_lake import events_of
 from tests.factories import MODALITIES, SCENARIOS, bill, land_rows, toml_text, utc
 from updater.domain.window import days
 from updater.errors import ConfigError, NotLandedError
@@ -49,7 +50,8 @@ def land(settings, *rows):
 
 def labels(settings, kind, **parameters):
     task = Task(name="t", domain="risk", kind=kind, parameters=parameters)
-    table = label_tables(settings, [task], [ANCHOR])["t"]
+    with events_of(settings) as events:
+        table = label_tables(events, [task], [ANCHOR])["t"]
     assert table.schema == LABELS_SCHEMA
     return dict(zip(table["user_id"].to_pylist(), table["label"].to_pylist(), strict=True))
 
@@ -80,7 +82,8 @@ def test_event_timestamp_is_the_first_instant_at_which_the_anchor_day_is_known(s
     land(settings, ("a", "2024-03-01 10:00:00", {}))
     task = Task(name="t", domain="risk", kind="lapses", parameters={"modality": "bill", "horizon_days": 3})
 
-    [row] = label_tables(settings, [task], [ANCHOR])["t"].to_pylist()
+    with events_of(settings) as events:
+        [row] = label_tables(events, [task], [ANCHOR])["t"].to_pylist()
     assert row["anchor"] == ANCHOR
     assert row["event_timestamp"].astimezone(UTC) == datetime(2024, 3, 1, 23, tzinfo=UTC)
 

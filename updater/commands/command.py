@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,6 +76,46 @@ def stop(error: BaseException, code: int, debug: bool, message: str | None = Non
         traceback.print_exception(error)
     click.echo(f"updater: {message or error}", err=True)
     sys.exit(code)
+
+
+class ProgressLines:
+    """Progress as lines of text, where there is no terminal to draw on: what is done, for how long, how much longer.
+
+    Args:
+        write: takes a line.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._write, self._clock = write, clock
+        self._step, self._began, self._first = "", clock(), 0
+        self._said = self._began
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        """Say what is done, unless a line was written shortly before. What a label has in brackets may change."""
+        now, step = self._clock(), label.partition(" (")[0]
+        if step != self._step:
+            self._step, self._began, self._first = step, now, done
+        if now - self._said < SECONDS_BETWEEN_LINES:
+            return
+        self._said = now
+        spent = now - self._began
+        left = spent / (done - self._first) * (total - done) if done > self._first else None
+        rest = "" if left is None else f", about {left:,.0f} s left"
+        self._write(f"{label}: {done:,} of {total:,}, {spent:,.0f} s{rest}")
+
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def progress_lines(as_json: bool) -> Iterator[Any]:
+    """As `progress_bar`, and lines on standard error where there is no terminal: for what takes long."""
+    if as_json or sys.stderr.isatty():
+        with progress_bar(as_json) as progress:
+            yield progress
+    else:
+        yield ProgressLines(lambda line: click.echo(line, err=True), time.monotonic)
 
 
 @contextmanager

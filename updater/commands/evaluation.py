@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import emit, progress_bar, verb
+from updater.commands.command import emit, progress_lines, verb
 from updater.settings import Settings
 
 
@@ -38,17 +38,27 @@ def evaluate(
     """
     from updater.evaluation.evaluate import evaluate as judge
     from updater.pipeline.context import open_context
+    from updater.pipeline.setup import create_ledger
     from updater.pipeline.workers import Workers
 
     if version is not None and directory is not None:
         raise click.UsageError("Name one model: give --version or --model, not both.")
+    create_ledger(settings)
     context = open_context(settings)
     wanted = [part.strip() for part in systems.split(",") if part.strip()] if systems else []
-    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
+    with progress_lines(as_json) as progress, Workers(settings, context.now) as workers:
         found = judge(
             context, workers, directory, version=version, systems=wanted, split=split, output=output, progress=progress
         )
     emit(asdict(found), as_json, show_evaluation)
+
+
+MOST_TASKS = 12
+"""Tasks that are printed; the page has all."""
+
+
+def _auc(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def show_evaluation(found: dict[str, Any]) -> None:
@@ -60,6 +70,13 @@ def show_evaluation(found: dict[str, Any]) -> None:
     ]
     columns = ["system", "AUC", "se", "KS", "se", "AUC of held-out users"]
     tables.table(f"{found['model']}: means over {len(found['report']['tasks'])} tasks", columns, rows)
+    by_task = found["report"]["tasks"]
+    shown = list(by_task)[:MOST_TASKS]
+    systems = list(found["report"]["mean"])
+    rows = [[task, *(_auc(by_task[task][system]["auc"]) for system in systems)] for task in shown]
+    more = f" (the first {len(shown)} of {len(by_task)})" if len(shown) < len(by_task) else ""
+    tables.table(f"AUC of each task{more}", ["task", *systems], rows)
     tables.say("The model passes the gate." if not found["gate"] else "The model does not pass the gate:")
     tables.say(*(f"  {reason}" for reason in found["gate"]))
+    tables.say(*(f"Beside it: {said}" for said in found["beside"]))
     tables.say(f"{found['report_file'].removesuffix('json')}html has everything.")

@@ -7,7 +7,21 @@ import click
 
 from updater import tables
 from updater.commands.command import DAY, emit, progress_bar, verb
+from updater.errors import ConfigError
 from updater.settings import Settings
+
+
+def check_first_model(settings: Settings, directory: str) -> None:
+    """Raise ConfigError if a state has another model than the one in `directory` already: `init` would keep that."""
+    from updater.model.checkpoint import model_digest
+    from updater.pipeline.setup import create_ledger
+
+    live = create_ledger(settings).live_model()
+    if live is not None and live.digest != model_digest(directory):
+        raise ConfigError(
+            f"This state has the model {live.name}, which `updater init` keeps; "
+            f"run `updater promote --model {directory}` to make the other one live."
+        )
 
 
 @click.command()

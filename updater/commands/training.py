@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import emit, progress_bar, verb
+from updater.commands.command import emit, progress_lines, verb
 from updater.settings import Settings
 
 
@@ -29,7 +29,7 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
 
     create_ledger(settings)
     context = open_context(settings)
-    with progress_bar(as_json) as progress:
+    with progress_lines(as_json) as progress:
         # Processes that something else started, such as torchrun, find the data built.
         if this_rank().count == 1:
             with Workers(settings, context.now) as workers:
@@ -73,7 +73,7 @@ def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: s
     from updater.pipeline.workers import Workers
 
     context = open_context(settings)
-    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
+    with progress_lines(as_json) as progress, Workers(settings, context.now) as workers:
         tuned = tune_scenarios(context, workers, model, scenarios or tunable_scenarios(settings), progress)
     report = {"model": join_prompts(context, model), "scenarios": [asdict(each) for each in tuned]}
     emit(report, as_json, show_tuning)
@@ -82,5 +82,9 @@ def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: s
 def show_tuning(report: Any) -> None:
     """Tuned scenarios."""
     for each in report["scenarios"]:
-        tables.say(f"{each['scenario']:24} {each['labels']:,} labels of {each['tasks']} tasks, loss {each['loss']:.3f}")
+        tasks = f"{each['tasks']} task{'' if each['tasks'] == 1 else 's'}"
+        tables.say(
+            f"{each['scenario']:24} {each['labels']:,} labels of {tasks}, loss {each['loss']:.3f} "
+            f"({each['chance']:.3f} by knowing only how common each answer is)"
+        )
     tables.say(f"model  {report['model']}")

@@ -8,8 +8,23 @@ def bucket_of(user_id: str, num_buckets: int) -> int:
     return int.from_bytes(md5(user_id.encode(), usedforsecurity=False).digest()[:8], "big") % num_buckets
 
 
+HELD_OUT = "held-out:"
+"""Stands before an id where it is hashed to hold users out; part of the recipe of all that is trained."""
+
+
 def is_held_out(user_id: str) -> bool:
     """True for a fifth of the users, always the same ones: nothing is trained on them, so that they show what a model
     does for users it never saw.
+
+    A hash of its own decides, so that every bucket has its share of them. Where pseudonyms are used, `user_id` is the
+    pseudonym.
     """
-    return bucket_of(user_id, 5) == 0
+    return bucket_of(f"{HELD_OUT}{user_id}", 5) == 0
+
+
+def is_sampled(user_id: str, share: float) -> bool:
+    """True for about `share` (0 to 1) of the users, always the same ones; a larger share holds all of a smaller one."""
+    return bucket_of(f"sampled:{user_id}", _SAMPLES) < share * _SAMPLES
+
+
+_SAMPLES = 1_000_000

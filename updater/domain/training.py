@@ -23,6 +23,8 @@ class Training:
     """Days between two anchors."""
     future_days: int = 28
     """Length of the future that is told, in days."""
+    users_share: float = 1.0
+    """Share of the users (above 0, to 1) that training data is made of, chosen by a hash, always the same ones."""
     topic_categories: int = 150
     """Categories, the most frequent first, that get topics of their own."""
     focus_categories: int = 240
@@ -90,6 +92,8 @@ class Training:
         for name in ("anchor_every_days", "future_days", "steps", "users_per_step", "pairs_per_user", "processes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; use 1 or more.")
+        if not 0 < self.users_share <= 1:
+            raise ConfigError(f"training.users_share is {self.users_share}; use a share above 0, at most 1.")
         if self.users_per_step % self.processes:
             raise ConfigError(
                 f"training.users_per_step is {self.users_per_step}, which {self.processes} processes cannot share "

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from updater.domain.modality import Modality
 from updater.domain.window import day_window
 from updater.errors import ConfigError
-from updater.evaluation.events import load_past, load_snapshot, quoted
-from updater.lake.buffer import connect
+from updater.evaluation.events import Events, quoted
 from updater.settings import Settings
 
 WINDOWS = (7, 14, 28, 56, 90)
@@ -66,25 +65,25 @@ class Features:
         return rows
 
 
-def rfm_features(settings: Settings, anchors: Iterable[date], groups: Sequence[Groups] = ()) -> Features:
+def rfm_features(events: Events, anchors: Iterable[date], groups: Sequence[Groups] = ()) -> Features:
     """Recency, frequency and money of every user with an event in the 90 days up to each anchor.
 
     Args:
-        settings: the lake and its modalities.
+        events: what is read.
         anchors: last days that are known; nothing that landed later is read.
         groups: what to count or sum by the values of a column, such as `commonest`.
     """
     parts: list[tuple[date, NDArray[np.str_], Columns]] = []
-    with connect(settings.paths.lake) as connection:
-        for ds in sorted(set(anchors)):
-            _load(connection, settings, ds, groups)
-            users = _users(connection, settings)
-            columns = _snapshots(connection, settings, users)
-            for modality in _of_kind(settings, "stream"):
-                columns |= _stream(connection, modality, users)
-            for group in groups:
-                columns |= _grouped(connection, group, users)
-            parts.append((ds, users, columns))
+    settings, connection = events.settings, events.connection
+    for ds in sorted(set(anchors)):
+        _load(events, ds, groups)
+        users = _users(connection, settings)
+        columns = _snapshots(connection, settings, users)
+        for modality in _of_kind(settings, "stream"):
+            columns |= _stream(connection, modality, users)
+        for group in groups:
+            columns |= _grouped(connection, group, users)
+        parts.append((ds, users, columns))
     names = tuple(sorted({name for _, _, columns in parts for name in columns}))
     values = [
         np.stack([columns.get(name, np.zeros(len(users))) for name in names], axis=1) for _, users, columns in parts
@@ -100,40 +99,41 @@ def rfm_features(settings: Settings, anchors: Iterable[date], groups: Sequence[G
 
 
 def commonest(
-    settings: Settings, anchors: Iterable[date], modality: str, column: str = "", limit: int = 240
+    events: Events, anchors: Iterable[date], modality: str, column: str = "", limit: int = 240
 ) -> tuple[str, ...]:
     """The values of a column, by default the modality's category, with most events in the 90 days up to the anchors.
 
     Give the training anchors, so that the choice knows nothing of the test.
     """
+    settings = events.settings
     column = column or settings.modality(modality).category
     totals: dict[str, int] = {}
-    with connect(settings.paths.lake) as connection:
-        for ds in sorted(set(anchors)):
-            load_past(connection, settings, modality, day_window(ds, settings.timezone), max(WINDOWS), [column])
-            name = quoted(column)
-            query = f"select {name}, count(*) from past_{modality} where {name} is not null group by 1"
-            for value, count in connection.execute(query).fetchall():
-                totals[value] = totals.get(value, 0) + count
+    for ds in sorted(set(anchors)):
+        events.load_past(modality, day_window(ds, settings.timezone), max(WINDOWS), [column])
+        name = quoted(column)
+        query = f"select {name}, count(*) from past_{modality} where {name} is not null group by 1"
+        for value, count in events.connection.execute(query).fetchall():
+            totals[value] = totals.get(value, 0) + count
     return tuple(sorted(totals, key=lambda value: (-totals[value], value))[:limit])
 
 
 _RECENCY = ":days_since"
 
 
-def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, ds: date, groups: Sequence[Groups]) -> None:
+def _load(events: Events, ds: date, groups: Sequence[Groups]) -> None:
+    settings = events.settings
     anchor = day_window(ds, settings.timezone)
     for modality in _of_kind(settings, "stream"):
         grouped = {name for group in groups if group.modality == modality.name for name in (group.column, group.amount)}
         columns = {*modality.numeric, *grouped} - {""}
-        load_past(connection, settings, modality.name, anchor, max(WINDOWS), columns)
+        events.load_past(modality.name, anchor, max(WINDOWS), columns)
     for modality in _of_kind(settings, "snapshot"):
-        load_snapshot(connection, settings, modality.name, anchor, {modality.category} - {""})
+        events.load_snapshot(modality.name, anchor, {modality.category} - {""})
 
 
 def _users(connection: duckdb.DuckDBPyConnection, settings: Settings) -> NDArray[np.str_]:
     """Everyone with an event in a stream, sorted."""
-    streams = [f"select user_id from past_{modality.name}" for modality in _of_kind(settings, "stream")]
+    streams = [f"select distinct user_id from past_{modality.name}" for modality in _of_kind(settings, "stream")]
     found = connection.execute(" union ".join(streams)).fetchall()
     return np.array(sorted(user for (user,) in found), dtype=str)
 

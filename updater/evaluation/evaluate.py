@@ -3,18 +3,21 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from updater.config_file import nearest
 from updater.errors import ConfigError
+from updater.evaluation.events import open_events
 from updater.evaluation.exam import read_exam, sit_exam
-from updater.evaluation.figures import Points, needed
+from updater.evaluation.figures import Points, draw, needed
 from updater.evaluation.html import render
 from updater.evaluation.metrics import Predictions
-from updater.evaluation.report import Json, gate, make_report
+from updater.evaluation.report import Json, beside_gate, gate, make_report
 from updater.evaluation.scoring import Rows
 from updater.evaluation.systems import (
     BASELINES,
     EMBEDDINGS,
+    OF_CANDIDATE,
     Candidate,
     System,
     embedding_rows,
@@ -23,10 +26,11 @@ from updater.evaluation.tasks import Task, question
 from updater.lake import partitions
 from updater.model.checkpoint import load_model
 from updater.pipeline.context import Context, Progress, no_progress
-from updater.pipeline.promote import chosen_model
+from updater.pipeline.versions import check_model, model_version
 from updater.pipeline.workers import Workers
 from updater.settings import Settings
 from updater.store.scratch import DIRECTORY, Scratch
+from updater.training.fitted import can_fit
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Evaluated:
     model: str
     gate: list[str]
     """Why the model should not go live; empty if it may."""
+    beside: list[str]
+    """What plain counts reach; it decides nothing."""
     report: Json
 
 
@@ -69,32 +75,42 @@ def evaluate(
         NotLandedError: a day that a feature or a label needs has not landed.
     """
     settings = context.settings
-    candidate, model_name = _candidate(context, version, model)
-    names = _names(systems, candidate)
+    names = _names(context, systems, version, model)
+    candidate, model_name = None, "baselines"
+    if {*OF_CANDIDATE, "live"} & {*names}:
+        candidate, model_name = _candidate(context, version, model)
+    names = [name for name in names if name != "live" or (candidate is not None and candidate.live)]
     needed()
-    progress("labels", 0, 1)
-    exam = read_exam(settings, split)
-    with Scratch(settings) as scratch:
-        compared, scored = sit_exam(context, workers, exam, candidate, names, scratch, progress)
-        zero_shot = zero_shot_scores(settings, candidate, compared, exam.tasks, exam.rows)
-        points = _points(settings, candidate, compared, exam.tasks, exam.rows)
+    with open_events(context, progress) as events, Scratch(settings) as scratch:
+        progress("labels", 0, 1)
+        exam = read_exam(events, split)
+        compared, scored = sit_exam(context, workers, events, exam, candidate, names, scratch, progress)
+        zero_shot = zero_shot_scores(settings, candidate, compared, exam.tasks, exam.rows) if candidate else {}
+        points = _points(settings, candidate, compared, exam.tasks, exam.rows) if candidate else None
     report = make_report(exam.tasks, scored, zero_shot, settings.evaluation.bootstrap, settings.model.seed)
     directory = output or context.state(DIRECTORY)
-    reasons = gate(report)
+    reasons, beside = gate(report), beside_gate(report)
     file = partitions.join(directory, "report.json")
     _write(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
-    page = render(report, reasons, model_name, exam.anchors, split, points)
+    picture = draw(points) if points else None
+    page = render(report, reasons, beside, model_name, exam.anchors, split, picture)
     _write(partitions.join(directory, "report.html"), page)
-    return Evaluated(file, model_name, reasons, report)
+    return Evaluated(file, model_name, reasons, beside, report)
 
 
 def _candidate(context: Context, version: int | None, directory: str | None) -> tuple[Candidate, str]:
     """The model in `directory`, else that version, else the live one, and its name. Raises ConfigError."""
-    live = context.live_model()
-    number = live.version if version is None else version
-    record = chosen_model(context, None if directory else number, directory, dry_run=True)
-    path = directory or context.model_directory(record.version)
-    return Candidate(path, "" if record.digest == live.digest else context.model_directory(live.version)), record.name
+    live = context.ledger.live_model()
+    if directory:
+        digest, path = check_model(context.settings, Path(directory).resolve()), directory
+        # A model that is no version yet is known by its directory.
+        known = [record.name for record in context.ledger.models() if record.digest == digest]
+        name = known[0] if known else Path(directory).resolve().name
+    else:
+        record = model_version(context, version) if version is not None else context.live_model()
+        digest, path, name = record.digest, context.model_directory(record.version), record.name
+    other = live is not None and live.digest != digest
+    return Candidate(path, context.model_directory(live.version) if live is not None and other else ""), name
 
 
 def zero_shot_scores(
@@ -145,11 +161,30 @@ def _points(
     )
 
 
-def _names(systems: Sequence[str], candidate: Candidate) -> list[str]:
-    every = [name for name in (*EMBEDDINGS, *BASELINES) if name != "live" or candidate.live]
+def _names(context: Context, systems: Sequence[str], version: int | None, directory: str | None) -> list[str]:
+    """What is compared, in the order of the reports; by default all that there can be.
+
+    Raises:
+        ConfigError: there is no such system, or it takes a model and there is none.
+    """
+    every = [*EMBEDDINGS, *BASELINES]
     if wrong := [name for name in systems if name not in every]:
         raise ConfigError(f"system {wrong[0]!r} is unknown{nearest(wrong[0], every)}")
-    return [name for name in every if name in systems] if systems else every
+    names = [name for name in every if name in systems or not systems]
+    live = context.ledger.live_model()
+    if "live" in systems and (live is None or (directory is None and version in (None, live.version))):
+        raise ConfigError("system 'live' is the live model beside another one; name that with --model or --version.")
+    if {*OF_CANDIDATE} & {*names} and live is None and directory is None:
+        raise ConfigError(
+            "No model is live; name one with --model, run `updater init`, or choose --systems that take no model: "
+            f"{', '.join(('text', *BASELINES))}."
+        )
+    # Nothing can be fitted without training data, and then nothing was trained.
+    if "fitted" in names and not can_fit(context):
+        if systems:
+            raise ConfigError("system 'fitted' is fitted to training data; run `updater train --build-data` first.")
+        names.remove("fitted")
+    return names
 
 
 def _write(path: str, text: str) -> None:

@@ -1,164 +1,183 @@
-"""What the event lake knew at an anchor, and what came after it, as DuckDB tables.
+"""What users had done by an anchor, and what they did next, as DuckDB tables: read from the pipeline's event files.
 
-An anchor is the window of the last day that is known. Its past is read from files that had landed by then and from
-no others, so that nothing can leak into a feature; what came next is read from files that landed later.
+An anchor is the window of the last day that is known. Its past is the rolling buffer at its end, so that nothing can
+leak into a feature; what came next is the buffer of the following days, as it was known at their end. Days that no
+window has processed are landed first. So one set of rules decides what counts: bad rows are set aside, rows of erased
+users are gone, and late, corrected and deleted events are those of the daily update.
 """
 
-from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from updater.config_file import nearest
+from updater.domain.modality import Modality
 from updater.domain.window import Window, day_window, days, first_buffer_day
 from updater.errors import ConfigError, NotLandedError
-from updater.lake.partitions import SUCCESS, day_directory, join, landed_days, list_names
-from updater.lake.pseudonyms import pseudonyms
-from updater.settings import Settings
+from updater.lake.buffer import Buffer, EventFile, connect
+from updater.lake.partitions import join, landed_days
+from updater.lake.schemas import numeric_columns
+from updater.pipeline.context import Context, Progress, no_progress
+from updater.pipeline.detect import land_day
 
 
-def load_past(
-    connection: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    modality: str,
-    anchor: Window,
-    num_days: int,
-    columns: Iterable[str],
-) -> None:
-    """Make the table `past_<modality>`: the events of the `num_days` local days that end with the anchor's.
-
-    Its columns are user_id, `age` (whole local days before the anchor's day, from 0) and `columns`.
-    """
-    first = first_buffer_day(anchor.ds, num_days)
-    files = [path for ds in days(first, anchor.ds) for path in _files(settings, modality, ds)]
-    bounds = (day_window(first, settings.timezone).start, anchor.end)
-    _load(connection, settings, f"past_{modality}", modality, files, bounds, anchor.ds, "age", columns)
+@contextmanager
+def open_events(context: Context, progress: Progress = no_progress) -> Iterator["Events"]:
+    """The events of a deployment, for the length of a `with` block."""
+    with connect(context.settings.paths.lake, context.settings.paths.state) as connection:
+        yield Events(context, connection, progress)
 
 
-def load_next(
-    connection: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    modality: str,
-    anchor: Window,
-    num_days: int,
-    columns: Iterable[str],
-) -> None:
-    """Make the table `next_<modality>`: the events of the `num_days` local days after the anchor's.
+class Events:
+    """Makes the tables `past_<modality>` and `next_<modality>` on `connection`."""
 
-    Its columns are user_id, `ahead` (whole local days after the anchor's day, from 1) and `columns`. An event that
-    lands in these days but happened before them is left out.
+    def __init__(self, context: Context, connection: duckdb.DuckDBPyConnection, progress: Progress) -> None:
+        self.connection = connection
+        self.settings = context.settings
+        self._context = context
+        self._progress = progress
+        self._in_lake: dict[str, set[date]] = {}
+        self._landed: set[tuple[str, date]] = set()
+        self._words: set[tuple[str, str, date]] = set()
 
-    Raises:
-        NotLandedError: one of the days has not landed, so that a label would be false for want of data.
-    """
-    last = anchor.ds + timedelta(days=num_days)
-    files = []
-    for ds in days(anchor.ds + timedelta(days=1), last):
-        landed = _files(settings, modality, ds, needed=not settings.modality(modality).optional)
-        files.extend(landed)
-    bounds = (anchor.end, day_window(last, settings.timezone).end)
-    _load(connection, settings, f"next_{modality}", modality, files, bounds, anchor.ds, "-ahead", columns)
+    def load_past(self, modality: str, anchor: Window, num_days: int, columns: Iterable[str]) -> None:
+        """Make the table `past_<modality>` of a stream: the events of the `num_days` local days that end with the
+        anchor's, as they were known at its end.
 
+        Its columns are user_id, `age` (whole local days before the anchor's day, from 0) and `columns`.
+        """
+        stream = self._stream(modality)
+        self._land(stream, first_buffer_day(anchor.ds, num_days), anchor.ds)
+        self._load(f"past_{modality}", stream, anchor, num_days, columns, f"{_DISTANCE} as age", anchor.ds)
 
-def load_snapshot(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, modality: str, anchor: Window, columns: Iterable[str]
-) -> None:
-    """Make the table `past_<modality>` of a snapshot: each user's newest row set that had landed by the anchor.
+    def load_next(self, modality: str, anchor: Window, num_days: int, columns: Iterable[str]) -> None:
+        """Make the table `next_<modality>`: the events of the `num_days` local days after the anchor's, as they were
+        known at the end of these.
 
-    Its columns are user_id and `columns`.
-    """
-    known = [ds for ds in landed_days(join(settings.paths.lake, modality)) if ds <= anchor.ds]
-    files = [path for ds in known for path in _files(settings, modality, ds)]
-    types = {"user_id": "varchar", **_types(settings, modality, columns)}
-    if not files:
-        _make_empty(connection, f"past_{modality}", types)
-        return
-    source, parameters = _source(settings, files)
-    connection.execute(
-        f"""create or replace temp table past_{modality} as
-        select {_cast(types)} from (
-            select * from {source} where user_id is not null
-            qualify ds = max(ds) over (partition by user_id)
-        ) where op is distinct from 'delete'""",
-        parameters,
-    )
+        Its columns are user_id, `ahead` (whole local days after the anchor's day, from 1) and `columns`. An event that
+        lands in these days but happened before them is left out.
 
+        Raises:
+            NotLandedError: one of the days has not landed, so that a label would be false for want of data.
+        """
+        stream = self._stream(modality)
+        last = day_window(anchor.ds + timedelta(days=num_days), self.settings.timezone)
+        self._land(stream, anchor.ds + timedelta(days=1), last.ds, needed=not stream.optional)
+        self._load(f"next_{modality}", stream, last, num_days, columns, f"-{_DISTANCE} as ahead", anchor.ds)
 
-def _files(settings: Settings, modality: str, ds: date, *, needed: bool = False) -> list[str]:
-    directory = day_directory(join(settings.paths.lake, modality), ds)
-    names = list_names(directory)
-    if SUCCESS in names:
-        return [join(directory, name) for name in names if name.endswith(".parquet") and name[0] not in "._"]
-    if needed:
-        raise NotLandedError(f"{modality} has not landed on {ds}, which a label needs; choose an earlier anchor.")
-    return []
+    def load_snapshot(self, modality: str, anchor: Window, columns: Iterable[str]) -> None:
+        """Make the table `past_<modality>` of a snapshot: each user's newest row set that had landed by the anchor.
 
+        Its columns are user_id and `columns`.
+        """
+        declared = self.settings.modality(modality)
+        if known := sorted(ds for ds in self._days(modality) if ds <= anchor.ds):
+            self._land(declared, known[0], anchor.ds)
+        self._load(f"past_{modality}", declared, anchor, self.settings.buffer.days, columns, "", anchor.ds)
 
-def _load(
-    connection: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    table: str,
-    modality: str,
-    files: list[str],
-    bounds: tuple[datetime, datetime],
-    anchor: date,
-    distance: str,
-    columns: Iterable[str],
-) -> None:
-    name = distance.removeprefix("-")
-    types = {"user_id": "varchar", name: "integer", **_types(settings, modality, columns)}
-    if not files:
-        _make_empty(connection, table, types)
-        return
-    source, parameters = _source(settings, files)
-    sign = "-" if distance.startswith("-") else ""
-    connection.execute(
-        f"""create or replace temp table {table} as
-        select {_cast(types)} from (
-            select *, {sign}date_diff('day', (event_time at time zone $timezone)::date, $anchor::date) as {name}
-            from {source} where user_id is not null
-            qualify row_number() over (
-                partition by user_id, event_id order by ds desc, filename desc, file_row_number desc
-            ) = 1
-        ) where op is distinct from 'delete' and event_time >= $start and event_time < $end""",
-        {**parameters, "timezone": settings.timezone, "anchor": anchor, "start": bounds[0], "end": bounds[1]},
-    )
+    def _stream(self, modality: str) -> Modality:
+        declared = self.settings.modality(modality)
+        if declared.kind != "stream":
+            raise ConfigError(f"modality {modality!r} is a snapshot, whose rows happen at no time; name a stream.")
+        return declared
 
+    def _days(self, modality: str) -> set[date]:
+        """Days of a modality that the lake holds."""
+        if modality not in self._in_lake:
+            self._in_lake[modality] = set(landed_days(join(self.settings.paths.lake, modality)))
+        return self._in_lake[modality]
 
-def _source(settings: Settings, files: list[str]) -> tuple[str, dict[str, Any]]:
-    """The rows of lake files as a subquery, with the ids by which the state knows users, and its parameters."""
-    hashes = pseudonyms(settings)
-    user, key = hashes.sql("user_id") if hashes else ("user_id", {})
-    # Files may lack `op`; the row that brings it has no user, and no query keeps a row without one.
-    source = f"""(
-        select * replace ({user} as user_id) from read_parquet(
-            $files, union_by_name = true, filename = true, file_row_number = true,
-            hive_partitioning = true, hive_types = {{'ds': date}}
+    def _land(self, modality: Modality, first: date, last: date, *, needed: bool = False) -> None:
+        """Turn landed days into event files where no window or training has; what is done is left alone."""
+        wanted = [*days(first, last)]
+        for done, ds in enumerate(wanted):
+            if (modality.name, ds) in self._landed:
+                continue
+            if ds in self._days(modality.name):
+                self._progress(f"landing {modality.name}", done, len(wanted))
+                land_day(self._context, ds, modality)
+            elif needed and self._context.ledger.partition(modality.name, ds) is None:
+                raise NotLandedError(
+                    f"{modality.name} has not landed on {ds}, which a label needs; choose an earlier anchor."
+                )
+            self._landed.add((modality.name, ds))
+
+    def _load(
+        self,
+        table: str,
+        modality: Modality,
+        window: Window,
+        num_days: int,
+        columns: Iterable[str],
+        distance: str,
+        anchor: date,
+    ) -> None:
+        settings = self.settings
+        wanted = sorted(set(columns))
+        for name in wanted:
+            if name not in modality.columns:
+                raise ConfigError(f"modality {modality.name!r} has no column {name!r}{nearest(name, modality.columns)}")
+        files = self._context.event_files(modality.name, window.ds)
+        buffer = Buffer(self.connection, modality, files, num_days, settings.timezone)
+        held = buffer.content(window, extra=("ds", "category"))
+        kept = dict(zip(modality.numeric, numeric_columns(modality), strict=True))
+        fields, joins = ["user_id", *filter(None, [distance])], []
+        for number, name in enumerate(wanted):
+            if name in kept:
+                fields.append(f"{kept[name]} as {quoted(name)}")
+            elif name == modality.category:
+                fields.append(f"nullif(category, '') as {quoted(name)}")
+            else:
+                words = self._read_words(modality, name, files, held)
+                fields.append(f"w{number}.word as {quoted(name)}")
+                joins.append(f"left join {words} as w{number} using (user_id, event_id, ds)")
+        self.connection.register("held", held)
+        parameters: dict[str, Any] = {"timezone": settings.timezone, "anchor": anchor} if distance else {}
+        within = " where event_time < $end" if distance else ""
+        if distance:
+            parameters["end"] = window.end.replace(tzinfo=None)
+        self.connection.execute(
+            f"create or replace temp table {table} as select {', '.join(fields)} from held {' '.join(joins)}{within}",
+            parameters,
         )
-        union all by name select null::varchar as op
-    )"""
-    return source, {"files": files, **key}
+        self.connection.unregister("held")
+
+    def _read_words(self, modality: Modality, column: str, files: Sequence[EventFile], held: pa.Table) -> str:
+        """A text column that event files do not keep, looked up in the lake for the events that they hold.
+
+        Its partitions are read by the same code as for the daily update, with the column in the place of the category.
+        """
+        table = f"words_{modality.name}_{modality.columns.index(column)}"
+        self.connection.execute(
+            f"create temp table if not exists {table} (user_id varchar, event_id varchar, ds date, word varchar)"
+        )
+        other = dataclasses.replace(modality, category=column)
+        wanted = set(held["ds"].unique().to_pylist()) & {file.ds for file in files}
+        for ds in sorted(wanted):
+            if (modality.name, column, ds) in self._words:
+                continue
+            if ds not in self._days(modality.name):
+                raise NotLandedError(
+                    f"{modality.name} of {ds} is no longer in the lake, from which column {column!r} is read; "
+                    "land the day again, or use the modality's category."
+                )
+            self.connection.register("partition_rows", self._context.landed(other, ds).events)
+            self.connection.execute(
+                f"insert into {table} select user_id, event_id, ds, nullif(category, '') from partition_rows"
+            )
+            self.connection.unregister("partition_rows")
+            self._words.add((modality.name, column, ds))
+        return table
 
 
-def _types(settings: Settings, modality: str, columns: Iterable[str]) -> dict[str, str]:
-    """The DuckDB type of each of `columns`: a double for a numeric one, text for all others."""
-    declared = settings.modality(modality)
-    types = {}
-    for name in sorted(set(columns)):
-        if name not in declared.columns:
-            raise ConfigError(f"modality {modality!r} has no column {name!r}{nearest(name, declared.columns)}")
-        types[name] = "double" if name in declared.numeric else "varchar"
-    return types
-
-
-def _cast(types: dict[str, str]) -> str:
-    return ", ".join(f"{quoted(name)}::{kind} as {quoted(name)}" for name, kind in types.items())
-
-
-def _make_empty(connection: duckdb.DuckDBPyConnection, table: str, types: dict[str, str]) -> None:
-    fields = ", ".join(f"null::{kind} as {quoted(name)}" for name, kind in types.items())
-    connection.execute(f"create or replace temp table {table} as select {fields} where false")
+_DISTANCE = """date_diff(
+    'day', ((event_time at time zone 'UTC') at time zone $timezone)::date, $anchor::date
+)::integer"""
 
 
 def quoted(name: str) -> str:

@@ -9,10 +9,10 @@ import pyarrow as pa
 from updater.domain.window import day_window, first_buffer_day
 from updater.errors import ConfigError
 from updater.evaluation.embedding import Embedder, embed
+from updater.evaluation.events import Events
 from updater.evaluation.labels import read_labels
 from updater.evaluation.scoring import Rows, Scored, part_rows, score_system
 from updater.evaluation.systems import (
-    EMBEDDINGS,
     Candidate,
     System,
     baseline_systems,
@@ -38,26 +38,27 @@ class Exam:
     """By task."""
 
 
-def read_exam(settings: Settings, split: str = "test") -> Exam:
+def read_exam(events: Events, split: str = "test") -> Exam:
     """Compute the labels.
 
     Args:
-        settings: the config.
+        events: the deployment's.
         split: what is reported: `test`, or `validation`, of which nothing may choose a penalty then.
 
     Raises:
         ConfigError: `[evaluation]` is incomplete, or a task does not fit the lake.
         NotLandedError: a day that a label needs has not landed.
     """
-    tasks, anchors = _tasks(settings), _split(settings, split)
-    return Exam(tasks, anchors, _rows(settings, tasks, anchors))
+    tasks, anchors = _tasks(events.settings), _split(events.settings, split)
+    return Exam(tasks, anchors, _rows(events, tasks, anchors))
 
 
 def sit_exam(
     context: Context,
     workers: Workers,
+    events: Events,
     exam: Exam,
-    candidate: Candidate,
+    candidate: Candidate | None,
     names: Sequence[str],
     scratch: Scratch,
     progress: Progress = no_progress,
@@ -68,7 +69,7 @@ def sit_exam(
     """
     settings, anchors = context.settings, exam.anchors
     every = sorted({*anchors.train, *anchors.validation, *anchors.test})
-    made = embedders(settings, exam.tasks, candidate, scratch) if {*EMBEDDINGS} & {*names} else {}
+    made = embedders(context, exam.tasks, candidate, names, scratch, progress)
     chosen = {name: made[name] for name in names if name in made}
     if "recency" in names:
         # Its file has the column that it needs.
@@ -81,7 +82,7 @@ def sit_exam(
     if "recency" in names:
         systems.append(recency_system(settings, scratch))
     amounts = read_task_file(settings.evaluation.tasks).amounts
-    systems += baseline_systems(settings, names, amounts, anchors.train, every)
+    systems += baseline_systems(events, names, amounts, anchors.train, every)
     systems.sort(key=lambda system: names.index(system.name))
     return systems, {s.name: score_system(workers, s, exam.tasks, exam.rows, progress) for s in systems}
 
@@ -112,11 +113,12 @@ def _split(settings: Settings, part: str) -> Split:
     return whole if part == "test" else dataclasses.replace(whole, validation=(), test=reported)
 
 
-def _rows(settings: Settings, tasks: Sequence[Task], anchors: Split) -> dict[str, Rows]:
+def _rows(events: Events, tasks: Sequence[Task], anchors: Split) -> dict[str, Rows]:
     """The labels of each part as they were known when the next part begins, those of the last one at its end."""
+    settings = events.settings
     parts = [days for days in (anchors.train, anchors.validation, anchors.test) if days]
     begins = [day_window(min(days), settings.timezone).as_of for days in parts[1:]]
     ends = max(known_at(settings, task, day) for task in tasks for day in parts[-1])
-    read = [read_labels(settings, tasks, days, until) for days, until in zip(parts, [*begins, ends], strict=True)]
+    read = [read_labels(events, tasks, days, until) for days, until in zip(parts, [*begins, ends], strict=True)]
     labels = {task.name: pa.concat_tables([part[task.name] for part in read]) for task in tasks}
     return part_rows(labels, anchors.train, anchors.validation, anchors.test)

@@ -30,6 +30,21 @@ class Points:
     """By system, shape (rows, E)."""
 
 
+@dataclass(frozen=True)
+class Picture:
+    """Drawn points, to stand in a page."""
+
+    task: str
+    systems: tuple[str, ...]
+    url: str
+    """A data URL."""
+
+
+def draw(points: Points) -> Picture:
+    """PCA and t-SNE of the embeddings."""
+    return Picture(points.task, tuple(points.embeddings), scatter(points))
+
+
 def bars(mean: Mapping[str, Mapping[str, Any]], metric: str) -> str:
     """Mean AUC or KS of each system with its interval, as SVG."""
     names = list(mean)

@@ -1,23 +1,21 @@
-"""The report as one page that needs nothing else: figures lie in it, and every text is escaped."""
+"""The report as one page that needs nothing else: figures lie in it. Templates make it, and escape every text."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from updater.evaluation.figures import Points, bars, differences, scatter
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from updater.evaluation.figures import Picture, bars, differences
 from updater.evaluation.tasks import Split
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .2em .7em; border-bottom: 1px solid #ddd }
-th { text-align: left } td.n { text-align: right; font-variant-numeric: tabular-nums } .wide { overflow-x: auto }
-img, svg { max-width: 100%; height: auto }
-"""
 SYSTEMS = {
     "tuned": "the model's embedding for the task's question after its soft prompt, if it has one",
     "base": "the same model without soft prompts",
     "live": "the live model with its soft prompts",
-    "untrained": "the same architecture with first weights",
+    "fitted": "the same model without one step of training: topics, directions and half whitening fitted to the data",
+    "untrained": "the same architecture with random weights",
     "text": "the mean text vector of the user's events",
     "rfm": "recency, frequency and money, a logistic regression",
     "rfm_gb": "the same features, gradient boosting",
@@ -27,7 +25,7 @@ SYSTEMS = {
 METHOD = (
     "A linear probe (standardised columns, logistic regression with an L2 penalty) is fitted to each system's features "
     "and each task's training rows. One penalty for all tasks of a system is chosen on the validation anchors. A fifth "
-    "of the users is held out of all training rows; “cold” is measured on them alone, everything else on all users.",
+    "of the users is in no training row; “held-out” is measured on them alone, everything else on all users.",
     "Every system of embeddings gets one column more: the logarithm of the days since the user's newest event.",
     "Features and labels are joined by the feature store as of an instant: a feature must have been known at its "
     "anchor, a label of one part before the next part begins.",
@@ -42,54 +40,67 @@ CAVEATS = (
     "Of a backbone that comes with weights, the untrained system keeps these and has random adapters.",
 )
 
-
+Row = list[str]
+MEAN_HEAD = ("system", "AUC", "se", "95 %", "KS", "se", "95 %", "held-out AUC", "C")
+_VALUES_HEAD = ("AUC", "se", "95 %", "KS", "se", "95 %")
+DIFFERENCE_HEAD = ("difference", *_VALUES_HEAD)
+FAMILY_HEAD = ("family", "values", "system", *_VALUES_HEAD)
+ZERO_SHOT_HEAD = ("task", *_VALUES_HEAD)
+ABLATIONS_HEAD = ("variant", "AUC", "se", "95 %", "compared with", "AUC", "se", "95 %", "KS", "se")
 ABLATIONS = "<!-- ablations -->", "<!-- end of ablations -->"
 """What stands between them in a page is made anew when ablations are added."""
 
 
 def render(
-    report: Mapping[str, Any], reasons: Sequence[str], model: str, anchors: Split, split: str, points: Points | None
+    report: Mapping[str, Any],
+    reasons: Sequence[str],
+    beside: Sequence[str],
+    model: str,
+    anchors: Split,
+    split: str,
+    picture: Picture | None,
 ) -> str:
     """The page.
 
     Args:
         report: what `report.make_report` made.
         reasons: why the model should not go live.
+        beside: what is shown beside the gate.
         model: its name.
         anchors: anchor days of the parts.
         split: the part that is reported.
-        points: embeddings to show, if any.
+        picture: embeddings to show, if any.
     """
-    verdict = _list(reasons) if reasons else "<p>The model passes the gate.</p>"
-    days = {"training": anchors.train, "validation": anchors.validation, split: anchors.test}
-    sections = [
-        ("Gate", verdict if not reasons else f"<p>The model does not pass the gate:</p>{verdict}"),
-        ("Means over the tasks", bars(report["mean"], "auc") + bars(report["mean"], "ks") + _means(report["mean"])),
-        ("Differences", _differences(report["differences"])),
-        ("Families", _families(report["family"])),
-        ("Without any label", _values(report["zero_shot"], "task") if report["zero_shot"] else "<p>Nothing.</p>"),
-        ("Tasks", _tasks(report["tasks"])),
-        ("Embeddings", _embeddings(points)),
-        ("Ablations", _ablations(report["ablations"]).join(ABLATIONS)),
-        ("Method", "".join(f"<p>{escape(text)}</p>" for text in METHOD) + _systems(report["mean"])),
-        ("Caveats", _list(CAVEATS)),
-        (
-            "Made from",
-            _list(
-                [
-                    *(f"{name}: {', '.join(map(str, chosen)) or 'none'}" for name, chosen in days.items()),
-                    f"commit: {report['commit'] or 'unknown'}",
-                    f"seed: {report['seed']}",
-                ]
-            ),
-        ),
-    ]
-    title = escape(f"Evaluation of {model}")
-    body = "".join(f"<h2>{escape(name)}</h2>{content}" for name, content in sections)
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head><body><h1>{title}</h1>{body}</body></html>\n"
+    mean, systems = report["mean"], list(next(iter(report["tasks"].values()), {}))
+    page: str = (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            title=f"Evaluation of {model}",
+            reasons=reasons,
+            beside=beside,
+            bars_auc=Markup(bars(mean, "auc")),
+            bars_ks=Markup(bars(mean, "ks")),
+            means=[_of_system(name, found) for name, found in mean.items()],
+            systems=[f"{name}: {SYSTEMS.get(name, name)}" for name in mean],
+            differences=_named({name.replace("-", " − "): found for name, found in report["differences"].items()}),
+            families=[
+                # A name with a place for the value looks like a template that failed.
+                [family.replace("{value}", "…"), part, *row]
+                for family, parts in report["family"].items()
+                for part, found in parts.items()
+                for row in _named(found)
+            ],
+            zero_shot=_named(report["zero_shot"]),
+            tasks_head=("task", "rows", "base rate", *systems),
+            tasks_auc=[_of_task(name, found, systems, "auc") for name, found in report["tasks"].items()],
+            tasks_ks=[_of_task(name, found, systems, "ks") for name, found in report["tasks"].items()],
+            picture=picture,
+            ablations=Markup(_ablations(report["ablations"]).join(ABLATIONS)),
+            made_from=_made_from(report, anchors, split),
+        )
     )
+    return page
 
 
 def with_ablations(page: str, ablations: Mapping[str, Any]) -> str:
@@ -99,95 +110,75 @@ def with_ablations(page: str, ablations: Mapping[str, Any]) -> str:
     return before + _ablations(ablations).join(ABLATIONS) + after
 
 
-def _ablations(ablations: Mapping[str, Any]) -> str:
-    if not ablations:
-        return "<p>None were run.</p>"
-    rows = [
-        [
-            name,
-            *_with_error(v, "auc"),
-            v["reference"],
-            *_with_error(v["difference"], "auc"),
-            *_with_error(v["difference"], "ks")[:2],
-        ]
-        for name, v in ablations.items()
-    ]
-    head = ["variant", "AUC", "se", "95 %", "compared with", "AUC", "se", "95 %", "KS", "se"]
-    compared = {name: v["difference"] for name, v in ablations.items() if name != v["reference"]}
-    return differences(compared, "auc") + _table(head, rows)
-
-
-def _means(mean: Mapping[str, Any]) -> str:
-    rows = [
-        [
-            name,
-            *_with_error(v, "auc"),
-            *_with_error(v, "ks"),
-            _number(v.get("cold_auc")),
-            [
-                name,
-                *_with_error(v, "auc"),
-                *_with_error(v, "ks"),
-                _number(v.get("cold_auc")),
-                v["inverse_penalty"] or "–",
-            ],
-        ]
-        for name, v in mean.items()
-    ]
-    return _table(["system", "AUC", "se", "95 %", "KS", "se", "95 %", "cold AUC", "C"], rows)
-
-
-def _differences(differences: Mapping[str, Any]) -> str:
-    return _values(differences, "difference")
-
-
-def _values(values: Mapping[str, Any], what: str) -> str:
-    rows = [[name, *_with_error(v, "auc"), *_with_error(v, "ks")] for name, v in values.items()]
-    return _table([what, "AUC", "se", "95 %", "KS", "se", "95 %"], rows)
-
-
-def _families(families: Mapping[str, Any]) -> str:
-    rows = [
-        [family, part, system, *_with_error(v, "auc"), *_with_error(v, "ks")]
-        for family, parts in families.items()
-        for part, systems in parts.items()
-        for system, v in systems.items()
-    ]
-    if not rows:
-        return "<p>No family has both seen and unseen members.</p>"
-    return _table(["family", "values", "system", "AUC", "se", "95 %", "KS", "se", "95 %"], rows)
-
-
-def _tasks(tasks: Mapping[str, Any]) -> str:
-    systems = list(next(iter(tasks.values()), {}))
-    rows = []
-    for name, found in tasks.items():
-        first = found[systems[0]]
-        rows.append(
-            [
-                name,
-                first["rows"],
-                _number(first["base_rate"]),
-                *(f"{_number(found[s]['auc'])} / {_number(found[s]['ks'])}" for s in systems),
-            ]
-        )
-    return "<p>AUC / KS.</p>" + _table(["task", "rows", "base rate", *systems], rows)
-
-
-def _embeddings(points: Points | None) -> str:
-    if points is None:
-        return "<p>Nothing to compare was evaluated.</p>"
-    return (
-        f"<p>Rows of the task {escape(points.task)}, coloured by its label, "
-        f'{escape(" and ".join(points.embeddings))}.</p><img alt="PCA and t-SNE" src="{scatter(points)}">'
+@cache
+def _templates() -> Environment:
+    templates = Environment(
+        loader=PackageLoader("updater.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
     )
+    templates.globals.update(
+        numbers=_number_columns,
+        METHOD=METHOD,
+        CAVEATS=CAVEATS,
+        MEAN_HEAD=MEAN_HEAD,
+        DIFFERENCE_HEAD=DIFFERENCE_HEAD,
+        FAMILY_HEAD=FAMILY_HEAD,
+        ZERO_SHOT_HEAD=ZERO_SHOT_HEAD,
+    )
+    return templates
 
 
-def _systems(mean: Iterable[str]) -> str:
-    return _list(f"{name}: {SYSTEMS.get(name, name)}" for name in mean)
+def _ablations(ablations: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            *_with_error(found, "auc"),
+            str(found["reference"]),
+            *_with_error(found["difference"], "auc"),
+            *_with_error(found["difference"], "ks")[:2],
+        ]
+        for name, found in ablations.items()
+    ]
+    compared = {name: found["difference"] for name, found in ablations.items() if name != found["reference"]}
+    figure = Markup(differences(compared, "auc")) if ablations else ""
+    part: str = _templates().get_template("ablations.html.j2").render(head=ABLATIONS_HEAD, rows=rows, figure=figure)
+    return part
 
 
-def _with_error(values: Mapping[str, Any], metric: str) -> list[str]:
+def _of_system(name: str, found: Mapping[str, Any]) -> Row:
+    penalty = found["inverse_penalty"]
+    of_held_out = _number(found.get("cold_auc"))
+    return [name, *_values(found), of_held_out, "–" if penalty is None else f"{penalty:g}"]
+
+
+def _of_task(name: str, found: Mapping[str, Any], systems: Sequence[str], metric: str) -> Row:
+    first = found[systems[0]]
+    values = [_number(found[system][metric]) for system in systems]
+    return [name, f"{first['rows']:,}", _number(first["base_rate"]), *values]
+
+
+def _named(values: Mapping[str, Any]) -> list[Row]:
+    return [[name, *_values(found)] for name, found in values.items()]
+
+
+def _values(found: Mapping[str, Any]) -> Row:
+    return [*_with_error(found, "auc"), *_with_error(found, "ks")]
+
+
+def _made_from(report: Mapping[str, Any], anchors: Split, split: str) -> Row:
+    days = {"training": anchors.train, "validation": anchors.validation, split: anchors.test}
+    version, commit = report.get("version"), report.get("commit")
+    return [
+        *(f"{name}: {', '.join(map(str, chosen)) or 'no anchor day'}" for name, chosen in days.items()),
+        *([f"version: {version}"] if version else []),
+        *([f"commit: {commit}"] if commit else []),
+        f"seed: {report['seed']}",
+    ]
+
+
+def _with_error(values: Mapping[str, Any], metric: str) -> Row:
     interval = f"{_number(values.get(f'{metric}_low'))} to {_number(values.get(f'{metric}_high'))}"
     return [_number(values.get(metric)), _number(values.get(f"{metric}_se")), interval]
 
@@ -196,17 +187,10 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
-
-
-def _cell(value: Any) -> str:
-    text = str(value)
-    kind = ' class="n"' if text[:1].isdigit() or text[:2] in ("-0", "-1") or text == "–" else ""
-    return f"<td{kind}>{escape(text)}</td>"
-
-
-def _list(items: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+def _number_columns(rows: Sequence[Row]) -> set[int]:
+    """Columns that hold numbers, of whatever form, and are set to the right."""
+    return {
+        column
+        for column in range(len(rows[0]) if rows else 0)
+        if all(row[column][:1].isdigit() or row[column][:1] in "-–" for row in rows)
+    }

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain import columns
+from updater.evaluation.events import Events
 from updater.evaluation.tasks import Task, known_at, label_tables
 from updater.settings import Settings
 from updater.store.scratch import Scratch
@@ -16,9 +17,7 @@ _VIEW = "labels"
 _KEYS = (columns.JOIN_KEY, "anchor_day", "task")
 
 
-def read_labels(
-    settings: Settings, tasks: Sequence[Task], anchors: Iterable[date], until: datetime
-) -> dict[str, pa.Table]:
+def read_labels(events: Events, tasks: Sequence[Task], anchors: Iterable[date], until: datetime) -> dict[str, pa.Table]:
     """The labels of each task (`tasks.LABELS_SCHEMA`) that were known at the instant `until`.
 
     They are published with the end of their horizon as event timestamp, and joined as of `until`.
@@ -27,7 +26,8 @@ def read_labels(
         ConfigError: a task names a modality or column that the config does not declare.
         NotLandedError: a day that a label needs has not landed.
     """
-    found = label_tables(settings, tasks, anchors)
+    settings = events.settings
+    found = label_tables(events, tasks, anchors)
     published = pa.concat_tables(_published(settings, task, found[task.name]) for task in tasks)
     if not published.num_rows:
         return found

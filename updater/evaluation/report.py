@@ -11,13 +11,12 @@ anew, and what does that adds them.
 
 import json
 import math
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from updater import __version__
 from updater.errors import VerificationError
 from updater.evaluation.metrics import Estimate, Predictions, Replicates, bootstrap, mean_over_tasks
 from updater.evaluation.scoring import Scored
@@ -57,7 +56,7 @@ def make_report(
         "family": _families(tasks, scored, draws, seed),
         "zero_shot": {name: _of_task(one, draws, seed) for name, one in zero_shot.items()},
         "ablations": {},
-        "commit": commit(),
+        "version": __version__,
         "seed": seed,
     }
 
@@ -85,12 +84,13 @@ def make_ablations(scored: Mapping[str, Scored], references: Mapping[str, str], 
 def gate(report: Json) -> list[str]:
     """Why a model should not go live; nothing if it may.
 
-    Its embeddings have to be better than those of the untrained model and than the mean text vector, and neither its
-    soft prompts nor the model as a whole may be worse than what there is without them.
+    Its embeddings have to be better than those of the same model without one step of training, to which all is fitted
+    that is not learned, and than the mean text vector; and neither its soft prompts nor the model as a whole may be
+    worse than what there is without them.
     """
     differences = report["differences"]
     reasons = []
-    for name in ("base-untrained", "base-text"):
+    for name in ("base-fitted", "base-text"):
         if (reason := _judge(differences, name, better=True)) is not None:
             reasons.append(reason)
     not_worse = ["tuned-base", *(["tuned-live"] if "live" in report["mean"] else [])]
@@ -100,23 +100,21 @@ def gate(report: Json) -> list[str]:
     return reasons
 
 
+def beside_gate(report: Json) -> list[str]:
+    """What plain counts reach without any model, in the same words; it decides nothing."""
+    return [
+        f"{_said(name, values['auc'], values['auc_se'])} (logistic regression on recency, frequency, money and counts "
+        "of categories)."
+        for name in (f"{first}-rfm_categories" for first in ("tuned", "base"))
+        if (values := report["differences"].get(name)) and values["auc"] is not None and values["auc_se"] is not None
+    ]
+
+
 def raise_if_worse(file: str) -> None:
     """Raise VerificationError if the model of a report.json should not go live."""
     fs, path = partitions.filesystem(file)
     if reasons := gate(json.loads(fs.cat_file(path))):
         raise VerificationError(f"The model does not pass the gate of {file}: {'; '.join(reasons)}")
-
-
-def commit() -> str:
-    """The commit of the checkout that this code is run from; empty without one."""
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _judge(differences: Json, name: str, *, better: bool) -> str | None:
@@ -125,12 +123,17 @@ def _judge(differences: Json, name: str, *, better: bool) -> str | None:
     auc, error = value.get("auc"), value.get("auc_se")
     if auc is None or error is None:
         return f"{first} was not compared with {second}."
-    said = f"the mean AUC of {first} is {auc:+.4f} from that of {second}, with a standard error of {error:.4f}"
+    said = _said(name, auc, error)
     if better and auc <= STANDARD_ERRORS * error:
         return f"{said}: not better by {STANDARD_ERRORS:g} of them."
     if not better and auc < -STANDARD_ERRORS * error:
         return f"{said}: worse by more than {STANDARD_ERRORS:g} of them."
     return None
+
+
+def _said(name: str, auc: float, error: float) -> str:
+    first, second = name.split("-")
+    return f"the mean AUC of {first} is {auc:+.4f} from that of {second}, with a standard error of {error:.4f}"
 
 
 def _of_system(scored: Scored, overall: Replicates, draws: int, seed: int) -> Json:

@@ -19,16 +19,20 @@ from updater.domain import columns
 from updater.errors import ConfigError
 from updater.evaluation.baselines import Features, Groups, commonest, rfm_features
 from updater.evaluation.embedding import DAYS_SINCE, Embedder, question_column
+from updater.evaluation.events import Events
 from updater.evaluation.metrics import Floats
 from updater.evaluation.tasks import Amount, Question, Task, question
 from updater.lake import partitions
 from updater.model.checkpoint import create_model, load_model, model_digest, save_model
-from updater.pipeline.context import Context
+from updater.pipeline.context import Context, Progress, no_progress
 from updater.settings import Settings
 from updater.store.scratch import Scratch
+from updater.training.fitted import fitted_model
 
-EMBEDDINGS = ("tuned", "base", "live", "untrained", "text")
-"""Systems of embeddings."""
+EMBEDDINGS = ("tuned", "base", "live", "fitted", "untrained", "text")
+"""Systems of embeddings. `fitted` is the model without one step of training: it knows what is fitted to the data."""
+OF_CANDIDATE = ("tuned", "base", "fitted", "untrained")
+"""Those that are made from the candidate."""
 BASELINES = ("rfm", "rfm_gb", "rfm_categories", "recency")
 """The others."""
 RECENCY_VIEW = "recency"
@@ -62,23 +66,33 @@ class Candidate:
         return model_digest(self.directory)
 
 
-def embedders(settings: Settings, tasks: Sequence[Task], candidate: Candidate, scratch: Scratch) -> dict[str, Embedder]:
-    """What makes the embeddings of each system; systems that ask the same model share a pass over its users.
+def embedders(
+    context: Context,
+    tasks: Sequence[Task],
+    candidate: Candidate | None,
+    names: Sequence[str],
+    scratch: Scratch,
+    progress: Progress = no_progress,
+) -> dict[str, Embedder]:
+    """What makes the embeddings of each system of `names`; systems that ask the same model share a pass over its users.
 
     Raises:
-        ConfigError: a task has no query, or a model is incomplete.
+        ConfigError: a task has no query, a model is incomplete, or there is no training data to fit one to.
     """
-    asked = [question(settings, task) for task in tasks]
+    made = {"text": Embedder()} if "text" in names else {}
+    if candidate is None:
+        return made
+    asked = [question(context.settings, task) for task in tasks]
     model = load_model(candidate.directory)
-    untrained = str(Path(scratch.directory, "untrained"))
-    save_model(create_model(model.config, model.config.seed), untrained)
-    made = {
-        "tuned": _embedder(candidate.directory, asked, model.soft_prompts),
-        "untrained": _embedder(untrained, asked, ()),
-        "text": Embedder(),
-    }
-    made["base"] = made["tuned"]
-    if candidate.live:
+    if {"tuned", "base"} & {*names}:
+        made["tuned"] = made["base"] = _embedder(candidate.directory, asked, model.soft_prompts)
+    if "fitted" in names:
+        made["fitted"] = _embedder(fitted_model(context, model.config, progress), asked, ())
+    if "untrained" in names:
+        untrained = str(Path(scratch.directory, "untrained"))
+        save_model(create_model(model.config, model.config.seed), untrained)
+        made["untrained"] = _embedder(untrained, asked, ())
+    if "live" in names and candidate.live:
         made["live"] = _embedder(candidate.live, asked, load_model(candidate.live).soft_prompts)
     return made
 
@@ -120,7 +134,7 @@ def recency_system(settings: Settings, scratch: Scratch) -> System:
 
 
 def baseline_systems(
-    settings: Settings, names: Sequence[str], amounts: Sequence[Amount], train: Sequence[date], anchors: Sequence[date]
+    events: Events, names: Sequence[str], amounts: Sequence[Amount], train: Sequence[date], anchors: Sequence[date]
 ) -> list[System]:
     """Recency, frequency and money, linear and boosted, and the same with counts of categories.
 
@@ -128,15 +142,15 @@ def baseline_systems(
     """
     systems = []
     sums = [
-        Groups(a.modality, a.column, commonest(settings, train, a.modality, a.column, a.limit), a.amount, a.num_days)
+        Groups(a.modality, a.column, commonest(events, train, a.modality, a.column, a.limit), a.amount, a.num_days)
         for a in amounts
     ]
-    plain = rfm_features(settings, anchors, sums) if {"rfm", "rfm_gb"} & set(names) else None
+    plain = rfm_features(events, anchors, sums) if {"rfm", "rfm_gb"} & set(names) else None
     for name in names:
         if name in ("rfm", "rfm_gb") and plain is not None:
             systems.append(System(name, partial(_baseline, plain), boosted=name == "rfm_gb"))
         if name == "rfm_categories":
-            counted = rfm_features(settings, anchors, [*sums, *_counts(settings, train)])
+            counted = rfm_features(events, anchors, [*sums, *_counts(events, train)])
             systems.append(System(name, partial(_baseline, counted)))
     return systems
 
@@ -146,9 +160,9 @@ def embedding_rows(system: System, task: Task, rows: pa.Table) -> Floats:
     return system.features(task, rows)[:, :-1]
 
 
-def _counts(settings: Settings, train: Sequence[date]) -> list[Groups]:
-    streams = [m for m in settings.modalities if m.kind == "stream" and m.category]
-    return [Groups(m.name, m.category, commonest(settings, train, m.name, limit=MAX_CATEGORIES)) for m in streams]
+def _counts(events: Events, train: Sequence[date]) -> list[Groups]:
+    streams = [m for m in events.settings.modalities if m.kind == "stream" and m.category]
+    return [Groups(m.name, m.category, commonest(events, train, m.name, limit=MAX_CATEGORIES)) for m in streams]
 
 
 def _baseline(features: Features, task: Task, rows: pa.Table) -> Floats:

@@ -28,7 +28,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -38,9 +37,8 @@ from updater.domain import buckets
 from updater.domain.modality import NAME
 from updater.domain.window import Window, day_window
 from updater.errors import ConfigError
-from updater.evaluation.events import load_next, load_past
+from updater.evaluation.events import Events
 from updater.evaluation.kinds import KINDS, Kind, Reads
-from updater.lake.buffer import connect
 from updater.settings import Settings
 
 LABELS_SCHEMA = pa.schema(
@@ -225,7 +223,7 @@ def known_at(settings: Settings, task: Task, anchor: date) -> datetime:
     return day_window(anchor + timedelta(days=task.rule.horizon_days), settings.timezone).as_of
 
 
-def label_tables(settings: Settings, tasks: Sequence[Task], anchors: Iterable[date]) -> dict[str, pa.Table]:
+def label_tables(events: Events, tasks: Sequence[Task], anchors: Iterable[date]) -> dict[str, pa.Table]:
     """The labels of each task: a row for every eligible user at every anchor (`LABELS_SCHEMA`), sorted by both.
 
     Eligibility is decided by days up to the anchor, the label by the days after it.
@@ -235,14 +233,13 @@ def label_tables(settings: Settings, tasks: Sequence[Task], anchors: Iterable[da
         NotLandedError: a day that a label needs has not landed.
     """
     parts: dict[str, list[pa.Table]] = {task.name: [] for task in tasks}
-    with connect(settings.paths.lake) as connection:
-        for ds in sorted(set(anchors)):
-            anchor = day_window(ds, settings.timezone)
-            _load(connection, settings, [task.rule for task in tasks], anchor)
-            for task in tasks:
-                sql, parameters = task.rule.query()
-                found = connection.execute(f"select user_id, label from ({sql}) order by user_id", parameters)
-                parts[task.name].append(_table(found.to_arrow_table(), anchor))
+    for ds in sorted(set(anchors)):
+        anchor = day_window(ds, events.settings.timezone)
+        _load(events, [task.rule for task in tasks], anchor)
+        for task in tasks:
+            sql, parameters = task.rule.query()
+            found = events.connection.execute(f"select user_id, label from ({sql}) order by user_id", parameters)
+            parts[task.name].append(_table(found.to_arrow_table(), anchor))
     return {name: pa.concat_tables(tables) if tables else LABELS_SCHEMA.empty_table() for name, tables in parts.items()}
 
 
@@ -262,11 +259,11 @@ def _table(found: pa.Table, anchor: Window) -> pa.Table:
     ).cast(LABELS_SCHEMA)
 
 
-def _load(connection: duckdb.DuckDBPyConnection, settings: Settings, rules: Sequence[Kind], anchor: Window) -> None:
+def _load(events: Events, rules: Sequence[Kind], anchor: Window) -> None:
     for read in _together(read for rule in rules for read in rule.past()):
-        load_past(connection, settings, read.modality, anchor, read.num_days, read.columns)
+        events.load_past(read.modality, anchor, read.num_days, read.columns)
     for read in _together(read for rule in rules for read in rule.next()):
-        load_next(connection, settings, read.modality, anchor, read.num_days, read.columns)
+        events.load_next(read.modality, anchor, read.num_days, read.columns)
 
 
 def _together(reads: Iterable[Reads]) -> list[Reads]:

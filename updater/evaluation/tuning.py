@@ -12,9 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
-from updater.domain.buckets import is_held_out
+from updater.domain.buckets import HELD_OUT, is_held_out
 from updater.domain.fingerprint import fingerprint
 from updater.errors import ConfigError
+from updater.evaluation.events import open_events
 from updater.evaluation.labels import read_labels
 from updater.evaluation.tasks import Task, question, read_tasks
 from updater.lake import partitions
@@ -40,6 +41,8 @@ class TuneReport:
     labels: int
     loss: float
     """Mean over the last steps."""
+    chance: float
+    """The same loss of somebody who knows nothing but how common each answer is."""
 
 
 def tunable_scenarios(settings: Settings) -> list[str]:
@@ -82,7 +85,8 @@ def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequenc
     chosen = {scenario: _tasks_of(settings, scenario) for scenario in scenarios}
     # A task may train a prompt of its own and a shared one.
     tasks = {task.name: task for scenario in scenarios for task in chosen[scenario]}
-    labels = read_labels(settings, list(tasks.values()), anchors, _known_by(context, anchors))
+    with open_events(context) as events:
+        labels = read_labels(events, list(tasks.values()), anchors, _known_by(context, anchors))
     profiles = read_all(context, sorted(anchors))
     loaded = load_model(model)
     tuner = PromptTuner(loaded, profiles, settings.tuning)
@@ -91,7 +95,7 @@ def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequenc
         loss = tuner.tune(scenario, made, settings.training.seed)
         path = _prompt_file(context, model, scenario)
         tensors = {PROMPT: loaded.soft_prompts[scenario].data, CENTRES: loaded.prototypes[scenario].data}
-        report = TuneReport(scenario, str(path), len(chosen[scenario]), len(made.rows), loss)
+        report = TuneReport(scenario, str(path), len(chosen[scenario]), len(made.rows), loss, _chance(made))
         with partitions.write_file(str(path)) as file:
             file.write(save(tensors, {"report": json.dumps(asdict(report))}))
 
@@ -147,11 +151,24 @@ def _labels(
     return Labels(anchors, np.array(rows, dtype=np.int64), queries, np.array(classes, dtype=np.int64))
 
 
+def _chance(labels: Labels) -> float:
+    """Entropy of the answers, in nats: at most ln 2, of two answers that are equally common."""
+    shares = np.bincount(labels.classes) / len(labels.classes)
+    return float(-sum(share * np.log(share) for share in shares if share))
+
+
 def _prompt_directory(context: Context, model: str) -> Path:
     """Where the prompts of a model lie: they fit no other, and are made anew if the config of tuning changes."""
     settings = context.settings
     tasks = [(repr(task), question(settings, task).query) for task in _tasks(settings)]
-    parts = model_digest(model), repr(settings.tuning), repr(settings.evaluation), settings.training.seed, tasks
+    parts = (
+        model_digest(model),
+        repr(settings.tuning),
+        repr(settings.evaluation),
+        settings.training.seed,
+        tasks,
+        HELD_OUT,
+    )
     recipe = fingerprint(*parts)
     return Path(training_directory(context), "prompts", recipe[:12])
 

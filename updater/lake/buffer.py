@@ -106,7 +106,13 @@ class Buffer:
         self._buffer_days = buffer_days
         self._timezone = timezone
 
-    def content(self, window: Window, users: pa.Table | None = None, buckets: Sequence[int] = ()) -> pa.Table:
+    def content(
+        self,
+        window: Window,
+        users: pa.Table | None = None,
+        buckets: Sequence[int] = (),
+        extra: Sequence[str] = (),
+    ) -> pa.Table:
         """Events held at `window.as_of`, sorted by user, time and id; a snapshot's, which have no times, by user
         and id.
 
@@ -114,15 +120,16 @@ class Buffer:
             window: the window at whose end the buffer is read.
             users: a table with a column `user_id`; None for all users.
             buckets: the buckets to read, whose rows lie together; all if empty.
+            extra: further columns of the event files, such as `category`.
 
         Returns:
-            Columns user_id, event_id, event_time, text_id and the numeric columns.
+            Columns user_id, event_id, event_time, text_id, the numeric columns and `extra`.
         """
         where = f"bucket between {min(buckets)} and {max(buckets)}" if buckets else "true"
         if users is not None:
             self._connection.register("wanted", users.select(["user_id"]))
             where += " and user_id in (select user_id from wanted)"
-        columns = ", ".join(["user_id", "event_id", "event_time", "text_id", *numeric_columns(self._modality)])
+        columns = ", ".join(["user_id", "event_id", "event_time", "text_id", *numeric_columns(self._modality), *extra])
         order = "user_id, event_id" if self._modality.kind == "snapshot" else "user_id, event_time, event_id"
         return self._query(
             f" select {columns} from ({self._newest('events', where)}) where {self._held('$start')} order by {order}",

@@ -1,7 +1,8 @@
 """UserU for a deployment: which anchor days, landed and encoded ahead of their windows, and the rows of each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from updater.errors import ConfigError, NotLandedError
@@ -15,6 +16,9 @@ from updater.training.useru.dataset import Built, DatedSplit, Recipe, build
 from updater.training.useru.events import EventReader
 from updater.training.useru.generators import make_generator
 from updater.training.useru.topics import topic_pool
+
+GROUPS_PER_PROCESS = 4
+"""An anchor day's buckets are dealt out in so many groups for each process, so that all are busy to the end."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def data_root(settings: Settings) -> str:
 
 
 def build_data(context: Context, workers: Workers, progress: Progress = no_progress) -> list[Built]:
-    """Land and encode what training reads, and write UserU's rows, an anchor day at a time in each process.
+    """Land and encode what training reads, and write UserU's rows, some buckets of an anchor day in each process.
 
     Run again, it makes only what is missing or was made by another recipe.
 
@@ -76,13 +80,18 @@ def build_data(context: Context, workers: Workers, progress: Progress = no_progr
         return [
             built for anchor in plan.anchors for built in build_anchors(settings, context.now, plan, recipe, [anchor])
         ]
-    jobs = [(settings, context.now, plan, recipe, [anchor]) for anchor in plan.anchors]
-    made: list[Built] = []
+    size = -(-settings.buffer.num_buckets // (workers.num_processes * GROUPS_PER_PROCESS))
+    buckets = range(settings.buffer.num_buckets)
+    groups = [buckets[start : start + size] for start in buckets[::size]]
+    jobs = [(settings, context.now, plan, recipe, [anchor], group) for anchor in plan.anchors for group in groups]
+    made: dict[date, Built] = {}
     progress("building training data", 0, len(jobs))
-    for _, built in workers.map(build_anchors, jobs):
-        made += built
-        progress("building training data", len(made), len(jobs))
-    return sorted(made, key=lambda built: built.anchor)
+    for done, (_, built) in enumerate(workers.map(build_anchors, jobs), start=1):
+        for part in built:
+            made[part.anchor] = _sum(made.get(part.anchor), part)
+        num_rows = sum(each.num_rows for each in made.values())
+        progress(f"building training data ({num_rows:,} pairs of {len(made)} anchor days)", done, len(jobs))
+    return [made[anchor] for anchor in sorted(made)]
 
 
 def make_recipe(context: Context, plan: BuildPlan) -> Recipe:
@@ -100,16 +109,29 @@ def make_recipe(context: Context, plan: BuildPlan) -> Recipe:
         common=tuple(common[: options.focus_categories]),
         never_asked=frozenset(_pair(settings, text) for text in options.never_asked),
         future_days=options.future_days,
+        users_share=options.users_share,
     )
 
 
 def build_anchors(
-    settings: Settings, now: datetime, plan: BuildPlan, recipe: Recipe, anchors: Sequence[date]
+    settings: Settings,
+    now: datetime,
+    plan: BuildPlan,
+    recipe: Recipe,
+    anchors: Sequence[date],
+    buckets: Sequence[int] = (),
 ) -> list[Built]:
-    """Write the rows of `anchors`; runs in a worker process."""
+    """Write the rows of `anchors` and of some buckets, or all; runs in a worker process."""
     files = open_context(settings, now).all_event_files(plan.last)
-    generator = make_generator(settings)
-    return build(data_root(settings), settings, files, (plan.first, plan.last), anchors, generator, recipe)
+    landed = plan.first, plan.last
+    with closing(make_generator(settings)) as generator:
+        return build(data_root(settings), settings, files, landed, anchors, generator, recipe, buckets)
+
+
+def _sum(known: Built | None, part: Built) -> Built:
+    if known is None:
+        return part
+    return replace(known, num_rows=known.num_rows + part.num_rows, num_refused=known.num_refused + part.num_refused)
 
 
 def _pair(settings: Settings, text: str) -> tuple[str, str]:

@@ -43,12 +43,7 @@ def ranks(settings: Settings) -> Iterator[Rank]:
         # A pipe that nobody reads while training goes on would fill up.
         messages = [Path(directory, f"rank-{rank}") for rank in range(1, count)]
         others = [
-            subprocess.Popen(
-                command,
-                env={**before, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdout=subprocess.DEVNULL,
-                stderr=path.open("w"),
-            )
+            _start(command, {**before, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, path)
             for rank, path in enumerate(messages, start=1)
         ]
         os.environ.update(common, RANK="0", LOCAL_RANK="0")
@@ -69,6 +64,12 @@ def ranks(settings: Settings) -> Iterator[Rank]:
                 other.kill()
                 other.wait()
             _restore(before)
+
+
+def _start(command: list[str], environ: dict[str, str], messages: Path) -> "subprocess.Popen[bytes]":
+    with messages.open("w") as file:
+        # The other process has a handle of its own.
+        return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=file)
 
 
 def _check(process: subprocess.Popen[bytes], messages: Path) -> None:

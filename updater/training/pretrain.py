@@ -20,7 +20,7 @@ from updater.training.distributed import Rank, gather_numbers, gather_rows, sum_
 from updater.training.journal import Journal
 from updater.training.lora import add_adapters, merge_adapters
 from updater.training.losses import choice_loss_sum, contrastive_loss
-from updater.training.memory import keep_freed_memory
+from updater.training.memory import freed_memory_kept
 from updater.training.pairs import PairTable, further_users, pairs_of_step, users_of_step
 from updater.training.towers import Pairs, TowerOutput, Towers
 
@@ -41,6 +41,7 @@ class Trained:
     next_token: float
 
 
+@freed_memory_kept()
 def pretrain(
     model: UserModel,
     table: PairTable,
@@ -71,7 +72,6 @@ def pretrain(
     from accelerate.utils import InitProcessGroupKwargs
 
     rank = rank or Rank()
-    keep_freed_memory()
     pretrained = model.config.backbone != "tiny"
     if pretrained:
         with torch.random.fork_rng(devices=[]):

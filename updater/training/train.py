@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from updater.domain.buckets import is_held_out
+from updater.domain.buckets import HELD_OUT, is_held_out
 from updater.domain.fingerprint import fingerprint
 from updater.domain.training import Training
 from updater.errors import ConfigError
@@ -78,7 +78,7 @@ def train(
         profiles = read_all(context, sorted(set(rows["anchor_day"].to_pylist())), progress)
         config = standardised(create_config(settings), list(profiles.values()))
         model, table = first_model(config, rows, profiles, options)
-        recipe = fingerprint(config.to_json(), repr(options), _data_digest(rows))
+        recipe = fingerprint(config.to_json(), repr(options), data_digest(rows), HELD_OUT)
         target = Path(training_directory(context), "models", recipe[:12])
         run = Path(training_directory(context), "runs", recipe[:12])
         if (run / REPORT).exists() and (target / CONFIG).exists():
@@ -170,7 +170,8 @@ def _valid(context: Context, model: UserModel, progress: Progress) -> float | No
     return top_answer_share(model, table, context.settings.training)
 
 
-def _data_digest(rows: pa.Table) -> str:
+def data_digest(rows: pa.Table) -> str:
+    """Tells the training data of two models apart."""
     digest = sha256()
     for name in ("user_id", "anchor_day", "question", "answer"):
         for text in rows[name].to_pylist():

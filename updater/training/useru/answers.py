@@ -32,6 +32,10 @@ class Generator(Protocol):
         """One draft for each topic of `pool` that the generator finds relevant to `profile`."""
         ...
 
+    def close(self) -> None:
+        """Give back what it holds, such as connections."""
+        ...
+
 
 class LogGenerator:
     """Asks each topic's own question and answers with its measures. Equal profiles give equal answers."""
@@ -47,3 +51,6 @@ class LogGenerator:
             if claims:
                 drafts.append(Draft(topic.name, topic.question, claims))
         return drafts
+
+    def close(self) -> None:
+        """It holds nothing."""

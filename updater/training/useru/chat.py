@@ -70,6 +70,10 @@ class Chat:
         """The model's name at the endpoint."""
         return self._choice.model
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     def request(self, system: str, user: str) -> dict[str, Any]:
         """The body of a request; equal bodies ask the same of the same model."""
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]

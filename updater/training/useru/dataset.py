@@ -6,7 +6,7 @@ by the same recipe from the same event files is left alone, so a run that was cu
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, timedelta
 from typing import Any, Literal
@@ -94,6 +94,8 @@ class Recipe:
     never_asked: frozenset[tuple[str, str]] = frozenset()
     """Pairs that no question about the future names, so that they can show what a new question does."""
     future_days: int = 28
+    users_share: float = 1.0
+    """Share of the users that rows are made of."""
 
     def __post_init__(self) -> None:
         if self.future_days < 1:
@@ -119,8 +121,11 @@ def build(
     anchors: Sequence[date],
     generator: Generator,
     recipe: Recipe,
+    buckets: Collection[int] = (),
 ) -> list[Built]:
     """Write the rows of each anchor day: one about the future of every user with a profile, and the generator's.
+
+    Several processes may share an anchor day's buckets; it is finished when all of them are there.
 
     Args:
         root: directory or URL of the data set.
@@ -130,13 +135,14 @@ def build(
         anchors: last days of profiles; one whose future reaches into the next split is left out.
         generator: of the answers about profiles; reflection follows.
         recipe: the rest.
+        buckets: those whose rows are written and counted; all if empty.
 
     Raises:
         NotLandedError: the profile or the future of an anchor day reaches beyond the landed days.
     """
     built = []
     with connect(settings.paths.state) as connection:
-        reader = EventReader(connection, settings, files)
+        reader = EventReader(connection, settings, files, recipe.users_share)
         for anchor in anchors:
             last = anchor + timedelta(days=recipe.future_days)
             _check_landed(first_buffer_day(anchor, settings.buffer.days), last, landed, anchor)
@@ -150,12 +156,16 @@ def build(
             counts = [_counts(path, mark) for path in paths]
             if None in counts:
                 partitions.remove(partitions.join(directory, partitions.SUCCESS))
-            for bucket, path in enumerate(paths):
+            chosen = sorted(buckets) or [*range(len(paths))]
+            for bucket in chosen:
                 if counts[bucket] is None:
                     rows, num_refused = _rows(reader, anchor, bucket, generator, recipe, split)
-                    counts[bucket] = _write(path, rows, num_refused, mark)
-            partitions.mark_success(root, anchor)
-            num_rows, num_refused = (sum(each) for each in zip(*filter(None, counts), strict=True))
+                    counts[bucket] = _write(paths[bucket], rows, num_refused, mark)
+            # Whoever writes the last one finds all of them.
+            if all(_counts(path, mark) for path in paths):
+                partitions.mark_success(root, anchor)
+            done = [count for bucket in chosen if (count := counts[bucket]) is not None]
+            num_rows, num_refused = (sum(each) for each in zip(*done, strict=True))
             built.append(Built(anchor, split, num_rows, num_refused))
             logger.info("%s: %s rows (%s)", anchor, num_rows, split)
     return built
@@ -174,6 +184,15 @@ def read_split(root: str, split: SplitName) -> pa.Table:
             check_windows(table, path)
             tables.append(table.filter(pc.equal(table["split"], split)))
     return pa.concat_tables(tables)
+
+
+def has_split(root: str, split: SplitName) -> bool:
+    """True if any finished anchor day has a row of a split; reads no more than it has to."""
+    for ds in partitions.landed_days(root):
+        for path in partitions.list_files(partitions.day_directory(root, ds)):
+            if pc.any(pc.equal(partitions.read_table(path, ["split"])["split"], split)).as_py():
+                return True
+    return False
 
 
 def check_windows(table: pa.Table, name: str) -> None:
@@ -209,7 +228,9 @@ def _mark(
     topics = [asdict(topic) for topic in recipe.pool]
     names = sorted(recipe.vocabulary), recipe.common, sorted(recipe.never_asked)
     made_with = asdict(recipe.split), topics, names
-    parts = RECIPE_VERSION, generator.version, recipe.future_days, made_with, declared, buffer, events
+    # All users are no part of it, so that data that was built before there was a share stands.
+    share = [recipe.users_share] if recipe.users_share < 1 else []
+    parts = RECIPE_VERSION, generator.version, recipe.future_days, made_with, declared, buffer, events, *share
     return fingerprint(*parts).encode()
 
 

@@ -8,10 +8,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from updater.domain.buckets import is_sampled
 from updater.domain.modality import Modality
-from updater.domain.window import Window, buffer_start, day_window, first_buffer_day
-from updater.lake.buffer import Buffer, EventFile
+from updater.domain.window import Window, buffer_start, day_window
+from updater.lake.buffer import Buffer, EventFile, scan
 from updater.lake.schemas import numeric_columns
 from updater.settings import Settings
 
@@ -88,14 +91,19 @@ def refusal(profile: Profile, future: Future | None = None) -> str | None:
 
 
 class EventReader:
-    """Reads windows of one bucket's users at a time."""
+    """Reads windows of one bucket's users at a time, or of a share of them."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, settings: Settings, files: Mapping[str, Sequence[EventFile]]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        settings: Settings,
+        files: Mapping[str, Sequence[EventFile]],
+        users_share: float = 1.0,
     ) -> None:
         self._connection = connection
         self._settings = settings
         self._files = files
+        self._users_share = users_share
         self._zone = ZoneInfo(settings.timezone)
 
     @property
@@ -144,9 +152,10 @@ class EventReader:
         """Pairs of a modality and a category that landed up to day `last`, the most frequent first."""
         counts: Counter[tuple[str, str]] = Counter()
         for modality in self._settings.modalities:
-            paths = [file.path for file in self._files.get(modality.name, ()) if file.ds <= last]
-            if paths:
-                rows = self._connection.execute(_CATEGORIES, {"files": paths}).fetchall()
+            bound: dict[str, Any] = {}
+            files = [file for file in self._files.get(modality.name, ()) if file.ds <= last]
+            if landed := scan("events", files, bound):
+                rows = self._connection.execute(_CATEGORIES.format(landed=landed), bound).fetchall()
                 counts.update({(modality.name, category): number for category, number in rows})
         return sorted(counts, key=lambda pair: (-counts[pair], pair))
 
@@ -155,14 +164,11 @@ class EventReader:
     ) -> None:
         files = self._files.get(modality.name, ())
         buffer = Buffer(self._connection, modality, files, days, self._settings.timezone)
-        held = buffer.content(window, buckets=[bucket])
-        if not held.num_rows:
-            return
-        first = first_buffer_day(window.ds, days) if modality.kind == "stream" else date.min
-        paths = [file.path for file in files if first <= file.ds <= window.ds]
-        self._connection.register("held", held)
-        rows = self._connection.execute(_WITH_TEXTS, {"files": paths, "bucket": bucket}).to_arrow_table().to_pylist()
-        for row in rows:
+        held = buffer.content(window, buckets=[bucket], extra=("ds", "text", "category"))
+        if self._users_share < 1:
+            users = [user for user in pc.unique(held["user_id"]).to_pylist() if is_sampled(user, self._users_share)]
+            held = held.filter(pc.is_in(held["user_id"], value_set=pa.array(users, pa.string())))
+        for row in held.to_pylist():
             by_user.setdefault(row["user_id"], []).append(self._event(modality, row))
 
     def _event(self, modality: Modality, row: Mapping[str, Any]) -> Event:
@@ -180,16 +186,5 @@ class EventReader:
 
 
 _CATEGORIES = """
-select category, count(*) from read_parquet($files, hive_partitioning = false)
-where not deleted and category != '' group by category
-"""
-
-# The buffer decides what is held; here its rows only get back the words that it leaves out.
-_WITH_TEXTS = """
-with newest as (
-    select user_id, event_id, ds, text, category from read_parquet($files, hive_partitioning = false)
-    where bucket = $bucket qualify row_number() over (partition by user_id, event_id order by ds desc) = 1
-)
-select held.*, newest.ds, newest.text, newest.category from held join newest using (user_id, event_id)
-order by user_id, event_time, event_id
+select category, count(*) from ({landed}) where not deleted and category != '' group by category
 """

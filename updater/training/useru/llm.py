@@ -72,6 +72,10 @@ class LlmGenerator:
         digest = fingerprint(LLM_VERSION, RENDERING_VERSION, MAX_ATTEMPTS, TOPICS_PER_PROFILE, PROMPTS, settings)
         return f"llm-{self._chat.model}-{digest[:12]}"
 
+    def close(self) -> None:
+        """Close the connections to the endpoint."""
+        self._chat.close()
+
     def drafts(self, profile: Profile, pool: Sequence[Topic]) -> list[Draft]:
         """Drafts of at most ten topics, with free text only.
 

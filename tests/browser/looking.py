@@ -1,0 +1,89 @@
+"""A page as a reader sees it, in a real Chromium: what must not be on it, and a picture of it for whoever looks."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PICTURES = Path(__file__).parents[2] / "build" / "pages"
+"""Screenshots of the last run; git ignores them."""
+WIDTHS = (1280, 390)
+"""A desk and a telephone, in pixels."""
+ARGUMENTS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+OBJECT = re.compile(r"\[\d|\['|\{'|\bNone\b|\bnan\b|\bNaN\b|\bundefined\b|<updater\.|<function|datetime\.|np\.float")
+"""Text that looks like an object of a program and not like something that was written for a reader."""
+_WIDER = """() => [...document.querySelectorAll('body *')]
+    .filter(e => !e.closest('.wide, svg') && e.getBoundingClientRect().right > window.innerWidth + 1)
+    .map(e => e.tagName + ' ' + (e.textContent || '').trim().slice(0, 60))"""
+
+
+def missing() -> str | None:
+    """What it takes to look at a page and is not there."""
+    if chromium() is None:
+        return "no Chromium is on the path (Debian: apt-get install chromium)"
+    return None if find_spec("playwright") else "the package playwright is not installed"
+
+
+def chromium() -> str | None:
+    """The program, from the path."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@contextmanager
+def opened() -> Iterator["Browser"]:
+    """A browser without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def faults(browser: "Browser", file: Path, name: str) -> list[str]:
+    """What is wrong with a page; its pictures are kept as `<name>-<width>.png`."""
+    return [fault for width in WIDTHS for fault in _faults_at(browser, file, name, width)]
+
+
+def _faults_at(browser: "Browser", file: Path, name: str, width: int) -> list[str]:
+    found: list[str] = []
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.on("console", lambda said: found.append(f"console: {said.text}") if said.type == "error" else None)
+    page.on("pageerror", lambda error: found.append(f"script: {error}"))
+    page.on("requestfailed", lambda request: found.append(f"not there: {request.url[:80]}"))
+    page.goto(file.resolve().as_uri())
+    found += _on(page)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=PICTURES / f"{name}-{width}.png", full_page=True)
+    context.close()
+    return [f"at {width} pixels: {fault}" for fault in found]
+
+
+def _on(page: "Page") -> Iterator[str]:
+    text = page.inner_text("body")
+    yield from (f"looks like an object: {text[max(0, m.start() - 30) : m.end() + 30]!r}" for m in OBJECT.finditer(text))
+    for cell in page.locator("td, th").all_inner_texts():
+        if re.search(r"[\[\]{}]", cell):
+            yield f"a cell has brackets: {cell[:80]!r}"
+        if not cell.strip():
+            yield "a cell is empty"
+    if not page.title() or page.locator("h1").count() != 1:
+        yield "it needs a title and one heading"
+    yield from (f"an image is broken: {alt}" for alt in page.evaluate(_BROKEN))
+    if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+        yield f"it scrolls sideways: {page.evaluate(_WIDER)[:3]}"
+
+
+_BROKEN = "() => [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)"

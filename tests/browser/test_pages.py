@@ -1,0 +1,73 @@
+"""Every HTML page that the project makes, opened in a real Chromium, at the widths of a desk and of a telephone."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.browser import looking
+from tests.evaluation_lake import write_evaluation
+from updater.cli import main
+
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with looking.opened() as browser:
+        yield browser
+
+
+def test_the_page_of_an_evaluation(browser, tmp_path):
+    config = write_evaluation(tmp_path)
+    args = ["--config", str(config)]
+    assert CliRunner().invoke(main, ["init", *args]).exit_code == 0
+    done = CliRunner().invoke(main, ["evaluate", *args])
+    assert done.exit_code == 0, done.output
+    page = tmp_path / "state" / "evaluation" / "report.html"
+    assert looking.faults(browser, page, "evaluation") == []
+
+
+def test_the_page_of_an_evaluation_of_baselines_alone(browser, tmp_path):
+    config = write_evaluation(tmp_path)
+    done = CliRunner().invoke(main, ["evaluate", "--systems", "rfm,recency", "--config", str(config)])
+    assert done.exit_code == 0, done.output
+    page = tmp_path / "state" / "evaluation" / "report.html"
+    assert looking.faults(browser, page, "baselines") == []
+
+
+def test_every_page_of_the_repository(browser):
+    listed = subprocess.run(["git", "ls-files", "*.html"], cwd=ROOT, capture_output=True, text=True, check=False)
+    pages = [ROOT / name for name in listed.stdout.split()] or [*ROOT.glob("benchmarks/**/*.html")]
+    assert pages
+    faults = {str(page): looking.faults(browser, page, page.parent.name) for page in pages}
+    assert {page: found for page, found in faults.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("<p>[0.1, 0.2]</p>", "looks like an object"),
+        ("<p>the mean is nan</p>", "looks like an object"),
+        ("<p>None</p>", "looks like an object"),
+        ("<table><tr><td>&#91;x, y&#93;</td></tr></table>", "a cell has brackets"),
+        ("<table><tr><td></td></tr></table>", "a cell is empty"),
+        ("<pre>" + "wide " * 300 + "</pre>", "scrolls sideways"),
+        ("<script>undefined.x</script>", "script:"),
+        ("<script>console.error('no')</script>", "console: no"),
+        ('<img alt="curve" src="nowhere.png">', "an image is broken: curve"),
+    ],
+)
+def test_what_a_page_must_not_have_is_found(browser, tmp_path, monkeypatch, content, said):
+    monkeypatch.setattr(looking, "PICTURES", tmp_path)
+    page = tmp_path / "page.html"
+    head = '<!doctype html><meta charset="utf-8"><title>t</title><link rel="icon" href="data:,"><h1>t</h1>'
+    page.write_text(head + "<p>plain</p>")
+    assert looking.faults(browser, page, "plain") == []
+    page.write_text(head + content)
+    assert any(said in fault for fault in looking.faults(browser, page, "faulty"))

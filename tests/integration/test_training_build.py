@@ -1,0 +1,87 @@
+"""How training data is built for a deployment: of which users, and by how many processes."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.dags.test_train_model import SCENARIOS, TRAINING
+from tests.evaluation_lake import write_evaluation
+from updater.domain.buckets import is_sampled
+from updater.errors import ConfigError
+from updater.pipeline.context import open_context
+from updater.pipeline.setup import create_ledger
+from updater.pipeline.workers import Workers
+from updater.settings import load_settings
+from updater.training.build import build_data, data_root
+from updater.training.useru.dataset import read_split
+
+NUM_BUCKETS = 6
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    root = tmp_path_factory.mktemp("build")
+    config = write_evaluation(root, training=TRAINING, scenarios=SCENARIOS)
+    settings = load_settings(config, environ={"UPDATER_BUFFER__NUM_BUCKETS": str(NUM_BUCKETS)})
+    create_ledger(settings)
+    return settings
+
+
+def build(settings, progress=None):
+    context = open_context(settings)
+    with Workers(settings, context.now) as workers:
+        return build_data(context, workers, *([progress] if progress else []))
+
+
+def users(settings):
+    return set(read_split(data_root(settings), "train")["user_id"].to_pylist())
+
+
+def files(settings):
+    found = sorted(Path(data_root(settings)).rglob("*.parquet"))
+    return {str(path.relative_to(data_root(settings))): hashlib.md5(path.read_bytes()).hexdigest() for path in found}
+
+
+def test_two_processes_share_an_anchor_day_and_write_the_same_files(settings):
+    said = []
+    alone = build(settings, lambda *told: said.append(told))
+    assert [label for label, _, _ in said if label.startswith("building training data (")]
+    made, known = files(settings), users(settings)
+    assert len(made) == NUM_BUCKETS * len(alone) and known
+
+    for path in Path(data_root(settings)).rglob("*"):
+        if path.is_file():
+            path.unlink()
+    steps = []
+    both = build(replace(settings, run=replace(settings.run, processes=2)), lambda *told: steps.append(told))
+
+    assert both == alone
+    assert files(settings) == made
+    # An anchor day is no job of one process: with one day there would be work for both.
+    assert steps[-1][1:] == (NUM_BUCKETS * len(alone),) * 2
+    assert (
+        steps[-1][0]
+        == f"building training data ({sum(day.num_rows for day in both):,} pairs of {len(both)} anchor days)"
+    )
+
+
+def test_a_share_of_the_users_is_always_the_same_and_nested(settings):
+    build(settings)
+    everybody = users(settings)
+    some = {}
+    for share in (0.25, 0.6):
+        few = replace(settings, training=replace(settings.training, users_share=share))
+        build(few)
+        some[share] = users(few)
+        assert some[share] == {user for user in everybody if is_sampled(user, share)}
+    assert some[0.25] < some[0.6] < everybody
+    build(settings)
+    assert users(settings) == everybody
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.5])
+def test_a_share_that_is_none_is_refused(settings, share):
+    with pytest.raises(ConfigError, match="users_share"):
+        replace(settings.training, users_share=share)
