@@ -21,7 +21,8 @@ from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.erase import one_at_a_time
 from updater.pipeline.faults import durable
 from updater.pipeline.publish import views
-from updater.pipeline.verify import raise_if_different, verify
+from updater.pipeline.verify import verify
+from updater.pipeline.verify_compare import raise_if_different
 from updater.pipeline.versions import check_model, model_version, register_model
 from updater.pipeline.workers import Workers
 
