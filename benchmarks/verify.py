@@ -1,8 +1,8 @@
 """`updater verify --sample 20` on two deployments that differ in their number of users: CPU seconds and bytes read.
 
-The config is light, as in `benchmarks.scale` (one modality, one layer of the tiny model, one scenario, 16 buckets), but with a
-month of history, so that the smaller lake too is larger than what a sample reads of it. Each verification is a process
-of its own, as the command is; bytes are those of the lake and of the state's Parquet files.
+The config is light, as in `benchmarks.scale` (one modality, one layer of the tiny model, one scenario, 16 buckets), but
+with a month of history, so that the smaller lake too is larger than what a sample reads of it. Each verification is a
+process of its own, as the command is; bytes are those of the lake and of the state's Parquet files.
 """
 
 import json
