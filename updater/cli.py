@@ -177,8 +177,9 @@ def verify(settings: Settings, as_json: bool, sample: int, everyone: bool, exact
     """Compare the state with a full rebuild from the lake, and the online store with the offline rows."""
     from updater.pipeline.context import open_context
     from updater.pipeline.health import measure, raise_if_crossed
-    from updater.pipeline.verify import TOLERANCE, raise_if_different
+    from updater.pipeline.verify import TOLERANCE
     from updater.pipeline.verify import verify as compare
+    from updater.pipeline.verify_compare import raise_if_different
 
     context = open_context(settings)
     with progress_bar(as_json) as progress:

@@ -18,7 +18,8 @@ from updater.pipeline.context import Context, Progress, open_context
 from updater.pipeline.daily import missing_days, run_window
 from updater.pipeline.detect import read_changes
 from updater.pipeline.setup import create_ledger, initialise
-from updater.pipeline.verify import raise_if_different, verify
+from updater.pipeline.verify import verify
+from updater.pipeline.verify_compare import raise_if_different
 from updater.pipeline.workers import Workers
 from updater.settings import Settings
 from updater.sources import completejourney

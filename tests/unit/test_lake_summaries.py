@@ -90,12 +90,11 @@ def test_a_correction_is_newer_than_what_it_corrects(tmp_path: Path) -> None:
         )
         write_partition(str(tmp_path), DS + timedelta(days=day), rows, file_name(0, generation))
     users = pa.table({"user_id": ["u"]})
-    with connect() as connection:
-        newest = embeddings.read_newest(connection, str(tmp_path), 0, users)
-        assert newest["lapse_embedding"].to_pylist() == [[2.0] * 4]
-        corrected = embeddings.read_newest(connection, str(tmp_path), 0, users, DS)
-        assert corrected["lapse_embedding"].to_pylist() == [[3.0] * 4]
-        assert embeddings.read_newest(connection, str(tmp_path / "nowhere"), 0, users).num_rows == 0
+    newest = embeddings.read_newest(str(tmp_path), 0, users)
+    assert newest["lapse_embedding"].to_pylist() == [[2.0] * 4]
+    corrected = embeddings.read_newest(str(tmp_path), 0, users, DS)
+    assert corrected["lapse_embedding"].to_pylist() == [[3.0] * 4]
+    assert embeddings.read_newest(str(tmp_path / "nowhere"), 0, users).num_rows == 0
 
 
 def ids(*numbers: int) -> pa.Array:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -11,10 +10,12 @@ import pyarrow as pa
 from updater.domain import columns
 from updater.domain.scenario import Scenario
 from updater.lake.bucket_files import bucket_files
+from updater.lake.lookup import Lookup
 from updater.lake.summaries import Summaries
 
 TIMESTAMP = pa.timestamp("us")
 """Naive UTC: Feast prunes row groups by time only on columns without a timezone."""
+_KEYS = (columns.JOIN_KEY, columns.EVENT_TIMESTAMP, columns.CREATED_TIMESTAMP, "group", "row")
 
 
 def scenario_rows(
@@ -73,20 +74,26 @@ def _timestamps(num_rows: int, as_of: datetime, created: datetime) -> dict[str, 
 
 
 def read_newest(
-    connection: duckdb.DuckDBPyConnection, root: str, bucket: int, users: pa.Table, last: date | None = None
+    root: str, bucket: int, users: pa.Table, last: date | None = None, lookup: Lookup | None = None
 ) -> pa.Table:
-    """The newest offline row of each of `users` (column user_id) in a bucket of the feature view below `root`."""
-    files = bucket_files(root, bucket, last)
-    if not files:
+    """The newest offline row of each of `users` (column user_id) in a bucket of the feature view below `root`, by user.
+
+    Rows carry vectors, so first only the keys are read, and then the row groups that hold a newest row.
+    """
+    lookup = lookup or Lookup()
+    wanted = sorted(users[columns.JOIN_KEY].to_pylist())
+    newest: dict[str, tuple[tuple[datetime, datetime], str, int, int]] = {}
+    for path in bucket_files(root, bucket, last):
+        keys = lookup.keys(path, wanted, [columns.EVENT_TIMESTAMP, columns.CREATED_TIMESTAMP])
+        for user, instant, created, group, row in zip(*(keys[name].to_pylist() for name in _KEYS), strict=True):
+            if user not in newest or newest[user][0] < (instant, created):
+                newest[user] = ((instant, created), path, group, row)
+    rows_of: dict[tuple[str, int], list[int]] = {}
+    for _, path, group, row in newest.values():
+        rows_of.setdefault((path, group), []).append(row)
+    tables = [lookup.at(path, group, rows) for (path, group), rows in rows_of.items()]
+    if not tables:
         return pa.table(
             {columns.JOIN_KEY: pa.array([], pa.string()), columns.PREFIX_FINGERPRINT: pa.array([], pa.string())}
         )
-    connection.register("wanted", users)
-    query = f"""
-        select * from read_parquet($files, hive_partitioning = false, union_by_name = true)
-        where {columns.JOIN_KEY} in (select {columns.JOIN_KEY} from wanted)
-        qualify row_number() over (
-            partition by {columns.JOIN_KEY} order by {columns.EVENT_TIMESTAMP} desc, {columns.CREATED_TIMESTAMP} desc)
-            = 1
-        order by {columns.JOIN_KEY}"""
-    return connection.execute(query, {"files": files}).to_arrow_table()
+    return pa.concat_tables(tables, promote_options="default").sort_by(columns.JOIN_KEY)

@@ -23,8 +23,6 @@ of it. So beside a bucket lie fewer rows of others than that.
 """
 READS_PER_MERGE = 16
 """A merge reads neighbouring buckets together, in so many parts, and holds one part in memory."""
-BUCKET_GROUP_ROWS = 16_384
-"""Rows per row group of merged summaries and offline rows, which carry a vector each."""
 EVENT_FORMAT: dict[str, Any] = {"compression": "zstd", "compression_level": 9}
 """Chosen by measurement: docs/adr/0009-compaction.md."""
 ORDER = ("bucket", "user_id", "event_time", "event_id", "ds")
@@ -100,7 +98,7 @@ def _merge_rows(
         qualify row_number() over (partition by {", ".join(key)} order by {", ".join(newest)}) = 1
         order by {", ".join(order)}"""
     table = connection.execute(query, {"files": list(paths)}).to_arrow_table().cast(schema)
-    partitions.write_table(path, table, row_group_size=BUCKET_GROUP_ROWS)
+    partitions.write_table(path, table)
 
 
 def _schema(path: str) -> pa.Schema:

@@ -19,6 +19,10 @@ from fsspec.implementations.local import LocalFileSystem
 from updater.domain.unfinished import unfinished_name
 
 SUCCESS = "_SUCCESS"
+VECTOR_GROUP_ROWS = 1024
+"""Rows per row group of a file with vectors: one or two MiB, so that a reader of few users skips the others'."""
+GROUP_ROWS = 8192
+"""The same of a file without vectors."""
 DAY_DIRECTORY = re.compile(r"ds=\d{4}-\d{2}-\d{2}")
 
 
@@ -122,7 +126,7 @@ def write_parquet(table: pa.Table, file: IO[bytes], row_group_size: int | None) 
         file,
         compression="lz4" if vectors else "zstd",
         use_dictionary=[name for name in table.schema.names if name not in vectors],
-        row_group_size=row_group_size,
+        row_group_size=row_group_size or (VECTOR_GROUP_ROWS if vectors else GROUP_ROWS),
     )
 
 

@@ -111,17 +111,40 @@ def read_newest(
         widths: the modalities to read, with the width of their event vectors.
         users: whom to read; a user without a summary has an empty one.
     """
+    if not files:
+        return {modality: Summaries.empty(users.num_rows, width) for modality, width in widths.items()}
+    source = "read_parquet($files, hive_partitioning = false)"
+    return _newest(connection, source, {"files": list(files)}, widths, users)
+
+
+def newest_of(
+    connection: duckdb.DuckDBPyConnection, rows: pa.Table | None, widths: Mapping[str, int], users: pa.Table
+) -> dict[str, Summaries]:
+    """As `read_newest`, from `rows` of summary files that have been read; None if there are no files."""
+    if rows is None:
+        return {modality: Summaries.empty(users.num_rows, width) for modality, width in widths.items()}
+    connection.register("summary_rows", rows)
+    return _newest(connection, "summary_rows", {}, widths, users)
+
+
+def _newest(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    bound: dict[str, list[str]],
+    widths: Mapping[str, int],
+    users: pa.Table,
+) -> dict[str, Summaries]:
     result = {modality: Summaries.empty(users.num_rows, width) for modality, width in widths.items()}
-    if not files or not users.num_rows:
+    if not users.num_rows:
         return result
     connection.register(
         "wanted", users.select(["user_id"]).append_column("position", pa.array(np.arange(users.num_rows)))
     )
-    query = """
-        select * from read_parquet($files, hive_partitioning = false) join wanted using (user_id)
+    query = f"""
+        select * from {source} join wanted using (user_id)
         qualify row_number() over (partition by user_id, modality order by ds desc, generation desc) = 1
         order by modality"""
-    table = connection.execute(query, {"files": list(files)}).to_arrow_table()
+    table = connection.execute(query, bound).to_arrow_table()
     for modality, summaries in result.items():
         _fill(summaries, table.filter(pc.equal(table["modality"], modality)))
     return result

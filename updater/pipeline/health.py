@@ -247,8 +247,8 @@ def _compare_online(
         users.sort(key=lambda user: md5(user.encode(), usedforsecurity=False).digest()[8:])
         wanted = pa.table({columns.JOIN_KEY: pa.array(users[: -(-ONLINE_USERS // len(buckets))], pa.string())})
         for view, tables in published.items():
-            rows = offline.read_newest(connection, context.state("offline", view), bucket, wanted, window.ds)
+            rows = offline.read_newest(context.state("offline", view), bucket, wanted, window.ds)
             if rows.num_rows:
-                tables.append(not_overtaken(context, connection, view, bucket, rows))
+                tables.append(not_overtaken(context, view, bucket, rows))
     compared = compare_online(context, {view: pa.concat_tables(tables) for view, tables in published.items() if tables})
     health.online_values, health.online_mismatches = compared.values, len(compared.differences)

@@ -29,7 +29,8 @@ from updater.pipeline.faults import durable
 from updater.pipeline.publish import views
 from updater.pipeline.state_lock import StateLock
 from updater.pipeline.timing import Stopwatch
-from updater.pipeline.verify import raise_if_different, verify
+from updater.pipeline.verify import verify
+from updater.pipeline.verify_compare import raise_if_different
 from updater.pipeline.versions import check_model, model_version, register_model
 from updater.pipeline.workers import Workers
 

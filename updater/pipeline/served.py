@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,11 +22,9 @@ class OnlineComparison:
     """Feature view, feature and user of each value that differs."""
 
 
-def not_overtaken(
-    context: Context, connection: duckdb.DuckDBPyConnection, view: str, bucket: int, rows: pa.Table
-) -> pa.Table:
+def not_overtaken(context: Context, view: str, bucket: int, rows: pa.Table) -> pa.Table:
     """The rows that no row of a later, uncommitted window replaces: of the others either value may be online."""
-    newest = offline.read_newest(connection, context.state("offline", view), bucket, rows)
+    newest = offline.read_newest(context.state("offline", view), bucket, rows)
     return rows.filter(pc.equal(rows[columns.EVENT_TIMESTAMP], newest[columns.EVENT_TIMESTAMP]))
 
 

@@ -19,6 +19,7 @@ from updater.pipeline.health import measure, raise_if_crossed
 from updater.pipeline.lineage import window_events
 from updater.pipeline.publish import publish as complete_offline
 from updater.pipeline.publish import views
+from updater.pipeline.verify_compare import raise_if_different
 from updater.pipeline.workers import Workers
 from updater.settings import load_settings
 
@@ -131,7 +132,7 @@ def verify(ds: str, sample: int) -> dict[str, Any]:
 def verify_newest(sample: int) -> dict[str, Any]:
     """Verify a sample of users at the newest committed window. Raises VerificationError."""
     report = verification.verify(_context(), sample)
-    verification.raise_if_different(report)
+    raise_if_different(report)
     return {"users": report.users, "differences": len(report.differences)}
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from types import TracebackType
 
 import duckdb
 
@@ -24,6 +25,19 @@ class Tools:
     context: Context
     version: ModelRecord | None = None
     """The model version to work with; the live one if left out."""
+
+    def __enter__(self) -> "Tools":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the DuckDB connection, if it was opened."""
+        if "connection" in self.__dict__:
+            self.__dict__.pop("connection").close()
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:

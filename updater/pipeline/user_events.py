@@ -20,6 +20,8 @@ from updater.lake.text_vectors import TextVectors
 from updater.model.batch import ModalityBatch, UserBatch
 
 MICROSECONDS = 1e6
+FINGERPRINT_VERSION = 2
+"""In front of each prefix fingerprint; the first ones had none."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,32 @@ def _modality_batch(
 def prefix_fingerprints(
     events: Sequence[UserEvents], summaries: Sequence[Summaries], users: npt.NDArray[np.int64]
 ) -> list[str]:
-    """Per user a digest of what the prefix is made from: the summaries and the events that become tokens.
+    """Per user a digest of all that the prefix is made from: the user's rows of `user_batch`, with texts by their ids.
 
-    The model is not a part of it, so another model version leaves the fingerprints as they are.
+    The model is not a part of it, so another model version leaves the fingerprints as they are. The number in front
+    tells how they are made.
+    """
+    hashes = [blake2b(digest_size=16) for _ in users]
+    batch = user_batch(events, summaries, users)
+    for event, part in zip(events, batch.modalities, strict=True):
+        rows, offsets = event.rows_of(users, event.modality.max_events)
+        all_rows, _ = event.rows_of(users)
+        numeric, of_events = event.numeric_NC[rows], event.text_rows_N[all_rows]
+        for b, digest in enumerate(hashes):
+            own, every = slice(offsets[b], offsets[b + 1]), slice(*part.text_offsets_B1[b : b + 2])
+            scalars = [part.num_events_B[b], part.first_event_B[b], part.last_event_B[b], own.stop - own.start]
+            digest.update(np.array(scalars, np.float64).tobytes() + part.num_recent_BR[b].tobytes())
+            digest.update(part.mean_BV[b].tobytes() + part.times_N[own].tobytes() + numeric[own].tobytes())
+            digest.update(b"".join(event.text_ids[row] for row in of_events[every]))
+    return [f"{FINGERPRINT_VERSION}-{digest.hexdigest()}" for digest in hashes]
+
+
+def first_fingerprints(
+    events: Sequence[UserEvents], summaries: Sequence[Summaries], users: npt.NDArray[np.int64]
+) -> list[str]:
+    """Fingerprints as they were made before they had a version: of number, mean and newest events only.
+
+    A user who has not changed since keeps such a row, which is right.
     """
     hashes = [blake2b(digest_size=16) for _ in users]
     for event, summary in zip(events, summaries, strict=True):
