@@ -61,8 +61,9 @@ class GuardedPostgreSQLOnlineStore(OwnViews, BatchedReads, PostgreSQLOnlineStore
                 yield connection
             return
         if self._conn is None or self._conn.closed:
-            self._conn = _get_conn(config.online_store)
-            _speak_utf8(self._conn, config)
+            connection = _get_conn(config.online_store)
+            _speak_utf8(connection, config)
+            self._conn = connection
         self._conn.set_autocommit(autocommit)
         try:
             yield self._conn

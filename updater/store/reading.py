@@ -60,14 +60,12 @@ def view_cells(
     for view, key, feature, value, instant in rows:
         column = columns[view].get(feature)
         if column is None:
-            raise ConfigError(
-                f"The online store answered with feature {feature!r}, which nobody asked for; {_WAY_OUT}."
-            )
+            raise ConfigError(f"The online store answered with feature {feature!r}, not asked for; {_WAY_OUT}.")
         column[key] = value
         instants[view][key] = instant
     asked = set(entity_keys)
     if any(not found.keys() <= asked for found in instants):
-        raise ConfigError(f"The online store answered with an entity that nobody asked for; {_WAY_OUT}.")
+        raise ConfigError(f"The online store answered with an entity, not asked for; {_WAY_OUT}.")
     return [
         ViewCells(
             [instants[view].get(key) for key in entity_keys],
