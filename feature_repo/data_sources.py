@@ -1,8 +1,7 @@
 """Where a feature view's offline rows lie, and which model versions there are: in the state of the config that
-UPDATER_CONFIG names, or the demo's.
+`feature_store.yaml` was made from.
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -10,11 +9,12 @@ from feast import FileSource
 from feast.data_format import ParquetFormat
 
 from updater.domain import columns
-from updater.settings import Settings, load_settings
+from updater.settings import Settings
+from updater.store.repository import repository_settings
 
 DEMO_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.toml"
 
-settings = load_settings(os.environ.get("UPDATER_CONFIG") or DEMO_CONFIG)
+settings = repository_settings(DEMO_CONFIG)
 
 
 def offline_source(view: str, settings: Settings) -> FileSource:

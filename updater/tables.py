@@ -10,6 +10,8 @@ from rich.text import Text
 
 Json = dict[str, Any]
 SHOWN_IDS = 20
+MOST_PLACES = 20
+"""Lines of a list of places; JSON has all."""
 
 
 def console(err: bool = False) -> Console:
@@ -54,6 +56,9 @@ def show_setup(report: Json) -> None:
         f"feature store  {report['feature_store']}",
         f"feature views  {', '.join(report['feature_views'])}",
     )
+    if report["not_loaded"]:
+        names = ", ".join(report["not_loaded"])
+        say(f"Registered anew, without online values: {names}. Load them before the next window:", report["load"])
 
 
 def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> None:
@@ -266,8 +271,17 @@ def show_erasure_proof(report: Json) -> None:
     """The result of `updater erase --prove`."""
     where = f"{report['files']:,} files, the ledger, the registry and the online store"
     say(f"{report['users']:,} users searched in {where}: {'found' if report['places'] else 'found nowhere'}.")
+    groups: dict[str, list[str]] = {}
     for place in report["places"]:
-        say(f"  {place}")
+        what, of, path = place.partition(" of /")
+        # The directory of a part of the state stands for its days and buckets.
+        where = f"/{path}".rpartition("/")[0].partition("/ds=")[0] if of else place
+        groups.setdefault(where, []).append(what)
+    for where, found in sorted(groups.items())[:MOST_PLACES]:
+        kinds = ", ".join(sorted(set(found)))
+        say(f"  {where}: {len(found):,} places ({kinds})" if len(found) > 1 or kinds != where else f"  {where}")
+    if len(groups) > MOST_PLACES:
+        say(f"  and {len(groups) - MOST_PLACES:,} more; `--json` has them all.")
 
 
 def show_promotion(report: Json) -> None:

@@ -1,6 +1,7 @@
 """Reading all views of a request at once gives what reading one view after the other gives, here and in stock Feast."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from itertools import compress
 from pathlib import Path
@@ -161,3 +162,27 @@ def test_stock_feast_reads_the_same(settings: Settings, opened: Any) -> None:
         assert response.proto == expected.proto
         assert list(response.to_dict()) == list(expected.to_dict())
     assert {type(stock.provider.online_store).__module__.split(".")[0]} == {"feast"}
+
+
+@pytest.mark.slow
+def test_very_many_users_in_one_read(settings: Settings) -> None:
+    """More than a statement of the least SQLite takes, and than a store is asked for at a time."""
+    from updater import store
+
+    users = [f"u{number}" for number in range(30_000)]
+    stored = users[::3_000]
+    store.apply(settings)
+    opened = store.open_store(settings)
+    store.materialise(opened, write_lapse(settings, "2024-02-28", stored, vectors(len(stored), seed=1)), [VIEW])
+    wanted = [f"{VIEW}:lapse_embedding", f"{VIEW}:lapse_model_version", f"{SUMMARIES}:app_num_events"]
+    if settings.online_store.type == "sqlite":
+        connection = opened.provider.online_store._get_conn(opened.config)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)  # the least that a build of SQLite has
+    at_once = opened.get_online_features(wanted, {"user_id": users}).to_dict(include_event_timestamps=True)
+    parts: dict[str, list[Any]] = {}
+    for start in range(0, len(users), 3_500):
+        part = opened.get_online_features(wanted, {"user_id": users[start : start + 3_500]})
+        for name, values in part.to_dict(include_event_timestamps=True).items():
+            parts.setdefault(name, []).extend(values)
+    assert at_once == parts
+    assert [user for user, version in zip(users, at_once["lapse_model_version"], strict=True) if version] == stored

@@ -96,8 +96,15 @@ def test_mistakes_are_named(make_settings: SettingsFactory) -> None:
 
 def test_the_committed_file_says_the_same_as_ours(make_settings: SettingsFactory) -> None:
     committed = yaml.safe_load((ROOT / "feature_repo" / "feature_store.yaml").read_text(encoding="utf-8"))
-    ours = feature_store_config(make_settings(), {})
+    settings = make_settings()
+    ours = feature_store_config(settings, {})
     del ours["registry"]["sqlalchemy_config_kwargs"], ours["registry"]["path"], ours["online_store"]["path"]
     assert committed["registry"].pop("path") == "sqlite:///demo/state/registry.db"
     assert committed["online_store"].pop("path") == "../demo/state/online.db"
+    whose = committed["batch_engine"]
+    assert (whose.pop("config_file"), whose.pop("state")) == ("../configs/demo.toml", "../demo/state")
+    assert (ours["batch_engine"].pop("config_file"), ours["batch_engine"].pop("state")) == (
+        str(settings.source),
+        settings.paths.state,
+    )
     assert committed == ours

@@ -13,6 +13,8 @@ from feast.types import Int64
 from hypothesis import given
 from hypothesis import strategies as st
 
+from updater.errors import ConfigError
+from updater.store.guard import to_microseconds
 from updater.store.online_sqlite import GuardedSqliteOnlineStore
 from updater.store.reading import ViewCells, view_cells
 
@@ -85,10 +87,31 @@ def test_feast_counts_statuses_when_its_metrics_are_on() -> None:
     assert count.call_args_list == [call("left", 1, 1), call("right", 1, 1)]
 
 
-def test_rows_in_any_order_with_features_that_nobody_wants() -> None:
-    at = [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
-    rows = [(1, b"b", "two", b"6", at[1]), (0, b"a", "gone", b"5", at[2]), (0, b"a", "one", b"4", at[0])]
+def test_rows_in_any_order() -> None:
+    at = [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2)]
+    rows = [(1, b"b", "two", b"6", at[1]), (0, b"a", "one", b"4", at[0])]
     assert view_cells(rows, [b"b", b"a", b"b"], [("left", ["two", "one"]), ("right", ["two"])]) == [
         ViewCells([None, at[0], None], [[None, None, None], [None, b"4", None]]),
         ViewCells([at[1], None, at[1]], [[b"6", None, b"6"]]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ((0, b"a", b"one", b"4"), "feature b'one'"),
+        ((0, b"a", "gone", b"4"), "'gone'"),
+        ((0, "a", "one", b"4"), "an entity"),
+    ],
+)
+def test_what_nobody_asked_for_is_no_missing_value(row: Any, words: str) -> None:
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    with pytest.raises(ConfigError, match=f"{words}.*not asked for.*UTF-8"):
+        view_cells([(*row, at)], [b"a"], [("left", ["one"])])
+
+
+@given(st.integers(-(2**40), 2**50))
+def test_redis_gives_timestamps_to_the_microsecond(microseconds: int) -> None:
+    from updater.store.online_redis import _instant, _timestamp_with_rank
+
+    assert to_microseconds(_instant(_timestamp_with_rank(microseconds, None))) == microseconds

@@ -7,7 +7,7 @@ as "1", would be found in any file of numbers and digests, so it is only looked 
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from json import dumps
 
@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import Engine, inspect, make_url, text
 
+from updater.database import LEDGER, REGISTRY, Purpose, create_database_engine, is_sqlite, shown
 from updater.domain.columns import JOIN_KEY
 from updater.errors import VerificationError
 from updater.lake import partitions
 from updater.lake.erasing import without_users
 from updater.lake.schemas import is_text
-from updater.ledger.engine import create_ledger_engine, is_sqlite, shown
 from updater.pipeline.context import Context, Progress, no_progress
 from updater.pipeline.erase import state_ids
 from updater.pipeline.erase_files import files_below
@@ -56,15 +56,15 @@ def find(context: Context, user_ids: Sequence[str], progress: Progress = no_prog
     known = state_ids(context, user_ids)
     users = sorted({*user_ids, *known})
     proof = ErasureProof(len(known))
-    urls = _database_urls(context)
-    paths = [*files_below(context), *_databases_elsewhere(context, urls)]
+    databases = _databases(context)
+    paths = [*files_below(context), *_databases_elsewhere(context, databases)]
     for done, path in enumerate(paths):
         progress("searching", done, len(paths))
         proof.files += 1
         proof.places += [f"{place} of {path}" for place in _places(path, users)]
-    for url in urls:
+    for url, purpose in databases.items():
         if not is_sqlite(make_url(url)):
-            proof.places += _find_in_database(create_ledger_engine(url), users)
+            proof.places += _find_in_database(create_database_engine(url, purpose), users)
     proof.places += find_online(context.settings, users)
     return proof
 
@@ -157,15 +157,15 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _database_urls(context: Context) -> list[str]:
-    """URLs of ledger and registry."""
+def _databases(context: Context) -> dict[str, Purpose]:
+    """Ledger and registry by their URLs; one database may be both."""
     from updater.store.config import feature_store_config
 
     registry: str = feature_store_config(context.settings, os.environ)["registry"]["path"]
-    return sorted({context.settings.ledger.url, registry})
+    return {registry: REGISTRY, context.settings.ledger.url: LEDGER}
 
 
-def _databases_elsewhere(context: Context, urls: Sequence[str]) -> list[str]:
+def _databases_elsewhere(context: Context, urls: Iterable[str]) -> list[str]:
     """SQLite files of ledger and registry that do not lie in the state."""
     databases = [url.database for url in map(make_url, urls) if is_sqlite(url)]
     files = {f"{database}{suffix}" for database in databases for suffix in ("", "-wal")}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.ledger import LedgerWriter, ModelRecord, open_writer, upgrade
-from updater.pipeline.context import check_fixed_values, clock, fixed_values
+from updater.pipeline.context import Context, check_fixed_values, clock, fixed_values
 from updater.settings import Settings
 
 
@@ -20,6 +20,10 @@ class SetupReport:
     feature_store: str
     """The file that makes `feast -c … -f FILE` read this state from anywhere."""
     feature_views: list[str]
+    not_loaded: list[str]
+    """Feature views that are registered anew though they have offline rows; online values come back by `load`."""
+    load: str
+    """The command that loads the newest offline row of every user into the online store."""
 
 
 def create_ledger(settings: Settings) -> LedgerWriter:
@@ -44,7 +48,7 @@ def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
     that has a model keeps it.
 
     Raises:
-        ConfigError: a value that existing state depends on was changed.
+        ConfigError: a value that existing state depends on was changed, or there is no feature repository.
         ServiceUnavailableError: a database does not answer.
     """
     from updater.pipeline import audit
@@ -52,9 +56,10 @@ def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
     from updater.pipeline.detect import check_modalities
     from updater.pipeline.publish import views
     from updater.store.config import write_feature_store_yaml
-    from updater.store.definitions import apply
+    from updater.store.definitions import apply, check
 
     ledger = create_ledger(settings)
+    check(settings)  # before a model is made, which takes long
     if ledger.live_model() is None:
         record = _first_model(settings, trained)
         ledger.add_model(record)
@@ -63,11 +68,23 @@ def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
     check_modalities(context)
     audit.record(context, "init", model=context.live_model().name, feature_views=views(context))
     yaml = write_feature_store_yaml(settings)
-    apply(settings, [context.live_model().version])
+    registered = apply(settings, [context.live_model().version])
     model = context.live_model()
     return SetupReport(
-        settings.ledger.url.rsplit("@", 1)[-1], settings.paths.state, model.name, model.trained, yaml, views(context)
+        ledger=settings.ledger.url.rsplit("@", 1)[-1],
+        state=settings.paths.state,
+        model=model.name,
+        trained=model.trained,
+        feature_store=yaml,
+        feature_views=views(context),
+        not_loaded=[view for view in registered if _has_rows(context, view)],
+        load=f"feast -c {settings.paths.feature_repo} -f {yaml} materialize --disable-event-timestamp",
     )
+
+
+def _has_rows(context: Context, view: str) -> bool:
+    fs, root = partitions.filesystem(context.state("offline", view))
+    return bool(fs.exists(root) and any(path.endswith(".parquet") for path in fs.find(root)))
 
 
 def _first_model(settings: Settings, trained: str | None) -> ModelRecord:

@@ -1,20 +1,23 @@
 """What the pipeline, training and serving do with the feature store."""
 
-import io
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+import builtins
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pandas as pd
-from feast import FeatureService, FeatureStore
+from feast import FeatureService, FeatureStore, feature_store
 
 from updater.domain import columns
 from updater.domain.window import Window
 from updater.settings import Settings
 from updater.store.connecting import explained, open_store
+from updater.store.repository import check_source
 
 USERS_PER_READ = 1_000
 _ROW_NUMBER = "__row"
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 def materialise(
@@ -40,8 +43,7 @@ def materialise(
     if not views:
         return {}
     store = open_store(target) if isinstance(target, Settings) else target
-    # Feast prints its progress to standard output.
-    with explained(store.config), redirect_stdout(io.StringIO()):
+    with explained(store.config), _quiet():
         store.materialize((first or window).as_of, window.as_of, feature_views=list(views))
     num_rows = store.provider.batch_engine.num_rows
     return {view: num_rows[view] for view in views}
@@ -89,9 +91,33 @@ def historical_rows(store: FeatureStore, entity_df: pd.DataFrame, features: Sequ
     )
     numbered[_ROW_NUMBER] = range(len(entity_df))
     with explained(store.config):
-        joined = store.get_historical_features(numbered, _wanted(store, features)).to_df()
+        wanted = _wanted(store, features)
+        names = [reference.partition(":")[0] for reference in wanted] if isinstance(wanted, list) else []
+        for projection in getattr(wanted, "feature_view_projections", ()):
+            names.append(projection.name)
+        for view in dict.fromkeys(names):
+            check_source(store.config, store.get_feature_view(view))
+        joined = store.get_historical_features(numbered, wanted).to_df()
     ordered: pd.DataFrame = joined.sort_values(_ROW_NUMBER).drop(columns=_ROW_NUMBER).set_index(entity_df.index)
     return ordered
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Feast prints as progress off standard output, here and in no other thread."""
+    token = _QUIET.set(True)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
+
+
+def _print(*values: Any, **options: Any) -> None:
+    if not _QUIET.get():
+        builtins.print(*values, **options)  # noqa: T201
+
+
+feature_store.print = _print
 
 
 def _wanted(store: FeatureStore, features: Sequence[str] | str) -> list[str] | FeatureService:

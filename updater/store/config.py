@@ -82,15 +82,25 @@ def _document(settings: Settings) -> dict[str, Any]:
             "path": settings.registry.url,
             "cache_ttl_seconds": REGISTRY_CACHE_SECONDS,
             "serve_features_while_materializing": True,
-            "sqlalchemy_config_kwargs": {"pool_pre_ping": True},
+            "sqlalchemy_config_kwargs": {"pool_pre_ping": True, **_driver_arguments(settings.registry.url)},
         },
         "offline_store": {"type": "duckdb"},
         "online_store": {"type": _STORES[settings.online_store.type], **settings.online_store.options},
-        "batch_engine": {"type": "updater.store.engine.WireBatchEngine"},
+        # Whose file this is: see updater.store.repository.
+        "batch_engine": {
+            "type": "updater.store.engine.WireBatchEngine",
+            "config_file": str(settings.source),
+            "state": settings.paths.state,
+        },
         "materialization": {"pull_latest_features": True, "online_write_batch_size": ROWS_PER_WRITE},
         "entity_key_serialization_version": 3,
         **({"auth": {"type": auth.type, **auth.options}} if auth.type != "no_auth" else {}),
     }
+
+
+def _driver_arguments(url: str) -> dict[str, Any]:
+    # Whatever PGCLIENTENCODING says; with SQL_ASCII the driver would give bytes for text.
+    return {"connect_args": {"client_encoding": "utf8"}} if url.startswith("postgresql") else {}
 
 
 def _without_secrets(document: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from feast import FeatureStore, RepoConfig
 from feast.errors import FeastExtrasDependencyImportError, FeastObjectNotFoundException
 from pydantic import ValidationError
 from sqlalchemy import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from updater.errors import ConfigError, ServiceUnavailableError
+from updater.database import REGISTRY, create_database_engine, is_missing_table, shown
+from updater.errors import ConfigError, ServiceUnavailableError, UpdaterError
 from updater.settings import Settings
 from updater.store.config import feature_store_config
 
@@ -25,6 +28,8 @@ _OPTIONAL_ERRORS = (
     ("redis.exceptions", "ConnectionError"),
     ("redis.exceptions", "TimeoutError"),
     ("psycopg", "OperationalError"),
+    ("psycopg", "InterfaceError"),
+    ("psycopg_pool", "PoolTimeout"),
 )
 
 
@@ -32,7 +37,8 @@ def open_store(settings: Settings) -> FeatureStore:
     """The feature store of a config, with its registry loaded.
 
     Raises:
-        ConfigError: an option of the online store is wrong, or refers to an environment variable that is not set.
+        ConfigError: an option of the online store is wrong, or refers to an environment variable that is not set; or
+            the registry's database is not in UTF-8.
         ServiceUnavailableError: the registry does not answer.
     """
     if "://" not in settings.paths.state:
@@ -47,11 +53,20 @@ def open_store(settings: Settings) -> FeatureStore:
     except FeastExtrasDependencyImportError:
         kind = settings.online_store.type
         raise ConfigError(f"online store {kind!r} needs a driver; run `pip install 'updater[{kind}]'`.") from None
+    if config.registry.path.startswith("postgresql"):
+        _check_registry(config.registry.path)
     config.repo_path = Path(settings.paths.feature_repo)
     store = FeatureStore(repo_path=settings.paths.feature_repo, config=config)
     with explained(config):
         store.refresh_registry()
     return store
+
+
+@cache
+def _check_registry(url: str) -> None:
+    """Connect once per process: Feast's own first statement fails with a TypeError in a database in SQL_ASCII."""
+    with create_database_engine(url, REGISTRY).connect():
+        pass
 
 
 @contextmanager
@@ -60,7 +75,8 @@ def explained(config: RepoConfig) -> Iterator[None]:
 
     Raises:
         ServiceUnavailableError: the registry or the online store does not answer.
-        ConfigError: a feature view or feature service is not registered, or has no offline rows at all.
+        ConfigError: a feature view or feature service is not registered, or has no offline rows or no table at all.
+        UpdaterError: a database refused a statement, which is no fault of the connection.
     """
     try:
         yield
@@ -71,19 +87,36 @@ def explained(config: RepoConfig) -> Iterator[None]:
             raise
         raise ConfigError(f"There are no offline rows in {missing[1]}; publish a day with `updater run`.") from error
     except Exception as error:
-        if not isinstance(error, _connection_errors()):
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(error, UpdaterError) or not isinstance(error, (DBAPIError, *_driver_errors(), *_CONNECTION)):
             raise
-        reason = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()[0]
-        registry = make_url(config.registry.path).render_as_string(hide_password=True)
+        reason = f"{str(cause).strip()} ".splitlines()[0].strip()
+        registry = shown(make_url(config.registry.path))
+        stores = f"The registry {registry} or the online store {_address(config.online_store)}"
+        if is_missing_table(cause):
+            raise ConfigError(f"{stores} is not complete ({reason}); make it with `updater init`.") from error
+        if not isinstance(error, (*_CONNECTION, *_optional_errors())):
+            raise UpdaterError(
+                f"{stores} refused a statement ({type(cause).__name__}: {reason}); both answer, so look at what is in "
+                "them, and register the feature views anew with `updater init`."
+            ) from error
         raise ServiceUnavailableError(
-            f"The registry {registry} or the online store {_address(config.online_store)} failed: {reason}; "
-            "check that both run and that `updater init` has been run."
+            f"{stores} failed: {reason}; check that both run and that `updater init` has been run."
         ) from error
 
 
-def _connection_errors() -> tuple[type[Exception], ...]:
-    loaded = [getattr(sys.modules[module], name) for module, name in _OPTIONAL_ERRORS if module in sys.modules]
-    return (DBAPIError, sqlite3.OperationalError, ConnectionError, *loaded)
+_CONNECTION = (OperationalError, InterfaceError, PoolTimeout, sqlite3.OperationalError, ConnectionError)
+
+
+def _optional_errors() -> tuple[type[Exception], ...]:
+    return tuple(getattr(sys.modules[module], name) for module, name in _OPTIONAL_ERRORS if module in sys.modules)
+
+
+def _driver_errors() -> tuple[type[Exception], ...]:
+    """Everything that the drivers of the online stores raise."""
+    others = (("psycopg", "Error"), ("redis.exceptions", "RedisError"))
+    loaded = [getattr(sys.modules[module], name) for module, name in others if module in sys.modules]
+    return (sqlite3.Error, *loaded)
 
 
 def _address(online: Any) -> str:

@@ -1,11 +1,11 @@
 """Registering what the feature repository defines."""
 
 import importlib
-import os
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureView
@@ -16,12 +16,31 @@ from updater.errors import ConfigError
 from updater.settings import Settings
 from updater.store.config import write_feature_store_yaml
 from updater.store.connecting import explained, open_store
+from updater.store.guard import GuardedOnlineStore
+from updater.store.registry import forget_versions
+from updater.store.repository import defining, prepare_sources
 
 VERSION_TAG = "model_version"
 """Tag of views and services that belong to one model version."""
+_IMPORTING = RLock()
 
 
-def apply(settings: Settings, versions: Collection[int] | None = None) -> None:
+def check(settings: Settings) -> None:
+    """Make sure that the feature repository is there, and that registry and online store can be opened.
+
+    Raises:
+        ConfigError: the feature repository or the config is wrong, or a database is not in UTF-8.
+        ServiceUnavailableError: the registry or the online store does not answer.
+    """
+    repository_files(settings)
+    store = open_store(settings)
+    online = store.provider.online_store
+    if isinstance(online, GuardedOnlineStore):
+        with explained(store.config):
+            online.find_entities(store.config, [])
+
+
+def apply(settings: Settings, versions: Collection[int] | None = None) -> list[str]:
     """Write `<state>/feature_store.yaml`, register the feature repository and create the online store's tables.
 
     Running it again changes nothing. A view that is no longer defined stays registered with its online rows, because
@@ -32,20 +51,28 @@ def apply(settings: Settings, versions: Collection[int] | None = None) -> None:
         versions: model versions whose views and services are registered; those of others stay as they are. None
             means all that the feature repository defines.
 
+    Returns:
+        The feature views that were not registered before.
+
     Raises:
         ConfigError: the feature repository or the config is wrong.
         ServiceUnavailableError: the registry or the online store does not answer.
     """
+    objects = defined_objects(settings, versions)
     write_feature_store_yaml(settings)
     store = open_store(settings)
     with explained(store.config):
-        objects = defined_objects(settings, versions)
+        views = [defined for defined in objects if isinstance(defined, FeatureView)]
+        prepare_sources(store.config, views)
+        known = {view.name for view in store.list_feature_views()}
+        forget_versions(store.registry, store.project)
         store.apply(objects)
         # Unlike a view, a permission that is no longer declared must not stay.
         permitted = {defined.name for defined in objects if isinstance(defined, Permission)}
         for stale in store.list_permissions():
             if stale.name not in permitted:
                 store.registry.delete_permission(stale.name, store.project)
+    return sorted({view.name for view in views} - known)
 
 
 def remove(settings: Settings, version: int) -> list[str]:
@@ -69,19 +96,30 @@ def remove(settings: Settings, version: int) -> list[str]:
 def defined_objects(settings: Settings, versions: Collection[int] | None = None) -> list[Any]:
     """Entities, feature views, feature services and permissions that the feature repository defines for a config, of
     some model versions or of all.
+
+    Raises:
+        ConfigError: there is no feature repository.
     """
+    files = repository_files(settings)
     repo = Path(settings.paths.feature_repo)
-    files = get_repo_files(repo)
-    if not files:
-        raise ConfigError(
-            f"feature repository {repo} has no Python files; set paths.feature_repo of {settings.source}."
-        )
     with _importable(repo, [file.stem for file in files], settings):
         modules = [importlib.import_module(file.stem) for file in files]
     found = (value for module in modules for value in vars(module).values())
     kinds = Entity | FeatureView | FeatureService | Permission
     objects = {id(value): value for value in found if isinstance(value, kinds)}
     return [one for one in objects.values() if versions is None or _version(one) in (None, *versions)]
+
+
+def repository_files(settings: Settings) -> list[Path]:
+    """Python files of the feature repository. Raises ConfigError if there are none."""
+    repo = Path(settings.paths.feature_repo)
+    files = get_repo_files(repo)
+    if not files:
+        raise ConfigError(
+            f"The feature repository {repo} has no Python files; copy the directory feature_repo of updater's own "
+            f"repository there, or set paths.feature_repo of {settings.source} to it."
+        )
+    return list(files)
 
 
 def _version(defined: Any) -> int | None:
@@ -92,19 +130,18 @@ def _version(defined: Any) -> int | None:
 
 @contextmanager
 def _importable(repo: Path, names: list[str], settings: Settings) -> Iterator[None]:
-    """Import the repository's modules afresh, for this config: Feast's layout makes them top-level modules."""
-    shadowed = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    environment = os.environ.get("UPDATER_CONFIG")
-    sys.path.insert(0, str(repo))
-    os.environ["UPDATER_CONFIG"] = str(settings.source)
-    try:
-        yield
-    finally:
-        sys.path.remove(str(repo))
-        if environment is None:
-            del os.environ["UPDATER_CONFIG"]
-        else:
-            os.environ["UPDATER_CONFIG"] = environment
-        for name in names:
-            sys.modules.pop(name, None)
-        sys.modules.update(shadowed)
+    """Import the repository's modules afresh, for this config: Feast's layout makes them top-level modules.
+
+    One thread at a time, because the search path and the modules belong to the process; both are as before afterwards.
+    """
+    with _IMPORTING, defining(settings):
+        search_path = list(sys.path)
+        shadowed = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+        sys.path.insert(0, str(repo))
+        try:
+            yield
+        finally:
+            sys.path[:] = search_path
+            for name in names:
+                sys.modules.pop(name, None)
+            sys.modules.update(shadowed)

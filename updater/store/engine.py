@@ -8,22 +8,26 @@ is one of the guarded ones. Any other view is left to Feast's own engine.
 from typing import Any, Literal
 
 import pyarrow as pa
+from feast import FeatureStore
 from feast.infra.common.materialization_job import MaterializationJobStatus
 from feast.infra.compute_engines.local.compute import LocalComputeEngine, LocalComputeEngineConfig
 from feast.infra.compute_engines.local.job import LocalMaterializationJob
 
 from updater.store.daily_files import DailyFiles
 from updater.store.guard import GuardedOnlineStore, WireRow
+from updater.store.registry import forget_versions
+from updater.store.repository import LAYOUT_TAG, check_source
 from updater.store.wire import entity_keys, feature_values
-
-LAYOUT_TAG = ("layout", "daily")
-"""Tag of a view whose rows lie in `ds=` partitions with event_timestamp = the end of day `ds`."""
 
 
 class WireBatchEngineConfig(LocalComputeEngineConfig):  # type: ignore[misc]
     """Config of `WireBatchEngine`; rows per write is Feast's `materialization.online_write_batch_size`."""
 
     type: Literal["updater.store.engine.WireBatchEngine"] = "updater.store.engine.WireBatchEngine"
+    config_file: str | None = None
+    """The config of `updater` that the file was made from; relative to it."""
+    state: str | None = None
+    """The state whose offline rows are loaded; views of other ones are refused."""
 
 
 class WireBatchEngine(LocalComputeEngine):  # type: ignore[misc]
@@ -48,6 +52,11 @@ class WireBatchEngine(LocalComputeEngine):  # type: ignore[misc]
         """
         return True
 
+    def teardown_infra(self, project: str, fvs: Any, entities: Any) -> None:
+        """`feast teardown`: what is left in the registry then would stop the views from being registered again."""
+        registry = FeatureStore(config=self.repo_config).registry
+        forget_versions(registry, project, views_too=True)
+
     def _materialize_one(self, registry: Any, task: Any, **kwargs: Any) -> Any:
         view = task.feature_view
         if not self._is_ours(view):
@@ -64,6 +73,7 @@ class WireBatchEngine(LocalComputeEngine):  # type: ignore[misc]
         return view.tags.get(key) == value and isinstance(self.online_store, GuardedOnlineStore)
 
     def _load(self, view: Any, task: Any) -> int:
+        check_source(self.repo_config, view)
         source, join_key = view.batch_source, view.join_keys[0]
         files = DailyFiles(source.path, join_key, source.timestamp_field, source.created_timestamp_column)
         names = [feature.name for feature in view.features]

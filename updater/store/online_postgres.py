@@ -18,7 +18,9 @@ from feast.infra.utils.postgres.connection_utils import _get_conn, _get_connecti
 from feast.infra.utils.postgres.postgres_config import ConnectionType
 from psycopg import sql
 
+from updater.database import check_encoding
 from updater.store.guard import WireRow, newest, to_datetime, wire_batches
+from updater.store.lifecycle import OwnViews
 from updater.store.reading import BatchedReads, ViewCells, view_cells
 
 _UPSERT = """
@@ -40,7 +42,7 @@ class GuardedPostgreSQLOnlineStoreConfig(PostgreSQLOnlineStoreConfig):  # type: 
     enable_openai_compatible_store: Literal[False] = False
 
 
-class GuardedPostgreSQLOnlineStore(BatchedReads, PostgreSQLOnlineStore):  # type: ignore[misc]
+class GuardedPostgreSQLOnlineStore(OwnViews, BatchedReads, PostgreSQLOnlineStore):  # type: ignore[misc]
     """Keeps the newest value of every row, in Feast's tables."""
 
     _conn: Any = None
@@ -54,11 +56,14 @@ class GuardedPostgreSQLOnlineStore(BatchedReads, PostgreSQLOnlineStore):  # type
                 self._conn_pool = _get_connection_pool(config.online_store)
                 self._conn_pool.open()
             with self._conn_pool.connection() as connection:
+                _speak_utf8(connection, config)
                 connection.set_autocommit(autocommit)
                 yield connection
             return
         if self._conn is None or self._conn.closed:
-            self._conn = _get_conn(config.online_store)
+            connection = _get_conn(config.online_store)
+            _speak_utf8(connection, config)
+            self._conn = connection
         self._conn.set_autocommit(autocommit)
         try:
             yield self._conn
@@ -127,6 +132,15 @@ class GuardedPostgreSQLOnlineStore(BatchedReads, PostgreSQLOnlineStore):  # type
                     sql.SQL(query).format(table=sql.Identifier(name)), (list(entity_keys),)
                 ).fetchone()
             ]
+
+
+def _speak_utf8(connection: Any, config: Any) -> None:
+    """Make sure that names come as text, whatever the database and PGCLIENTENCODING are. Raises ConfigError."""
+    online = config.online_store
+    check_encoding(connection, f"The online store {online.host}:{online.port}/{online.database}")
+    if connection.info.encoding != "utf-8":
+        connection.execute("SET client_encoding TO 'UTF8'")
+        connection.commit()
 
 
 @lru_cache(maxsize=256)

@@ -20,6 +20,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from updater.store.guard import WireRow, rank, to_datetime, wire_batches
+from updater.store.lifecycle import OwnViews
 from updater.store.reading import BatchedReads, ViewCells
 from updater.store.wire import without_join_keys
 
@@ -53,7 +54,7 @@ class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[mis
     skip_dedup: Literal[False] = False
 
 
-class GuardedRedisOnlineStore(BatchedReads, RedisOnlineStore):  # type: ignore[misc]
+class GuardedRedisOnlineStore(OwnViews, BatchedReads, RedisOnlineStore):  # type: ignore[misc]
     """Keeps the newest value of every row, in hashes that Feast's own clients can read."""
 
     def online_write_batch(
@@ -145,8 +146,8 @@ def _field(view: str, feature: str) -> bytes:
 @lru_cache(maxsize=1024)
 def _instant(stamp: bytes) -> datetime:
     # The rows of a window share it.
-    parsed = Timestamp.FromString(stamp)
-    return datetime.fromtimestamp(parsed.seconds + parsed.nanos / 1e9, UTC)
+    parsed: datetime = Timestamp.FromString(stamp).ToDatetime(tzinfo=UTC)
+    return parsed
 
 
 def _escaped(key: bytes) -> bytes:

@@ -18,6 +18,7 @@ from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStor
 from feast.protos.feast.types.Value_pb2 import Value
 
 from updater.store.guard import WireRow, rank, wire_batches
+from updater.store.lifecycle import OwnViews
 from updater.store.reading import BatchedReads, ViewCells, view_cells
 from updater.store.wire import file_holds, without_join_keys
 
@@ -33,7 +34,7 @@ class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[m
     enable_openai_compatible_store: Literal[False] = False
 
 
-class GuardedSqliteOnlineStore(BatchedReads, SqliteOnlineStore):  # type: ignore[misc]
+class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # type: ignore[misc]
     """Keeps the newest value of every row. Tables are Feast's, with one more column, `rank`, for the comparison."""
 
     _conn: sqlite3.Connection | None = None
@@ -61,8 +62,15 @@ class GuardedSqliteOnlineStore(BatchedReads, SqliteOnlineStore):  # type: ignore
         connection = self._get_conn(config)
         for view in tables_to_keep:
             table = _table(config, view)
-            if "rank" not in {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')}:
+            columns = {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')}
+            if columns and "rank" not in columns:  # without any, the view was one to delete as well
                 connection.execute(f'ALTER TABLE "{table}" ADD COLUMN rank BLOB')
+
+    def teardown(self, config: Any, tables: Sequence[Any], entities: Sequence[Any]) -> None:
+        """Remove the file, as Feast does, and its log, which the next file would take for its own."""
+        super().teardown(config, tables, entities)
+        for suffix in ("-wal", "-shm"):
+            Path(f"{self._get_db_path(config)}{suffix}").unlink(missing_ok=True)
 
     def online_write_batch(
         self, config: Any, table: Any, data: list[Any], progress: Callable[[int], Any] | None
@@ -141,7 +149,7 @@ class GuardedSqliteOnlineStore(BatchedReads, SqliteOnlineStore):  # type: ignore
         found: dict[bytes, dict[str, Any]] = defaultdict(dict)
         instants: dict[bytes, datetime] = {}
         for key, feature, value, event_s in self._rows(config, keys, table, features):
-            if feature in features:
+            if feature in features:  # of all that an entity has, a former schema may have left others
                 found[key][feature] = Value.FromString(value)
                 instants[key] = _instant(event_s)
         return [(instants.get(key), found.get(key)) for key in keys]
@@ -154,6 +162,7 @@ class GuardedSqliteOnlineStore(BatchedReads, SqliteOnlineStore):  # type: ignore
             (number, key, feature, value, _instant(event_s))
             for number, (view, features) in enumerate(wanted)
             for key, feature, value, event_s in self._rows(config, entity_keys, view, features)
+            if feature in features
         )
         return view_cells(rows, entity_keys, wanted)
 
@@ -164,11 +173,15 @@ class GuardedSqliteOnlineStore(BatchedReads, SqliteOnlineStore):  # type: ignore
         # Looking for each feature takes longer than reading all that an entity has.
         names = () if len(features) == len(view.features) else features
         condition = f"AND feature_name IN ({_marks(names)})" if names else ""
-        query = f"""
-            SELECT entity_key, feature_name, value, event_ts FROM "{_table(config, view)}"
-            WHERE entity_key IN ({_marks(entity_keys)}) {condition}
-        """
-        return self._get_conn(config).execute(query, (*entity_keys, *names))
+        connection = self._get_conn(config)
+        per_query = connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) - len(names)
+        for start in range(0, len(entity_keys), per_query):
+            keys = entity_keys[start : start + per_query]
+            query = f"""
+                SELECT entity_key, feature_name, value, event_ts FROM "{_table(config, view)}"
+                WHERE entity_key IN ({_marks(keys)}) {condition}
+            """
+            yield from connection.execute(query, (*keys, *names))
 
 
 @lru_cache(maxsize=1024)

@@ -17,12 +17,18 @@ from feast.infra.online_stores.online_store import OnlineStore
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
+from updater.errors import ConfigError
 from updater.store.wire import tag, varint
 
 _RESULT = tag(GetOnlineFeaturesResponse, "results")
 _VALUE = tag(GetOnlineFeaturesResponse.FeatureVector, "values")
 _STATUSES = tag(GetOnlineFeaturesResponse.FeatureVector, "statuses")
+KEYS_PER_QUERY = 10_000
+"""Entities that a store is asked for at a time, in a request for more: databases and memory have limits."""
 _INSTANT = tag(GetOnlineFeaturesResponse.FeatureVector, "event_timestamps")
+
+
+_WAY_OUT = "look who else writes to it, and that its names are in UTF-8"
 
 
 class ViewCells(NamedTuple):
@@ -42,18 +48,24 @@ def view_cells(
     """Cells in the order of `entity_keys` and `wanted` from rows in any order.
 
     Args:
-        rows: number of the view, entity key, feature, value and event timestamp; other features than those wanted are
-            left out.
+        rows: number of the view, entity key, feature, value and event timestamp.
         entity_keys: serialised keys of the entities.
         wanted: feature views and the features to read of each.
+
+    Raises:
+        ConfigError: the store answers with something that it was not asked for, such as names in another encoding.
     """
     instants: list[dict[bytes, datetime]] = [{} for _ in wanted]
     columns: list[dict[str, dict[bytes, bytes]]] = [{feature: {} for feature in features} for _, features in wanted]
     for view, key, feature, value, instant in rows:
         column = columns[view].get(feature)
-        if column is not None:
-            column[key] = value
-            instants[view][key] = instant
+        if column is None:
+            raise ConfigError(f"The online store answered with feature {feature!r}, not asked for; {_WAY_OUT}.")
+        column[key] = value
+        instants[view][key] = instant
+    asked = set(entity_keys)
+    if any(not found.keys() <= asked for found in instants):
+        raise ConfigError(f"The online store answered with an entity, not asked for; {_WAY_OUT}.")
     return [
         ViewCells(
             [instants[view].get(key) for key in entity_keys],
@@ -71,6 +83,14 @@ class BatchedReads(OnlineStore):  # type: ignore[misc]
     ) -> list[ViewCells]:
         """What is stored of some entities (serialised keys) in feature views, each given with the features to read."""
         raise NotImplementedError
+
+    def _read_all_cells(
+        self, config: Any, entity_keys: Sequence[bytes], wanted: Sequence[tuple[Any, Sequence[str]]]
+    ) -> list[ViewCells]:
+        """As `read_cells`, for any number of entities."""
+        starts = range(0, max(len(entity_keys), 1), KEYS_PER_QUERY)
+        parts = [self.read_cells(config, entity_keys[start : start + KEYS_PER_QUERY], wanted) for start in starts]
+        return parts[0] if len(parts) == 1 else [_joined(cells) for cells in zip(*parts, strict=True)]
 
     def _read_features_per_fv(
         self,
@@ -110,12 +130,21 @@ class BatchedReads(OnlineStore):  # type: ignore[misc]
             for place, rows in enumerate(destinations):
                 for row in rows:
                     order[row] = place
-            for number, cells in zip(numbers, self.read_cells(config, keys, wanted), strict=True):
+            for number, cells in zip(numbers, self._read_all_cells(config, keys, wanted), strict=True):
                 results[number] = _results(cells, order)
         for view, features in grouped_refs:
             prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
             online_features_response.metadata.feature_names.val.extend([prefix + feature for feature in features])
         online_features_response.MergeFromString(b"".join(results))
+
+
+def _joined(parts: Sequence[ViewCells]) -> ViewCells:
+    """What is stored of the entities of all parts, in their order."""
+    columns = zip(*(part.columns for part in parts), strict=True)
+    return ViewCells(
+        [instant for part in parts for instant in part.instants],
+        [[value for column in pieces for value in column] for pieces in columns],
+    )
 
 
 def _results(cells: ViewCells, order: Sequence[int]) -> bytes:

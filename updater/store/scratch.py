@@ -42,15 +42,19 @@ class Scratch:
         if "://" not in settings.paths.state:
             parent = Path(settings.paths.state, DIRECTORY)
             parent.mkdir(parents=True, exist_ok=True)
-        self.directory = Path(tempfile.mkdtemp(prefix="scratch-", dir=parent))
         project = feature_store_config(settings, os.environ)
+        self.directory = Path(tempfile.mkdtemp(prefix="scratch-", dir=parent))
         config = {
             **{key: project[key] for key in ("provider", "offline_store", "entity_key_serialization_version")},
             "project": DIRECTORY,
             "registry": {"registry_type": "sql", "path": f"sqlite:///{self.directory}/registry.db"},
             "online_store": {"type": "sqlite", "path": f"{self.directory}/online.db"},
         }
-        self._store = FeatureStore(repo_path=str(self.directory), config=RepoConfig(**config))
+        try:
+            self._store = FeatureStore(repo_path=str(self.directory), config=RepoConfig(**config))
+        except BaseException:  # no `with` block will remove it
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
 
     def __enter__(self) -> "Scratch":
         return self
