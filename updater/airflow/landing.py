@@ -6,14 +6,14 @@ from typing import Any
 
 from airflow.sdk import BaseSensorOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from fsspec.core import url_to_fs
 
 from updater.airflow.config import landing_day
+from updater.locations import filesystem
 
 
 def exists(path: str) -> bool:
     """True if there is a file at `path`, a path or any fsspec URL, now."""
-    fs, inner = url_to_fs(path)
+    fs, inner = filesystem(path)
     # Object stores answer from a cached listing, in which a file that came later never appears.
     fs.invalidate_cache()
     return bool(fs.exists(inner))

@@ -13,10 +13,10 @@ from typing import IO
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from updater.domain.unfinished import unfinished_name
+from updater.locations import filesystem as filesystem
 
 SUCCESS = "_SUCCESS"
 VECTOR_GROUP_ROWS = 1024
@@ -34,12 +34,6 @@ def join(root: str, *names: str) -> str:
 def day_directory(root: str, ds: date) -> str:
     """`<root>/ds=YYYY-MM-DD`."""
     return join(root, f"ds={ds.isoformat()}")
-
-
-def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The filesystem of a path or URL, and the path within it."""
-    fs, inner = url_to_fs(path)
-    return fs, str(inner)
 
 
 def is_local(path: str) -> bool:

@@ -20,12 +20,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import yaml  # type: ignore[import-untyped]
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from updater.errors import ConfigError
+from updater.locations import filesystem
 from updater.settings import Settings
 
 PROJECT = "updater"
@@ -62,7 +62,8 @@ def write_feature_store_yaml(settings: Settings) -> str:
     text = _HEADER + yaml.dump(_without_secrets(_document(settings)), Dumper=_Dumper, sort_keys=False)
     path = f"{settings.paths.state}/{FILE_NAME}"
     if "://" in path:
-        with fsspec.open(path, "w", encoding="utf-8") as file:
+        fs, inner = filesystem(path)
+        with fs.open(inner, "w", encoding="utf-8") as file:
             file.write(text)
     else:
         aside = Path(f"{path}.{os.getpid()}.tmp")

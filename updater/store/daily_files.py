@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 
 from updater.domain.spans import directory_days
+from updater.locations import filesystem
 
 # A row's event_timestamp is the end of local day `ds`. A local midnight lies between 14 hours before the UTC one
 # (Kiribati) and 12 hours after it, so that end is 10 to 36 hours after `ds` 00:00 UTC, give or take an odd offset.
@@ -40,7 +40,7 @@ class DailyFiles:
         self, features: list[str], start: datetime, end: datetime, batch_size: int
     ) -> Iterator[pa.RecordBatch]:
         """The newest row of every entity with `start <= event_timestamp <= end`, `batch_size` rows at a time."""
-        fs, root = url_to_fs(self.root)
+        fs, root = filesystem(self.root)
         sizes = _sizes(fs, root, *_days_that_hold(start, end))
         if not sizes:
             return
