@@ -22,17 +22,17 @@ from benchmarks.deployment import FIRST_DAY, local_settings
 from benchmarks.row import Row, measured
 from benchmarks.timing import cpu_seconds, top_functions
 from updater.lake import partitions
-from updater.lake.buffer import CHANGES_SCHEMA, Buffer, connect
 from updater.model.batch import UserBatch
-from updater.pipeline import workers as pool
-from updater.pipeline.compact import maintain
-from updater.pipeline.context import Context, no_progress, open_context
-from updater.pipeline.daily import WindowReport, finish, prepare, run_window
-from updater.pipeline.detect import read_changes
-from updater.pipeline.setup import initialise
-from updater.pipeline.workers import Workers
+from updater.pipeline.compact.run import maintain
+from updater.pipeline.daily.detect import read_changes
+from updater.pipeline.daily.window import WindowReport, finish, prepare, run_window
+from updater.pipeline.init import initialise
+from updater.runtime import process_pool as pool
+from updater.runtime.deployment import Context, no_progress, open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import load_settings
 from updater.sources.synthetic import SyntheticSpec, land
+from updater.state.event_store import CHANGES_SCHEMA, Buffer, connect
 
 HISTORY_DAYS = 75
 """Nearly the whole buffer, but no day on which events expire: those would change others than the active users."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.deployment import FIRST_DAY, local_settings
-from updater.pipeline.setup import initialise
+from updater.pipeline.init import initialise
 from updater.sources.synthetic import SyntheticSpec, land
 
 HISTORY_DAYS = 20

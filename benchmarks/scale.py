@@ -24,10 +24,10 @@ from benchmarks.deployment import FIRST_DAY
 from benchmarks.row import Row, measured
 from benchmarks.stores import FEATURE_REPO
 from benchmarks.timing import ratios
-from updater.pipeline.context import open_context
-from updater.pipeline.daily import run_window
-from updater.pipeline.setup import initialise
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.window import run_window
+from updater.pipeline.init import initialise
+from updater.runtime.deployment import open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import load_settings
 from updater.sources.synthetic import EventsPerActiveDay, SyntheticSpec, land
 

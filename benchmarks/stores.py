@@ -13,10 +13,10 @@ from feast import FeatureStore, RepoConfig
 
 from updater.domain import columns
 from updater.domain.window import Window, day_window
-from updater.lake.embeddings import scenario_rows, summary_rows
 from updater.lake.partitions import write_partition
-from updater.lake.summaries import Summaries
 from updater.settings import Settings, load_settings
+from updater.state.embeddings import scenario_rows, summary_rows
+from updater.state.summaries import Summaries
 from updater.store.config import feature_store_config
 from updater.store.connecting import explained
 from updater.store.definitions import defined_objects

@@ -18,15 +18,15 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from updater.lake.bucket_files import bucket_files
-from updater.pipeline.compact import maintain
-from updater.pipeline.context import Context, open_context
-from updater.pipeline.daily import run_window
-from updater.pipeline.setup import initialise
-from updater.pipeline.verify import verify
-from updater.pipeline.workers import Workers
+from updater.pipeline.compact.run import maintain
+from updater.pipeline.daily.window import run_window
+from updater.pipeline.init import initialise
+from updater.pipeline.monitor.verify import verify
+from updater.runtime.deployment import Context, open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings, load_settings
 from updater.sources.synthetic import SyntheticSpec, land
+from updater.state.bucket_files import bucket_files
 
 HERE = Path(__file__).resolve().parent
 FIRST_DAY = date(2025, 1, 1)

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from tests.factories import SCENARIOS, toml_text
 from tests.small_models import make_backbone, make_text_encoder
 from tests.strategies import BUFFER_DAYS, MODALITIES
-from updater.pipeline.context import Context, open_context
-from updater.pipeline.daily import WindowReport, run_window
-from updater.pipeline.setup import initialise
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.window import WindowReport, run_window
+from updater.pipeline.init import initialise
+from updater.runtime.deployment import Context, open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings, load_settings
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)

@@ -11,8 +11,8 @@ import numpy as np
 from tests.deployment import write_config
 from tests.factories import MODALITIES, bill, land_rows
 from updater.evaluation.events import Events, open_events
-from updater.pipeline.context import open_context
-from updater.pipeline.setup import create_ledger
+from updater.pipeline.init import create_ledger
+from updater.runtime.deployment import open_context
 from updater.settings import Settings
 
 BUFFER_DAYS = 5

@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 HEAVY = (
     "feast.infra.offline_stores.duckdb",
     "rich.progress",
-    "updater.pipeline.daily",
-    "updater.pipeline.refresh",
-    "updater.pipeline.verify",
+    "updater.pipeline.daily.window",
+    "updater.pipeline.daily.refresh",
+    "updater.pipeline.monitor.verify",
     "updater.store.definitions",
 )
 

@@ -18,12 +18,12 @@ from updater.domain.modality import Modality
 from updater.domain.training import Training
 from updater.model.checkpoint import save_model
 from updater.model.user_model import UserModel
-from updater.pipeline.user_events import UserEvents
 from updater.training.distributed import Rank
 from updater.training.pairs import PairTable, read_pairs
 from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles
 from updater.training.useru.dataset import FOCUS_GENERATOR
+from updater.users.event_batches import UserEvents
 
 ANCHORS = (date(2024, 3, 1), date(2024, 3, 15))
 MODALITIES = (

@@ -9,7 +9,7 @@ from tests.deployment import Deployment
 from tests.factories import land_rows
 from tests.strategies import COLUMNS
 from updater.domain.bounds import Bounds
-from updater.pipeline.context import Context, open_context
+from updater.runtime.deployment import Context, open_context
 
 DAYS = [date(2024, 3, 1) + timedelta(days=number) for number in range(6)]
 USERS = [f"user {number}" for number in range(30)]

@@ -37,7 +37,7 @@ def init(settings: Settings, as_json: bool, model: str | None) -> None:
 
     Safe to repeat, as after adding a scenario.
     """
-    from updater.pipeline.setup import initialise
+    from updater.pipeline.init import initialise
 
     if model is not None:
         check_first_model(settings, model)
@@ -55,16 +55,16 @@ def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
 
     The first one builds the whole buffer.
     """
-    from updater.pipeline.context import open_context
+    from updater.runtime.deployment import open_context
 
     context = open_context(settings)
     if dry_run:
-        from updater.pipeline.dry_run import plan_window
+        from updater.pipeline.daily.dry_run import plan_window
 
         emit(asdict(plan_window(context, ds)), as_json, tables.show_plan)
         return
-    from updater.pipeline.daily import run_window
-    from updater.pipeline.workers import Workers
+    from updater.pipeline.daily.window import run_window
+    from updater.runtime.process_pool import Workers
 
     with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
         report = run_window(context, workers, ds, progress)
@@ -85,19 +85,19 @@ def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
 @verb
 def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, dry_run: bool, restate: bool) -> None:
     """Run the missing windows of a range, oldest first. Killed and run again, it goes on where it was."""
-    from updater.pipeline.context import open_context
+    from updater.runtime.deployment import open_context
 
     if to_date < from_date:
         raise click.BadParameter("lies before --from-date.", param_hint="--to-date")
     context = open_context(settings)
     if dry_run:
-        from updater.pipeline.dry_run import plan_backfill
+        from updater.pipeline.daily.dry_run import plan_backfill
 
         emit(asdict(plan_backfill(context, from_date, to_date, restate)), as_json, tables.show_backfill_plan)
         return
-    from updater.pipeline.backfill import backfill as run_backfill
-    from updater.pipeline.restate import restate_range as run_restatement
-    from updater.pipeline.workers import Workers
+    from updater.pipeline.daily.backfill import backfill as run_backfill
+    from updater.pipeline.restate.run import restate_range as run_restatement
+    from updater.runtime.process_pool import Workers
 
     with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
         restated = run_restatement(context, workers, from_date, to_date, progress) if restate else None
@@ -115,9 +115,9 @@ def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, 
 @verb
 def status(settings: Settings, as_json: bool, check: bool) -> None:
     """Show watermark, waiting days, rewritten partitions, freshness, drift, last runs and sizes (files and bytes)."""
-    from updater.pipeline.context import open_context
-    from updater.pipeline.health import raise_if_crossed
-    from updater.pipeline.status import status as look
+    from updater.pipeline.monitor.health import raise_if_crossed
+    from updater.pipeline.monitor.status import status as look
+    from updater.runtime.deployment import open_context
 
     report = look(open_context(settings), check)
     emit(asdict(report), as_json, tables.show_status)
@@ -132,8 +132,8 @@ def status(settings: Settings, as_json: bool, check: bool) -> None:
 @verb
 def metrics(settings: Settings, as_json: bool, output: str | None) -> None:
     """Print freshness, changes, drift, sizes (files and bytes) and crossed bounds in Prometheus's text format."""
-    from updater.pipeline.context import open_context
-    from updater.pipeline.metrics import metrics_text, write_metrics
+    from updater.pipeline.monitor.prometheus import metrics_text, write_metrics
+    from updater.runtime.deployment import open_context
 
     context = open_context(settings)
     if output is None:
@@ -160,8 +160,8 @@ def audit(settings: Settings, as_json: bool, last: int) -> None:
 @verb
 def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
     """Print the pseudonym by which the state and Feast know a user."""
-    from updater.pipeline.context import open_context
     from updater.pipeline.pseudonym import pseudonym_of
+    from updater.runtime.deployment import open_context
 
     value = {"pseudonym": pseudonym_of(open_context(settings), user_id)}
     emit(value, as_json, lambda found: tables.say(found["pseudonym"]))
@@ -175,11 +175,11 @@ def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
 @verb
 def verify(settings: Settings, as_json: bool, sample: int, everyone: bool, exactly: bool, check: bool) -> None:
     """Compare the state with a full rebuild from the lake, and the online store with the offline rows."""
-    from updater.pipeline.context import open_context
-    from updater.pipeline.health import measure, raise_if_crossed
-    from updater.pipeline.verify import TOLERANCE
-    from updater.pipeline.verify import verify as compare
-    from updater.pipeline.verify_compare import raise_if_different
+    from updater.pipeline.monitor.health import measure, raise_if_crossed
+    from updater.pipeline.monitor.verify import TOLERANCE
+    from updater.pipeline.monitor.verify import verify as compare
+    from updater.pipeline.monitor.verify_compare import raise_if_different
+    from updater.runtime.deployment import open_context
 
     context = open_context(settings)
     with progress_bar(as_json) as progress:
@@ -199,9 +199,9 @@ def erase(
     settings: Settings, as_json: bool, user_ids: tuple[str, ...], from_file: BinaryIO | None, prove: bool
 ) -> None:
     """Remove users from everything but the lake, for ever: files are written anew, and late rows are dropped."""
-    from updater.pipeline.context import open_context
-    from updater.pipeline.erase import erase as remove
-    from updater.pipeline.erase_prove import find, raise_if_found
+    from updater.pipeline.erase.proof import find, raise_if_found
+    from updater.pipeline.erase.run import erase as remove
+    from updater.runtime.deployment import open_context
 
     users = [*user_ids, *(read_ids(from_file) if from_file else [])]
     context = open_context(settings)

@@ -14,13 +14,13 @@ from typing import Any
 from updater import tables
 from updater.domain import columns
 from updater.errors import UpdaterError
-from updater.pipeline.context import Context, Progress, open_context
-from updater.pipeline.daily import missing_days, run_window
-from updater.pipeline.detect import read_changes
-from updater.pipeline.setup import create_ledger, initialise
-from updater.pipeline.verify import verify
-from updater.pipeline.verify_compare import raise_if_different
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.detect import read_changes
+from updater.pipeline.daily.window import missing_days, run_window
+from updater.pipeline.init import create_ledger, initialise
+from updater.pipeline.monitor.verify import verify
+from updater.pipeline.monitor.verify_compare import raise_if_different
+from updater.runtime.deployment import Context, Progress, open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.sources import completejourney
 from updater.training.build import build_data

@@ -18,9 +18,9 @@ from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.lake import partitions
-from updater.pipeline.context import open_context
-from updater.pipeline.setup import create_ledger, initialise
-from updater.pipeline.workers import Workers
+from updater.pipeline.init import create_ledger, initialise
+from updater.runtime.deployment import open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import load_settings
 from updater.sources import completejourney
 from updater.training.build import build_data

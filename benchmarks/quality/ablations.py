@@ -28,9 +28,9 @@ from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
-from updater.pipeline.context import Context, Progress, open_context
-from updater.pipeline.threads import one_thread
-from updater.pipeline.workers import Workers
+from updater.runtime.deployment import Context, Progress, open_context
+from updater.runtime.process_pool import Workers
+from updater.runtime.threads import one_thread
 from updater.settings import Settings, load_settings
 from updater.store.scratch import Scratch
 from updater.training.build import data_root

@@ -17,8 +17,8 @@ from updater.evaluation.report import make_ablations
 from updater.evaluation.scoring import Scored
 from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
-from updater.pipeline.context import Context, Progress, open_context
-from updater.pipeline.workers import Workers
+from updater.runtime.deployment import Context, Progress, open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.train import train

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from updater.model.checkpoint import create_model
 from updater.model.config import create_config
-from updater.pipeline.context import Context
+from updater.runtime.deployment import Context
 from updater.training.build import data_root
 from updater.training.distributed import Rank
 from updater.training.pairs import PairTable, read_pairs, users_of_step

@@ -20,14 +20,14 @@ from tests.factories import land_rows
 from tests.strategies import COLUMNS
 from updater.errors import UpdaterError
 from updater.lake import partitions
-from updater.pipeline import faults
-from updater.pipeline.compact import maintain
-from updater.pipeline.context import Context, open_context
-from updater.pipeline.daily import run_window
-from updater.pipeline.erase import erase
-from updater.pipeline.restate import restate_range
-from updater.pipeline.setup import initialise
-from updater.pipeline.workers import Workers
+from updater.pipeline.compact.run import maintain
+from updater.pipeline.daily.window import run_window
+from updater.pipeline.erase.run import erase
+from updater.pipeline.init import initialise
+from updater.pipeline.restate.run import restate_range
+from updater.runtime import crash_points as faults
+from updater.runtime.deployment import Context, open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings, load_settings
 
 TIMEOUT = 300

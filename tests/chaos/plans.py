@@ -13,7 +13,7 @@ WEIGHTS = (40, 15, 15, 20, 10)
 READ = "before:partition"
 """A step that came by here has opened what landed before it."""
 Trace = Mapping[str, int]
-"""How often a step came by each point of `updater.pipeline.faults`."""
+"""How often a step came by each point of `updater.runtime.crash_points`."""
 
 
 @dataclass(frozen=True)

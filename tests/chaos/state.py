@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from tests.chaos.servers import redis_hashes
 from tests.deployment import tree
 from updater.domain.spans import live
-from updater.lake.bucket_files import all_files
 from updater.ledger import LedgerReader, open_reader
-from updater.pipeline.context import open_context
-from updater.pipeline.encode import text_vectors
+from updater.pipeline.daily.encode import text_vectors
+from updater.runtime.deployment import open_context
 from updater.settings import Settings
+from updater.state.bucket_files import all_files
 
 Items = dict[str, list[str]]
 """What there is under a name; a name that has two values where one is due has something twice."""

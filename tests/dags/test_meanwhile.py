@@ -14,13 +14,13 @@ from updater.ledger import LedgerWriter
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
 from updater.pipeline import steps
-from updater.pipeline.erase import erase
-from updater.pipeline.erase_prove import find
-from updater.pipeline.promote import promote
-from updater.pipeline.state_lock import StateLock
-from updater.pipeline.verify import verify
-from updater.pipeline.versions import register_model
-from updater.pipeline.workers import Workers
+from updater.pipeline.erase.proof import find
+from updater.pipeline.erase.run import erase
+from updater.pipeline.monitor.verify import verify
+from updater.pipeline.versions.promote import promote
+from updater.pipeline.versions.registry import register_model
+from updater.runtime.process_pool import Workers
+from updater.runtime.state_lock import StateLock
 from updater.store import access
 
 # ibis calls a name that duckdb has renamed; both still work.

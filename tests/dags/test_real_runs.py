@@ -16,8 +16,8 @@ from tests.factories import land_rows
 from updater.airflow import landing
 from updater.airflow.run_day import run_day
 from updater.lake.partitions import mark_success
-from updater.pipeline.backfill import backfill
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.backfill import backfill
+from updater.runtime.process_pool import Workers
 
 # ibis calls a name that duckdb has renamed; both still work.
 pytestmark = [

@@ -9,10 +9,10 @@ import pytest
 from tests.dags.conftest import execute, parse, states
 from tests.evaluation_lake import BUFFER_DAYS, TRAIN, write_evaluation
 from updater.evaluation import report
-from updater.pipeline.backfill import backfill
-from updater.pipeline.context import open_context
-from updater.pipeline.setup import initialise
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.backfill import backfill
+from updater.pipeline.init import initialise
+from updater.runtime.deployment import open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings, load_settings
 
 pytest.importorskip("accelerate")

@@ -24,10 +24,10 @@ pytestmark = pytest.mark.slow
 def small_demo(tmp_path_factory):
     """The lake and the state of a few hundred households, with the demo's scenarios, after nine windows."""
     from tests.factories import toml_text
-    from updater.pipeline.backfill import backfill
-    from updater.pipeline.context import open_context
-    from updater.pipeline.setup import initialise
-    from updater.pipeline.workers import Workers
+    from updater.pipeline.daily.backfill import backfill
+    from updater.pipeline.init import initialise
+    from updater.runtime.deployment import open_context
+    from updater.runtime.process_pool import Workers
     from updater.settings import load_settings
     from updater.sources import completejourney
 

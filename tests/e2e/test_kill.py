@@ -15,7 +15,7 @@ from tests.e2e.saved_state import SavedState
 from tests.factories import land_rows
 from tests.processes import run_updater, start_updater
 from tests.strategies import COLUMNS, TOUR
-from updater.pipeline.faults import POINTS, VARIABLE, WRITES
+from updater.runtime.crash_points import POINTS, VARIABLE, WRITES
 
 pytestmark = pytest.mark.slow
 

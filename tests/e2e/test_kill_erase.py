@@ -16,7 +16,7 @@ from tests.processes import Outcome
 from tests.strategies import COLUMNS, TOUR
 from updater.domain.spans import file_name
 from updater.lake import partitions
-from updater.pipeline.faults import VARIABLE
+from updater.runtime.crash_points import VARIABLE
 
 pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 

@@ -13,7 +13,7 @@ import pytest
 from tests.deployment import tree
 from tests.e2e.saved_state import SavedState
 from tests.integration.test_compact import land
-from updater.pipeline.faults import VARIABLE
+from updater.runtime.crash_points import VARIABLE
 
 pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 

@@ -7,11 +7,11 @@ import pytest
 
 from tests.deployment import Deployment, tree
 from tests.factories import bill, land_rows
-from updater.pipeline.compact import maintain
-from updater.pipeline.erase import erase
-from updater.pipeline.erase_prove import find
-from updater.pipeline.status import status
-from updater.pipeline.verify import verify
+from updater.pipeline.compact.run import maintain
+from updater.pipeline.erase.proof import find
+from updater.pipeline.erase.run import erase
+from updater.pipeline.monitor.status import status
+from updater.pipeline.monitor.verify import verify
 
 DAYS = [date(2024, 5, 1), date(2024, 5, 2)]
 MODALITIES = [{"name": "bill", "text": "{category}", "numeric": ["amount"], "max_events": 4}]

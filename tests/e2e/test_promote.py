@@ -13,7 +13,7 @@ from tests.processes import Outcome
 from tests.strategies import TOUR
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
-from updater.pipeline.faults import PROMOTION_WRITES, VARIABLE
+from updater.runtime.crash_points import PROMOTION_WRITES, VARIABLE
 
 pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 

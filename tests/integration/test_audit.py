@@ -13,11 +13,11 @@ from tests.factories import MODALITIES, bill, land_rows, search
 from updater.cli import main
 from updater.errors import ConfigError, NotLandedError
 from updater.pipeline import steps
-from updater.pipeline.audit import actor
-from updater.pipeline.backfill import backfill
-from updater.pipeline.restate import restate_range
-from updater.pipeline.setup import initialise
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.backfill import backfill
+from updater.pipeline.init import initialise
+from updater.pipeline.monitor.audit import actor
+from updater.pipeline.restate.run import restate_range
+from updater.runtime.process_pool import Workers
 
 DAYS = [date(2024, 5, 1) + timedelta(days=offset) for offset in range(5)]
 USER = "ann.smith"

@@ -16,16 +16,16 @@ from tests.deployment import Deployment, tree
 from tests.factories import SCENARIOS, land_rows
 from tests.strategies import COLUMNS
 from updater.errors import NothingCommittedError, UnfinishedWorkError, WindowOrderError
-from updater.pipeline.backfill import backfill
-from updater.pipeline.compact import maintain
-from updater.pipeline.compact_report import MaintenanceReport
-from updater.pipeline.context import Context
-from updater.pipeline.detect import detect
-from updater.pipeline.faults import MAINTENANCE_WRITES
-from updater.pipeline.restate import restate_range
-from updater.pipeline.status import status
-from updater.pipeline.verify import verify
-from updater.pipeline.workers import Workers
+from updater.pipeline.compact.report import MaintenanceReport
+from updater.pipeline.compact.run import maintain
+from updater.pipeline.daily.backfill import backfill
+from updater.pipeline.daily.detect import detect
+from updater.pipeline.monitor.status import status
+from updater.pipeline.monitor.verify import verify
+from updater.pipeline.restate.run import restate_range
+from updater.runtime.crash_points import MAINTENANCE_WRITES
+from updater.runtime.deployment import Context
+from updater.runtime.process_pool import Workers
 from updater.settings import load_settings
 from updater.store.access import historical_rows
 from updater.store.connecting import open_store
@@ -238,7 +238,7 @@ def test_a_maintenance_that_ends_at_any_of_its_writes(story: Story, monkeypatch:
         for hours in clocks:
             try:
                 with monkeypatch.context() as patch:
-                    patch.setattr("updater.pipeline.faults.reach", die_at(point))
+                    patch.setattr("updater.runtime.crash_points.reach", die_at(point))
                     story.maintain(hours, history_days=1)
             except Killed:
                 ends += 1

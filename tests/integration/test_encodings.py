@@ -13,7 +13,7 @@ from tests.integration.store_helpers import FEATURES, VIEW, vectors, write_lapse
 from updater import store
 from updater.errors import ConfigError
 from updater.ledger import open_reader, open_writer, upgrade
-from updater.pipeline import setup
+from updater.pipeline import init as setup
 
 pytestmark = pytest.mark.services
 

@@ -19,13 +19,13 @@ from tests.strategies import COLUMNS, TOUR, Row
 from updater.domain.erasure import erasure_hash
 from updater.errors import ConcurrentUpdateError, ConfigError, DataRefusedError, VerificationError
 from updater.lake import partitions
-from updater.pipeline.compact import maintain
-from updater.pipeline.dry_run import plan_window
-from updater.pipeline.erase import erase
-from updater.pipeline.erase_prove import find, raise_if_found
-from updater.pipeline.restate import plan_restatement, restate_range
-from updater.pipeline.verify import verify
-from updater.pipeline.workers import Workers
+from updater.pipeline.compact.run import maintain
+from updater.pipeline.daily.dry_run import plan_window
+from updater.pipeline.erase.proof import find, raise_if_found
+from updater.pipeline.erase.run import erase
+from updater.pipeline.monitor.verify import verify
+from updater.pipeline.restate.run import plan_restatement, restate_range
+from updater.runtime.process_pool import Workers
 
 pytestmark = pytest.mark.campaign
 

@@ -17,11 +17,11 @@ from tests.integration.test_erase import CONFIG, GONE, land, places, rows_of
 from tests.strategies import COLUMNS, TOUR
 from updater.domain.spans import file_name
 from updater.lake import partitions
-from updater.pipeline.erase import erase
-from updater.pipeline.faults import ERASURE_WRITES
-from updater.pipeline.restate import restate_range
-from updater.pipeline.verify import verify
-from updater.pipeline.workers import Workers
+from updater.pipeline.erase.run import erase
+from updater.pipeline.monitor.verify import verify
+from updater.pipeline.restate.run import restate_range
+from updater.runtime.crash_points import ERASURE_WRITES
+from updater.runtime.process_pool import Workers
 
 pytestmark = pytest.mark.campaign
 
@@ -54,7 +54,7 @@ class Scene:
         rewritten = [{**rows_of(user, number)[0], "amount": 9.0} for user in (GONE, "new one")]
         land_rows(self.made.lake, "bill", LAST, rewritten, columns=COLUMNS, name="part-z.parquet")
         with patch.context() as dying, Workers(self.made.settings, self.made.now) as workers:
-            dying.setattr("updater.pipeline.faults.reach", die_at("before:partition"))
+            dying.setattr("updater.runtime.crash_points.reach", die_at("before:partition"))
             with pytest.raises(Killed):
                 restate_range(self.made.context, workers, LAST, LAST)
         self._unplace()
@@ -99,7 +99,7 @@ def test_an_erasure_that_ends_at_any_of_its_writes(tmp_path: Path, monkeypatch: 
     for point in points:
         scene.restore()
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr("updater.pipeline.faults.reach", die_at(point))
+            patch.setattr("updater.runtime.crash_points.reach", die_at(point))
             erase(scene.made.context, [GONE])
         erase(scene.made.context, [GONE])
         assert scene.left() == expected, point

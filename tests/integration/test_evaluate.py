@@ -15,7 +15,7 @@ from updater.evaluation.labels import read_labels
 from updater.evaluation.systems import embedding_systems
 from updater.evaluation.tasks import known_at, label_tables, read_tasks
 from updater.lake.partitions import read_table
-from updater.pipeline.context import open_context
+from updater.runtime.deployment import open_context
 from updater.settings import load_settings
 from updater.store.scratch import Scratch
 

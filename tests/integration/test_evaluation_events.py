@@ -11,7 +11,7 @@ from updater.domain.window import day_window
 from updater.errors import ConfigError, NotLandedError
 from updater.evaluation.baselines import commonest, rfm_features
 from updater.evaluation.tasks import Task, label_tables
-from updater.pipeline.erase import erase
+from updater.pipeline.erase.run import erase
 
 ANCHOR, LAST = date(2024, 5, 3), date(2024, 5, 5)
 VISITS = Task(

@@ -12,9 +12,9 @@ from updater.cli import main
 from updater.evaluation.report import gate
 from updater.model.checkpoint import model_digest
 from updater.model.config import create_config
-from updater.pipeline.context import open_context
-from updater.pipeline.setup import create_ledger
-from updater.pipeline.workers import Workers
+from updater.pipeline.init import create_ledger
+from updater.runtime.deployment import open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import load_settings
 from updater.training.build import build_data
 from updater.training.fitted import fitted_model

@@ -6,8 +6,8 @@ import pytest
 
 from tests.factories import MODALITIES
 from updater.errors import ConfigError
-from updater.pipeline.context import open_context
-from updater.pipeline.setup import initialise
+from updater.pipeline.init import initialise
+from updater.runtime.deployment import open_context
 from updater.settings import Settings
 
 OTHER_TEXT = {**MODALITIES[0], "text": "{merchant}"}

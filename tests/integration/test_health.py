@@ -16,7 +16,7 @@ from tests.deployment import Deployment, tree
 from tests.watched import AS_OF, DAYS, USERS, context, land, watched
 from updater.domain.bounds import RANGES
 from updater.errors import NothingCommittedError, VerificationError
-from updater.pipeline.health import Health, measure, raise_if_crossed
+from updater.pipeline.monitor.health import Health, measure, raise_if_crossed
 
 LOOSE = {
     "max_hours_since_as_of": float("inf"),
@@ -171,7 +171,7 @@ def test_online_values_that_differ_are_seen_when_asked_for(made: Deployment, onl
 
 @pytest.mark.parametrize("bound", ["min_day_cosine", "max_mean_shift"])
 def test_embeddings_that_jump(made: Deployment, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("updater.pipeline.health.MIN_DRIFT_USERS", 15)
+    monkeypatch.setattr("updater.pipeline.monitor.health.MIN_DRIFT_USERS", 15)
     assert crossed(made, **{bound: 0.0 if bound == "min_day_cosine" else 1.5}) == []
     paths = sorted((made.state / "offline" / "lapse_v1" / f"ds={DAYS[-1]}").glob("*.parquet"))
     with damaged(*paths):

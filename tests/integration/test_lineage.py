@@ -18,9 +18,9 @@ from tests.deployment import Deployment
 from tests.watched import DAYS, land
 from updater.errors import NotLandedError, WindowOrderError
 from updater.pipeline import steps
-from updater.pipeline.backfill import backfill
-from updater.pipeline.lineage import dataset, is_configured
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.backfill import backfill
+from updater.pipeline.monitor.lineage import dataset, is_configured
+from updater.runtime.process_pool import Workers
 
 
 @dataclass

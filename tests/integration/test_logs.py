@@ -11,10 +11,10 @@ import pytest
 from tests.deployment import Deployment
 from tests.processes import fork_updater
 from tests.watched import DAYS, land
-from updater.pipeline.compact import maintain
-from updater.pipeline.erase import erase
-from updater.pipeline.verify import verify
-from updater.pipeline.worker_logs import WorkerLogs, forward
+from updater.pipeline.compact.run import maintain
+from updater.pipeline.erase.run import erase
+from updater.pipeline.monitor.verify import verify
+from updater.runtime.worker_logs import WorkerLogs, forward
 
 
 def deployed(root: Path, num_days: int, **run: int) -> Deployment:

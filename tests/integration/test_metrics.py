@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.deployment import Deployment
 from tests.watched import AS_OF, DAYS, context, land, watched
 from updater.errors import ConfigError, UnfinishedWorkError
-from updater.pipeline.backfill import backfill
-from updater.pipeline.daily import check_previous
-from updater.pipeline.metrics import metrics_text, write_metrics
-from updater.pipeline.status import status
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.backfill import backfill
+from updater.pipeline.daily.window import check_previous
+from updater.pipeline.monitor.prometheus import metrics_text, write_metrics
+from updater.pipeline.monitor.status import status
+from updater.runtime.process_pool import Workers
 from updater.settings import Metrics
 
 

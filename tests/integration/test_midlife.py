@@ -10,10 +10,10 @@ from tests.deployment import Deployment, tree, write_config
 from tests.factories import SCENARIOS
 from tests.strategies import MODALITIES, TOUR
 from updater.errors import ConfigError
-from updater.pipeline.daily import WindowReport
-from updater.pipeline.dry_run import DryRun, plan_window
-from updater.pipeline.setup import initialise
-from updater.pipeline.verify import verify
+from updater.pipeline.daily.dry_run import DryRun, plan_window
+from updater.pipeline.daily.window import WindowReport
+from updater.pipeline.init import initialise
+from updater.pipeline.monitor.verify import verify
 from updater.settings import load_settings
 
 BUCKETS = {"num_buckets": 2}

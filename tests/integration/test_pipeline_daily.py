@@ -16,13 +16,13 @@ from tests.strategies import COLUMNS, TOUR
 from updater.errors import ConfigError, UnfinishedWorkError, WindowOrderError
 from updater.model.text_encoder import TextEncoder
 from updater.model.user_model import UserModel
-from updater.pipeline.backfill import backfill
-from updater.pipeline.detect import detect, open_window
-from updater.pipeline.publish import publish
-from updater.pipeline.restate import restate_range
-from updater.pipeline.rewritten import find_rewritten
-from updater.pipeline.verify import verify
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.backfill import backfill
+from updater.pipeline.daily.detect import detect, open_window
+from updater.pipeline.daily.publish import publish
+from updater.pipeline.monitor.verify import verify
+from updater.pipeline.restate.changed_partitions import find_rewritten
+from updater.pipeline.restate.run import restate_range
+from updater.runtime.process_pool import Workers
 from updater.store.access import historical_rows, online_rows
 from updater.store.connecting import open_store
 

@@ -19,9 +19,9 @@ from updater.errors import ConfigError
 from updater.evaluation.events import open_events
 from updater.evaluation.tasks import Task, label_tables
 from updater.lake.pseudonyms import Pseudonyms
-from updater.pipeline.context import open_context
-from updater.pipeline.setup import initialise
-from updater.pipeline.verify import verify
+from updater.pipeline.init import initialise
+from updater.pipeline.monitor.verify import verify
+from updater.runtime.deployment import open_context
 from updater.settings import load_settings
 from updater.store.access import historical_rows, online_rows
 from updater.store.connecting import open_store

@@ -9,14 +9,14 @@ import pytest
 from tests.factories import bill, land_rows, search, utc
 from updater.errors import UnfinishedWorkError
 from updater.lake import partitions
-from updater.pipeline.backfill import backfill
-from updater.pipeline.context import Context, open_context
-from updater.pipeline.daily import run_window
-from updater.pipeline.restate import plan_restatement, restate, restate_range
-from updater.pipeline.setup import initialise
-from updater.pipeline.status import status
-from updater.pipeline.verify import verify
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.backfill import backfill
+from updater.pipeline.daily.window import run_window
+from updater.pipeline.init import initialise
+from updater.pipeline.monitor.status import status
+from updater.pipeline.monitor.verify import verify
+from updater.pipeline.restate.run import plan_restatement, restate, restate_range
+from updater.runtime.deployment import Context, open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 
 FIRST = date(2026, 3, 1)
@@ -121,7 +121,7 @@ def test_a_killed_restatement_goes_on_and_stops_new_windows(
 
     with Workers(deployed, context.now) as workers:
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr("updater.pipeline.restate.materialise", die)
+            patch.setattr("updater.pipeline.restate.run.materialise", die)
             restate(context, workers, restatement)
         land(deployed.paths.lake, DAYS[-1] + timedelta(days=1))
         with pytest.raises(UnfinishedWorkError, match="restatement was started but not finished"):

@@ -8,11 +8,11 @@ import pytest
 from tests.deployment import Deployment
 from tests.watched import DAYS, land
 from updater import tables
-from updater.pipeline.backfill import backfill
-from updater.pipeline.context import Context, clock
-from updater.pipeline.daily import run_window
-from updater.pipeline.status import status
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.backfill import backfill
+from updater.pipeline.daily.window import run_window
+from updater.pipeline.monitor.status import status
+from updater.runtime.deployment import Context, clock
+from updater.runtime.process_pool import Workers
 
 BEGUN = datetime(2024, 6, 1, 18, 7, 16, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ from tests.dags.test_train_model import SCENARIOS, TRAINING
 from tests.evaluation_lake import write_evaluation
 from updater.domain.buckets import is_sampled
 from updater.errors import ConfigError
-from updater.pipeline.context import open_context
-from updater.pipeline.setup import create_ledger
-from updater.pipeline.workers import Workers
+from updater.pipeline.init import create_ledger
+from updater.runtime.deployment import open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import load_settings
 from updater.training.build import build_data, data_root
 from updater.training.useru.dataset import read_split

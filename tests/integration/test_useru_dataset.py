@@ -12,11 +12,11 @@ import pytest
 
 from updater.domain.window import day_window, days
 from updater.errors import ConfigError, DataRefusedError, NotLandedError
-from updater.lake.buffer import EventFile, connect
 from updater.lake.landing import read_partition
 from updater.lake.partitions import day_directory, has_landed, join, read_table
 from updater.settings import Settings, load_settings
 from updater.sources import synthetic
+from updater.state.event_store import EventFile, connect
 from updater.training.useru.answers import Draft, LogGenerator
 from updater.training.useru.claims import claims_from_json
 from updater.training.useru.dataset import (

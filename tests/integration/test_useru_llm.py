@@ -18,10 +18,10 @@ from tests.profiles import MODALITIES, SHOPPER
 from updater.domain.generator import GeneratorChoice
 from updater.domain.window import day_window, days
 from updater.errors import ConfigError, ServiceUnavailableError, UpdaterError
-from updater.lake.buffer import EventFile
 from updater.lake.landing import read_partition
 from updater.lake.partitions import day_directory, join
 from updater.settings import Settings
+from updater.state.event_store import EventFile
 from updater.training.useru.answers import LogGenerator
 from updater.training.useru.chat import Chat
 from updater.training.useru.dataset import DatedSplit, Recipe, build, read_split

@@ -16,12 +16,12 @@ import pytest
 from tests.deployment import Deployment
 from tests.factories import SCENARIOS, bill, land_rows
 from updater.lake import partitions
-from updater.pipeline import detect
-from updater.pipeline import verify as verification
-from updater.pipeline.publish import materialise
-from updater.pipeline.setup import initialise
-from updater.pipeline.verify import verify, verify_recomputed
-from updater.pipeline.verify_sample import Sampler
+from updater.pipeline.daily import detect
+from updater.pipeline.daily.publish import materialise
+from updater.pipeline.init import initialise
+from updater.pipeline.monitor import verify as verification
+from updater.pipeline.monitor.verify import verify, verify_recomputed
+from updater.pipeline.monitor.verify_sample import Sampler
 from updater.settings import load_settings
 
 FIRST = date(2024, 3, 1)

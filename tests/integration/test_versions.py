@@ -21,14 +21,14 @@ from updater.ledger import ModelRecord
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
 from updater.model.text_encoder import load_text_encoder
-from updater.pipeline.daily import prepare
-from updater.pipeline.embed import embed_user
-from updater.pipeline.promote import PromotionReport, plan_promotion, promote
-from updater.pipeline.restate import restate_range
-from updater.pipeline.status import status
-from updater.pipeline.verify import verify
-from updater.pipeline.versions import model_version, prune_version, register_model
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.window import prepare
+from updater.pipeline.monitor.status import status
+from updater.pipeline.monitor.verify import verify
+from updater.pipeline.query import embed_user
+from updater.pipeline.restate.run import restate_range
+from updater.pipeline.versions.promote import PromotionReport, plan_promotion, promote
+from updater.pipeline.versions.registry import model_version, prune_version, register_model
+from updater.runtime.process_pool import Workers
 
 pytestmark = pytest.mark.campaign
 
@@ -193,7 +193,7 @@ def test_a_window_that_is_committed_meanwhile_is_made_too(made: Deployment, seco
 def test_what_is_under_way_is_not_overtaken(made: Deployment, second: ModelRecord) -> None:
     context = made.context
     with Workers(made.settings, context.now) as workers:
-        from updater.pipeline.daily import WindowReport
+        from updater.pipeline.daily.window import WindowReport
 
         prepare(context, workers, context.window(FOURTH), WindowReport(str(FOURTH)), lambda *_: None)
         list(workers.refresh([FOURTH], [0]))
@@ -288,6 +288,6 @@ def test_a_question_is_answered_from_the_stored_state(made: Deployment, second: 
 
 
 def test_asking_does_not_import_feast() -> None:
-    code = "import sys, updater.pipeline.embed; print('feast' in sys.modules)"
+    code = "import sys, updater.pipeline.query; print('feast' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, "False\n"), result.stderr

@@ -9,15 +9,15 @@ import pytest
 from tests.deployment import Deployment
 from tests.factories import land_rows
 from tests.strategies import COLUMNS, Row
-from updater.lake.bucket_files import all_files, bucket_files
-from updater.lake.buffer import connect
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
-from updater.pipeline.compact import maintain
-from updater.pipeline.promote import promote
-from updater.pipeline.verify import verify
-from updater.pipeline.versions import model_version, register_model
-from updater.pipeline.workers import Workers
+from updater.pipeline.compact.run import maintain
+from updater.pipeline.monitor.verify import verify
+from updater.pipeline.versions.promote import promote
+from updater.pipeline.versions.registry import model_version, register_model
+from updater.runtime.process_pool import Workers
+from updater.state.bucket_files import all_files, bucket_files
+from updater.state.event_store import connect
 
 pytestmark = pytest.mark.campaign
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from tests.deployment import NOW, Deployment, rows_below
 from tests.property.test_invariants import SCENARIO_NAMES, deployment
 from tests.strategies import TOUR, History, histories
-from updater.lake import summaries as summary_store
-from updater.lake.bucket_files import bucket_files
-from updater.lake.buffer import connect
 from updater.model.checkpoint import load_model
-from updater.pipeline.compact import maintain
-from updater.pipeline.verify import verify
+from updater.pipeline.compact.run import maintain
+from updater.pipeline.monitor.verify import verify
+from updater.state import summaries as summary_store
+from updater.state.bucket_files import bucket_files
+from updater.state.event_store import connect
 
 pytestmark = pytest.mark.campaign
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.property.test_invariants import deployment
 from tests.strategies import TOUR, USERS, Day, History, histories
-from updater.pipeline.erase import erase
-from updater.pipeline.erase_prove import find
-from updater.pipeline.verify import verify
+from updater.pipeline.erase.proof import find
+from updater.pipeline.erase.run import erase
+from updater.pipeline.monitor.verify import verify
 
 pytestmark = pytest.mark.campaign
 

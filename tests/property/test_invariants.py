@@ -19,11 +19,11 @@ from tests.factories import SCENARIOS
 from tests.strategies import MODALITIES, TOUR, History, histories
 from updater.model.checkpoint import load_model
 from updater.model.text_encoder import load_text_encoder
-from updater.pipeline.daily import WindowReport, prepare
-from updater.pipeline.detect import detect, open_window
-from updater.pipeline.encode import encode
-from updater.pipeline.publish import commit, publish
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.detect import detect, open_window
+from updater.pipeline.daily.encode import encode
+from updater.pipeline.daily.publish import commit, publish
+from updater.pipeline.daily.window import WindowReport, prepare
+from updater.runtime.process_pool import Workers
 
 TOLERANCE = 1e-5
 SCENARIO_NAMES = [scenario["name"] for scenario in SCENARIOS]

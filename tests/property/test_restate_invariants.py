@@ -14,9 +14,9 @@ from tests.deployment import NOW, Deployment
 from tests.property.test_invariants import QUERIES, SCENARIO_NAMES, TOLERANCE, deployment, text_encoder
 from tests.strategies import TOUR, Day, History, histories
 from updater.model.checkpoint import load_model
-from updater.pipeline.restate import restate_range
-from updater.pipeline.verify import verify
-from updater.pipeline.workers import Workers
+from updater.pipeline.monitor.verify import verify
+from updater.pipeline.restate.run import restate_range
+from updater.runtime.process_pool import Workers
 
 pytestmark = pytest.mark.campaign
 

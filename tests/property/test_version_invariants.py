@@ -16,10 +16,10 @@ from tests.property.test_invariants import SCENARIO_NAMES, TOLERANCE, deployment
 from tests.strategies import TOUR, History, histories
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
-from updater.pipeline.promote import promote
-from updater.pipeline.verify import verify
-from updater.pipeline.versions import model_version, register_model
-from updater.pipeline.workers import Workers
+from updater.pipeline.monitor.verify import verify
+from updater.pipeline.versions.promote import promote
+from updater.pipeline.versions.registry import model_version, register_model
+from updater.runtime.process_pool import Workers
 
 pytestmark = pytest.mark.campaign
 

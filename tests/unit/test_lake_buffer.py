@@ -9,10 +9,10 @@ import pytest
 
 from updater.domain.modality import Modality
 from updater.domain.window import day_window
-from updater.lake.buffer import Buffer, EventFile, connect
 from updater.lake.landing import text_id
 from updater.lake.partitions import write_table
 from updater.lake.schemas import event_schema
+from updater.state.event_store import Buffer, EventFile, connect
 
 STREAM = Modality(name="bill", text="{word}", numeric=("amount",))
 SNAPSHOT = Modality(name="app", kind="snapshot", text="{word}", numeric=("amount",))

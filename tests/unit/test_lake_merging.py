@@ -13,14 +13,14 @@ import pytest
 from updater.domain.buckets import bucket_of
 from updater.domain.modality import Modality
 from updater.domain.window import day_window
-from updater.lake import embeddings
-from updater.lake.bucket_files import all_files
-from updater.lake.buffer import Buffer, EventFile, connect, read_rows
 from updater.lake.landing import text_id
-from updater.lake.merging import merge_events, merge_offline
 from updater.lake.partitions import write_table
 from updater.lake.schemas import event_schema
-from updater.lake.text_vectors import TextVectors
+from updater.state import embeddings
+from updater.state.bucket_files import all_files
+from updater.state.event_store import Buffer, EventFile, connect, read_rows
+from updater.state.merge import merge_events, merge_offline
+from updater.state.text_vectors import TextVectors
 from updater.store.daily_files import DailyFiles
 
 STREAM = Modality(name="bill", text="{word}", numeric=("amount",))
@@ -100,7 +100,7 @@ def test_a_snapshots_base_has_each_users_newest_rows(tmp_path: Path) -> None:
 def test_a_row_group_of_a_merged_event_file_has_whole_buckets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fewest: int, ends: list[tuple[int, int]]
 ) -> None:
-    monkeypatch.setattr("updater.lake.merging.FEWEST_GROUP_ROWS", fewest)
+    monkeypatch.setattr("updater.state.merge.FEWEST_GROUP_ROWS", fewest)
     files = [landed(tmp_path, STREAM, number, USERS) for number in range(3)]
     month = merged(tmp_path, STREAM, files)
     metadata = pq.read_metadata(month[0].path)

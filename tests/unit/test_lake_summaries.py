@@ -9,12 +9,12 @@ import pytest
 
 from updater.domain.scenario import Scenario
 from updater.domain.spans import file_name
-from updater.lake import embeddings, summaries
-from updater.lake.bucket_files import bucket_files
-from updater.lake.buffer import connect
 from updater.lake.partitions import write_partition
-from updater.lake.summaries import Summaries, summarise
-from updater.lake.text_vectors import TextVectors
+from updater.state import embeddings, summaries
+from updater.state.bucket_files import bucket_files
+from updater.state.event_store import connect
+from updater.state.summaries import Summaries, summarise
+from updater.state.text_vectors import TextVectors
 
 DAY = 86_400.0
 DS = date(2024, 5, 1)

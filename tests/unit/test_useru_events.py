@@ -10,10 +10,10 @@ import pytest
 
 from tests.profiles import ANCHOR, event, future, profile
 from updater.domain.buckets import bucket_of
-from updater.lake.buffer import EventFile, connect
 from updater.lake.landing import text_id
 from updater.lake.partitions import write_table
 from updater.lake.schemas import event_schema
+from updater.state.event_store import EventFile, connect
 from updater.training.useru.events import EventReader, refusal
 
 START = date(2024, 5, 1)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.conftest import SettingsFactory
-from updater.pipeline.workers import Workers
+from updater.runtime.process_pool import Workers
 
 
 @pytest.mark.parametrize(

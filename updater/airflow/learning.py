@@ -5,9 +5,9 @@ from updater.settings import load_settings
 
 def build_data() -> int:
     """Build UserU from the lake. Returns its number of rows."""
-    from updater.pipeline.context import open_context
-    from updater.pipeline.setup import create_ledger
-    from updater.pipeline.workers import Workers
+    from updater.pipeline.init import create_ledger
+    from updater.runtime.deployment import open_context
+    from updater.runtime.process_pool import Workers
     from updater.training.build import build_data as build
 
     settings = load_settings()
@@ -19,7 +19,7 @@ def build_data() -> int:
 
 def pretrain() -> str:
     """Pre-train a model. Returns its directory."""
-    from updater.pipeline.context import open_context
+    from updater.runtime.deployment import open_context
     from updater.training.launch import ranks
     from updater.training.train import train
 
@@ -38,8 +38,8 @@ def tunable_scenarios() -> list[str]:
 def tune(model: str, scenario: str) -> str:
     """Tune one scenario's prompt. Returns its file."""
     from updater.evaluation.tuning import tune_scenarios
-    from updater.pipeline.context import open_context
-    from updater.pipeline.workers import Workers
+    from updater.runtime.deployment import open_context
+    from updater.runtime.process_pool import Workers
 
     context = open_context(load_settings())
     with Workers(context.settings, context.now) as workers:
@@ -49,7 +49,7 @@ def tune(model: str, scenario: str) -> str:
 def join_prompts(model: str) -> str:
     """Put a model and its prompts together. Returns the tuned model's directory."""
     from updater.evaluation.tuning import join_prompts as join
-    from updater.pipeline.context import open_context
+    from updater.runtime.deployment import open_context
 
     return join(open_context(load_settings()), model)
 
@@ -57,8 +57,8 @@ def join_prompts(model: str) -> str:
 def evaluate(model: str) -> str:
     """Evaluate a tuned model beside the live one. Returns the report's file."""
     from updater.evaluation.evaluate import evaluate as judge
-    from updater.pipeline.context import open_context
-    from updater.pipeline.workers import Workers
+    from updater.runtime.deployment import open_context
+    from updater.runtime.process_pool import Workers
 
     context = open_context(load_settings())
     with Workers(context.settings, context.now) as workers:
@@ -74,10 +74,10 @@ def check_gate(report: str) -> None:
 
 def promote(model: str) -> str:
     """Make a model live. Returns its version's name."""
-    from updater.pipeline.context import open_context
-    from updater.pipeline.promote import chosen_model
-    from updater.pipeline.promote import promote as make_live
-    from updater.pipeline.workers import Workers
+    from updater.pipeline.versions.promote import chosen_model
+    from updater.pipeline.versions.promote import promote as make_live
+    from updater.runtime.deployment import open_context
+    from updater.runtime.process_pool import Workers
 
     context = open_context(load_settings())
     with Workers(context.settings, context.now) as workers:

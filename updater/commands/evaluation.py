@@ -37,9 +37,9 @@ def evaluate(
     It says whether the model passes the gate that a promotion in Airflow asks for. Run again, it embeds nobody twice.
     """
     from updater.evaluation.evaluate import evaluate as judge
-    from updater.pipeline.context import open_context
-    from updater.pipeline.setup import create_ledger
-    from updater.pipeline.workers import Workers
+    from updater.pipeline.init import create_ledger
+    from updater.runtime.deployment import open_context
+    from updater.runtime.process_pool import Workers
 
     if version is not None and directory is not None:
         raise click.UsageError("Name one model: give --version or --model, not both.")

@@ -18,8 +18,8 @@ def maintain(settings: Settings, as_json: bool, dry_run: bool) -> None:
 
     Windows may run at the same time. Killed and run again, it goes on.
     """
-    from updater.pipeline.compact import maintain as keep_small
-    from updater.pipeline.context import open_context
+    from updater.pipeline.compact.run import maintain as keep_small
+    from updater.runtime.deployment import open_context
 
     with progress_bar(as_json) as progress:
         report = keep_small(open_context(settings), progress, dry_run)

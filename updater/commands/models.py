@@ -14,7 +14,7 @@ from updater.settings import Settings
 def check_first_model(settings: Settings, directory: str) -> None:
     """Raise ConfigError if a state has another model than the one in `directory` already: `init` would keep that."""
     from updater.model.checkpoint import model_digest
-    from updater.pipeline.setup import create_ledger
+    from updater.pipeline.init import create_ledger
 
     live = create_ledger(settings).live_model()
     if live is not None and live.digest != model_digest(directory):
@@ -46,10 +46,10 @@ def promote(
 
     Killed and run again, it goes on where it was. Promoting an older version is how to go back to it.
     """
-    from updater.pipeline.context import open_context
-    from updater.pipeline.promote import chosen_model, plan_promotion
-    from updater.pipeline.promote import promote as make_live
-    from updater.pipeline.workers import Workers
+    from updater.pipeline.versions.promote import chosen_model, plan_promotion
+    from updater.pipeline.versions.promote import promote as make_live
+    from updater.runtime.deployment import open_context
+    from updater.runtime.process_pool import Workers
 
     if (version is None) == (directory is None):
         raise click.UsageError("Name the model: give either --version or --model.")
@@ -68,8 +68,8 @@ def promote(
 @verb
 def prune(settings: Settings, as_json: bool, version: int) -> None:
     """Remove a model version that nobody reads any more: feature views, online and offline rows, weights."""
-    from updater.pipeline.context import open_context
-    from updater.pipeline.versions import prune_version
+    from updater.pipeline.versions.registry import prune_version
+    from updater.runtime.deployment import open_context
 
     emit(asdict(prune_version(open_context(settings), version)), as_json, tables.show_pruning)
 
@@ -81,7 +81,7 @@ def prune(settings: Settings, as_json: bool, version: int) -> None:
 @verb
 def embed(settings: Settings, as_json: bool, user_id: str, query: str | None, scenario: str | None) -> None:
     """Print a user's embedding for one question, by the live model, as of the newest committed window."""
-    from updater.pipeline.context import open_context
-    from updater.pipeline.embed import embed_user
+    from updater.pipeline.query import embed_user
+    from updater.runtime.deployment import open_context
 
     emit(asdict(embed_user(open_context(settings), user_id, query, scenario)), as_json, tables.show_embedding)

@@ -19,9 +19,9 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
     Killed and run again, it goes on where it was. The model is a directory; `updater tune` and `updater promote` take
     it from there.
     """
-    from updater.pipeline.context import open_context
-    from updater.pipeline.setup import create_ledger
-    from updater.pipeline.workers import Workers
+    from updater.pipeline.init import create_ledger
+    from updater.runtime.deployment import open_context
+    from updater.runtime.process_pool import Workers
     from updater.training.build import build_data as build
     from updater.training.distributed import this_rank
     from updater.training.launch import ranks
@@ -69,8 +69,8 @@ def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: s
     Writes a copy of the model with all prompts that were tuned on it, for `updater evaluate` and `updater promote`.
     """
     from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
-    from updater.pipeline.context import open_context
-    from updater.pipeline.workers import Workers
+    from updater.runtime.deployment import open_context
+    from updater.runtime.process_pool import Workers
 
     context = open_context(settings)
     with progress_lines(as_json) as progress, Workers(settings, context.now) as workers:

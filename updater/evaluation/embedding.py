@@ -17,8 +17,8 @@ from updater.domain.fingerprint import fingerprint
 from updater.evaluation.labels import INSTANT
 from updater.evaluation.tasks import Question
 from updater.lake import partitions
-from updater.pipeline.context import Context, Progress, no_progress, open_context
-from updater.pipeline.workers import Workers
+from updater.runtime.deployment import Context, Progress, no_progress, open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.store.scratch import DIRECTORY
 from updater.training.profiles import Profiles, read_profiles
@@ -76,7 +76,7 @@ def embed(
 def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Sequence[Embedder]) -> None:
     """Write the files of one anchor; its users are read once for all."""
     from updater.model.checkpoint import load_model
-    from updater.pipeline.tools import Tools
+    from updater.runtime.session import Tools
 
     context = open_context(settings, now)
     profiles = read_profiles(context, Tools(context), anchor)

@@ -25,9 +25,9 @@ from updater.evaluation.systems import (
 from updater.evaluation.tasks import Task, question
 from updater.lake import partitions
 from updater.model.checkpoint import load_model
-from updater.pipeline.context import Context, Progress, no_progress
-from updater.pipeline.versions import check_model, model_version
-from updater.pipeline.workers import Workers
+from updater.pipeline.versions.registry import check_model, model_version
+from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.store.scratch import DIRECTORY, Scratch
 from updater.training.fitted import can_fit

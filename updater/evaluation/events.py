@@ -19,11 +19,11 @@ from updater.config_file import nearest
 from updater.domain.modality import Modality
 from updater.domain.window import Window, day_window, days, first_buffer_day
 from updater.errors import ConfigError, NotLandedError
-from updater.lake.buffer import Buffer, EventFile, connect
 from updater.lake.partitions import join, landed_days
 from updater.lake.schemas import numeric_columns
-from updater.pipeline.context import Context, Progress, no_progress
-from updater.pipeline.detect import land_day
+from updater.pipeline.daily.detect import land_day
+from updater.runtime.deployment import Context, Progress, no_progress
+from updater.state.event_store import Buffer, EventFile, connect
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from updater.evaluation.systems import (
     recency_system,
 )
 from updater.evaluation.tasks import Split, Task, known_at, read_task_file, read_tasks
-from updater.pipeline.context import Context, Progress, no_progress
-from updater.pipeline.land_ahead import land_and_encode
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.prefetch import land_and_encode
+from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 

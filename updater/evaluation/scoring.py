@@ -17,8 +17,8 @@ from updater.evaluation.metrics import Floats, Predictions, auc_and_ks
 from updater.evaluation.probe import fit_boosting, fit_logistic
 from updater.evaluation.systems import System
 from updater.evaluation.tasks import Task, is_held_out
-from updater.pipeline.context import Progress, no_progress
-from updater.pipeline.workers import Workers
+from updater.runtime.deployment import Progress, no_progress
+from updater.runtime.process_pool import Workers
 
 PENALTIES = (0.0005, 0.002, 0.02, 0.2, 2.0)
 """Inverse penalties that are tried."""

@@ -24,7 +24,7 @@ from updater.evaluation.metrics import Floats
 from updater.evaluation.tasks import Amount, Question, Task, question
 from updater.lake import partitions
 from updater.model.checkpoint import create_model, load_model, model_digest, save_model
-from updater.pipeline.context import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, no_progress
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.fitted import fitted_model

@@ -20,8 +20,8 @@ from updater.evaluation.labels import read_labels
 from updater.evaluation.tasks import Task, question, read_tasks
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest, save_model
-from updater.pipeline.context import Context, Progress, no_progress, open_context
-from updater.pipeline.workers import Workers
+from updater.runtime.deployment import Context, Progress, no_progress, open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.training.profiles import Profiles
 from updater.training.prompt_tuning import Labels, PromptTuner

@@ -15,13 +15,13 @@ from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.errors import DataRefusedError
 from updater.lake import rows
-from updater.lake.erasing import without_users
 from updater.lake.landed_files import files_of_day
 from updater.lake.pseudonyms import Pseudonyms
 from updater.lake.reading import SourceDigest, read_batches
 from updater.lake.schemas import REJECTED_SCHEMA, TEXT_ID_BYTES, event_schema, numeric_columns
 from updater.lake.spool import Spool, last_of_each_event, sort_on_disk
 from updater.settings import Limits
+from updater.state.rewrite import without_users
 
 SORTED_BY = ["bucket", "user_id", "event_time", "event_id"]
 MEMORY_BYTES = 512 << 20

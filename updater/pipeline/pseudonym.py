@@ -2,7 +2,7 @@
 
 from updater.errors import ConfigError
 from updater.lake.pseudonyms import known_id
-from updater.pipeline.context import Context
+from updater.runtime.deployment import Context
 
 
 def pseudonym_of(context: Context, user_id: str) -> str:

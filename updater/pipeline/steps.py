@@ -6,21 +6,22 @@ from datetime import date
 from typing import Any
 
 from updater.lake import partitions
-from updater.pipeline import audit, metrics
-from updater.pipeline import verify as verification
-from updater.pipeline.compact import maintain as maintain_state
-from updater.pipeline.context import Context, open_context
-from updater.pipeline.daily import WindowReport, finish, missing_days
-from updater.pipeline.detect import detect as detect_changes
-from updater.pipeline.detect import open_window, read_changes
-from updater.pipeline.encode import count_new_texts
-from updater.pipeline.encode import encode as encode_texts
-from updater.pipeline.health import measure, raise_if_crossed
-from updater.pipeline.lineage import window_events
-from updater.pipeline.publish import publish as complete_offline
-from updater.pipeline.publish import views
-from updater.pipeline.verify_compare import raise_if_different
-from updater.pipeline.workers import Workers
+from updater.pipeline.compact.run import maintain as maintain_state
+from updater.pipeline.daily.detect import detect as detect_changes
+from updater.pipeline.daily.detect import open_window, read_changes
+from updater.pipeline.daily.encode import count_new_texts
+from updater.pipeline.daily.encode import encode as encode_texts
+from updater.pipeline.daily.publish import publish as complete_offline
+from updater.pipeline.daily.publish import views
+from updater.pipeline.daily.window import WindowReport, finish, missing_days
+from updater.pipeline.monitor import audit
+from updater.pipeline.monitor import prometheus as metrics
+from updater.pipeline.monitor import verify as verification
+from updater.pipeline.monitor.health import measure, raise_if_crossed
+from updater.pipeline.monitor.lineage import window_events
+from updater.pipeline.monitor.verify_compare import raise_if_different
+from updater.runtime.deployment import Context, open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import load_settings
 
 

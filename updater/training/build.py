@@ -7,11 +7,11 @@ from datetime import date, datetime, timedelta
 
 from updater.errors import ConfigError, NotLandedError
 from updater.lake import partitions
-from updater.lake.buffer import connect
-from updater.pipeline.context import Context, Progress, no_progress, open_context
-from updater.pipeline.land_ahead import land_and_encode
-from updater.pipeline.workers import Workers
+from updater.pipeline.daily.prefetch import land_and_encode
+from updater.runtime.deployment import Context, Progress, no_progress, open_context
+from updater.runtime.process_pool import Workers
 from updater.settings import Settings
+from updater.state.event_store import connect
 from updater.training.useru.dataset import Built, DatedSplit, Recipe, build
 from updater.training.useru.events import EventReader
 from updater.training.useru.generators import make_generator

@@ -11,8 +11,8 @@ from updater.domain.fingerprint import fingerprint
 from updater.errors import ConfigError
 from updater.model.checkpoint import CONFIG, save_model
 from updater.model.config import ModelConfig
-from updater.pipeline.context import Context, Progress, no_progress
-from updater.pipeline.threads import one_thread
+from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.threads import one_thread
 from updater.training.build import data_root
 from updater.training.train import data_digest, first_model, read_all, training_directory
 from updater.training.useru.dataset import has_split, read_split

@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from updater.lake.buffer import Buffer
-from updater.lake.summaries import Summaries
 from updater.model.batch import UserBatch
-from updater.pipeline.compute import read_buffer
-from updater.pipeline.context import Context
-from updater.pipeline.tools import Tools
-from updater.pipeline.user_events import UserEvents, user_batch
+from updater.pipeline.daily.bucket_values import read_buffer
+from updater.runtime.deployment import Context
+from updater.runtime.session import Tools
+from updater.state.event_store import Buffer
+from updater.state.summaries import Summaries
+from updater.users.event_batches import UserEvents, user_batch
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import torch
 from updater.model.batch import Int64
 from updater.model.event_topics import EventTopics
 from updater.model.user_model import UserModel
-from updater.pipeline.user_events import UserEvents
 from updater.training.profiles import Profiles
+from updater.users.event_batches import UserEvents
 
 MOST_PROFILES = 20_000
 """Profiles that they are taken from, over all anchor days."""

@@ -18,9 +18,9 @@ from updater.lake import partitions
 from updater.model.checkpoint import CONFIG, create_model, save_model
 from updater.model.config import ModelConfig, create_config
 from updater.model.user_model import UserModel
-from updater.pipeline.context import Context, Progress, no_progress
-from updater.pipeline.threads import one_thread
-from updater.pipeline.tools import Tools
+from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.session import Tools
+from updater.runtime.threads import one_thread
 from updater.training.build import data_root
 from updater.training.checkpoints import remove_checkpoints
 from updater.training.distributed import Rank, this_rank

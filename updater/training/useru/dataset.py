@@ -19,8 +19,8 @@ from updater.domain.fingerprint import fingerprint
 from updater.domain.window import first_buffer_day
 from updater.errors import ConfigError, DataRefusedError, NotLandedError
 from updater.lake import partitions
-from updater.lake.buffer import EventFile, connect
 from updater.settings import Settings
+from updater.state.event_store import EventFile, connect
 from updater.training.useru import focus as about_focus
 from updater.training.useru import future as about_future
 from updater.training.useru.answers import Generator

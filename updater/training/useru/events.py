@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from updater.domain.buckets import is_sampled
 from updater.domain.modality import Modality
 from updater.domain.window import Window, buffer_start, day_window
-from updater.lake.buffer import Buffer, EventFile, scan
 from updater.lake.schemas import numeric_columns
 from updater.settings import Settings
+from updater.state.event_store import Buffer, EventFile, scan
 
 
 @dataclass(frozen=True, kw_only=True)

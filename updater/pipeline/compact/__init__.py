@@ -1,0 +1,1 @@
+"""Maintenance: merges the state's files and removes what nobody reads."""

@@ -1,0 +1,68 @@
+"""Summaries and offline rows: days merged per bucket, into a month or into each user's newest row."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from updater.domain.compaction import BucketMerge, bucket_merges
+from updater.domain.spans import BucketFile, live
+from updater.lake import partitions
+from updater.pipeline.compact.report import Part
+from updater.pipeline.compact.scope import Scope
+from updater.pipeline.daily.staging import STATE_SUMMARIES
+from updater.runtime.crash_points import durable
+from updater.runtime.deployment import Context
+from updater.state.bucket_files import all_files
+from updater.state.event_store import connect
+from updater.state.merge import merge_offline, merge_summaries
+
+
+def roots(context: Context) -> list[str]:
+    """Directories with files of buckets: the summaries', and one per feature view."""
+    offline = context.state("offline")
+    return [
+        context.state(STATE_SUMMARIES),
+        *(partitions.join(offline, view) for view in partitions.list_names(offline)),
+    ]
+
+
+def compact_buckets(context: Context, scope: Scope, root: str, part: Part, dry_run: bool) -> None:
+    """Merge the files below one of `roots`. What was merged is told by the name of the merged file, and not read."""
+    is_summaries = root == context.state(STATE_SUMMARIES)
+    # Nobody asks for an older summary: a restatement makes them from the events.
+    newest_before = scope.watermark + timedelta(days=1) if is_summaries else scope.full_history
+    with connect(context.settings.paths.state) as connection:
+        for merge in _merges(scope, root, newest_before):
+            part.merged += len(merge.files)
+            part.made += 1
+            if dry_run:
+                continue
+            paths = [file.path for file in merge.files]
+            target = partitions.join(root, *merge.target)
+            with durable("merged_bucket"):
+                if is_summaries:
+                    merge_summaries(connection, paths, target)
+                else:
+                    merge_offline(connection, paths, merge.kind == "base", target)
+
+
+def contained_files(root: str) -> list[str]:
+    """Files below one of `roots` that are not read any more."""
+    files: dict[int, list[BucketFile]] = defaultdict(list)
+    for file in all_files(root):
+        files[file.bucket].append(file)
+    return [
+        path
+        for group in files.values()
+        for path in sorted({file.path for file in group} - {file.path for file in live(group)})
+    ]
+
+
+def _merges(scope: Scope, root: str, newest_before: date | None) -> Iterator[BucketMerge]:
+    files: dict[int, list[BucketFile]] = defaultdict(list)
+    for file in all_files(root, last=scope.watermark):
+        files[file.bucket].append(file)
+    for bucket, group in sorted(files.items()):
+        generation = scope.generations.get(bucket)
+        if generation is not None:
+            yield from bucket_merges(live(group), scope.watermark, newest_before, generation)

@@ -1,0 +1,61 @@
+"""Event files: landed days merged into their month, and dropped when no window can reach them."""
+
+from updater.domain.compaction import EventsPlan, plan_events
+from updater.domain.modality import Modality
+from updater.lake import partitions
+from updater.pipeline.compact.report import Part
+from updater.pipeline.compact.scope import Scope
+from updater.runtime.crash_points import durable
+from updater.runtime.deployment import Context
+from updater.state.event_store import connect
+from updater.state.merge import merge_events
+
+
+def compact_events(context: Context, scope: Scope, modality: Modality, part: Part, dry_run: bool) -> None:
+    """Merge and drop event files of a modality: the new file first, then the ledger, which all readers ask.
+
+    A day that is recorded anew meanwhile keeps its month as it is until the next maintenance.
+    """
+    plan = _plan(context, scope, modality)
+    part.merged += sum(len(set(merge.names.values())) for merge in plan.merges)
+    part.made += len(plan.merges)
+    part.dropped += len(set(plan.dropped.values()))
+    if dry_run:
+        return
+    num_buckets = context.settings.buffer.num_buckets
+    with connect(context.settings.paths.state) as connection:
+        for merge in plan.merges:
+            files = [context.event_file(modality.name, ds, name) for ds, name in merge.names.items()]
+            path = partitions.join(context.state("events", modality.name), merge.target)
+            with durable("merged_events"):
+                merge_events(connection, modality, files, num_buckets, merge.newest_only, path)
+            with durable("swapped"):
+                context.ledger.swap_event_files(modality.name, merge.names, merge.target, scope.num_erased)
+    if plan.dropped:
+        with durable("dropped"):
+            context.ledger.swap_event_files(modality.name, plan.dropped, None, scope.num_erased)
+
+
+def unnamed_files(context: Context, scope: Scope, modality: Modality) -> list[str]:
+    """Event files that the ledger names for no landed day up to the watermark: merged, restated, or left by a kill."""
+    root = context.state("events", modality.name)
+    named = {
+        context.event_file(modality.name, record.ds, record.events_file).path
+        for record in context.ledger.partitions(modality.name)
+        if record.events_file
+    }
+    settled = f"ds={scope.watermark.isoformat()}"
+    return [
+        path
+        for directory in partitions.list_names(root)
+        if not directory.startswith("ds=") or directory <= settled
+        for path in partitions.list_files(partitions.join(root, directory))
+        if path not in named
+    ]
+
+
+def _plan(context: Context, scope: Scope, modality: Modality) -> EventsPlan:
+    records = context.ledger.partitions(modality.name, to_date=scope.watermark)
+    names = {record.ds: record.events_file for record in records if record.events_file}
+    is_stream = modality.kind == "stream"
+    return plan_events(names, is_stream, scope.watermark, scope.reach, context.settings.buffer.days)

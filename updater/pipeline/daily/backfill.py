@@ -1,0 +1,72 @@
+"""Backfill: the windows of a range that are missing, oldest first, with the model loaded once."""
+
+import logging
+from collections import Counter
+from datetime import date
+
+from updater.errors import DataRefusedError, NotLandedError
+from updater.pipeline.daily.detect import open_window
+from updater.pipeline.daily.window import WindowReport, finish, missing_days, prepare
+from updater.pipeline.monitor import audit
+from updater.pipeline.monitor.lineage import window_events
+from updater.pipeline.monitor.prometheus import write_configured
+from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.process_pool import Workers
+from updater.runtime.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
+
+
+def backfill(
+    context: Context, workers: Workers, from_date: date, to_date: date, progress: Progress = no_progress
+) -> list[WindowReport]:
+    """Run the missing windows of a range; both dates are inclusive. Killed and run again, it goes on where it was.
+
+    The values are those of running the days one by one. Days are detected and encoded first, then every bucket walks
+    all of them.
+
+    Raises:
+        NotLandedError, DataRefusedError: a day has not landed or cannot be trusted; the days before it are done.
+        WindowOrderError: the range would leave a gap after the last window, or lies before the first.
+    """
+    watch = Stopwatch()
+    missing = missing_days(context, from_date, to_date)
+    model = context.live_model().name
+    reports: list[WindowReport] = []
+    stopped: NotLandedError | DataRefusedError | None = None
+    for done, ds in enumerate(missing):
+        progress("detecting and encoding", done, len(missing))
+        window = context.window(ds)
+        report = WindowReport(str(window), model=model)
+        try:
+            with window_events(context, window, whole=False):
+                open_window(context, window)
+                if not done:
+                    audit.record(context, "backfill", first=str(missing[0]), last=str(missing[-1]), days=len(missing))
+                prepare(context, workers, window, report, progress)
+        except (NotLandedError, DataRefusedError) as error:
+            stopped = error
+            break
+        reports.append(report)
+    buckets = range(context.settings.buffer.num_buckets)
+    landed = missing[: len(reports)]
+    if landed:
+        done = 0
+        refreshing, seconds = Stopwatch(), Counter[date]()
+        for group in workers.refresh(landed, buckets, seconds=seconds):
+            done += len(group)
+            progress("refreshing buckets", done, len(buckets))
+        # Processes walk all days side by side: what passed is dealt out to the days by what each of them took.
+        share = refreshing.seconds / (seconds.total() or 1.0)
+        for ds, report in zip(landed, reports, strict=True):
+            report.seconds["refresh"] = round(share * seconds[ds], 3)
+    for done, (ds, report) in enumerate(zip(landed, reports, strict=True)):
+        progress("publishing", done, len(landed))
+        with window_events(context, window := context.window(ds)):
+            finish(context, window, report)
+    if landed:
+        write_configured(context)
+        logger.info("backfilled %d windows, %s to %s, %.1f s", len(landed), landed[0], landed[-1], watch.seconds)
+    if stopped is not None:
+        raise stopped
+    return reports

@@ -1,0 +1,174 @@
+"""The values of a bucket's users in a window: summaries, prefix fingerprints, embeddings. Reads, writes nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from updater.domain.plan import BucketPlan, join, together
+from updater.domain.scenario import Scenario
+from updater.domain.window import Window
+from updater.runtime.deployment import Context
+from updater.runtime.session import Tools
+from updater.state import summaries as summary_store
+from updater.state.bucket_files import files_of_buckets
+from updater.state.event_store import Buffer
+from updater.state.summaries import Summaries
+from updater.users.event_batches import UserEvents, load_events, prefix_fingerprints, user_batch
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass
+class BucketResult:
+    """What refreshing a bucket made, before it is written. U changed users come first, then bystanders."""
+
+    users: list[str]
+    num_changed: int
+    summaries: list[Summaries]
+    """Per modality, of all users."""
+    cells: Mapping[str, Int64]
+    """Per modality the positions of the users whose summary was recomputed."""
+    fingerprints: list[str]
+    embeddings: npt.NDArray[np.float32]
+    """Shape (users, scenarios of the config, embedding_dim); bystanders have only their new scenarios filled."""
+    was_active: int
+    """Changed users that had events before."""
+
+
+@dataclass(frozen=True)
+class BufferedUsers:
+    """The buffered events of some users at `window.as_of`."""
+
+    users: pa.Table
+    """Column user_id, sorted."""
+    events: Sequence[UserEvents]
+    """Per modality."""
+
+    def positions(self, users: Sequence[str]) -> Int64:
+        """Where each of `users` is in `events`."""
+        known = self.users["user_id"].combine_chunks()
+        found: Int64 = pc.index_in(pa.array(users, pa.string()), value_set=known).to_numpy().astype(np.int64)
+        return found
+
+
+def read_buffer(
+    context: Context, tools: Tools, window: Window, buckets: Sequence[int], users: Sequence[str]
+) -> BufferedUsers:
+    """Read the events of `users`, who are in `buckets`: one pass over the event files for all of them."""
+    settings = context.settings
+    table = pa.table({"user_id": pa.array(sorted(users), pa.string())})
+    if not users:
+        return BufferedUsers(table, [])
+    files = context.all_event_files(window.ds)
+    events = []
+    for modality in settings.modalities:
+        buffer = Buffer(tools.connection, modality, files[modality.name], settings.buffer.days, settings.timezone)
+        events.append(load_events(buffer, modality, window, table, buckets, tools.vectors))
+    return BufferedUsers(table, events)
+
+
+def read_stored(context: Context, tools: Tools, buckets: Sequence[int], users: pa.Table) -> list[Summaries]:
+    """The last published summaries of `users` (column user_id), who are in `buckets`, per modality."""
+    widths = {modality.name: width for modality, width in zip(context.settings.modalities, tools.widths, strict=True)}
+    files = files_of_buckets(context.state("summaries"), buckets)
+    return list(summary_store.read_newest(tools.connection, files, widths, users).values())
+
+
+def compute(
+    context: Context, tools: Tools, buffered: BufferedUsers, stored: Sequence[Summaries], plans: Sequence[BucketPlan]
+) -> Iterator[BucketResult]:
+    """The planned users' values, plan by plan, from their buffered events.
+
+    Changed summaries are made from the events, the others are taken from `stored`, those of all `buffered` users. Small
+    buckets share calls of the model, whose last one is filled up with zeros.
+    """
+    for group in together(plans, context.settings.run.users_per_batch):
+        values = _compute(context, tools, buffered, stored, join(group))
+        yield from (values.of(plan) for plan in group)
+
+
+def _compute(
+    context: Context, tools: Tools, buffered: BufferedUsers, stored: Sequence[Summaries], plan: BucketPlan
+) -> "_Values":
+    users = [*plan.users, *plan.bystanders]
+    scenarios = context.settings.scenarios
+    order = buffered.positions(users)
+    summaries = [summary.take(order) for summary in stored]
+    values = _Values(
+        users={user: row for row, user in enumerate(users)},
+        summaries=summaries,
+        events_before_B=np.sum([summary.num_events_B for summary in summaries], axis=0),
+        changed={
+            modality.name: np.flatnonzero([user in plan.changed[modality.name] for user in users])
+            for modality in context.settings.modalities
+        },
+        fingerprints=[],
+        embeddings=np.zeros((len(users), len(scenarios), context.settings.model.embedding_dim), np.float32),
+    )
+    groups = [
+        (np.arange(len(plan.users)), list(scenarios)),
+        (np.arange(len(plan.users), len(users)), [s for s in scenarios if s.name in plan.new_scenarios]),
+    ]
+    size = context.settings.run.users_per_batch
+    for group, asked in groups:
+        columns = np.array([scenarios.index(scenario) for scenario in asked])
+        for start in range(0, len(group), size):
+            rows = group[start : start + size]
+            values.embeddings[np.ix_(rows, columns)] = _embed(tools, values, buffered.events, order, rows, asked)
+    return values
+
+
+@dataclass
+class _Values:
+    """As `BucketResult`, of the users of one bucket or of several."""
+
+    users: Mapping[str, int]
+    """Users to their rows."""
+    summaries: list[Summaries]
+    events_before_B: Int64
+    """Events that the users had before."""
+    changed: Mapping[str, Int64]
+    """Per modality the rows of the users whose summary is recomputed."""
+    fingerprints: list[str]
+    embeddings: npt.NDArray[np.float32]
+
+    def of(self, plan: BucketPlan) -> BucketResult:
+        """The part of a plan."""
+        users = [*plan.users, *plan.bystanders]
+        rows = np.array([self.users[user] for user in users], np.int64)
+        return BucketResult(
+            users=users,
+            num_changed=len(plan.users),
+            summaries=[summary.take(rows) for summary in self.summaries],
+            cells={name: np.flatnonzero([user in changed for user in users]) for name, changed in plan.changed.items()},
+            fingerprints=[self.fingerprints[row] for row in rows],
+            embeddings=self.embeddings[rows],
+            was_active=int(np.count_nonzero(self.events_before_B[rows[: len(plan.users)]])),
+        )
+
+
+def _embed(
+    tools: Tools,
+    values: "_Values",
+    events: Sequence[UserEvents],
+    order: Int64,
+    rows: Int64,
+    scenarios: Sequence[Scenario],
+) -> npt.NDArray[np.float32]:
+    """Bring the summaries of the users at `rows` up to date, and embed them.
+
+    Returns:
+        Embeddings, shape (rows, scenarios, embedding_dim). Summaries and fingerprints go into `values`.
+    """
+    for event, summary in zip(events, values.summaries, strict=True):
+        changed = np.intersect1d(rows, values.changed[event.modality.name], assume_unique=True)
+        summary.put(changed, event.summarise(order[changed]))
+    summaries = [summary.take(rows) for summary in values.summaries]
+    values.fingerprints += prefix_fingerprints(events, summaries, order[rows])
+    batch = user_batch(events, summaries, order[rows])
+    queries, names = [scenario.query for scenario in scenarios], [scenario.name for scenario in scenarios]
+    return tools.model.embed(batch, queries, names)

@@ -1,0 +1,131 @@
+"""Encode: each distinct new text once. Work is proportional to new texts, not to events, users or days."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from updater.domain.modality import Modality
+from updater.domain.window import Window
+from updater.lake import partitions
+from updater.model.text_encoder import text_encoder_version
+from updater.runtime.crash_points import durable
+from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.timing import Stopwatch
+from updater.state.event_store import EventFile, read_rows
+from updater.state.text_vectors import TextVectors
+
+logger = logging.getLogger(__name__)
+
+EncodeTexts = Callable[[list[str]], npt.NDArray[np.float16]]
+"""From texts to their vectors, shape (number of texts, V)."""
+SEGMENT_TEXTS = 8192
+"""Texts per segment: what a killed run has to encode again at most."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What one window asked of the text encoder in one modality."""
+
+    modality: str
+    texts: int
+    """Distinct texts of the window's events."""
+    texts_encoded: int
+    """Those that had no vector yet."""
+
+
+def text_vectors(context: Context) -> TextVectors:
+    """The text vectors of the configured encoder."""
+    return TextVectors(context.state("texts", text_encoder_version(context.settings.model.text_encoder)))
+
+
+def count_new_texts(context: Context, window: Window, modality: Modality) -> int:
+    """Distinct texts among the events that the window brought that nobody has encoded."""
+    texts, _ = _new_texts(_window_files(context, window, modality), text_vectors(context))
+    return int(texts.num_rows)
+
+
+def _window_files(context: Context, window: Window, modality: Modality) -> list[EventFile]:
+    """Event files that a window brings: its own day's, or all that the first window ever has to land."""
+    if context.first_window() == window.ds:
+        return context.event_files(modality.name, window.ds)
+    record = context.ledger.partition(modality.name, window.ds)
+    return [context.event_file(modality.name, window.ds, record.events_file)] if record and record.events_file else []
+
+
+def _new_texts(files: Sequence[EventFile], vectors: TextVectors) -> tuple[pa.Table, int]:
+    """Distinct texts (text_id, text) of `files` that have no vector yet, and how many distinct texts there are."""
+    events = read_rows(files, ["text_id", "text", "deleted"])
+    if events is None:
+        return pa.table({"text_id": [], "text": []}), 0
+    texts = events.filter(pc.invert(events["deleted"])).group_by(["text_id", "text"]).aggregate([]).combine_chunks()
+    return texts.filter(vectors.unknown(texts["text_id"].combine_chunks())).sort_by("text_id"), texts.num_rows
+
+
+def encode(
+    context: Context,
+    window: Window,
+    modality: Modality,
+    encode_texts: EncodeTexts,
+    progress: Progress = no_progress,
+    vectors: TextVectors | None = None,
+) -> Encoded:
+    """Encode the texts that the window brought and nobody has encoded before; run again, it finds them encoded.
+
+    Args:
+        context: the deployment.
+        window: the window.
+        modality: whose texts to encode.
+        encode_texts: makes the vectors.
+        progress: told of texts that are encoded.
+        vectors: the text vectors, opened before; opened here if left out.
+    """
+    files = _window_files(context, window, modality)
+    done = encode_files(context, files, encode_texts, modality.name, progress, vectors)
+    if not partitions.exists(_record(context, window, modality)):
+        with durable("encoded"), partitions.write_file(_record(context, window, modality)) as file:
+            file.write(json.dumps(asdict(done)).encode())
+    return done
+
+
+def encode_files(
+    context: Context,
+    files: Sequence[EventFile],
+    encode_texts: EncodeTexts,
+    label: str,
+    progress: Progress = no_progress,
+    vectors: TextVectors | None = None,
+) -> Encoded:
+    """Encode the texts of event files that nobody has encoded before."""
+    watch = Stopwatch()
+    if vectors is None:
+        vectors = text_vectors(context)
+    else:
+        vectors.refresh()
+    texts, num_texts = _new_texts(files, vectors)
+    for start in range(0, texts.num_rows, SEGMENT_TEXTS):
+        progress(f"encoding {label}", start, texts.num_rows)
+        segment = texts.slice(start, SEGMENT_TEXTS)
+        made = encode_texts(segment["text"].to_pylist())
+        with durable("texts"):
+            vectors.append(segment["text_id"].to_pylist(), made)
+    logger.info("encoded %d of %d texts of %s, %.1f s", texts.num_rows, num_texts, label, watch.seconds)
+    return Encoded(label, num_texts, texts.num_rows)
+
+
+def encoded_before(context: Context, window: Window, modality: Modality) -> Encoded:
+    """What the first finished attempt at encoding the window's texts did; nothing if there was none."""
+    path = _record(context, window, modality)
+    if not partitions.exists(path):
+        return Encoded(modality.name, 0, 0)
+    fs, inner = partitions.filesystem(path)
+    return Encoded(**json.loads(fs.cat_file(inner)))
+
+
+def _record(context: Context, window: Window, modality: Modality) -> str:
+    return partitions.join(partitions.day_directory(context.state("changes", modality.name), window.ds), "encoded.json")

@@ -1,0 +1,102 @@
+"""Publish, materialise, commit: complete the offline rows, load them into the online store, and close the window in
+the ledger.
+"""
+
+import logging
+from typing import Any
+
+from updater.domain import columns
+from updater.domain.window import Window
+from updater.errors import ConfigError, WindowOrderError
+from updater.lake import partitions
+from updater.ledger import WindowRecord
+from updater.pipeline.daily.staging import discard, place
+from updater.runtime.crash_points import durable
+from updater.runtime.deployment import Context
+from updater.runtime.state_lock import ONLINE, StateLock
+from updater.runtime.timing import Stopwatch
+
+logger = logging.getLogger(__name__)
+
+
+def publish(context: Context, window: Window) -> dict[str, int]:
+    """Complete the offline files of all buckets. Returns the bucket counts, summed.
+
+    Raises:
+        WindowOrderError: a bucket has not been refreshed for the window.
+    """
+    watch = Stopwatch()
+    heads = context.ledger.heads()
+    records = {record.bucket: record for record in context.ledger.bucket_records(window.ds)}
+    total: dict[str, int] = {}
+    for bucket in range(context.settings.buffer.num_buckets):
+        head = heads.get(bucket)
+        if head is None or head.ds < window.ds:
+            raise WindowOrderError(
+                f"Bucket {bucket} is at {head.ds if head else 'no window yet'}, so {window} "
+                f"cannot be published; run `updater run --ds {window}`."
+            )
+        place(context, bucket, window.ds)
+        record = records.get(bucket)
+        for name, count in (record.counts if record else {}).items():
+            total[name] = total.get(name, 0) + count
+    logger.info(
+        "published %s: %d changed users, %d prefixes, %.1f s",
+        window,
+        total.get("changed_users", 0),
+        total.get("prefixes", 0),
+        watch.seconds,
+    )
+    return total
+
+
+def views(context: Context, version: int | None = None) -> list[str]:
+    """Feature views of a model version, or of the live one."""
+    version = version or context.live_model().version
+    scenarios = [columns.scenario_view(scenario.name, version) for scenario in context.settings.scenarios]
+    return [*scenarios, columns.SUMMARIES_VIEW]
+
+
+def materialise(context: Context, window: Window) -> dict[str, int]:
+    """Load the window's offline rows into the online store; values there that are newer stay.
+
+    Returns rows per feature view.
+
+    Raises:
+        ConfigError: an erasure did not wait for this, so the state lies where locks do not hold.
+    """
+    from updater.store.access import materialise as load
+
+    ledger, root = context.ledger, context.settings.paths.state
+
+    # An erasure takes its users out of the files first and then out of the online store, and for that it waits until
+    # nobody is on the way from the one to the other.
+    watch = Stopwatch()
+    with StateLock(root, ONLINE).shared():
+        erased = ledger.completed_erasures()
+        with durable("materialised"):
+            num_rows = load(context.settings, window, views(context))
+        if ledger.completed_erasures() != erased:
+            raise ConfigError(
+                f"Users were erased while {window} was loaded into the online store, so locks on files in {root} "
+                "do not hold between its machines; run `updater erase` for them again, and mount one with locks."
+            )
+    logger.info(
+        "materialised %s: %d rows of %d feature views, %.1f s",
+        window,
+        sum(num_rows.values()),
+        len(num_rows),
+        watch.seconds,
+    )
+    return num_rows
+
+
+def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRecord:
+    """Close the window: the last write of a day."""
+    watch = Stopwatch()
+    with durable("tidied"):
+        discard(partitions.day_directory(context.state("staged"), window.ds))
+    with durable("committed"):
+        record = context.ledger.complete_window(window.ds, counts, context.time())
+    logger.info("committed %s, %.1f s", window, watch.seconds)
+    return record

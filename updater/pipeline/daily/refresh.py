@@ -1,0 +1,238 @@
+"""Refresh: the ordered fold over a bucket's users. New values, offline rows, then the head moves.
+
+Files are written aside under names that carry their content's digest. The head then moves by compare-and-swap, which
+decides which attempt counts, and only then are the files moved to where Feast reads them. A run killed in between finds
+the files and finishes the move.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from updater.domain import columns
+from updater.domain.erasure import Erased
+from updater.domain.plan import BucketPlan, new_scenarios, plan_bucket
+from updater.domain.window import Window
+from updater.errors import WindowOrderError
+from updater.ledger import BucketRecord, Head
+from updater.pipeline.daily.bucket_commit import commit_bucket, outputs_digest
+from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buffer, read_stored
+from updater.pipeline.daily.detect import read_changes
+from updater.pipeline.daily.staging import place, stage
+from updater.runtime.deployment import Context, day_after, day_before
+from updater.runtime.session import Tools
+from updater.runtime.timing import Stopwatch
+from updater.state import embeddings as offline
+from updater.state import summaries as summary_store
+from updater.state.bucket_files import bucket_files
+
+logger = logging.getLogger(__name__)
+
+USERS_PER_READ = 4096
+"""Users whose event rows (without vectors) a process holds at a time: some hundred bytes per event."""
+
+
+def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Sequence[int]) -> list[dict[str, int]]:
+    """Bring buckets from the day before to `window`, or find them done. Returns the counts of each.
+
+    Buckets are read together, as many as the memory bound allows, because opening a buffer's files costs more than a
+    bucket's rows.
+
+    Raises:
+        WindowOrderError: a bucket's head is not at the day before.
+        ConcurrentUpdateError: another attempt published other values, users were erased or a version became live.
+    """
+    erased = context.ledger.erased()
+    changes: dict[str, pa.Table] = {}
+    counts: list[dict[str, int]] = []
+    waiting: list[tuple[int, Head | None, BucketPlan]] = []
+    heads = context.ledger.heads()
+    for bucket in buckets:
+        head = heads.get(bucket)
+        if head is not None:
+            place(context, bucket, head.ds)
+        if (done := _done(context, head, window, bucket)) is not None:
+            counts.append(done)
+            continue
+        _check_order(context, head, window, bucket)
+        changes = changes or {m.name: read_changes(context, window, m.name) for m in context.settings.modalities}
+        plan = plan_window(context, tools, changes, bucket, head, erased)
+        if waiting and sum(other.num_prefixes for _, _, other in waiting) + plan.num_prefixes > USERS_PER_READ:
+            counts += _refresh_together(context, tools, window, waiting, len(erased))
+            waiting = []
+        waiting.append((bucket, head, plan))
+    return counts + _refresh_together(context, tools, window, waiting, len(erased))
+
+
+def _refresh_together(
+    context: Context,
+    tools: Tools,
+    window: Window,
+    planned: Sequence[tuple[int, Head | None, BucketPlan]],
+    num_erased: int,
+) -> list[dict[str, int]]:
+    if not planned:
+        return []
+    watch = Stopwatch()
+    users = [user for _, _, plan in planned for user in (*plan.users, *plan.bystanders)]
+    buckets = [bucket for bucket, _, _ in planned]
+    buffered = read_buffer(context, tools, window, buckets, users)
+    stored = read_stored(context, tools, buckets, buffered.users)
+    results = compute(context, tools, buffered, stored, [plan for _, _, plan in planned])
+    opened = context.ledger.window(window.ds)
+    created = opened.opened_at if opened else context.now
+    before = _records_before(context, [head for _, head, _ in planned])
+    counts = [
+        _publish_bucket(context, tools, window, bucket, head, plan, result, created, before.get(bucket), num_erased)
+        for (bucket, head, plan), result in zip(planned, results, strict=True)
+    ]
+    logger.info(
+        "refreshed %d buckets (%d to %d) of %s: %d changed users, %d prefixes, %.1f s",
+        len(buckets),
+        buckets[0],
+        buckets[-1],
+        window,
+        sum(len(plan.users) for _, _, plan in planned),
+        len(users),
+        watch.seconds,
+    )
+    return counts
+
+
+def _publish_bucket(
+    context: Context,
+    tools: Tools,
+    window: Window,
+    bucket: int,
+    head: Head | None,
+    plan: BucketPlan,
+    result: BucketResult,
+    created: datetime,
+    before: BucketRecord | None,
+    num_erased: int,
+) -> dict[str, int]:
+    """Stage, move the head, place. A faster attempt at the same work leaves nothing to do but to agree."""
+    generation = head.generation if head else 0
+    made = tables(context, tools, window, plan, result, created, generation)
+    try:
+        files = stage(context, window.ds, bucket, made)
+    except FileNotFoundError:
+        done = _done(context, context.ledger.head(bucket), window, bucket)
+        if done is None:
+            raise
+        return done
+    active = (
+        (int(before.counts["active_users"]) if before else 0)
+        - result.was_active
+        + int(np.count_nonzero(np.sum([s.num_events_B[: result.num_changed] for s in result.summaries], axis=0)))
+    )
+    counts = {
+        "changed_users": result.num_changed,
+        "changed_cells": sum(len(rows) for rows in result.cells.values()),
+        "prefixes": len(result.users),
+        "active_users": active,
+    }
+    new = Head(
+        bucket=bucket,
+        ds=window.ds,
+        digest=outputs_digest(files, generation),
+        generation=generation,
+        model_version=tools.model_record.version,
+        scenarios=context.scenario_fingerprints(),
+        modalities=context.modality_fingerprints(),
+    )
+    commit_bucket(context, window, head, new, files, counts, num_erased, accept_overtaken=True)
+    return counts
+
+
+def plan_window(
+    context: Context, tools: Tools, changes: Mapping[str, pa.Table], bucket: int, head: Head | None, erased: Erased
+) -> BucketPlan:
+    """Who of a bucket has to be recomputed, given what a window changed in each modality; never an `erased` user whose
+    files are not rewritten yet.
+    """
+    changed = {}
+    for modality, rows in changes.items():
+        users = set(rows.filter(pc.equal(rows["bucket"], bucket))["user_id"].to_pylist())
+        changed[modality] = users - erased.among(users)
+    # The model may be another one: a version becomes live only with rows of everybody.
+    same_layout = head is None or head.modalities == context.modality_fingerprints()
+    new = new_scenarios(context.scenario_fingerprints(), head.scenarios if head else None, same_layout)
+    known = set(summary_store.read_users(tools.connection, _summary_files(context, bucket)) if new else [])
+    known -= erased.among(known)
+    return plan_bucket(changed, known, [scenario.name for scenario in context.settings.scenarios], new)
+
+
+def tables(
+    context: Context,
+    tools: Tools,
+    window: Window,
+    plan: BucketPlan,
+    result: BucketResult,
+    created: datetime,
+    generation: int,
+) -> dict[str, pa.Table]:
+    """What a bucket publishes: feature view (or `summaries`, the state's own) to rows; nothing that is empty."""
+    made: dict[str, pa.Table] = {}
+    if not result.users:
+        return made
+    changed = slice(0, result.num_changed)
+    version = tools.model_record.version
+    for position, scenario in enumerate(context.settings.scenarios):
+        rows = slice(None) if scenario.name in plan.new_scenarios else changed
+        made[columns.scenario_view(scenario.name, version)] = offline.scenario_rows(
+            scenario,
+            tools.model_record.name,
+            result.users[rows],
+            result.embeddings[rows, position],
+            window.as_of,
+            created,
+        )
+    everyone = np.arange(result.num_changed)
+    by_modality = {m.name: s.take(everyone) for m, s in zip(context.settings.modalities, result.summaries, strict=True)}
+    made[columns.SUMMARIES_VIEW] = offline.summary_rows(
+        result.users[changed], by_modality, result.fingerprints[changed], window.as_of, created
+    )
+    cells = []
+    for modality, summary in zip(context.settings.modalities, result.summaries, strict=True):
+        rows_of = result.cells[modality.name]
+        users = [result.users[row] for row in rows_of]
+        cells.append(summary_store.to_table(users, modality.name, summary.take(rows_of), window.ds, generation))
+    made["summaries"] = pa.concat_tables(cells).sort_by([("modality", "ascending"), ("user_id", "ascending")])
+    return {name: table for name, table in made.items() if table.num_rows}
+
+
+def _done(context: Context, head: Head | None, window: Window, bucket: int) -> dict[str, int] | None:
+    """The counts of a window that the bucket's head has passed; None if it has not."""
+    if head is None or head.ds < window.ds:
+        return None
+    record = context.ledger.bucket_record(bucket, window.ds)
+    return dict(record.counts) if record else {}
+
+
+def _check_order(context: Context, head: Head | None, window: Window, bucket: int) -> None:
+    at = head.ds if head else None
+    if at == day_before(window.ds) or (at is None and context.first_window() == window.ds):
+        return
+    first = day_after(at) if at else context.first_window()
+    raise WindowOrderError(
+        f"Bucket {bucket} is at {at or 'no window yet'}, so {window} would leave a gap; run "
+        f"`updater backfill --from-date {first} --to-date {window}`.",
+        ds=window.ds,
+        bucket=bucket,
+        resume_from=first,
+    )
+
+
+def _summary_files(context: Context, bucket: int) -> list[str]:
+    return bucket_files(context.state("summaries"), bucket)
+
+
+def _records_before(context: Context, heads: Sequence[Head | None]) -> dict[int, BucketRecord]:
+    """What was published with `heads`, by bucket."""
+    days = {head.ds for head in heads if head is not None}
+    return {record.bucket: record for ds in days for record in context.ledger.bucket_records(ds)}

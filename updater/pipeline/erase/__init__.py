@@ -1,0 +1,1 @@
+"""Users leave every file and every store, and a search proves it."""

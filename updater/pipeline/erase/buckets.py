@@ -1,0 +1,115 @@
+"""Summaries and offline rows without some users: the ledger first names the new files, then they are written."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from hashlib import sha256
+
+from updater.domain.spans import BucketFile
+from updater.lake import partitions
+from updater.ledger import BucketRecord
+from updater.pipeline.daily.bucket_commit import outputs_digest
+from updater.pipeline.daily.staging import STATE_SUMMARIES, place
+from updater.pipeline.erase.files import FileChanges, write
+from updater.runtime.crash_points import durable
+from updater.runtime.deployment import Context, Progress
+from updater.state import summaries as summary_store
+from updater.state.bucket_files import all_files, bucket_files
+from updater.state.event_store import connect
+from updater.state.rewrite import Among, read_without
+
+NewFiles = dict[str, tuple[BucketFile, bytes | None]]
+"""By view the file and its new bytes; None if no row is left."""
+
+
+def erase_from_buckets(
+    context: Context, buckets: Sequence[int], among: Among, found: FileChanges, progress: Progress
+) -> None:
+    """Rewrite what `buckets` published, with the records and heads that name it, and correct the active users."""
+    for done, bucket in enumerate(buckets):
+        progress("erasing from buckets", done, len(buckets))
+        head = context.ledger.head(bucket)
+        if head is not None:
+            place(context, bucket, head.ds)
+        _rewrite_published(context, bucket, among, found)
+        _rewrite_merged(context, bucket, among, found)
+        _count_active(context, bucket)
+
+
+def _views(context: Context) -> dict[str, str]:
+    """Root of the files by the name that a staged file has for them."""
+    names = partitions.list_names(context.state("offline"))
+    return {STATE_SUMMARIES: context.state(STATE_SUMMARIES), **{name: context.state("offline", name) for name in names}}
+
+
+def _rewrite_published(context: Context, bucket: int, among: Among, found: FileChanges) -> None:
+    published: dict[tuple[date, int], dict[str, BucketFile]] = defaultdict(dict)
+    for view, root in _views(context).items():
+        for file in all_files(root, bucket):
+            if file.kind == "ds":
+                published[file.first, file.generation][view] = file
+    history = {(record.ds, record.generation): record for record in context.ledger.bucket_history(bucket)}
+    for key, files in sorted(published.items()):
+        made: NewFiles = {}
+        for view, file in files.items():
+            table, num_rows = read_without(file.path, among)
+            if num_rows:
+                made[view] = file, partitions.to_parquet(table) if table.num_rows else None
+                found.rows += num_rows
+        if made and key in history:
+            _replace_record(context, history[key], made)
+        for file, content in made.values():
+            _put(file.path, content, found)
+
+
+def _rewrite_merged(context: Context, bucket: int, among: Among, found: FileChanges) -> None:
+    """Files that days were merged into are found by their names, which stay, even if they become empty."""
+    for root in _views(context).values():
+        for file in all_files(root, bucket):
+            if file.kind != "ds":
+                table, num_rows = read_without(file.path, among)
+                if num_rows:
+                    found.rows += num_rows
+                    _put(file.path, partitions.to_parquet(table), found)
+
+
+def _put(path: str, content: bytes | None, found: FileChanges) -> None:
+    with durable("file_without"):
+        if content is None:
+            partitions.remove(path)
+            found.removed += 1
+        else:
+            write(path, content)
+            found.rewritten += 1
+
+
+def _replace_record(context: Context, record: BucketRecord, made: NewFiles) -> None:
+    names = []
+    for name in record.files:
+        view = name.partition("-")[2]
+        _, content = made.get(view, (None, b""))
+        if view not in made:
+            names.append(name)
+        elif content is not None:
+            names.append(f"{sha256(content).hexdigest()}-{view}")
+    # A run that was killed before it wrote the files finds them named already.
+    if names != record.files:
+        new = replace(record, files=names, digest=outputs_digest(names, record.generation))
+        with durable("record_without"):
+            context.ledger.replace_bucket_record(record, new)
+
+
+def _count_active(context: Context, bucket: int) -> None:
+    """Let the newest record say how many active users are left: the next window counts on from there."""
+    head = context.ledger.head(bucket)
+    record = context.ledger.bucket_record(bucket, head.ds) if head else None
+    if record is None:
+        return
+    with connect(context.settings.paths.state) as connection:
+        active = len(summary_store.read_active(connection, bucket_files(context.state(STATE_SUMMARIES), bucket)))
+    if record.counts.get("active_users") != active:
+        with durable("active_without"):
+            context.ledger.replace_bucket_record(
+                record, replace(record, counts={**record.counts, "active_users": active})
+            )

@@ -1,0 +1,151 @@
+"""Files without the rows of some users: event files, whose names the ledger has, and all that nobody names."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import pyarrow as pa
+
+from updater.domain.spans import parse
+from updater.domain.unfinished import UNFINISHED
+from updater.lake import partitions
+from updater.lake.schemas import EVENT_ROWS
+from updater.runtime.crash_points import durable
+from updater.runtime.deployment import Context, Progress
+from updater.state.rewrite import Among, events_name, read_without
+
+BUCKET = re.compile(r"(?:^|/)bucket-(\d{3,})")
+PLACED = ("offline", "summaries")
+WITHOUT_USERS = ("models", "texts")
+
+
+@dataclass
+class FileChanges:
+    """What was done to files."""
+
+    rows: int = 0
+    rewritten: int = 0
+    removed: int = 0
+
+
+def erase_from_events(context: Context, among: Among, found: FileChanges, progress: Progress) -> None:
+    """Put event files without the users' rows in the place of those with them; the ledger names the new ones."""
+    landed = [(path, _day(path)) for path in files_below(context, "events") if path.endswith(".parquet")]
+    for done, (path, ds) in enumerate(landed):
+        progress("erasing from events", done, len(landed))
+        table, num_rows = read_without(path, among) if ds else (None, 0)
+        if ds is None or not num_rows:
+            continue
+        new = _write_events(path, table)
+        modality = path.rsplit("/", 3)[1]
+        _repoint_plan(context, modality, ds, _name(path), new)
+        with durable("partition_without"):
+            context.ledger.replace_events(modality, ds, _name(path), new, num_rows)
+        with durable("events_removed"):
+            partitions.remove(path)
+        found.rows += num_rows
+        found.rewritten += new is not None
+        found.removed += new is None
+
+
+def erase_from_others(
+    context: Context, buckets: Sequence[int], among: Among, found: FileChanges, progress: Progress
+) -> None:
+    """Rewrite all other files of the state that hold rows of the users, who are in `buckets`, in place."""
+    paths = [path for path in files_below(context) if _may_hold(context, path, buckets)]
+    for done, path in enumerate(paths):
+        progress("erasing from files", done, len(paths))
+        if UNFINISHED.fullmatch(_name(path)):
+            # Whoever is still writing it has read what is being erased, and is to begin again.
+            with durable("leftover"):
+                partitions.remove(path)
+            found.removed += 1
+            continue
+        try:
+            table, num_rows = read_without(path, among)
+        except FileNotFoundError:
+            continue
+        if not num_rows:
+            continue
+        found.rows += num_rows
+        part = _part(context, path)
+        # Staged files are named by their content, and what was set aside is there only if there is any.
+        if part == "staged" or (part == "rejected" and not table.num_rows):
+            with durable("other_without"):
+                partitions.remove(path)
+            found.removed += 1
+        else:
+            with durable("other_without"):
+                write(path, partitions.to_parquet(table, EVENT_ROWS if part == "events" else None))
+            found.rewritten += 1
+
+
+def write(path: str, content: bytes) -> None:
+    """Write a file, atomically."""
+    with partitions.write_file(path) as file:
+        file.write(content)
+
+
+def files_below(context: Context, *names: str) -> Iterator[str]:
+    """All files below a part of the state, hidden ones included, sorted."""
+    fs, inner = partitions.filesystem(context.state(*names))
+    yield from sorted(fs.find(inner))
+
+
+def _write_events(path: str, table: pa.Table) -> str | None:
+    """Write an event file beside `path` under the name of its content. Returns the name; None without rows."""
+    if not table.num_rows:
+        return None
+    content = partitions.to_parquet(table, EVENT_ROWS)
+    source_digest, declaration = _name(path).removesuffix(".parquet").split("-")[:2]
+    name = events_name(source_digest, declaration, content)
+    with durable("events_without"):
+        write(path.rpartition("/")[0] + f"/{name}", content)
+    return name
+
+
+def _repoint_plan(context: Context, modality: str, ds: date, old: str, new: str | None) -> None:
+    """Name the new event file in the plan of a restatement that is under way."""
+    if not partitions.exists(context.restatement_file()):
+        return
+    table = partitions.read_table(context.restatement_file())
+    about = json.loads(table.schema.metadata[b"restatement"])
+    for record in about["records"]:
+        if (record["modality"], record["ds"], record["events_file"]) == (modality, ds.isoformat(), old):
+            record["events_file"] = new
+            with durable("plan_without"):
+                partitions.write_table(
+                    context.restatement_file(), table.replace_schema_metadata({"restatement": json.dumps(about)})
+                )
+
+
+def _may_hold(context: Context, path: str, buckets: Sequence[int]) -> bool:
+    """False for files that cannot hold rows of users in `buckets`, and for those that were rewritten with the ledger.
+
+    Below `staged` no file has a suffix.
+    """
+    inside = path.removeprefix(partitions.filesystem(context.state())[1]).lstrip("/")
+    part, (directory, name) = _part(context, path), path.rsplit("/", 2)[1:]
+    bucket = BUCKET.search(inside)
+    if part in WITHOUT_USERS or (bucket and int(bucket[1]) not in buckets):
+        return False
+    if unfinished := UNFINISHED.fullmatch(name):
+        return part == "staged" or unfinished["name"].endswith(".parquet")
+    done = (part in PLACED and parse(directory, name, path)) or (part == "events" and _day(path))
+    return part == "staged" or (name.endswith(".parquet") and not done)
+
+
+def _part(context: Context, path: str) -> str:
+    return path.removeprefix(partitions.filesystem(context.state())[1]).lstrip("/").partition("/")[0]
+
+
+def _day(path: str) -> date | None:
+    """The landing day of a file in a day's directory; None for any other."""
+    directory = path.rsplit("/", 2)[1]
+    return date.fromisoformat(directory[3:]) if partitions.DAY_DIRECTORY.fullmatch(directory) else None
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]

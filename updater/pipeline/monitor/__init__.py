@@ -1,0 +1,1 @@
+"""How the daily job does: status, health, verification, metrics, lineage, audit."""

@@ -1,0 +1,54 @@
+"""What the online store serves, against the offline rows that it was loaded from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from updater.domain import columns
+from updater.runtime.deployment import Context
+from updater.state import embeddings as offline
+
+USERS_PER_READ = 500
+
+
+@dataclass
+class OnlineComparison:
+    """Values compared, and those that differ."""
+
+    values: int = 0
+    differences: list[tuple[str, str, str]] = field(default_factory=list)
+    """Feature view, feature and user of each value that differs."""
+
+
+def not_overtaken(context: Context, view: str, bucket: int, rows: pa.Table) -> pa.Table:
+    """The rows that no row of a later, uncommitted window replaces: of the others either value may be online."""
+    newest = offline.read_newest(context.state("offline", view), bucket, rows)
+    return rows.filter(pc.equal(rows[columns.EVENT_TIMESTAMP], newest[columns.EVENT_TIMESTAMP]))
+
+
+def compare_online(context: Context, published: Mapping[str, pa.Table]) -> OnlineComparison:
+    """Compare offline rows (feature view to rows) exactly with what the online store has for their users.
+
+    Raises:
+        ConfigError: a view is not registered.
+        ServiceUnavailableError: the registry or the online store does not answer.
+    """
+    from updater.store.access import online_rows
+    from updater.store.connecting import open_store
+
+    store = open_store(context.settings)
+    found = OnlineComparison()
+    for view, rows in published.items():
+        keys = (columns.JOIN_KEY, columns.EVENT_TIMESTAMP, columns.CREATED_TIMESTAMP)
+        features = [name for name in rows.column_names if name not in keys]
+        for start in range(0, rows.num_rows, USERS_PER_READ):
+            part = rows.slice(start, USERS_PER_READ).to_pydict()
+            users = part[columns.JOIN_KEY]
+            online = online_rows(store, users, [f"{view}:{name}" for name in features])
+            for name in features:
+                found.values += len(users)
+                pairs = zip(users, part[name], online[name], strict=True)
+                found.differences += [(view, name, user) for user, stored, value in pairs if value != stored]
+    return found

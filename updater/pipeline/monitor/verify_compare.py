@@ -1,0 +1,101 @@
+"""What a verification found, and the comparisons of rebuilt values with stored ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from updater.domain import columns
+from updater.errors import VerificationError
+from updater.lake import partitions
+from updater.state.summaries import Summaries
+
+
+@dataclass
+class VerifyReport:
+    """What was compared, and what differed."""
+
+    ds: str
+    users: int = 0
+    summaries: int = 0
+    embeddings: int = 0
+    online_values: int = 0
+    texts: int = 0
+    """Texts encoded again and compared bit for bit."""
+    partitions: int = 0
+    """Partitions of the lake that were read again and compared with the event files, row by row."""
+    bytes_read: int = 0
+    """Of the lake and of the state's Parquet files; 0 if all users were verified, which reads all of them."""
+    max_embedding_difference: float = 0.0
+    differences: list[str] = field(default_factory=list)
+    """One sentence per difference."""
+
+
+def raise_if_different(report: VerifyReport) -> None:
+    """Raise VerificationError if anything differed."""
+    if report.differences:
+        raise VerificationError(
+            f"{len(report.differences)} differences at {report.ds}, first: {report.differences[0]} "
+            "See `updater verify --json` for all; `updater status` lists partitions that were "
+            "rewritten after they had been processed."
+        )
+
+
+def some_texts(paths: Sequence[str], most: int) -> pa.Table | None:
+    """Of the texts (text_id, text) of event files those with the smallest ids: ids are hashes, so that is fair."""
+    chosen: pa.Table | None = None
+    for path in paths if most else ():
+        rows = partitions.read_table(path, ["text_id", "text", "deleted"])
+        rows = rows.filter(pc.invert(rows["deleted"])).select(["text_id", "text"])
+        tables = [rows] if chosen is None else [chosen, rows]
+        texts = pa.concat_tables(tables).group_by(["text_id", "text"]).aggregate([]).sort_by("text_id")
+        chosen = texts.slice(0, most).combine_chunks()
+    return chosen
+
+
+def different_rows(one: Summaries, other: Summaries) -> Sequence[int]:
+    """Rows in which two summaries are not the same to the bit."""
+    different = np.zeros(len(one.num_events_B), bool)
+    for name, values in vars(one).items():
+        mine = np.ascontiguousarray(values).reshape(len(different), -1)
+        theirs = np.ascontiguousarray(getattr(other, name)).reshape(len(different), -1)
+        same = (mine == theirs) & (np.signbit(mine) == np.signbit(theirs))
+        different |= ~(same | (np.isnan(mine) & np.isnan(theirs))).all(axis=1)
+    return np.flatnonzero(different).tolist()
+
+
+def compare_embeddings(
+    scenario: str, names: list[str], rebuilt: Any, rows: pa.Table, report: VerifyReport, tolerance: float
+) -> None:
+    """Published `rows` of a scenario against the rebuilt embeddings of the users `names`."""
+    found = {user: row for row, user in enumerate(rows[columns.JOIN_KEY].to_pylist())}
+    for row, user in enumerate(names):
+        if user not in found:
+            report.differences.append(f"User {user!r} has no published {scenario} embedding.")
+            continue
+        stored = np.asarray(rows[columns.embedding(scenario)][found[user]].as_py(), np.float32)
+        difference = float(np.abs(stored - rebuilt[row]).max())
+        report.embeddings += 1
+        report.max_embedding_difference = max(report.max_embedding_difference, difference)
+        if not difference <= tolerance:
+            report.differences.append(
+                f"The {scenario} embedding of user {user!r} differs from its rebuild by {difference:.1e}."
+            )
+
+
+def compare_fingerprints(
+    names: list[str], marks: Sequence[Sequence[str]], rows: pa.Table, report: VerifyReport
+) -> None:
+    """Published `rows` against the users' rebuilt prefixes.
+
+    `marks`: fingerprints of the rebuilt prefixes, as they are made now and as they were made before.
+    """
+    stored = dict(zip(rows[columns.JOIN_KEY].to_pylist(), rows[columns.PREFIX_FINGERPRINT].to_pylist(), strict=True))
+    report.differences += [
+        f"The prefix of user {user!r} differs from its rebuild."
+        for user, *known in zip(names, *marks, strict=True)
+        if stored.get(user) not in known
+    ]

@@ -1,0 +1,1 @@
+"""Recompute what rests on partitions that were rewritten after they had been processed."""

@@ -1,0 +1,124 @@
+"""One bucket's part of a restatement: the fold again, for the affected users only, under a later generation."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from updater.domain import columns
+from updater.domain.erasure import Erased
+from updater.domain.plan import BucketPlan
+from updater.domain.window import Window
+from updater.lake import partitions
+from updater.ledger import Head
+from updater.pipeline.daily.bucket_commit import commit_bucket, outputs_digest
+from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buffer, read_stored
+from updater.pipeline.daily.refresh import tables
+from updater.pipeline.daily.staging import place, stage
+from updater.pipeline.restate.run import Restatement
+from updater.runtime.deployment import Context
+from updater.runtime.session import Tools
+from updater.runtime.timing import Stopwatch
+from updater.state import embeddings as offline
+from updater.state import summaries as summary_store
+from updater.state.bucket_files import bucket_files, files_of_day
+from updater.state.event_store import Buffer
+
+logger = logging.getLogger(__name__)
+
+
+def restate_bucket(
+    context: Context, tools: Tools, restatement: Restatement, window: Window, bucket: int
+) -> dict[str, int]:
+    """Restate one window of a bucket, or find it done. Returns its counts.
+
+    Raises:
+        ConcurrentUpdateError: the bucket's head is not where the restatement left it.
+    """
+    head = context.ledger.head(bucket)
+    if head is None:
+        return {}
+    place(context, bucket, head.ds)
+    if head.generation == restatement.generation and head.ds >= window.ds:
+        return {}
+    watch = Stopwatch()
+    erased = context.ledger.erased()
+    users = _users(context, tools, restatement, window, bucket, erased)
+    plan = BucketPlan({m.name: frozenset(users) for m in context.settings.modalities}, tuple(users), (), ())
+    buffered = read_buffer(context, tools, window, [bucket], users)
+    stored = read_stored(context, tools, [bucket], buffered.users)
+    [result] = compute(context, tools, buffered, stored, [plan])
+    made = tables(context, tools, window, plan, result, restatement.created, restatement.generation)
+    files = stage(context, window.ds, bucket, made)
+    before = context.ledger.bucket_record(bucket, window.ds)
+    counts = {**(before.counts if before else {}), "prefixes": len(users)}
+    new = Head(
+        bucket=bucket,
+        ds=window.ds,
+        digest=outputs_digest(files, restatement.generation),
+        generation=restatement.generation,
+        model_version=tools.model_record.version,
+        scenarios=head.scenarios,
+        modalities=head.modalities,
+    )
+    if window.ds == restatement.last_day:
+        counts["active_users"] = _active(context, tools, bucket, users, result)
+    commit_bucket(context, window, head, new, files, counts, len(erased))
+    logger.info("restated bucket %d of %s: %d users, %.1f s", bucket, window, len(users), watch.seconds)
+    return {"prefixes": len(users)}
+
+
+def _users(
+    context: Context, tools: Tools, restatement: Restatement, window: Window, bucket: int, erased: Erased
+) -> Sequence[str]:
+    """Affected users whose value at the window was wrong:
+    all on the first day, later those that change or were published then.
+    """
+    affected = set(restatement.users(bucket))
+    affected -= erased.among(affected)
+    if window.ds > restatement.first_day:
+        affected &= _changed(context, tools, window, bucket) | _published(context, window, bucket)
+    known = set(summary_store.read_users(tools.connection, bucket_files(context.state("summaries"), bucket)))
+    # A user without any value so far gets one with the first content, not an empty profile before it.
+    return sorted(user for user in affected if user in known or user in _with_content(context, tools, window, bucket))
+
+
+def _changed(context: Context, tools: Tools, window: Window, bucket: int) -> set[str]:
+    return {user for buffer in _buffers(context, tools, window) for user in _of_bucket(buffer.changes(window), bucket)}
+
+
+def _with_content(context: Context, tools: Tools, window: Window, bucket: int) -> set[str]:
+    return {user for buffer in _buffers(context, tools, window) for user in _of_bucket(buffer.everyone(window), bucket)}
+
+
+def _published(context: Context, window: Window, bucket: int) -> set[str]:
+    wanted = [columns.JOIN_KEY, columns.EVENT_TIMESTAMP]
+    as_of = pa.scalar(window.as_of.replace(tzinfo=None), offline.TIMESTAMP)
+    users: set[str] = set()
+    for path in files_of_day(context.state("offline", columns.SUMMARIES_VIEW), bucket, window.ds):
+        rows = partitions.read_table(path, wanted)
+        users.update(rows.filter(pc.equal(rows[columns.EVENT_TIMESTAMP], as_of))[columns.JOIN_KEY].to_pylist())
+    return users
+
+
+def _buffers(context: Context, tools: Tools, window: Window) -> list[Buffer]:
+    settings = context.settings
+    return [
+        Buffer(tools.connection, m, context.event_files(m.name, window.ds), settings.buffer.days, settings.timezone)
+        for m in settings.modalities
+    ]
+
+
+def _of_bucket(rows: object, bucket: int) -> list[str]:
+    return list(rows.filter(pc.equal(rows["bucket"], bucket))["user_id"].to_pylist())  # type: ignore[attr-defined, index]
+
+
+def _active(context: Context, tools: Tools, bucket: int, users: Sequence[str], result: BucketResult) -> int:
+    """Users of the bucket with any event at the end of the restatement."""
+    files = bucket_files(context.state("summaries"), bucket)
+    everyone = summary_store.read_active(tools.connection, files)
+    events = np.sum([summary.num_events_B for summary in result.summaries], axis=0)
+    now_active = {user for user, count in zip(result.users, events, strict=True) if count > 0}
+    return len((everyone - set(users)) | now_active)

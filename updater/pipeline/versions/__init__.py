@@ -1,0 +1,1 @@
+"""Model versions: adding one, computing its past, making it live."""

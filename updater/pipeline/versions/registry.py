@@ -1,0 +1,203 @@
+"""Model versions: adding one to a state, and removing one that nobody reads any more.
+
+The ledger gives a version its number and says which digest its files have; only then do the files move to
+`<state>/models/v<N>`. A version whose files are gone was removed; its number is not used again.
+"""
+
+import os
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from updater.domain.unfinished import unfinished_name
+from updater.errors import ConfigError, NotFoundError
+from updater.lake import partitions
+from updater.ledger import ModelRecord
+from updater.pipeline.monitor import audit
+from updater.runtime.crash_points import durable
+from updater.runtime.deployment import Context
+from updater.settings import Settings
+
+NO_NAME = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What was removed with a version."""
+
+    version: int
+    model: str
+    already_done: bool
+    feature_views: list[str]
+    offline_files: int
+
+
+def register_model(context: Context, directory: str | Path, name_hint: str, trained: bool) -> ModelRecord:
+    """Make the model in `directory` the next version of the state; it is not live yet.
+
+    The same model again is the version that it was before. Killed and run again, it goes on where it was.
+
+    Args:
+        context: the deployment.
+        directory: a checkpoint on a local disk.
+        name_hint: goes into the version's name, as in `v2-trained-1a2b3c4d`.
+        trained: whether its weights come from training.
+
+    Raises:
+        ConfigError: the checkpoint is incomplete, or was made for another config or text encoder.
+    """
+    digest = check_model(context.settings, directory)
+    record = _registered(context, digest)
+    if record is not None and has_files(context, record.version):
+        return record
+    staged = _stage(context, directory, digest)
+    while record is None:
+        record = _add(context, digest, name_hint, trained)
+    with durable("model_placed"):
+        _place(staged, Path(context.model_directory(record.version)))
+    return record
+
+
+def check_model(settings: Settings, directory: str | Path) -> str:
+    """The digest of the model in `directory`, if it can be a version of this state.
+
+    Raises:
+        ConfigError: it is incomplete, or was made for another config or text encoder.
+    """
+    from updater.model.checkpoint import model_digest
+    from updater.runtime.session import fitting_model
+
+    fitting_model(settings, str(directory))
+    return model_digest(directory)
+
+
+def model_version(context: Context, version: int) -> ModelRecord:
+    """A version whose files are there. Raises NotFoundError if there is none of that number, or no more."""
+    record = _recorded(context, version)
+    if not has_files(context, version):
+        raise NotFoundError(
+            f"Model version {version} was removed; register its model again to have it back.",
+            kind="model version",
+            name=str(version),
+        )
+    return record
+
+
+def has_files(context: Context, version: int) -> bool:
+    """False for a version that was removed."""
+    return partitions.exists(context.state("models", f"v{version}"))
+
+
+def prune_version(context: Context, version: int) -> PruneReport:
+    """Remove a version that is not live: feature views and services, online and offline rows, and its files.
+
+    The ledger keeps its row, so the number stays taken. Killed and run again, it goes on where it was.
+
+    Raises:
+        NotFoundError: there is no such version.
+        ConfigError: it is live.
+        ServiceUnavailableError: the registry or the online store does not answer.
+    """
+    from updater.store.definitions import remove
+
+    record = _recorded(context, version)
+    if record.live:
+        raise ConfigError(f"Model version {version} is live; promote another one before you remove it.")
+    if not has_files(context, version):
+        return PruneReport(version, record.name, True, [], 0)
+    with durable("pruned_views"):
+        removed = remove(context.settings, version)
+    views = [view for view in partitions.list_names(context.state("offline")) if view.endswith(f"_v{version}")]
+    num_files = 0
+    for view in views:
+        fs, inner = partitions.filesystem(context.state("offline", view))
+        num_files += len(fs.find(inner))
+        with durable("pruned_rows"):
+            partitions.remove(context.state("offline", view))
+    audit.record(context, "prune", version=version, model=record.name, feature_views=removed)
+    with durable("pruned_model"):
+        _discard(Path(context.model_directory(version)))
+    return PruneReport(version, record.name, False, removed, num_files)
+
+
+def _recorded(context: Context, version: int) -> ModelRecord:
+    models = context.ledger.models()
+    for record in models:
+        if record.version == version:
+            return record
+    known = ", ".join(str(record.version) for record in models)
+    raise NotFoundError(
+        f"Model version {version} does not exist; there are {known or 'none'}.",
+        kind="model version",
+        name=str(version),
+    )
+
+
+def _registered(context: Context, digest: str) -> ModelRecord | None:
+    return next((record for record in context.ledger.models() if record.digest == digest), None)
+
+
+def _models(context: Context) -> Path:
+    """Where all versions lie. Raises ConfigError for a state that is no local directory."""
+    if not partitions.is_local(context.settings.paths.state):
+        raise ConfigError(f"paths.state is {context.settings.paths.state}; models need a local state directory.")
+    return Path(partitions.filesystem(context.state("models"))[1])
+
+
+def _stage(context: Context, directory: str | Path, digest: str) -> Path:
+    """A complete copy of the model beside the versions; what is copied is what was checked."""
+    from updater.model.checkpoint import FILES, model_digest
+
+    staged = _models(context) / f".{digest}"
+    if staged.is_dir():
+        return staged
+    aside = staged.with_name(unfinished_name(digest))
+    try:
+        aside.mkdir(parents=True)
+        for name in FILES:
+            shutil.copyfile(Path(directory, name), aside / name)
+            with (aside / name).open("rb") as file:
+                os.fsync(file.fileno())
+        if model_digest(aside) != digest:
+            raise ConfigError(f"The model in {directory} changed while it was read; run the same command again.")
+        with durable("model_staged"):
+            _place(aside, staged)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return staged
+
+
+def _add(context: Context, digest: str, name_hint: str, trained: bool) -> ModelRecord | None:
+    """A ledger row with the next number; None if another process took that number for another model."""
+    version = 1 + max((known.version for known in context.ledger.models()), default=0)
+    hint = NO_NAME.sub("-", name_hint.lower()).strip("-") or "model"
+    record = ModelRecord(
+        version=version,
+        digest=digest,
+        name=f"v{version}-{hint}-{digest[:8]}",
+        trained=trained,
+        created_at=context.now,
+        live=False,
+    )
+    # add_model refuses a number that another model has: then the next one is tried.
+    with suppress(ConfigError), durable("model"):
+        context.ledger.add_model(record)
+    return _registered(context, digest)
+
+
+def _place(source: Path, target: Path) -> None:
+    """Move a directory; one that is there already has the same content, because names say what they hold."""
+    with suppress(OSError):
+        source.rename(target)
+    if not target.is_dir():
+        raise ConfigError(f"{target} cannot be made; check the permissions of {target.parent} and run again.")
+    shutil.rmtree(source, ignore_errors=True)
+
+
+def _discard(directory: Path) -> None:
+    """Remove a model's directory; it is gone at once, never half there."""
+    aside = directory.with_name(unfinished_name(directory.name))
+    directory.rename(aside)
+    shutil.rmtree(aside)

@@ -1,0 +1,197 @@
+"""What every step needs: the settings, the ledger, a clock that was read once, and where things lie."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from updater.domain.fingerprint import fingerprint
+from updater.domain.modality import Modality
+from updater.domain.window import Window, buffer_start, day_window
+from updater.errors import ConfigError
+from updater.lake import partitions
+from updater.lake.landing import Landed, read_partition
+from updater.lake.pseudonyms import pseudonyms
+from updater.ledger import LedgerReader, LedgerWriter, ModelRecord, open_writer
+from updater.settings import Settings
+from updater.state.event_store import EventFile
+
+Progress = Callable[[str, int, int], None]
+"""Called with a label, the units done and the units in all."""
+
+
+KEY_FINGERPRINT = "privacy.key"
+"""Setting of the ledger that tells which key made the pseudonyms."""
+
+
+def no_progress(label: str, done: int, total: int) -> None:
+    """For callers that show none."""
+
+
+def clock() -> datetime:
+    """The current time, or SOURCE_DATE_EPOCH (seconds) where a run has to be reproduced."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    return datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Context:
+    """One process's view of a deployment."""
+
+    settings: Settings
+    ledger: LedgerWriter
+    now: datetime
+    """When the work began: one instant for all that belongs together."""
+    read_clock: Callable[[], datetime] | None = None
+    """Tells how late it is by now; None where time stands still at `now`."""
+
+    def time(self) -> datetime:
+        """The instant at which something came to its end."""
+        return self.read_clock() if self.read_clock else self.now
+
+    def window(self, ds: date) -> Window:
+        """The window of landing day `ds`."""
+        return day_window(ds, self.settings.timezone)
+
+    def buffer_start(self, window: Window) -> datetime:
+        """First instant that the buffer holds at the window's end."""
+        return buffer_start(window, self.settings.buffer.days, self.settings.timezone)
+
+    def lake(self, modality: str, ds: date) -> str:
+        """Directory of a landed day of a modality."""
+        return partitions.day_directory(partitions.join(self.settings.paths.lake, modality), ds)
+
+    def landed(self, modality: Modality, ds: date) -> Landed:
+        """A landed day of a modality, read and checked, with the ids by which the state knows users; rows of erased
+        users are left out.
+
+        Raises:
+            DataRefusedError: a file is unreadable or its schema is wrong.
+        """
+        settings = self.settings
+        return read_partition(
+            self.lake(modality.name, ds),
+            modality,
+            self.window(ds),
+            settings.limits,
+            settings.buffer.num_buckets,
+            pseudonyms(settings),
+            self.ledger.erased(),
+            settings.run.landing_mb << 20,
+        )
+
+    def state(self, *names: str) -> str:
+        """Path below the state root."""
+        return partitions.join(self.settings.paths.state, *names)
+
+    def model_directory(self, version: int) -> str:
+        """Path of a model version's files on its filesystem."""
+        return partitions.filesystem(self.state("models", f"v{version}"))[1]
+
+    def event_files(self, modality: str, last: date) -> list[EventFile]:
+        """Event files of the modality's landed days up to `last`, inclusive."""
+        return self.all_event_files(last, modality)[modality]
+
+    def all_event_files(self, last: date, modality: str | None = None) -> dict[str, list[EventFile]]:
+        """Event files of landed days up to `last`, inclusive, of every modality or of one."""
+        files: dict[str, list[EventFile]] = {m.name: [] for m in self.settings.modalities}
+        for record in self.ledger.partitions(modality, to_date=last):
+            if record.events_file and record.modality in files:
+                files[record.modality].append(self.event_file(record.modality, record.ds, record.events_file))
+        return files
+
+    def event_file(self, modality: str, ds: date, name: str) -> EventFile:
+        """The event file of a landed day by the name that the ledger has for it: one with a `/` was merged."""
+        root = self.state("events", modality)
+        merged = "/" in name
+        return EventFile(ds, partitions.join(root if merged else partitions.day_directory(root, ds), name), merged)
+
+    def changes_file(self, modality: str, ds: date) -> str:
+        """Who changed in a modality and window."""
+        return partitions.join(partitions.day_directory(self.state("changes", modality), ds), "changes.parquet")
+
+    def restatement_file(self) -> str:
+        """The plan of a restatement, there from its start to its end."""
+        return self.state("restatement", "pending.parquet")
+
+    def live_model(self) -> ModelRecord:
+        """The model version that the daily update uses. Raises ConfigError before `updater init`."""
+        model = self.ledger.live_model()
+        if model is None:
+            raise ConfigError("No model is live; run `updater init`.")
+        return model
+
+    def first_window(self) -> date | None:
+        """Landing day of the first window ever opened; it takes in the whole buffer at once."""
+        return self.ledger.first_window()
+
+    def scenario_fingerprints(self) -> dict[str, str]:
+        """Per scenario a digest of what its embedding depends on beyond the prefix."""
+        return {scenario.name: fingerprint(scenario.query) for scenario in self.settings.scenarios}
+
+    def modality_fingerprints(self) -> dict[str, str]:
+        """Per modality a digest of its declaration, including the cap on event tokens."""
+        names = [(m.name, m.max_events) for m in self.settings.modalities]
+        return {name: fingerprint(self.settings.modality_fingerprint(name), cap) for name, cap in names}
+
+
+def open_context(settings: Settings, now: datetime | None = None) -> Context:
+    """Open the ledger and check that the config still fits the state.
+
+    Args:
+        settings: the config.
+        now: when the work began, and time stands still there; the clock's time, which goes on, if left out.
+
+    Raises:
+        ConfigError: the ledger is not initialised, or a value that state depends on was changed.
+    """
+    ledger = open_writer(settings.ledger.url)
+    check_fixed_values(ledger, settings)
+    return Context(settings, ledger, now or clock(), None if now else clock)
+
+
+def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
+    """Raise ConfigError if a value that the state depends on is not the one that the state was made with."""
+    known = ledger.settings()
+    for key, value in fixed_values(settings).items():
+        stored = known.get(key)
+        if stored is None or stored == value:
+            continue
+        if key.startswith("modality."):
+            raise ConfigError(
+                f"{key} has another kind, text, numeric or category in {settings.source} than the state was made with; "
+                "set it back, or start a new state."
+            )
+        if key == KEY_FINGERPRINT:
+            raise ConfigError(
+                f"The key in ${settings.privacy.key_env} is not the one that the state was made with; "
+                "set that one, or start a new state."
+            )
+        raise ConfigError(
+            f"{key} is {value!r} in {settings.source} but the state was made with {stored!r}; "
+            "set it back, or start a new state."
+        )
+
+
+def fixed_values(settings: Settings) -> dict[str, str]:
+    """Config values that cannot change once state exists. Raises ConfigError if a key is needed and missing."""
+    hashes = pseudonyms(settings)
+    return {
+        **{f"modality.{m.name}": settings.modality_fingerprint(m.name) for m in settings.modalities},
+        "timezone": settings.timezone,
+        "buffer.num_buckets": str(settings.buffer.num_buckets),
+        "buffer.days": str(settings.buffer.days),
+        "model.text_encoder": settings.model.text_encoder,
+        "privacy.pseudonymise": str(settings.privacy.pseudonymise).lower(),
+        **({KEY_FINGERPRINT: hashes.fingerprint} if hashes else {}),
+    }
+
+
+def day_before(ds: date) -> date:
+    """The day before `ds`."""
+    return ds - timedelta(days=1)
+
+
+def day_after(ds: date) -> date:
+    """The day after `ds`."""
+    return ds + timedelta(days=1)

@@ -1,0 +1,222 @@
+"""One process per core for encoding and refreshing: two processes beat one process with two threads by far.
+
+Workers start from a server process that has imported the heavy libraries once, so that each costs a fork and no import.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from datetime import date, datetime
+from functools import cache
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from threading import Thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from updater.errors import UpdaterError
+from updater.ledger import ModelRecord
+from updater.runtime.deployment import Context, open_context
+from updater.runtime.threads import one_thread
+from updater.runtime.worker_logs import WorkerLogs, forward
+from updater.settings import Settings
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from updater.pipeline.restate.run import Restatement
+    from updater.pipeline.versions.backfill import VersionBackfill
+    from updater.runtime.session import Tools
+
+JOBS_PER_PROCESS = 2
+"""So that a process whose buckets were quick takes some of the others'."""
+FEW_PER_PROCESS = 512
+"""So few users are one job: opening the buffer and the summaries once more costs as much as tens of users."""
+FEW_ALONE = 4096
+"""The same where no other process can take over; as many as a process reads together."""
+ENCODE_TEXTS = 512
+"""Texts that a worker encodes at a time."""
+
+
+class Workers:
+    """Runs encoding and refreshing, in worker processes if the settings ask for more than one."""
+
+    def __init__(self, settings: Settings, now: datetime) -> None:
+        self.settings = settings
+        self.now = now
+        self.num_processes = settings.run.processes or len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+        self._logs: WorkerLogs | None = None
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        if self._logs is not None:
+            self._logs.close()
+
+    def encode(self, texts: list[str], progress: Callable[[int], None] = lambda _: None) -> npt.NDArray[np.float16]:
+        """Vectors of `texts`, shape (len(texts), V), float16; `progress` is told how many are done."""
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        chunks = [order[start : start + ENCODE_TEXTS] for start in range(0, len(order), ENCODE_TEXTS)]
+        encoder = self.settings.model.text_encoder
+        results: list[npt.NDArray[np.float16] | None] = [None] * len(chunks)
+        done = 0
+        for index, vectors in self.map(_encode, [(encoder, [texts[i] for i in chunk]) for chunk in chunks]):
+            results[index] = vectors
+            done += len(chunks[index])
+            progress(done)
+        out = np.concatenate([part for part in results if part is not None])
+        inverse = np.empty(len(order), np.int64)
+        inverse[order] = np.arange(len(order))
+        return out[inverse]
+
+    def refresh(
+        self,
+        days: Sequence[date],
+        buckets: Sequence[int],
+        num_users: int | None = None,
+        seconds: "Counter[date] | None" = None,
+    ) -> Iterator[list[int]]:
+        """Walk `days` in order for `buckets`, neighbours together; yields buckets as they are done.
+
+        Args:
+            days: days of windows.
+            buckets: the buckets to bring there.
+            num_users: about how many users changed; None if nobody counted them.
+            seconds: what each day takes is added here, summed over processes.
+        """
+        groups = self._groups(buckets, num_users)
+        for index, took in self.map(_refresh, [(self.settings, self.now, list(days), group) for group in groups]):
+            if seconds is not None:
+                seconds.update(took)
+            yield groups[index]
+
+    def restate(
+        self, restatement: "Restatement", days: Sequence[date], buckets: Sequence[int]
+    ) -> Iterator[tuple[int, dict[str, int]]]:
+        """As `refresh`, for the affected users of a restatement only."""
+        jobs = [(self.settings, self.now, restatement, list(days), bucket) for bucket in buckets]
+        for index, counts in self.map(_restate, jobs):
+            yield buckets[index], counts
+
+    def backfill_version(
+        self, job: "VersionBackfill", buckets: Sequence[int]
+    ) -> Iterator[tuple[list[int], dict[str, int]]]:
+        """Make what a model version lacks, neighbours together; yields buckets as they are done, with the counts."""
+        groups = self._groups(buckets)
+        for index, counts in self.map(_backfill_version, [(self.settings, self.now, job, group) for group in groups]):
+            yield groups[index], counts
+
+    def _groups(self, buckets: Sequence[int], num_users: int | None = None) -> list[list[int]]:
+        few = FEW_ALONE if self.num_processes == 1 else FEW_PER_PROCESS * self.num_processes
+        jobs = 1 if num_users is not None and num_users <= few else JOBS_PER_PROCESS
+        size = -(-len(buckets) // (jobs * self.num_processes))
+        return [list(buckets[start : start + size]) for start in range(0, len(buckets), size)]
+
+    def map(self, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
+        """Call `work`, a module's function, with each of `jobs`; yields (index of the job, result) as they are done."""
+        if self.num_processes == 1 or (len(jobs) == 1 and self._pool is None):
+            with one_thread():
+                for index, job in enumerate(jobs):
+                    yield index, work(*job)
+            return
+        if self._pool is None:
+            server = get_context("forkserver")
+            server.set_forkserver_preload(["updater.pipeline.daily.refresh"])
+            self._logs = WorkerLogs(server)
+            arguments = (self._logs.sender, self._logs.level)
+            self._pool = ProcessPoolExecutor(self.num_processes, server, _start_worker, arguments)
+        try:
+            futures = {self._pool.submit(work, *job): index for index, job in enumerate(jobs)}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise UpdaterError(
+                "A worker process died, perhaps for want of memory; run the same command again, or lower run.processes "
+                "or run.users_per_batch first."
+            ) from None
+
+
+def _start_worker(sender: Connection, level: int) -> None:
+    import torch
+
+    forward(sender, level)
+    torch.set_num_threads(1)
+    Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    # A pool's worker that waits for work does not notice that nobody is left to give it any.
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@cache
+def _encoder(name: str) -> Any:
+    from updater.model.text_encoder import load_text_encoder
+
+    return load_text_encoder(name)
+
+
+def _encode(name: str, texts: list[str]) -> npt.NDArray[np.float16]:
+    vectors: npt.NDArray[np.float16] = _encoder(name).encode(texts)
+    return vectors
+
+
+_TOOLS: "dict[str, Tools]" = {}
+"""The last tools opened in this process: a worker serves one deployment, and a model is loaded once."""
+
+
+def _refresh(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> dict[date, float]:
+    from updater.pipeline.daily.refresh import refresh_buckets
+
+    context, tools = _open(settings, now)
+    seconds = {}
+    for ds in days:
+        start = time.perf_counter()
+        refresh_buckets(context, tools, context.window(ds), buckets)
+        seconds[ds] = time.perf_counter() - start
+    return seconds
+
+
+def _restate(
+    settings: Settings, now: datetime, restatement: "Restatement", days: list[date], bucket: int
+) -> dict[str, int]:
+    from updater.pipeline.restate.bucket import restate_bucket
+
+    context, tools = _open(settings, now)
+    restated = [restate_bucket(context, tools, restatement, context.window(ds), bucket) for ds in days]
+    return {"prefixes": sum(counts.get("prefixes", 0) for counts in restated)}
+
+
+def _backfill_version(settings: Settings, now: datetime, job: "VersionBackfill", buckets: list[int]) -> dict[str, int]:
+    from updater.pipeline.versions.backfill import backfill_version
+
+    context, tools = _open(settings, now, job.model)
+    return backfill_version(context, tools, job, buckets)
+
+
+def _open(settings: Settings, now: datetime, version: ModelRecord | None = None) -> "tuple[Context, Tools]":
+    from updater.runtime.session import Tools
+
+    context = open_context(settings, now)
+    version = version or context.live_model()
+    key = f"{settings}{version.digest}"
+    if key not in _TOOLS:
+        _TOOLS.clear()
+        _TOOLS[key] = Tools(context, version)
+    tools = _TOOLS[key]
+    tools.vectors.refresh()
+    return context, tools
