@@ -180,7 +180,7 @@ def recompute(context: Context, workers: Workers, ds: date) -> WindowReport:
             # Whoever lost the last event of a modality has no content there any more.
             changed = read_changes(context, window, modality.name)
             both = pa.concat_tables([everyone.cast(CHANGES_SCHEMA), changed.cast(CHANGES_SCHEMA)])
-            partitions.write_table(context.changes_file(modality.name, ds), both)
+            partitions.write_table(context.layout.changes_file(modality.name, ds), both)
     with report.step("refresh"):
         list(workers.refresh([ds], range(settings.buffer.num_buckets)))
     finish(context, window, report)

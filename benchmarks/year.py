@@ -88,7 +88,7 @@ def measure(num_days: int, num_users: int, history_days: int, maintained: bool =
 
 def _row(context: Context, last: int, spent: list[tuple[float, float]], upkeep: list[float], made: int) -> Row:
     files = _files(context)
-    events = [size for path, size in files.items() if path.startswith(context.state("events"))]
+    events = [size for path, size in files.items() if path.startswith(context.layout.path("events"))]
     return Row(
         last=last,
         cpu_seconds=round(median(cpu for cpu, _ in spent), 2),
@@ -103,7 +103,7 @@ def _row(context: Context, last: int, spent: list[tuple[float, float]], upkeep: 
 
 
 def _files(context: Context) -> dict[str, int]:
-    found = (path for part in PARTS for path in Path(context.state(part)).rglob("*") if path.is_file())
+    found = (path for part in PARTS for path in Path(context.layout.path(part)).rglob("*") if path.is_file())
     return {str(path): path.stat().st_size for path in found}
 
 
@@ -116,9 +116,9 @@ def _files_read(context: Context, ds: date) -> int:
         if modality.kind == "snapshot" or file.ds > ds - timedelta(days=buffer_days)
     }
     summaries = sum(
-        len(bucket_files(context.state("summaries"), bucket)) for bucket in range(context.settings.buffer.num_buckets)
+        len(bucket_files(context.layout.summaries(), bucket)) for bucket in range(context.settings.buffer.num_buckets)
     )
-    segments = sum(1 for _ in Path(context.state("texts")).rglob("*.arrow"))
+    segments = sum(1 for _ in Path(context.layout.path("texts")).rglob("*.arrow"))
     return len(paths) + summaries + segments
 
 

@@ -36,7 +36,7 @@ from updater.store.scratch import Scratch
 from updater.training.build import data_root
 from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles
-from updater.training.train import first_model, read_all, standardised, training_directory
+from updater.training.train import first_model, read_all, standardised, training_layout
 from updater.training.useru.dataset import read_split
 from updater.training.whitening import half_whiten
 
@@ -186,7 +186,7 @@ def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
         rows, profiles = _data(settings.source, now)
         config = standardised(dataclasses.replace(create_config(settings), **variant.model), list(profiles.values()))
         recipe = fingerprint(config.to_json(), repr(options), variant.whitened)
-        target = Path(training_directory(context), "ablations", recipe[:12])
+        target = Path(training_layout(context).path("training", "ablations", recipe[:12]))
         if _seconds_file(target).exists():
             return str(target)
         model, table = first_model(config, rows, profiles, options)
@@ -231,7 +231,7 @@ def _for_as_long(context: Context, seconds: float) -> str:
 
 def _first_weights(context: Context, trained: str) -> str:
     """First weights with the constants of a trained model. Returns the model's directory."""
-    directory = context.state("training", "models", "untrained")
+    directory = context.layout.path("training", "models", "untrained")
     save_model(create_model(load_model(trained).config), directory)
     return directory
 

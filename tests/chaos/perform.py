@@ -139,7 +139,7 @@ def _has_begun(context: Context, step: Step) -> bool:
     """True if an earlier attempt left its clock, which the values carry."""
     if step.verb == "run":
         return context.ledger.window(step.ds) is not None
-    return step.verb != "restate" or partitions.exists(context.restatement_file())
+    return step.verb != "restate" or partitions.exists(context.layout.restatement_plan())
 
 
 def land(settings: Settings, landing: Landing) -> None:

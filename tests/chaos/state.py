@@ -13,8 +13,8 @@ from tests.chaos.servers import redis_hashes
 from tests.deployment import tree
 from updater.domain.spans import live
 from updater.ledger import LedgerReader, open_reader
-from updater.pipeline.daily.encode import text_vectors
 from updater.runtime.deployment import open_context
+from updater.runtime.session import text_vectors
 from updater.settings import Settings
 from updater.state.bucket_files import all_files
 

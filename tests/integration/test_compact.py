@@ -206,7 +206,7 @@ def test_what_lies_beyond_the_reach_is_refused(story: Story) -> None:
         with pytest.raises(WindowOrderError, match=r"app 2023-01-31 was rewritten, .* kept from 2023-02-01 on only"):
             restate_range(context, workers, DAYS[0], LAST)
         assert restate_range(context, workers, DAYS[1], LAST) == {}
-    assert not Path(context.restatement_file()).exists()
+    assert not Path(context.layout.restatement_plan()).exists()
     with pytest.raises(WindowOrderError, match="2023-01-31 cannot be detected again"):
         detect(context, context.window(DAYS[0]), context.settings.modality("bill"))
     assert story.maintain(3, history_days=0).reach == "2023-02-01", "the reach never goes back"
@@ -260,7 +260,7 @@ def die_at(point: str) -> Callable[[str], None]:
 
 def test_maintenance_waits_for_what_is_unfinished(story: Story) -> None:
     context = story.at(1)
-    plan = Path(context.restatement_file())
+    plan = Path(context.layout.restatement_plan())
     plan.parent.mkdir(parents=True)
     plan.touch()
     with pytest.raises(UnfinishedWorkError, match="restatement was started but not finished"):

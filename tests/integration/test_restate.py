@@ -45,7 +45,7 @@ def deployed(make_settings: Callable[..., Settings]) -> Settings:
 
 
 def offline_files(context: Context) -> dict[str, bytes]:
-    fs, inner = partitions.filesystem(context.state("offline"))
+    fs, inner = partitions.filesystem(context.layout.views())
     return {str(path).removeprefix(inner): fs.cat_file(path) for path in fs.find(inner)}
 
 
@@ -65,7 +65,7 @@ def test_a_rewritten_partition_restates_its_users_from_its_day_on(deployed: Sett
     assert counts == {"users": 1, "days": 3, "values": 3}
     after = offline_files(context)
     assert {name: after[name] for name in before} == before, "what was served stays on record"
-    inner = partitions.filesystem(context.state("offline"))[1]
+    inner = partitions.filesystem(context.layout.views())[1]
     for name in after.keys() - before.keys():
         table = partitions.read_table(inner + name)
         assert table["user_id"].to_pylist() == ["a"]

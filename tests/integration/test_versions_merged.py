@@ -42,7 +42,7 @@ def make_live(made: Deployment, version: int) -> None:
 
 def rows(made: Deployment, view: str) -> list[Any]:
     """Users and instants that readers of a view find."""
-    files = bucket_files(made.context.state("offline", view), 0)
+    files = bucket_files(made.context.layout.offline(view), 0)
     with connect() as connection:
         query = (
             "select distinct user_id, event_timestamp from read_parquet($files, hive_partitioning = false) order by all"
@@ -58,14 +58,14 @@ def test_merged_days_are_made_and_merged_versions_get_what_they_missed(tmp_path:
     register_model(made.context, tmp_path / "model", "other", trained=True)
     made.run(DAYS[:9])
     maintain(made.context)
-    assert {file.kind for file in all_files(made.context.state("offline", "lapse_v1"))} == {"ds", "span"}
+    assert {file.kind for file in all_files(made.context.layout.offline("lapse_v1"))} == {"ds", "span"}
 
     make_live(made, 2)
     assert rows(made, "lapse_v2") == rows(made, "lapse_v1")
     made.run(DAYS[9:])
     maintain(made.context)
     maintain(made.context)
-    assert {file.kind for file in all_files(made.context.state("offline", "lapse_v2"))} & {"span"}
+    assert {file.kind for file in all_files(made.context.layout.offline("lapse_v2"))} & {"span"}
 
     make_live(made, 1)
     assert rows(made, "lapse_v1") == rows(made, "lapse_v2")

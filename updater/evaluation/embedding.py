@@ -20,7 +20,6 @@ from updater.lake import partitions
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
-from updater.store.scratch import DIRECTORY
 from updater.training.profiles import Profiles, read_profiles
 
 Float32 = npt.NDArray[np.float32]
@@ -46,7 +45,7 @@ class Embedder:
         }
         asked = [(question.query, question.scenario) for question in self.questions]
         key = fingerprint(self.digest, str(anchor), asked, events, context.settings.buffer.days)
-        return context.state(DIRECTORY, "embeddings", f"{key}.parquet")
+        return context.layout.evaluated_embeddings(key)
 
 
 def question_column(position: int) -> str:

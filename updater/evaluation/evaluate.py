@@ -29,7 +29,7 @@ from updater.pipeline.versions.registry import check_model, model_version
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
-from updater.store.scratch import DIRECTORY, Scratch
+from updater.store.scratch import Scratch
 from updater.training.fitted import can_fit
 
 
@@ -88,7 +88,7 @@ def evaluate(
         zero_shot = zero_shot_scores(settings, candidate, compared, exam.tasks, exam.rows) if candidate else {}
         points = _points(settings, candidate, compared, exam.tasks, exam.rows) if candidate else None
     report = make_report(exam.tasks, scored, zero_shot, settings.evaluation.bootstrap, settings.model.seed)
-    directory = output or context.state(DIRECTORY)
+    directory = output or context.layout.evaluation()
     reasons, beside = gate(report), beside_gate(report)
     file = partitions.join(directory, "report.json")
     _write(file, json.dumps(report, indent=1, allow_nan=False) + "\n")

@@ -25,7 +25,7 @@ from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.training.profiles import Profiles
 from updater.training.prompt_tuning import Labels, PromptTuner
-from updater.training.train import read_all, training_directory
+from updater.training.train import read_all, training_layout
 
 PROMPT, CENTRES = "prompt", "prototypes"
 
@@ -108,7 +108,7 @@ def join_prompts(context: Context, model: str) -> str:
         tensors = load_file(path)
         loaded.soft_prompts[path.stem] = nn.Parameter(tensors[PROMPT])
         loaded.prototypes[path.stem] = nn.Parameter(tensors[CENTRES])
-    target = Path(training_directory(context), "models", f"{Path(model).name}-tuned-{prompts.name}")
+    target = Path(training_layout(context).trained_model(f"{Path(model).name}-tuned-{prompts.name}"))
     save_model(loaded, target)
     return str(target)
 
@@ -170,7 +170,7 @@ def _prompt_directory(context: Context, model: str) -> Path:
         HELD_OUT,
     )
     recipe = fingerprint(*parts)
-    return Path(training_directory(context), "prompts", recipe[:12])
+    return Path(training_layout(context).prompts(recipe[:12]))
 
 
 def _prompt_file(context: Context, model: str, scenario: str) -> Path:

@@ -7,6 +7,7 @@ from updater.lake import partitions
 from updater.ledger import LedgerWriter, ModelRecord, open_writer, upgrade
 from updater.runtime.deployment import Context, check_fixed_values, clock, fixed_values
 from updater.settings import Settings
+from updater.state.layout import StateLayout
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
 
 
 def _has_rows(context: Context, view: str) -> bool:
-    fs, root = partitions.filesystem(context.state("offline", view))
+    fs, root = partitions.filesystem(context.layout.offline(view))
     return bool(fs.exists(root) and any(path.endswith(".parquet") for path in fs.find(root)))
 
 
@@ -99,7 +100,7 @@ def _first_model(settings: Settings, trained: str | None) -> ModelRecord:
     if not partitions.is_local(settings.paths.state):
         raise ConfigError(f"paths.state is {settings.paths.state}; the first model needs a local state directory.")
     model = fitting_model(settings, trained) if trained else create_model(create_config(settings), settings.model.seed)
-    directory = partitions.join(settings.paths.state, "models", "v1")
+    directory = StateLayout(settings.paths.state).model(1)
     save_model(model, directory)
     digest = model_digest(directory)
     kind = "trained" if trained else "untrained"

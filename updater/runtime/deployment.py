@@ -15,6 +15,7 @@ from updater.lake.pseudonyms import pseudonyms
 from updater.ledger import LedgerReader, LedgerWriter, ModelRecord, open_writer
 from updater.settings import Settings
 from updater.state.event_store import EventFile
+from updater.state.layout import StateLayout
 
 Progress = Callable[[str, int, int], None]
 """Called with a label, the units done and the units in all."""
@@ -80,13 +81,14 @@ class Context:
             settings.run.landing_mb << 20,
         )
 
-    def state(self, *names: str) -> str:
-        """Path below the state root."""
-        return partitions.join(self.settings.paths.state, *names)
+    @property
+    def layout(self) -> StateLayout:
+        """Where everything lies in the state."""
+        return StateLayout(self.settings.paths.state)
 
     def model_directory(self, version: int) -> str:
         """Path of a model version's files on its filesystem."""
-        return partitions.filesystem(self.state("models", f"v{version}"))[1]
+        return partitions.filesystem(self.layout.model(version))[1]
 
     def event_files(self, modality: str, last: date) -> list[EventFile]:
         """Event files of the modality's landed days up to `last`, inclusive."""
@@ -102,17 +104,7 @@ class Context:
 
     def event_file(self, modality: str, ds: date, name: str) -> EventFile:
         """The event file of a landed day by the name that the ledger has for it: one with a `/` was merged."""
-        root = self.state("events", modality)
-        merged = "/" in name
-        return EventFile(ds, partitions.join(root if merged else partitions.day_directory(root, ds), name), merged)
-
-    def changes_file(self, modality: str, ds: date) -> str:
-        """Who changed in a modality and window."""
-        return partitions.join(partitions.day_directory(self.state("changes", modality), ds), "changes.parquet")
-
-    def restatement_file(self) -> str:
-        """The plan of a restatement, there from its start to its end."""
-        return self.state("restatement", "pending.parquet")
+        return EventFile(ds, self.layout.event_file(modality, ds, name), merged="/" in name)
 
     def live_model(self) -> ModelRecord:
         """The model version that the daily update uses. Raises ConfigError before `updater init`."""

@@ -11,7 +11,6 @@ from updater.ledger import ModelRecord
 from updater.model.checkpoint import load_model, model_digest
 from updater.model.sources import text_encoder_version
 from updater.model.user_model import UserModel
-from updater.pipeline.daily.encode import text_vectors
 from updater.runtime.deployment import Context
 from updater.settings import Settings
 from updater.state.event_store import connect
@@ -73,6 +72,11 @@ class Tools:
         """Width of an event vector, per modality."""
         config = self.model.config
         return [config.vector_dim(modality) for modality in config.modalities]
+
+
+def text_vectors(context: Context) -> TextVectors:
+    """The text vectors of the configured encoder."""
+    return TextVectors(context.layout.texts(text_encoder_version(context.settings.model.text_encoder)))
 
 
 def fitting_model(settings: Settings, directory: str) -> UserModel:

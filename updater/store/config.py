@@ -27,9 +27,9 @@ from sqlalchemy.exc import ArgumentError
 from updater.errors import ConfigError
 from updater.locations import filesystem
 from updater.settings import Settings
+from updater.state.layout import StateLayout
 
 PROJECT = "updater"
-FILE_NAME = "feature_store.yaml"
 ROWS_PER_WRITE = 10_000
 REGISTRY_CACHE_SECONDS = 300
 LONGEST_POSTGRES_SCENARIO = 50
@@ -60,7 +60,7 @@ def feature_store_config(settings: Settings, environ: Mapping[str, str]) -> dict
 def write_feature_store_yaml(settings: Settings) -> str:
     """Write `<state>/feature_store.yaml`, without secrets; returns its path."""
     text = _HEADER + yaml.dump(_without_secrets(_document(settings)), Dumper=_Dumper, sort_keys=False)
-    path = f"{settings.paths.state}/{FILE_NAME}"
+    path = StateLayout(settings.paths.state).feature_store()
     if "://" in path:
         fs, inner = filesystem(path)
         with fs.open(inner, "w", encoding="utf-8") as file:

@@ -21,9 +21,10 @@ from feast.types import Array, Bool, FeastType, Float32, Float64, Int64, String
 
 from updater.domain import columns
 from updater.settings import Settings
+from updater.state.layout import StateLayout
 from updater.store.config import feature_store_config
 
-DIRECTORY = "evaluation"
+PROJECT = "evaluation"
 """Below the state: what evaluations keep."""
 _ROW = "__row"
 _TYPES: dict[pa.DataType, FeastType] = {
@@ -40,13 +41,13 @@ class Scratch:
     def __init__(self, settings: Settings) -> None:
         parent = None
         if "://" not in settings.paths.state:
-            parent = Path(settings.paths.state, DIRECTORY)
+            parent = Path(StateLayout(settings.paths.state).evaluation())
             parent.mkdir(parents=True, exist_ok=True)
         project = feature_store_config(settings, os.environ)
         self.directory = Path(tempfile.mkdtemp(prefix="scratch-", dir=parent))
         config = {
             **{key: project[key] for key in ("provider", "offline_store", "entity_key_serialization_version")},
-            "project": DIRECTORY,
+            "project": PROJECT,
             "registry": {"registry_type": "sql", "path": f"sqlite:///{self.directory}/registry.db"},
             "online_store": {"type": "sqlite", "path": f"{self.directory}/online.db"},
         }

@@ -12,6 +12,7 @@ from updater.runtime.deployment import Context, Progress, no_progress, open_cont
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.state.event_store import connect
+from updater.state.layout import StateLayout
 from updater.training.useru.dataset import Built, DatedSplit, Recipe, build
 from updater.training.useru.events import EventReader
 from updater.training.useru.generators import make_generator
@@ -60,7 +61,7 @@ def plan_build(settings: Settings) -> BuildPlan:
 
 def data_root(settings: Settings) -> str:
     """Where UserU lies."""
-    return partitions.join(settings.paths.state, "training", "useru")
+    return StateLayout(settings.paths.state).training_data()
 
 
 def build_data(context: Context, workers: Workers, progress: Progress = no_progress) -> list[Built]:

@@ -14,7 +14,7 @@ from updater.model.config import ModelConfig
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.threads import one_thread
 from updater.training.build import data_root
-from updater.training.train import data_digest, first_model, read_all, training_directory
+from updater.training.train import data_digest, first_model, read_all, training_layout
 from updater.training.useru.dataset import has_split, read_split
 from updater.training.whitening import half_whiten
 
@@ -37,7 +37,7 @@ def fitted_model(context: Context, config: ModelConfig, progress: Progress = no_
             f"{root} holds no training rows, to which a model could be fitted; run `updater train` first."
         )
     recipe = fingerprint(config.to_json(), repr(options), data_digest(rows), HELD_OUT)
-    target = Path(training_directory(context), "fitted", recipe[:12])
+    target = Path(training_layout(context).fitted_model(recipe[:12]))
     if not (target / CONFIG).exists():
         with one_thread():
             profiles = read_all(context, sorted(set(rows["anchor_day"].to_pylist())), progress)

@@ -21,6 +21,7 @@ from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.session import Tools
 from updater.runtime.threads import one_thread
+from updater.state.layout import StateLayout
 from updater.training.build import data_root
 from updater.training.checkpoints import remove_checkpoints
 from updater.training.distributed import Rank, this_rank
@@ -79,8 +80,8 @@ def train(
         config = standardised(create_config(settings), list(profiles.values()))
         model, table = first_model(config, rows, profiles, options)
         recipe = fingerprint(config.to_json(), repr(options), data_digest(rows), HELD_OUT)
-        target = Path(training_directory(context), "models", recipe[:12])
-        run = Path(training_directory(context), "runs", recipe[:12])
+        target = Path(training_layout(context).trained_model(recipe[:12]))
+        run = Path(training_layout(context).training_run(recipe[:12]))
         if (run / REPORT).exists() and (target / CONFIG).exists():
             return TrainReport(**json.loads((run / REPORT).read_text(encoding="utf-8")))
         trained = pretrain(
@@ -113,11 +114,11 @@ def train(
     return report
 
 
-def training_directory(context: Context) -> str:
+def training_layout(context: Context) -> StateLayout:
     """Where data, runs and models of training lie. Raises ConfigError for a state that is no local directory."""
     if not partitions.is_local(context.settings.paths.state):
         raise ConfigError(f"paths.state is {context.settings.paths.state}; training needs a local state directory.")
-    return partitions.join(partitions.filesystem(context.settings.paths.state)[1], "training")
+    return StateLayout(partitions.filesystem(context.layout.root)[1])
 
 
 def read_all(context: Context, anchors: list[date], progress: Progress = no_progress) -> dict[date, Profiles]:

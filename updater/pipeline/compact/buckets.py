@@ -9,26 +9,23 @@ from updater.domain.spans import BucketFile, live
 from updater.lake import partitions
 from updater.pipeline.compact.report import Part
 from updater.pipeline.compact.scope import Scope
-from updater.pipeline.daily.staging import STATE_SUMMARIES
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context
 from updater.state.bucket_files import all_files
 from updater.state.event_store import connect
+from updater.state.layout import SUMMARIES
 from updater.state.merge import merge_offline, merge_summaries
 
 
 def roots(context: Context) -> list[str]:
     """Directories with files of buckets: the summaries', and one per feature view."""
-    offline = context.state("offline")
-    return [
-        context.state(STATE_SUMMARIES),
-        *(partitions.join(offline, view) for view in partitions.list_names(offline)),
-    ]
+    views = partitions.list_names(context.layout.views())
+    return [context.layout.bucket_files(name) for name in (SUMMARIES, *views)]
 
 
 def compact_buckets(context: Context, scope: Scope, root: str, part: Part, dry_run: bool) -> None:
     """Merge the files below one of `roots`. What was merged is told by the name of the merged file, and not read."""
-    is_summaries = root == context.state(STATE_SUMMARIES)
+    is_summaries = root == context.layout.summaries()
     # Nobody asks for an older summary: a restatement makes them from the events.
     newest_before = scope.watermark + timedelta(days=1) if is_summaries else scope.full_history
     with connect(context.settings.paths.state) as connection:

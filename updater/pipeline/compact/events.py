@@ -26,7 +26,7 @@ def compact_events(context: Context, scope: Scope, modality: Modality, part: Par
     with connect(context.settings.paths.state) as connection:
         for merge in plan.merges:
             files = [context.event_file(modality.name, ds, name) for ds, name in merge.names.items()]
-            path = partitions.join(context.state("events", modality.name), merge.target)
+            path = f"{context.layout.events(modality.name)}/{merge.target}"
             with durable("merged_events"):
                 merge_events(connection, modality, files, num_buckets, merge.newest_only, path)
             with durable("swapped"):
@@ -38,7 +38,7 @@ def compact_events(context: Context, scope: Scope, modality: Modality, part: Par
 
 def unnamed_files(context: Context, scope: Scope, modality: Modality) -> list[str]:
     """Event files that the ledger names for no landed day up to the watermark: merged, restated, or left by a kill."""
-    root = context.state("events", modality.name)
+    root = context.layout.events(modality.name)
     named = {
         context.event_file(modality.name, record.ds, record.events_file).path
         for record in context.ledger.partitions(modality.name)

@@ -22,12 +22,21 @@ from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
+from updater.state.layout import StatePart
 
 logger = logging.getLogger(__name__)
 
 SMALL_SEGMENTS = 8
 """Small segments of text vectors that wait until they are merged into one."""
-PARTS = ("events", "summaries", "offline", "texts", "models", "changes", "rejected")
+PARTS = (
+    StatePart.EVENTS,
+    StatePart.SUMMARIES,
+    StatePart.OFFLINE,
+    StatePart.TEXTS,
+    StatePart.MODELS,
+    StatePart.CHANGES,
+    StatePart.REJECTED,
+)
 
 
 def maintain(context: Context, progress: Progress = no_progress, dry_run: bool = False) -> MaintenanceReport:
@@ -83,14 +92,14 @@ def maintain(context: Context, progress: Progress = no_progress, dry_run: bool =
 def _merge(context: Context, scope: Scope, report: MaintenanceReport, progress: Progress) -> None:
     jobs = [
         *(
-            (modality.name, "events", partial(compact_events, context, scope, modality))
+            (modality.name, StatePart.EVENTS, partial(compact_events, context, scope, modality))
             for modality in context.settings.modalities
         ),
         *(
             (_name(root), _part(context, root), partial(compact_buckets, context, scope, root))
             for root in roots(context)
         ),
-        ("texts", "texts", partial(_compact_texts, context)),
+        ("texts", StatePart.TEXTS, partial(_compact_texts, context)),
     ]
     for done, (label, part, job) in enumerate(jobs):
         progress(f"merging {label}", done, len(jobs))
@@ -111,7 +120,7 @@ def _compact_texts(context: Context, part: Part, dry_run: bool) -> None:
 
 def _prune(context: Context, scope: Scope, report: MaintenanceReport) -> None:
     """Remove the reports of old days, which no window reads, at once."""
-    for name, first in (("changes", scope.reach), ("rejected", scope.rejected)):
+    for name, first in ((StatePart.CHANGES, scope.reach), (StatePart.REJECTED, scope.rejected)):
         for directory in _days_before(context, name, first):
             files = [path for path in Path(directory).rglob("*") if path.is_file()]
             part = report.parts[name]
@@ -126,7 +135,7 @@ def _prune(context: Context, scope: Scope, report: MaintenanceReport) -> None:
 def _days_before(context: Context, part: str, first: date | None) -> list[str]:
     if first is None:
         return []
-    modalities = [context.state(part, name) for name in partitions.list_names(context.state(part))]
+    modalities = [context.layout.path(part, name) for name in partitions.list_names(context.layout.path(part))]
     return [
         partitions.filesystem(partitions.join(root, day))[1]
         for root in modalities
@@ -146,7 +155,7 @@ def _retired(context: Context, scope: Scope) -> list[str]:
 
 
 def _part(context: Context, path: str) -> str:
-    return path.removeprefix(context.state()).lstrip("/").partition("/")[0]
+    return context.layout.part_of(path)
 
 
 def _name(path: str) -> str:

@@ -55,7 +55,7 @@ def scope_of(context: Context) -> Scope:
 
 def check_alone(context: Context) -> None:
     """Raise UnfinishedWorkError if a restatement or an erasure was started and not finished."""
-    if partitions.exists(context.restatement_file()):
+    if partitions.exists(context.layout.restatement_plan()):
         raise UnfinishedWorkError(
             "A restatement was started but not finished, so nothing can be merged; run "
             f"`updater backfill --from-date {context.first_window()} --to-date {context.ledger.watermark()} "

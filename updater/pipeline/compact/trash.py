@@ -52,14 +52,15 @@ def retire(context: Context, paths: Iterable[str]) -> tuple[list[str], dict[str,
         _remove_empty(path.rpartition("/")[0])
     with durable("noted"), partitions.write_file(_notes_file(context)) as file:
         file.write(json.dumps({path: asdict(note) for path, note in notes.items()}, indent=1).encode())
-    return [partitions.join(context.state(), path) for path in notes], expired
+    return [context.layout.path(path) for path in notes], expired
 
 
 def unfinished_files(context: Context, part: str) -> list[str]:
     """What writers that were killed left below a part of the state."""
-    fs, inner = partitions.filesystem(context.state(part))
+    fs, inner = partitions.filesystem(context.layout.path(part))
     found = (str(path).removeprefix(inner).lstrip("/") for path in fs.find(inner))
-    return [context.state(part, path) for path in sorted(found) if any(map(UNFINISHED.fullmatch, path.split("/")))]
+    names = (path for path in sorted(found) if any(map(UNFINISHED.fullmatch, path.split("/"))))
+    return [context.layout.path(part, name) for name in names]
 
 
 def _note(context: Context, path: str, known: Note | None) -> Note | None:
@@ -86,8 +87,8 @@ def _load(context: Context) -> Mapping[str, Note]:
 
 
 def _relative(context: Context, path: str) -> str:
-    return path.removeprefix(context.state()).lstrip("/")
+    return context.layout.relative(path)
 
 
 def _notes_file(context: Context) -> str:
-    return context.state("maintenance", "retired.json")
+    return context.layout.retired()

@@ -74,7 +74,7 @@ def read_buffer(
 def read_stored(context: Context, tools: Tools, buckets: Sequence[int], users: pa.Table) -> list[Summaries]:
     """The last published summaries of `users` (column user_id), who are in `buckets`, per modality."""
     widths = {modality.name: width for modality, width in zip(context.settings.modalities, tools.widths, strict=True)}
-    files = files_of_buckets(context.state("summaries"), buckets)
+    files = files_of_buckets(context.layout.summaries(), buckets)
     return list(summary_store.read_newest(tools.connection, files, widths, users).values())
 
 

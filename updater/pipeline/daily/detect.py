@@ -82,7 +82,7 @@ def check_order(context: Context, window: Window) -> None:
     """Raise WindowOrderError if the window leaves a gap or lies before the first, and UnfinishedWorkError while a
     restatement is unfinished.
     """
-    if partitions.exists(context.restatement_file()):
+    if partitions.exists(context.layout.restatement_plan()):
         last = context.ledger.watermark()
         raise UnfinishedWorkError(
             f"A restatement was started but not finished, so {window} cannot run; "
@@ -164,7 +164,7 @@ def detect(
             progress(f"landing {modality.name}", done, len(wanted))
             land_day(context, ds, modality)
     land_day(context, window.ds, modality)
-    path = context.changes_file(modality.name, window.ds)
+    path = context.layout.changes_file(modality.name, window.ds)
     if not _is_published(context, window.ds) or not partitions.exists(path):
         _check_kept(context, window)
         with nullcontext(connection) if connection else connect(context.settings.paths.state) as opened:
@@ -234,9 +234,7 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
     token = source_token(directory)
     declaration = settings.modality_fingerprint(modality.name)
     landed = context.landed(modality, ds)
-    rejected = partitions.join(
-        partitions.day_directory(context.state("rejected", modality.name), ds), "rejected.parquet"
-    )
+    rejected = context.layout.rejected_file(modality.name, ds)
     if landed.rejected.num_rows:
         with durable("rejected"):
             partitions.write_table(rejected, landed.rejected)
@@ -250,7 +248,7 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
                 partitions.write_parquet(landed.events, content, EVENT_ROWS)
                 content.seek(0)
             name = events_name(landed.digest, declaration, content if landed.num_erased else None)
-        path = partitions.join(partitions.day_directory(context.state("events", modality.name), ds), name)
+        path = context.layout.event_file(modality.name, ds, name)
         with durable("events"):
             partitions.write_table(path, landed.events, EVENT_ROWS)
     return PartitionRecord(
@@ -271,7 +269,7 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
 def read_changes(context: Context, window: Window, modality: str) -> pa.Table:
     """Who changed in a modality. Raises WindowOrderError if the window has not been detected."""
     try:
-        return partitions.read_table(context.changes_file(modality, window.ds))
+        return partitions.read_table(context.layout.changes_file(modality, window.ds))
     except FileNotFoundError:
         raise WindowOrderError(
             f"{window} of modality {modality!r} has not been detected; run `updater run --ds {window}`."

@@ -15,10 +15,10 @@ from updater.domain.window import Window
 from updater.lake import partitions
 from updater.lake.landing import check_rejected_share
 from updater.pipeline.daily.detect import check_landed, check_modalities, check_order, landing_days
-from updater.pipeline.daily.encode import text_vectors
 from updater.pipeline.daily.window import check_previous, missing_days
 from updater.pipeline.restate.changed_partitions import check_reach, find_rewritten
 from updater.runtime.deployment import Context
+from updater.runtime.session import text_vectors
 from updater.state import summaries as summary_store
 from updater.state.bucket_files import bucket_files
 from updater.state.event_store import Buffer, EventFile, connect
@@ -127,7 +127,7 @@ def _bystanders(context: Context, changed: set[str]) -> set[str]:
         same_layout = head.modalities == context.modality_fingerprints()
         if new_scenarios(context.scenario_fingerprints(), head.scenarios, same_layout):
             with connect(context.settings.paths.state) as connection:
-                found |= set(summary_store.read_users(connection, bucket_files(context.state("summaries"), bucket)))
+                found |= set(summary_store.read_users(connection, bucket_files(context.layout.summaries(), bucket)))
     return found - changed
 
 

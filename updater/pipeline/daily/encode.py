@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.lake import partitions
-from updater.model.text_encoder import text_encoder_version
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.session import text_vectors
 from updater.runtime.timing import Stopwatch
 from updater.state.event_store import EventFile, read_rows
 from updater.state.text_vectors import TextVectors
@@ -37,11 +37,6 @@ class Encoded:
     """Distinct texts of the window's events."""
     texts_encoded: int
     """Those that had no vector yet."""
-
-
-def text_vectors(context: Context) -> TextVectors:
-    """The text vectors of the configured encoder."""
-    return TextVectors(context.state("texts", text_encoder_version(context.settings.model.text_encoder)))
 
 
 def count_new_texts(context: Context, window: Window, modality: Modality) -> int:
@@ -128,4 +123,4 @@ def encoded_before(context: Context, window: Window, modality: Modality) -> Enco
 
 
 def _record(context: Context, window: Window, modality: Modality) -> str:
-    return partitions.join(partitions.day_directory(context.state("changes", modality.name), window.ds), "encoded.json")
+    return context.layout.encoded_file(modality.name, window.ds)

@@ -8,7 +8,6 @@ from typing import Any
 from updater.domain import columns
 from updater.domain.window import Window
 from updater.errors import ConfigError, WindowOrderError
-from updater.lake import partitions
 from updater.ledger import WindowRecord
 from updater.pipeline.daily.staging import discard, place
 from updater.runtime.crash_points import durable
@@ -95,7 +94,7 @@ def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRe
     """Close the window: the last write of a day."""
     watch = Stopwatch()
     with durable("tidied"):
-        discard(partitions.day_directory(context.state("staged"), window.ds))
+        discard(context.layout.staged(window.ds))
     with durable("committed"):
         record = context.ledger.complete_window(window.ds, counts, context.time())
     logger.info("committed %s, %.1f s", window, watch.seconds)

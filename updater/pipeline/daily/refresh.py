@@ -29,6 +29,7 @@ from updater.runtime.timing import Stopwatch
 from updater.state import embeddings as offline
 from updater.state import summaries as summary_store
 from updater.state.bucket_files import bucket_files
+from updater.state.layout import SUMMARIES
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ def tables(
         rows_of = result.cells[modality.name]
         users = [result.users[row] for row in rows_of]
         cells.append(summary_store.to_table(users, modality.name, summary.take(rows_of), window.ds, generation))
-    made["summaries"] = pa.concat_tables(cells).sort_by([("modality", "ascending"), ("user_id", "ascending")])
+    made[SUMMARIES] = pa.concat_tables(cells).sort_by([("modality", "ascending"), ("user_id", "ascending")])
     return {name: table for name, table in made.items() if table.num_rows}
 
 
@@ -229,7 +230,7 @@ def _check_order(context: Context, head: Head | None, window: Window, bucket: in
 
 
 def _summary_files(context: Context, bucket: int) -> list[str]:
-    return bucket_files(context.state("summaries"), bucket)
+    return bucket_files(context.layout.summaries(), bucket)
 
 
 def _records_before(context: Context, heads: Sequence[Head | None]) -> dict[int, BucketRecord]:

@@ -10,12 +10,9 @@ from hashlib import sha256
 
 import pyarrow as pa
 
-from updater.domain.spans import file_name
 from updater.lake import partitions
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context
-
-STATE_SUMMARIES = "summaries"
 
 
 def stage(context: Context, ds: date, bucket: int, tables: dict[str, pa.Table]) -> list[str]:
@@ -69,9 +66,8 @@ def discard(staged: str) -> None:
 
 
 def _staged(context: Context, ds: date, bucket: int) -> str:
-    return partitions.join(partitions.day_directory(context.state("staged"), ds), f"bucket-{bucket:03d}")
+    return context.layout.staged_bucket(ds, bucket)
 
 
 def _placed(context: Context, ds: date, bucket: int, view: str, generation: int) -> str:
-    root = context.state(STATE_SUMMARIES) if view == STATE_SUMMARIES else context.state("offline", view)
-    return partitions.join(partitions.day_directory(root, ds), file_name(bucket, generation))
+    return context.layout.bucket_file(view, ds, bucket, generation)

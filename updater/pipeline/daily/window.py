@@ -10,13 +10,14 @@ from typing import Any
 from updater.domain.window import Window, days
 from updater.errors import UnfinishedWorkError
 from updater.pipeline.daily.detect import detect, detected, open_window
-from updater.pipeline.daily.encode import encode, encoded_before, text_vectors
+from updater.pipeline.daily.encode import encode, encoded_before
 from updater.pipeline.daily.publish import commit, materialise, publish
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.prometheus import write_configured
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.process_pool import Workers
+from updater.runtime.session import text_vectors
 from updater.state.event_store import connect
 
 

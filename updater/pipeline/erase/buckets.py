@@ -10,13 +10,14 @@ from updater.domain.spans import BucketFile
 from updater.lake import partitions
 from updater.ledger import BucketRecord
 from updater.pipeline.daily.bucket_commit import outputs_digest
-from updater.pipeline.daily.staging import STATE_SUMMARIES, place
+from updater.pipeline.daily.staging import place
 from updater.pipeline.erase.files import FileChanges, write
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress
 from updater.state import summaries as summary_store
 from updater.state.bucket_files import all_files, bucket_files
 from updater.state.event_store import connect
+from updater.state.layout import SUMMARIES
 from updater.state.rewrite import Among, read_without
 
 NewFiles = dict[str, tuple[BucketFile, bytes | None]]
@@ -39,8 +40,8 @@ def erase_from_buckets(
 
 def _views(context: Context) -> dict[str, str]:
     """Root of the files by the name that a staged file has for them."""
-    names = partitions.list_names(context.state("offline"))
-    return {STATE_SUMMARIES: context.state(STATE_SUMMARIES), **{name: context.state("offline", name) for name in names}}
+    names = partitions.list_names(context.layout.views())
+    return {name: context.layout.bucket_files(name) for name in (SUMMARIES, *names)}
 
 
 def _rewrite_published(context: Context, bucket: int, among: Among, found: FileChanges) -> None:
@@ -107,7 +108,7 @@ def _count_active(context: Context, bucket: int) -> None:
     if record is None:
         return
     with connect(context.settings.paths.state) as connection:
-        active = len(summary_store.read_active(connection, bucket_files(context.state(STATE_SUMMARIES), bucket)))
+        active = len(summary_store.read_active(connection, bucket_files(context.layout.summaries(), bucket)))
     if record.counts.get("active_users") != active:
         with durable("active_without"):
             context.ledger.replace_bucket_record(

@@ -14,11 +14,10 @@ from updater.lake import partitions
 from updater.lake.schemas import EVENT_ROWS
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress
+from updater.state.layout import ERASURE, Erasure, StateLayout, StatePart
 from updater.state.rewrite import Among, events_name, read_without
 
 BUCKET = re.compile(r"(?:^|/)bucket-(\d{3,})")
-PLACED = ("offline", "summaries")
-WITHOUT_USERS = ("models", "texts")
 
 
 @dataclass
@@ -32,7 +31,7 @@ class FileChanges:
 
 def erase_from_events(context: Context, among: Among, found: FileChanges, progress: Progress) -> None:
     """Put event files without the users' rows in the place of those with them; the ledger names the new ones."""
-    landed = [(path, _day(path)) for path in files_below(context, "events") if path.endswith(".parquet")]
+    landed = [(path, _day(path)) for path in files_below(context, StatePart.EVENTS) if path.endswith(".parquet")]
     for done, (path, ds) in enumerate(landed):
         progress("erasing from events", done, len(landed))
         table, num_rows = read_without(path, among) if ds else (None, 0)
@@ -72,13 +71,13 @@ def erase_from_others(
         found.rows += num_rows
         part = _part(context, path)
         # Staged files are named by their content, and what was set aside is there only if there is any.
-        if part == "staged" or (part == "rejected" and not table.num_rows):
+        if ERASURE.get(part) is Erasure.REMOVED or (part == StatePart.REJECTED and not table.num_rows):
             with durable("other_without"):
                 partitions.remove(path)
             found.removed += 1
         else:
             with durable("other_without"):
-                write(path, partitions.to_parquet(table, EVENT_ROWS if part == "events" else None))
+                write(path, partitions.to_parquet(table, EVENT_ROWS if part == StatePart.EVENTS else None))
             found.rewritten += 1
 
 
@@ -90,7 +89,7 @@ def write(path: str, content: bytes) -> None:
 
 def files_below(context: Context, *names: str) -> Iterator[str]:
     """All files below a part of the state, hidden ones included, sorted."""
-    fs, inner = partitions.filesystem(context.state(*names))
+    fs, inner = partitions.filesystem(context.layout.path(*names))
     yield from sorted(fs.find(inner))
 
 
@@ -108,16 +107,16 @@ def _write_events(path: str, table: pa.Table) -> str | None:
 
 def _repoint_plan(context: Context, modality: str, ds: date, old: str, new: str | None) -> None:
     """Name the new event file in the plan of a restatement that is under way."""
-    if not partitions.exists(context.restatement_file()):
+    if not partitions.exists(context.layout.restatement_plan()):
         return
-    table = partitions.read_table(context.restatement_file())
+    table = partitions.read_table(context.layout.restatement_plan())
     about = json.loads(table.schema.metadata[b"restatement"])
     for record in about["records"]:
         if (record["modality"], record["ds"], record["events_file"]) == (modality, ds.isoformat(), old):
             record["events_file"] = new
             with durable("plan_without"):
                 partitions.write_table(
-                    context.restatement_file(), table.replace_schema_metadata({"restatement": json.dumps(about)})
+                    context.layout.restatement_plan(), table.replace_schema_metadata({"restatement": json.dumps(about)})
                 )
 
 
@@ -126,19 +125,21 @@ def _may_hold(context: Context, path: str, buckets: Sequence[int]) -> bool:
 
     Below `staged` no file has a suffix.
     """
-    inside = path.removeprefix(partitions.filesystem(context.state())[1]).lstrip("/")
+    inside = StateLayout(partitions.filesystem(context.layout.root)[1]).relative(path)
     part, (directory, name) = _part(context, path), path.rsplit("/", 2)[1:]
     bucket = BUCKET.search(inside)
-    if part in WITHOUT_USERS or (bucket and int(bucket[1]) not in buckets):
+    if ERASURE.get(part) is Erasure.NO_USERS or (bucket and int(bucket[1]) not in buckets):
         return False
     if unfinished := UNFINISHED.fullmatch(name):
-        return part == "staged" or unfinished["name"].endswith(".parquet")
-    done = (part in PLACED and parse(directory, name, path)) or (part == "events" and _day(path))
-    return part == "staged" or (name.endswith(".parquet") and not done)
+        return part == StatePart.STAGED or unfinished["name"].endswith(".parquet")
+    if ERASURE.get(part) is Erasure.REPOINTED:
+        named = _day(path) if part == StatePart.EVENTS else parse(directory, name, path)
+        return name.endswith(".parquet") and not named
+    return part == StatePart.STAGED or name.endswith(".parquet")
 
 
 def _part(context: Context, path: str) -> str:
-    return path.removeprefix(partitions.filesystem(context.state())[1]).lstrip("/").partition("/")[0]
+    return StateLayout(partitions.filesystem(context.layout.root)[1]).part_of(path)
 
 
 def _day(path: str) -> date | None:

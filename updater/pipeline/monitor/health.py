@@ -220,7 +220,7 @@ def _scenarios(
     found = []
     for name, mark in context.scenario_fingerprints().items():
         is_computed = all(head.scenarios.get(name) == mark for head in heads)
-        root = context.state("offline", columns.scenario_view(name, version))
+        root = context.layout.offline(columns.scenario_view(name, version))
         files = [path for bucket in buckets for path in bucket_files(root, bucket, window.ds)]
         drift = day_drift(connection, files, name, window.as_of) if is_computed else Drift(0, None, None)
         found.append(
@@ -243,11 +243,11 @@ def _compare_online(
     buckets = buckets_to_probe(known, ONLINE_USERS, window.ds.toordinal())
     published: dict[str, list[pa.Table]] = {view: [] for view in views(context)}
     for bucket in buckets:
-        users = summary_store.read_users(connection, bucket_files(context.state("summaries"), bucket, window.ds))
+        users = summary_store.read_users(connection, bucket_files(context.layout.summaries(), bucket, window.ds))
         users.sort(key=lambda user: md5(user.encode(), usedforsecurity=False).digest()[8:])
         wanted = pa.table({columns.JOIN_KEY: pa.array(users[: -(-ONLINE_USERS // len(buckets))], pa.string())})
         for view, tables in published.items():
-            rows = offline.read_newest(context.state("offline", view), bucket, wanted, window.ds)
+            rows = offline.read_newest(context.layout.offline(view), bucket, wanted, window.ds)
             if rows.num_rows:
                 tables.append(not_overtaken(context, view, bucket, rows))
     compared = compare_online(context, {view: pa.concat_tables(tables) for view, tables in published.items() if tables})

@@ -9,8 +9,18 @@ from updater.pipeline.monitor.health import Health, measure
 from updater.pipeline.restate.changed_partitions import find_rewritten
 from updater.pipeline.versions.registry import has_files
 from updater.runtime.deployment import Context
+from updater.state.layout import StatePart
 
 LAST_RUNS = 7
+SIZED = (
+    StatePart.EVENTS,
+    StatePart.TEXTS,
+    StatePart.SUMMARIES,
+    StatePart.OFFLINE,
+    StatePart.REJECTED,
+    StatePart.MODELS,
+)
+"""Parts of the state whose size is told."""
 
 
 @dataclass
@@ -67,8 +77,8 @@ def status(context: Context, check: bool = False) -> StatusReport:
         for window in context.ledger.completed_windows(LAST_RUNS)
         if window.completed_at is not None
     ]
-    for part in ("events", "texts", "summaries", "offline", "rejected", "models"):
-        fs, inner = partitions.filesystem(context.state(part))
+    for part in SIZED:
+        fs, inner = partitions.filesystem(context.layout.path(part))
         files = fs.find(inner, detail=True) if fs.exists(inner) else {}
         report.sizes[part] = {"files": len(files), "bytes": sum(info["size"] for info in files.values())}
     if watermark is not None or check:

@@ -151,7 +151,7 @@ class _Comparison:
             users[bucket].add(user)
         for done, (bucket, found) in enumerate(users.items()):
             progress("verifying", done, len(users))
-            paths = bucket_files(self.context.state("summaries"), bucket, self.window.ds)
+            paths = bucket_files(self.context.layout.summaries(), bucket, self.window.ds)
             found.update(summary_store.read_users(self.tools.connection, paths))
             self._compare_bucket(bucket, sorted(found), files)
 
@@ -255,7 +255,7 @@ class _Comparison:
         queries, scenarios = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
         embeddings = tools.model.embed(user_batch(events, rebuilt, everyone), queries, scenarios)
         published = {
-            view: offline.read_newest(context.state("offline", view), bucket, users, window.ds, self.sampler.lookup)
+            view: offline.read_newest(context.layout.offline(view), bucket, users, window.ds, self.sampler.lookup)
             for view in views(context, tools.model_record.version)
         }
         for position, scenario in enumerate(settings.scenarios):

@@ -86,7 +86,7 @@ class Sampler:
 
     def summaries(self, bucket: int, users: Sequence[str]) -> pa.Table | None:
         """Rows of `users` (sorted) in the bucket's summary files; None without files."""
-        paths = bucket_files(self.context.state("summaries"), bucket, self.window.ds)
+        paths = bucket_files(self.context.layout.summaries(), bucket, self.window.ds)
         tables = [self.lookup.rows(path, users) for path in paths]
         return pa.concat_tables(tables, promote_options="default") if tables else None
 
@@ -122,7 +122,7 @@ class Sampler:
 
     def _sources(self, bucket: int) -> list[tuple[str, Only]]:
         """Sorted lists of the bucket's users: each summary file by modality, and each event file."""
-        summaries = bucket_files(self.context.state("summaries"), bucket, self.window.ds)
+        summaries = bucket_files(self.context.layout.summaries(), bucket, self.window.ds)
         names = [modality.name for modality in self.context.settings.modalities]
         events = {file.path for files in self.event_files.values() for file in files}
         stored: list[tuple[str, Only]] = [(path, ("modality", name)) for path in summaries for name in names]

@@ -80,7 +80,7 @@ def _users(
     affected -= erased.among(affected)
     if window.ds > restatement.first_day:
         affected &= _changed(context, tools, window, bucket) | _published(context, window, bucket)
-    known = set(summary_store.read_users(tools.connection, bucket_files(context.state("summaries"), bucket)))
+    known = set(summary_store.read_users(tools.connection, bucket_files(context.layout.summaries(), bucket)))
     # A user without any value so far gets one with the first content, not an empty profile before it.
     return sorted(user for user in affected if user in known or user in _with_content(context, tools, window, bucket))
 
@@ -97,7 +97,7 @@ def _published(context: Context, window: Window, bucket: int) -> set[str]:
     wanted = [columns.JOIN_KEY, columns.EVENT_TIMESTAMP]
     as_of = pa.scalar(window.as_of.replace(tzinfo=None), offline.TIMESTAMP)
     users: set[str] = set()
-    for path in files_of_day(context.state("offline", columns.SUMMARIES_VIEW), bucket, window.ds):
+    for path in files_of_day(context.layout.offline(columns.SUMMARIES_VIEW), bucket, window.ds):
         rows = partitions.read_table(path, wanted)
         users.update(rows.filter(pc.equal(rows[columns.EVENT_TIMESTAMP], as_of))[columns.JOIN_KEY].to_pylist())
     return users
@@ -117,7 +117,7 @@ def _of_bucket(rows: object, bucket: int) -> list[str]:
 
 def _active(context: Context, tools: Tools, bucket: int, users: Sequence[str], result: BucketResult) -> int:
     """Users of the bucket with any event at the end of the restatement."""
-    files = bucket_files(context.state("summaries"), bucket)
+    files = bucket_files(context.layout.summaries(), bucket)
     everyone = summary_store.read_active(tools.connection, files)
     events = np.sum([summary.num_events_B for summary in result.summaries], axis=0)
     now_active = {user for user, count in zip(result.users, events, strict=True) if count > 0}

@@ -128,7 +128,7 @@ def restate(
         for record in restatement.records:
             check_reach(context, context.settings.modality(record.modality), record.ds)
     except WindowOrderError:
-        partitions.remove(context.restatement_file())
+        partitions.remove(context.layout.restatement_plan())
         raise
     for record in restatement.records:
         with durable("partition"):
@@ -148,7 +148,7 @@ def restate(
     counts = {"users": len(set(restatement.affected["user_id"].to_pylist())), "days": len(wanted), "values": values}
     subject = {"partitions": [f"{r.modality} {r.ds}" for r in restatement.records], **counts}
     audit.record(context, "restate", **subject)
-    partitions.remove(context.restatement_file())
+    partitions.remove(context.layout.restatement_plan())
     logger.info(
         "restated %d partitions: %d values of %d users over %d days, %.1f s",
         len(restatement.records),
@@ -178,7 +178,7 @@ def _different_users(
 
 
 def _save(context: Context, restatement: Restatement) -> None:
-    if partitions.exists(context.restatement_file()):
+    if partitions.exists(context.layout.restatement_plan()):
         return
     about = {
         "first_day": restatement.first_day,
@@ -190,14 +190,14 @@ def _save(context: Context, restatement: Restatement) -> None:
     table = restatement.affected.replace_schema_metadata(
         {"restatement": json.dumps(about, default=lambda value: value.isoformat())}
     )
-    partitions.write_table(context.restatement_file(), table)
+    partitions.write_table(context.layout.restatement_plan(), table)
 
 
 def _load(context: Context) -> Restatement | None:
-    if not partitions.exists(context.restatement_file()):
+    if not partitions.exists(context.layout.restatement_plan()):
         return None
     num_erased = len(context.ledger.erased())
-    table = partitions.read_table(context.restatement_file())
+    table = partitions.read_table(context.layout.restatement_plan())
     about = json.loads(table.schema.metadata[b"restatement"])
     records = [
         PartitionRecord(

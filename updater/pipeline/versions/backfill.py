@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 from updater.domain import columns
 from updater.domain.plan import BucketPlan
 from updater.domain.scenario import Scenario
-from updater.domain.spans import file_name
 from updater.domain.window import Window
 from updater.errors import ConcurrentUpdateError
 from updater.lake import partitions
@@ -120,7 +119,7 @@ def _missing_rows(
     restatement.
     """
     names = (columns.scenario_view(scenario.name, version) for version in (job.live, job.model.version))
-    live, own = (bucket_files(context.state("offline", name), bucket) for name in names)
+    live, own = (bucket_files(context.layout.offline(name), bucket) for name in names)
     keys = f"{columns.JOIN_KEY}, {columns.EVENT_TIMESTAMP}, {columns.CREATED_TIMESTAMP}"
     if not live:
         return ROWS_SCHEMA.empty_table()
@@ -223,8 +222,7 @@ def _write(
         as_of, instant = lack.window.as_of, created.replace(tzinfo=lack.window.as_of.tzinfo)
         parts.append(offline.scenario_rows(scenario, job.model.name, names, values, as_of, instant))
     view = columns.scenario_view(scenario.name, job.model.version)
-    directory = partitions.day_directory(context.state("offline", view), lack.window.ds)
-    path = partitions.join(directory, file_name(lack.bucket, job.generation))
+    path = context.layout.bucket_file(view, lack.window.ds, lack.bucket, job.generation)
     table = pa.concat_tables(parts)
     if partitions.exists(path):
         stored = partitions.read_table(path)

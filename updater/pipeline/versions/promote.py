@@ -151,7 +151,7 @@ def promote(
 
 
 def _check_state(context: Context, seen: Published) -> None:
-    if partitions.exists(context.restatement_file()):
+    if partitions.exists(context.layout.restatement_plan()):
         raise UnfinishedWorkError(
             f"A restatement was started but not finished; run `updater backfill --from-date {context.first_window()} "
             f"--to-date {seen.watermark} --restate` before promoting.",
@@ -187,7 +187,7 @@ def _job(context: Context, model: ModelRecord, seen: Published, from_date: date 
     generations = [head.generation for head in seen.heads.values()] + [
         file.generation
         for scenario in context.settings.scenarios
-        for file in all_files(context.state("offline", columns.scenario_view(scenario.name, model.version)))
+        for file in all_files(context.layout.offline(columns.scenario_view(scenario.name, model.version)))
         if file.kind != "ds"
     ]
     return VersionBackfill(

@@ -87,7 +87,7 @@ def model_version(context: Context, version: int) -> ModelRecord:
 
 def has_files(context: Context, version: int) -> bool:
     """False for a version that was removed."""
-    return partitions.exists(context.state("models", f"v{version}"))
+    return partitions.exists(context.layout.model(version))
 
 
 def prune_version(context: Context, version: int) -> PruneReport:
@@ -109,13 +109,13 @@ def prune_version(context: Context, version: int) -> PruneReport:
         return PruneReport(version, record.name, True, [], 0)
     with durable("pruned_views"):
         removed = remove(context.settings, version)
-    views = [view for view in partitions.list_names(context.state("offline")) if view.endswith(f"_v{version}")]
+    views = [view for view in partitions.list_names(context.layout.views()) if view.endswith(f"_v{version}")]
     num_files = 0
     for view in views:
-        fs, inner = partitions.filesystem(context.state("offline", view))
+        fs, inner = partitions.filesystem(context.layout.offline(view))
         num_files += len(fs.find(inner))
         with durable("pruned_rows"):
-            partitions.remove(context.state("offline", view))
+            partitions.remove(context.layout.offline(view))
     audit.record(context, "prune", version=version, model=record.name, feature_views=removed)
     with durable("pruned_model"):
         _discard(Path(context.model_directory(version)))
@@ -143,7 +143,7 @@ def _models(context: Context) -> Path:
     """Where all versions lie. Raises ConfigError for a state that is no local directory."""
     if not partitions.is_local(context.settings.paths.state):
         raise ConfigError(f"paths.state is {context.settings.paths.state}; models need a local state directory.")
-    return Path(partitions.filesystem(context.state("models"))[1])
+    return Path(partitions.filesystem(context.layout.models())[1])
 
 
 def _stage(context: Context, directory: str | Path, digest: str) -> Path:

@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 
 from updater.errors import ConfigError
-from updater.lake.partitions import join
 from updater.settings import Settings
+from updater.state.layout import StateLayout
 from updater.training.useru.answers import Generator, LogGenerator
 
 
@@ -34,5 +34,5 @@ def make_generator(settings: Settings, environ: Mapping[str, str] | None = None)
                 f"generator.api_key_env names ${choice.api_key_env}, which is not set; set it to the endpoint's key, "
                 "or leave generator.api_key_env empty for an endpoint without one."
             )
-    replies = Replies(join(settings.paths.state, "training", "llm"))
+    replies = Replies(StateLayout(settings.paths.state).generator_replies())
     return LlmGenerator(Chat(choice, key), replies, choice.max_tokens_total)

@@ -1,0 +1,206 @@
+"""Where everything lies below the state's root: every path is built here, and every path is read back here.
+
+```
+events/<modality>/ds=D/<digest>-<declaration>.parquet     events/<modality>/merged/…
+changes/<modality>/ds=D/{changes.parquet,encoded.json}
+rejected/<modality>/ds=D/rejected.parquet
+texts/<encoder version>/<digest>.arrow
+staged/ds=D/bucket-NNN/<digest>-<view>
+summaries/ds=D/bucket-NNN[-gG].parquet                    summaries/{span,base}=A_B/…
+offline/<view>/ds=D/bucket-NNN[-gG].parquet               offline/<view>/{span,base}=A_B/…
+models/v<N>/…   restatement/pending.parquet   maintenance/retired.json   training/…   evaluation/…
+```
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Final
+
+from updater.domain.spans import file_name
+
+SUMMARIES: Final = "summaries"
+"""Name of the summaries among the views of a bucket's files."""
+
+
+class StatePart(StrEnum):
+    """Directories directly below the root, in the order in which a day writes them."""
+
+    EVENTS = "events"
+    REJECTED = "rejected"
+    CHANGES = "changes"
+    TEXTS = "texts"
+    STAGED = "staged"
+    SUMMARIES = "summaries"
+    OFFLINE = "offline"
+    MODELS = "models"
+    RESTATEMENT = "restatement"
+    MAINTENANCE = "maintenance"
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+
+
+class Erasure(StrEnum):
+    """How an erased user leaves the files of a part."""
+
+    NO_USERS = "no users"
+    """The files name no user."""
+    REPOINTED = "repointed"
+    """The ledger names the new file before the old one goes."""
+    REWRITTEN = "rewritten"
+    """Rewritten in place; nothing names the file by its content."""
+    REMOVED = "removed"
+    """Removed; whoever wrote it writes it again."""
+
+
+ERASURE: Final[Mapping[str, Erasure]] = {
+    StatePart.EVENTS: Erasure.REPOINTED,
+    StatePart.REJECTED: Erasure.REWRITTEN,
+    StatePart.CHANGES: Erasure.REWRITTEN,
+    StatePart.TEXTS: Erasure.NO_USERS,
+    StatePart.STAGED: Erasure.REMOVED,
+    StatePart.SUMMARIES: Erasure.REPOINTED,
+    StatePart.OFFLINE: Erasure.REPOINTED,
+    StatePart.MODELS: Erasure.NO_USERS,
+    StatePart.RESTATEMENT: Erasure.REWRITTEN,
+    StatePart.MAINTENANCE: Erasure.NO_USERS,
+    StatePart.TRAINING: Erasure.REWRITTEN,
+    StatePart.EVALUATION: Erasure.REWRITTEN,
+}
+
+
+@dataclass(frozen=True)
+class StateLayout:
+    """Names below one state.
+
+    Args:
+        root: path or URL of the state.
+    """
+
+    root: str
+
+    def path(self, *names: str) -> str:
+        """Path of `names` below the root; the root itself without any."""
+        return "/".join((self.root.rstrip("/"), *names))
+
+    def relative(self, path: str) -> str:
+        """`path`, which lies below the root, without it."""
+        return path.removeprefix(self.root.rstrip("/")).lstrip("/")
+
+    def part_of(self, path: str) -> str:
+        """The first name of `path` below the root: a `StatePart`, or the name of a file that lies directly there."""
+        return self.relative(path).partition("/")[0]
+
+    def events(self, modality: str) -> str:
+        """Directory of a modality's event files."""
+        return self.path(StatePart.EVENTS, modality)
+
+    def event_file(self, modality: str, ds: date, name: str) -> str:
+        """An event file of landing day `ds` by its name in the ledger, which has a `/` if days were merged."""
+        root = self.events(modality)
+        return f"{root}/{name}" if "/" in name else f"{root}/{_day(ds)}/{name}"
+
+    def rejected_file(self, modality: str, ds: date) -> str:
+        """Rows of landing day `ds` that were set aside."""
+        return self.path(StatePart.REJECTED, modality, _day(ds), "rejected.parquet")
+
+    def changes_file(self, modality: str, ds: date) -> str:
+        """Who changed in the window of `ds`."""
+        return self.path(StatePart.CHANGES, modality, _day(ds), "changes.parquet")
+
+    def encoded_file(self, modality: str, ds: date) -> str:
+        """How many texts the window of `ds` had encoded."""
+        return self.path(StatePart.CHANGES, modality, _day(ds), "encoded.json")
+
+    def texts(self, encoder_version: str) -> str:
+        """Directory of a text encoder's vectors."""
+        return self.path(StatePart.TEXTS, encoder_version)
+
+    def staged(self, ds: date) -> str:
+        """What attempts at the window of `ds` made and no head has named yet."""
+        return self.path(StatePart.STAGED, _day(ds))
+
+    def staged_bucket(self, ds: date, bucket: int) -> str:
+        """The same of one bucket."""
+        return f"{self.staged(ds)}/bucket-{bucket:03d}"
+
+    def summaries(self) -> str:
+        """Directory of the summaries' bucket files."""
+        return self.path(StatePart.SUMMARIES)
+
+    def views(self) -> str:
+        """Directory of the feature views' directories."""
+        return self.path(StatePart.OFFLINE)
+
+    def offline(self, view: str) -> str:
+        """Directory of a feature view's bucket files."""
+        return self.path(StatePart.OFFLINE, view)
+
+    def bucket_files(self, view: str) -> str:
+        """Directory of the bucket files of `view`: a feature view, or `SUMMARIES`."""
+        return self.summaries() if view == SUMMARIES else self.offline(view)
+
+    def bucket_file(self, view: str, ds: date, bucket: int, generation: int) -> str:
+        """What a bucket published for the window of `ds`."""
+        return f"{self.bucket_files(view)}/{_day(ds)}/{file_name(bucket, generation)}"
+
+    def models(self) -> str:
+        """Directory of the model versions."""
+        return self.path(StatePart.MODELS)
+
+    def model(self, version: int) -> str:
+        """Directory of a model version."""
+        return self.path(StatePart.MODELS, f"v{version}")
+
+    def restatement_plan(self) -> str:
+        """The plan of a restatement, there from its start to its end."""
+        return self.path(StatePart.RESTATEMENT, "pending.parquet")
+
+    def retired(self) -> str:
+        """Files that nobody reads, waiting for the end of their grace period."""
+        return self.path(StatePart.MAINTENANCE, "retired.json")
+
+    def lock(self) -> str:
+        """Held while files are rewritten."""
+        return self.path("erasure.lock")
+
+    def training_run(self, recipe: str) -> str:
+        """Checkpoints and metrics of a training run."""
+        return self.path(StatePart.TRAINING, "runs", recipe)
+
+    def trained_model(self, name: str) -> str:
+        """Directory of a trained model that is no version yet."""
+        return self.path(StatePart.TRAINING, "models", name)
+
+    def fitted_model(self, recipe: str) -> str:
+        """Directory of a model with fitted projections and no step of training: what a trained one is compared with."""
+        return self.path(StatePart.TRAINING, "fitted", recipe)
+
+    def prompts(self, recipe: str) -> str:
+        """Directory of the soft prompts of a tuning."""
+        return self.path(StatePart.TRAINING, "prompts", recipe)
+
+    def training_data(self) -> str:
+        """Directory of the question-answer pairs."""
+        return self.path(StatePart.TRAINING, "useru")
+
+    def generator_replies(self) -> str:
+        """Directory of a language model's replies."""
+        return self.path(StatePart.TRAINING, "llm")
+
+    def evaluation(self) -> str:
+        """Directory of the evaluation's report."""
+        return self.path(StatePart.EVALUATION)
+
+    def evaluated_embeddings(self, key: str) -> str:
+        """Embeddings at an anchor, kept from one evaluation to the next."""
+        return self.path(StatePart.EVALUATION, "embeddings", f"{key}.parquet")
+
+    def feature_store(self) -> str:
+        """The file with which Feast opens this state."""
+        return self.path("feature_store.yaml")
+
+
+def _day(ds: date) -> str:
+    return f"ds={ds.isoformat()}"
