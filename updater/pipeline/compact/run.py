@@ -16,7 +16,7 @@ from updater.pipeline.compact.events import compact_events, unnamed_files
 from updater.pipeline.compact.report import MaintenanceReport, Part
 from updater.pipeline.compact.scope import Scope, check_alone, scope_of
 from updater.pipeline.compact.trash import retire, unfinished_files
-from updater.pipeline.daily.encode import text_vectors
+from updater.runtime.session import text_vectors
 from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress, no_progress

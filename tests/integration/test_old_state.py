@@ -1,0 +1,53 @@
+"""A state that version 0.1 wrote opens, verifies to the bit, and goes on with the next day."""
+
+import shutil
+import tarfile
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tests.deployment import FEATURE_REPO
+from tests.factories import bill, land_rows
+from updater.pipeline.daily.window import run_window
+from updater.pipeline.init import initialise
+from updater.pipeline.monitor.verify import verify
+from updater.runtime.deployment import open_context
+from updater.runtime.process_pool import Workers
+from updater.settings import Settings, load_settings
+
+ARCHIVE = Path(__file__).parents[1] / "data" / "state-0.1.tar.xz"
+"""Written by version 0.1: four windows of six users with a late row, a deletion and an erasure; the lake, the config
+and the small models it names lie beside the state."""
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The config of the old state, which was moved to another directory since."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    root = tmp_path / "old-state"
+    shutil.copytree(FEATURE_REPO, root / "feature_repo", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(root)
+    return load_settings(root / "updater.toml", environ={})
+
+
+def test_a_state_of_version_0_1_verifies_and_goes_on(settings: Settings) -> None:
+    initialise(settings)
+    context = open_context(settings)
+    report = verify(context, None)
+    assert report.differences == []
+    assert (report.ds, report.users, report.embeddings) == ("2024-01-05", 5, 10)
+
+    new = date(2024, 1, 6)
+    land_rows(
+        settings.paths.lake, "bill", new, [bill("ana", "new", "2024-01-06 08:00"), bill("fay", "x", "2024-01-06 08:00")]
+    )
+    land_rows(settings.paths.lake, "search", new, [], columns={"query": pa.string()})
+    with Workers(settings, context.now) as workers:
+        done = run_window(context, workers, new)
+    assert done.prefixes >= 1
+    report = verify(context, None)
+    assert report.differences == []
+    assert report.users == 5  # the erased user's new row is dropped
