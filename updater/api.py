@@ -1,0 +1,175 @@
+"""A deployment as a Python object: what the command line does, for notebooks, services and other schedulers.
+
+    import updater
+
+    store = updater.open("updater.toml")
+    store.run(date(2025, 1, 12))
+    store.embed(["u0000007"], query="Will this user buy yogurt in the next four weeks?")
+
+Methods return the same results that `--json` prints, and raise the errors of `updater.errors`. Every method may be
+called again after a crash. Opening loads neither torch nor Feast; a method loads what it needs.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from updater.settings import Settings
+
+if TYPE_CHECKING:
+    from updater.pipeline.daily.dry_run import BackfillPlan, DryRun
+    from updater.pipeline.daily.window import WindowReport
+    from updater.pipeline.erase.proof import ErasureProof
+    from updater.pipeline.erase.run import ErasureReport
+    from updater.pipeline.init import SetupReport
+    from updater.pipeline.monitor.status import StatusReport
+    from updater.pipeline.monitor.verify import VerifyReport
+    from updater.pipeline.query import EmbedReport
+    from updater.pipeline.versions.promote import PromotionReport
+    from updater.runtime.deployment import Context, Progress
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One config and the state that it names.
+
+    Args:
+        settings: the config.
+        now: the clock of everything that is recorded, in UTC; None for the time of each call.
+        progress: called with a label, the units done and the units in all.
+    """
+
+    settings: Settings
+    now: datetime | None = None
+    progress: "Progress | None" = None
+
+    def init(self, model: str | None = None) -> "SetupReport":
+        """Create the ledger and the state, and register the feature views; safe to repeat.
+
+        Args:
+            model: directory of a trained model that a new state begins with; None for untrained weights.
+        """
+        from updater.pipeline.init import initialise
+
+        return initialise(self.settings, model)
+
+    def plan(self, ds: date) -> "DryRun":
+        """What running the window of landing day `ds` would do; changes nothing."""
+        from updater.pipeline.daily.dry_run import plan_window
+
+        return plan_window(self._context(), ds)
+
+    def run(self, ds: date) -> "WindowReport":
+        """Run the window of landing day `ds`: detect, encode, refresh, publish, materialise, commit.
+
+        Raises:
+            NotLandedError, DataRefusedError: the day has not landed, or cannot be trusted.
+            WindowOrderError: `ds` does not follow the newest window.
+        """
+        from updater.pipeline.daily.window import run_window
+        from updater.runtime.process_pool import Workers
+
+        context = self._context()
+        with Workers(self.settings, context.now) as workers:
+            return run_window(context, workers, ds, self._progress())
+
+    def plan_backfill(self, from_date: date, to_date: date, restate: bool = False) -> "BackfillPlan":
+        """What `backfill` would do; changes nothing."""
+        from updater.pipeline.daily.dry_run import plan_backfill
+
+        return plan_backfill(self._context(), from_date, to_date, restate)
+
+    def backfill(self, from_date: date, to_date: date) -> "list[WindowReport]":
+        """Run the missing windows of a range of landing days, oldest first; both dates are inclusive."""
+        from updater.pipeline.daily.backfill import backfill
+        from updater.runtime.process_pool import Workers
+
+        context = self._context()
+        with Workers(self.settings, context.now) as workers:
+            return backfill(context, workers, from_date, to_date, self._progress())
+
+    def restate(self, from_date: date, to_date: date) -> dict[str, int]:
+        """Recompute what rests on partitions of the range that were rewritten after processing.
+
+        Returns users, days and values restated; empty if nothing was rewritten.
+        """
+        from updater.pipeline.restate.run import restate_range
+        from updater.runtime.process_pool import Workers
+
+        context = self._context()
+        with Workers(self.settings, context.now) as workers:
+            return restate_range(context, workers, from_date, to_date, self._progress())
+
+    def status(self, check: bool = False) -> "StatusReport":
+        """How fresh the state is, what waits, and how large everything is.
+
+        Args:
+            check: compare a sample of online values as well.
+        """
+        from updater.pipeline.monitor.status import status
+
+        return status(self._context(), check)
+
+    def verify(self, sample: int | None = 100) -> "VerifyReport":
+        """Compare the state with a rebuild from the lake, and the online store with the offline rows.
+
+        Args:
+            sample: number of users; None for all.
+        """
+        from updater.pipeline.monitor.verify import verify
+
+        return verify(self._context(), sample, self._progress())
+
+    def embed(self, users: Sequence[str], query: str | None = None, scenario: str | None = None) -> "list[EmbedReport]":
+        """Embeddings of users for one question, by the live model, as of the newest committed window.
+
+        Args:
+            users: ids as the lake has them.
+            query: any question; exclusive with `scenario`.
+            scenario: a scenario of the config: its query, after its soft prompt if it has one.
+        """
+        from updater.pipeline.query import embed_user
+
+        context = self._context()
+        return [embed_user(context, user, query, scenario) for user in users]
+
+    def erase(self, users: Iterable[str]) -> "ErasureReport":
+        """Remove users from everything but the lake, permanently; later rows of theirs are dropped."""
+        from updater.pipeline.erase.run import erase
+
+        return erase(self._context(), list(users), self._progress())
+
+    def find(self, users: Iterable[str]) -> "ErasureProof":
+        """Search every file and store for users; after an erasure the result names no place."""
+        from updater.pipeline.erase.proof import find
+
+        return find(self._context(), list(users), self._progress())
+
+    def promote(
+        self, version: int | None = None, model: str | None = None, from_date: date | None = None
+    ) -> "PromotionReport":
+        """Make a model version live, after computing and verifying the values that it would have had.
+
+        Args:
+            version: number of a version that the state has; exclusive with `model`.
+            model: directory of a model that is to become a version first.
+            from_date: first landing day of which the version gets all rows; None for the first there is.
+        """
+        from updater.pipeline.versions.promote import chosen_model, promote
+        from updater.runtime.process_pool import Workers
+
+        context = self._context()
+        record = chosen_model(context, version, model, dry_run=False)
+        with Workers(self.settings, context.now) as workers:
+            return promote(context, workers, record, from_date, self._progress())
+
+    def _context(self) -> "Context":
+        from updater.runtime.deployment import open_context
+
+        return open_context(self.settings, self.now)
+
+    def _progress(self) -> "Progress":
+        from updater.runtime.deployment import no_progress
+
+        return self.progress or no_progress
