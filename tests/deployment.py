@@ -76,6 +76,11 @@ class Deployment:
         initialise(settings)
         return cls(settings)
 
+    @classmethod
+    def open(cls, root: Path) -> "Deployment":
+        """A deployment that `create` made there."""
+        return cls(load_settings(root / "updater.toml", environ={}))
+
     @property
     def context(self) -> Context:
         """A context with the deployment's clock."""

@@ -59,7 +59,7 @@ class Steps(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
 
-        def step(*arguments: Any) -> Any:
+        def step(*arguments: Any, config: str | None = None) -> Any:
             self.calls.append((name, *arguments))
             if self.fail.get(name):
                 raise self.fail[name].pop(0)

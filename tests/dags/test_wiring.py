@@ -109,7 +109,7 @@ def test_a_replay_walks_its_days_in_order_inside_each_task(steps: Steps) -> None
 
 
 def test_a_replay_without_missing_days_does_nothing(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "replay_days", lambda from_date, to_date: [], raising=False)
+    monkeypatch.setattr(steps, "replay_days", lambda from_date, to_date, config: [], raising=False)
     run = execute(parse("replay"), from_date="2024-01-01", to_date="2024-01-03")
     assert run.state == "success"
     assert steps.calls == []

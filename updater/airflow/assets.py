@@ -8,14 +8,17 @@ from airflow.sdk import Asset
 from updater.domain.columns import SUMMARIES_VIEW
 from updater.settings import Settings
 
+NAMESPACE = "updater"
+"""First part of the assets' names, where one Airflow has one deployment."""
 
-def feature_view_assets(settings: Settings) -> list[Asset]:
-    """Assets `updater/<scenario>` and `updater/modality_summaries`.
+
+def feature_view_assets(settings: Settings, namespace: str = NAMESPACE) -> list[Asset]:
+    """Assets `<namespace>/<scenario>` and `<namespace>/modality_summaries`.
 
     They carry no model version, so what is scheduled on them survives a new model; the events name the versioned views.
     """
     names = [*(scenario.name for scenario in settings.scenarios), SUMMARIES_VIEW]
-    return [Asset(name=f"updater/{name}", group="updater") for name in names]
+    return [Asset(name=f"{namespace}/{name}", group="updater") for name in names]
 
 
 def announce(context: Mapping[str, Any], days: list[str], report: Mapping[str, Any]) -> None:

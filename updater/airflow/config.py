@@ -34,9 +34,15 @@ def start_date(timezone: str, environ: Mapping[str, str] = os.environ) -> dateti
     return pendulum.datetime(first.year, first.month, first.day, tz=timezone)
 
 
-def model_task(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def model_task(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Arguments of the tasks that load the model: where they may run, and how many at a time."""
     return {name: environ[variable] for name, variable in (("pool", POOL), ("queue", QUEUE)) if environ.get(variable)}
+
+
+def config_file(context: Mapping[str, Any]) -> str | None:
+    """The config of the deployment that a run belongs to; None for the one that UPDATER_CONFIG names."""
+    file: str | None = context["params"].get("config")
+    return file
 
 
 def landing_day(context: Mapping[str, Any]) -> str:
@@ -50,4 +56,4 @@ def landing_day(context: Mapping[str, Any]) -> str:
     start = context.get("data_interval_start")
     if start is None:
         raise ConfigError('this run has no data interval; trigger it with --conf \'{"ds": "YYYY-MM-DD"}\'.')
-    return str(pendulum.instance(start).in_timezone(load_settings().timezone).date())
+    return str(pendulum.instance(start).in_timezone(load_settings(config_file(context)).timezone).date())

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from updater.airflow.config import landing_day
+from updater.airflow.config import config_file, landing_day
 from updater.locations import filesystem
 
 
@@ -49,7 +49,9 @@ class LandingSensor(BaseSensorOperator):  # type: ignore[misc]
         """Look once; defer if a `_SUCCESS` is missing."""
         from updater.pipeline import steps
 
-        missing = [path for path in steps.landing_paths(landing_day(context)) if not exists(path)]
+        missing = [
+            path for path in steps.landing_paths(landing_day(context), config=config_file(context)) if not exists(path)
+        ]
         if missing:
             self.log.info("waiting for %s", ", ".join(missing))
             self.defer(trigger=LandingTrigger(missing, self.poke_interval), method_name="landed")

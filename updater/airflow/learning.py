@@ -1,66 +1,70 @@
 """The tasks of the DAG that makes and promotes a model. XCom carries paths and names only."""
 
+from typing import Any
+
 from updater.settings import load_settings
 
+Report = dict[str, Any]
 
-def build_data() -> int:
+
+def build_data(params: Report) -> int:
     """Build UserU from the lake. Returns its number of rows."""
     from updater.pipeline.init import create_ledger
     from updater.runtime.deployment import open_context
     from updater.runtime.process_pool import Workers
     from updater.training.build import build_data as build
 
-    settings = load_settings()
+    settings = load_settings(params["config"])
     create_ledger(settings)
     context = open_context(settings)
     with Workers(settings, context.now) as workers:
         return sum(built.num_rows for built in build(context, workers))
 
 
-def pretrain() -> str:
+def pretrain(params: Report) -> str:
     """Pre-train a model. Returns its directory."""
     from updater.runtime.deployment import open_context
     from updater.training.launch import ranks
     from updater.training.train import train
 
-    settings = load_settings()
+    settings = load_settings(params["config"])
     with ranks(settings) as rank:
         return train(open_context(settings), rank=rank).model
 
 
-def tunable_scenarios() -> list[str]:
+def tunable_scenarios(params: Report) -> list[str]:
     """Scenarios that a label task names."""
     from updater.evaluation.tuning import tunable_scenarios as find
 
-    return find(load_settings())
+    return find(load_settings(params["config"]))
 
 
-def tune(model: str, scenario: str) -> str:
+def tune(model: str, scenario: str, params: Report) -> str:
     """Tune one scenario's prompt. Returns its file."""
     from updater.evaluation.tuning import tune_scenarios
     from updater.runtime.deployment import open_context
     from updater.runtime.process_pool import Workers
 
-    context = open_context(load_settings())
+    context = open_context(load_settings(params["config"]))
     with Workers(context.settings, context.now) as workers:
         return tune_scenarios(context, workers, model, [scenario])[0].prompt
 
 
-def join_prompts(model: str) -> str:
+def join_prompts(model: str, params: Report) -> str:
     """Put a model and its prompts together. Returns the tuned model's directory."""
     from updater.evaluation.tuning import join_prompts as join
     from updater.runtime.deployment import open_context
 
-    return join(open_context(load_settings()), model)
+    return join(open_context(load_settings(params["config"])), model)
 
 
-def evaluate(model: str) -> str:
+def evaluate(model: str, params: Report) -> str:
     """Evaluate a tuned model beside the live one. Returns the report's file."""
     from updater.evaluation.evaluate import evaluate as judge
     from updater.runtime.deployment import open_context
     from updater.runtime.process_pool import Workers
 
-    context = open_context(load_settings())
+    context = open_context(load_settings(params["config"]))
     with Workers(context.settings, context.now) as workers:
         return judge(context, workers, model).report_file
 
@@ -72,13 +76,13 @@ def check_gate(report: str) -> None:
     raise_if_worse(report)
 
 
-def promote(model: str) -> str:
+def promote(model: str, params: Report) -> str:
     """Make a model live. Returns its version's name."""
     from updater.pipeline.versions.promote import chosen_model
     from updater.pipeline.versions.promote import promote as make_live
     from updater.runtime.deployment import open_context
     from updater.runtime.process_pool import Workers
 
-    context = open_context(load_settings())
+    context = open_context(load_settings(params["config"]))
     with Workers(context.settings, context.now) as workers:
         return make_live(context, workers, chosen_model(context, None, model, False), None).model

@@ -8,29 +8,29 @@ from typing import Any
 Report = dict[str, Any]
 
 
-def check_bounds() -> Report:
+def check_bounds(params: Report) -> Report:
     """Measure how the daily job is doing; fail if a bound of the config is crossed."""
     from updater.pipeline import steps
 
-    return steps.check_bounds()
+    return steps.check_bounds(config=params["config"])
 
 
 def verify(params: Report) -> Report:
     """Compare a sample of users with a full rebuild."""
     from updater.pipeline import steps
 
-    return steps.verify_newest(params["verify_users"])
+    return steps.verify_newest(params["verify_users"], config=params["config"])
 
 
-def maintain() -> Report:
+def maintain(params: Report) -> Report:
     """Merge files and remove those that nothing needs any more."""
     from updater.pipeline import steps
 
-    return steps.maintain()
+    return steps.maintain(config=params["config"])
 
 
-def write_metrics() -> Report:
+def write_metrics(params: Report) -> Report:
     """Write the metrics file, if the config names one."""
     from updater.pipeline import steps
 
-    return steps.write_metrics()
+    return steps.write_metrics(config=params["config"])

@@ -6,7 +6,7 @@ The library is imported inside the functions: Airflow parses the DAG files again
 from typing import Any
 
 from updater.airflow.assets import announce
-from updater.airflow.config import landing_day
+from updater.airflow.config import config_file, landing_day
 
 Report = dict[str, Any]
 
@@ -15,7 +15,7 @@ def detect(modality: str, **context: Any) -> Report:
     """Find out what landed in one modality, and whom it changes."""
     from updater.pipeline import steps
 
-    return steps.detect(landing_day(context), modality)
+    return steps.detect(landing_day(context), modality, config=config_file(context))
 
 
 def modalities_to_encode(detected: list[Report]) -> list[str]:
@@ -27,28 +27,28 @@ def bucket_groups(**context: Any) -> list[list[int]]:
     """Deal the buckets out to the refresh tasks."""
     from updater.pipeline import steps
 
-    return steps.bucket_groups(landing_day(context), context["params"]["num_groups"])
+    return steps.bucket_groups(landing_day(context), context["params"]["num_groups"], config=config_file(context))
 
 
 def encode(modality: str, **context: Any) -> Report:
     """Encode the new texts of one modality."""
     from updater.pipeline import steps
 
-    return steps.encode(landing_day(context), modality)
+    return steps.encode(landing_day(context), modality, config=config_file(context))
 
 
 def refresh(buckets: list[int], **context: Any) -> Report:
     """Recompute the changed users of some buckets."""
     from updater.pipeline import steps
 
-    return steps.refresh(landing_day(context), buckets)
+    return steps.refresh(landing_day(context), buckets, config=config_file(context))
 
 
 def publish(**context: Any) -> Report:
     """Complete the day's offline rows."""
     from updater.pipeline import steps
 
-    return steps.publish(landing_day(context))
+    return steps.publish(landing_day(context), config=config_file(context))
 
 
 def materialise(**context: Any) -> Report:
@@ -56,7 +56,7 @@ def materialise(**context: Any) -> Report:
     from updater.pipeline import steps
 
     day = landing_day(context)
-    report = steps.materialise(day)
+    report = steps.materialise(day, config=config_file(context))
     announce(context, [day], report)
     return report
 
@@ -65,24 +65,24 @@ def verify(**context: Any) -> Report:
     """Compare a sample of users with a full rebuild."""
     from updater.pipeline import steps
 
-    return steps.verify(landing_day(context), context["params"]["verify_users"])
+    return steps.verify(landing_day(context), context["params"]["verify_users"], config=config_file(context))
 
 
 def missing_days(params: Report) -> list[str]:
     """Days of the asked range that are not yet published, oldest first."""
     from updater.pipeline import steps
 
-    return steps.replay_days(params["from_date"], params["to_date"])
+    return steps.replay_days(params["from_date"], params["to_date"], config=params["config"])
 
 
-def prepare_days(modality: str, days: list[str]) -> Report:
+def prepare_days(modality: str, days: list[str], params: Report) -> Report:
     """Detect and encode one modality, day by day."""
     from updater.pipeline import steps
 
     rows = texts = 0
     for day in days:
-        rows += steps.detect(day, modality)["rows"]
-        texts += steps.encode(day, modality)["texts_encoded"]
+        rows += steps.detect(day, modality, config=params["config"])["rows"]
+        texts += steps.encode(day, modality, config=params["config"])["texts_encoded"]
     return {"modality": modality, "rows": rows, "texts_encoded": texts}
 
 
@@ -90,14 +90,14 @@ def bucket_groups_of_days(days: list[str], params: Report) -> list[list[int]]:
     """Deal the buckets out to the refresh tasks."""
     from updater.pipeline import steps
 
-    return steps.bucket_groups(days[-1], params["num_groups"])
+    return steps.bucket_groups(days[-1], params["num_groups"], config=params["config"])
 
 
-def refresh_days(days: list[str], buckets: list[int]) -> Report:
+def refresh_days(days: list[str], buckets: list[int], params: Report) -> Report:
     """Walk some buckets through all days, with the model loaded once."""
     from updater.pipeline import steps
 
-    return steps.refresh_days(days, buckets)
+    return steps.refresh_days(days, buckets, config=params["config"])
 
 
 def publish_days(days: list[str], **context: Any) -> Report:
@@ -106,8 +106,8 @@ def publish_days(days: list[str], **context: Any) -> Report:
 
     rows, views = 0, set[str]()
     for day in days:
-        steps.publish(day)
-        report = steps.materialise(day)
+        steps.publish(day, config=config_file(context))
+        report = steps.materialise(day, config=config_file(context))
         rows += report["rows"]
         views.update(report["views"])
     total = {"rows": rows, "views": sorted(views)}
@@ -119,4 +119,4 @@ def verify_days(days: list[str], params: Report) -> Report:
     """Compare a sample of users with a full rebuild, on the last day."""
     from updater.pipeline import steps
 
-    return steps.verify(days[-1], params["verify_users"])
+    return steps.verify(days[-1], params["verify_users"], config=params["config"])

@@ -1,5 +1,5 @@
 """The steps as Airflow tasks call them: days and names in, small JSON values out;
-the config is the one UPDATER_CONFIG names.
+`config` is the config file, or None for the one that UPDATER_CONFIG names.
 """
 
 from datetime import date
@@ -25,27 +25,27 @@ from updater.runtime.process_pool import Workers
 from updater.settings import load_settings
 
 
-def _context() -> Context:
-    return open_context(load_settings())
+def _context(config: str | None) -> Context:
+    return open_context(load_settings(config))
 
 
-def modalities() -> list[str]:
+def modalities(*, config: str | None = None) -> list[str]:
     """Names of the config's modalities."""
-    return [modality.name for modality in load_settings().modalities]
+    return [modality.name for modality in load_settings(config).modalities]
 
 
-def landing_paths(ds: str) -> list[str]:
+def landing_paths(ds: str, *, config: str | None = None) -> list[str]:
     """The `_SUCCESS` files that must exist before the day's window can run."""
-    settings = load_settings()
+    settings = load_settings(config)
     roots = [partitions.join(settings.paths.lake, m.name) for m in settings.modalities if not m.optional]
     return [
         partitions.join(partitions.day_directory(root, date.fromisoformat(ds)), partitions.SUCCESS) for root in roots
     ]
 
 
-def detect(ds: str, modality: str) -> dict[str, Any]:
+def detect(ds: str, modality: str, *, config: str | None = None) -> dict[str, Any]:
     """Land a modality's day and find who changed."""
-    context = _context()
+    context = _context(config)
     window = context.window(date.fromisoformat(ds))
     declared = context.settings.modality(modality)
     with window_events(context, window, whole=False):
@@ -60,18 +60,18 @@ def detect(ds: str, modality: str) -> dict[str, Any]:
     }
 
 
-def encode(ds: str, modality: str) -> dict[str, Any]:
+def encode(ds: str, modality: str, *, config: str | None = None) -> dict[str, Any]:
     """Encode the day's new texts."""
-    context = _context()
+    context = _context(config)
     window = context.window(date.fromisoformat(ds))
     with window_events(context, window, whole=False), Workers(context.settings, context.now) as workers:
         done = encode_texts(context, window, context.settings.modality(modality), workers.encode)
     return {"modality": modality, "texts_encoded": done.texts_encoded}
 
 
-def bucket_groups(ds: str, num_groups: int) -> list[list[int]]:
+def bucket_groups(ds: str, num_groups: int, *, config: str | None = None) -> list[list[int]]:
     """The buckets of a window in at most `num_groups` groups of about the same number of changed users."""
-    context = _context()
+    context = _context(config)
     window = context.window(date.fromisoformat(ds))
     load = dict.fromkeys(range(context.settings.buffer.num_buckets), 0)
     for modality in context.settings.modalities:
@@ -83,14 +83,14 @@ def bucket_groups(ds: str, num_groups: int) -> list[list[int]]:
     return [sorted(group) for group in groups if group]
 
 
-def refresh(ds: str, buckets: list[int]) -> dict[str, Any]:
+def refresh(ds: str, buckets: list[int], *, config: str | None = None) -> dict[str, Any]:
     """Refresh a group of buckets for one day."""
-    return refresh_days([ds], buckets)
+    return refresh_days([ds], buckets, config=config)
 
 
-def refresh_days(days: list[str], buckets: list[int]) -> dict[str, Any]:
+def refresh_days(days: list[str], buckets: list[int], *, config: str | None = None) -> dict[str, Any]:
     """Refresh a group of buckets for many days in order, with the model loaded once."""
-    context = _context()
+    context = _context(config)
     first = context.window(date.fromisoformat(days[0]))
     with window_events(context, first, whole=False), Workers(context.settings, context.now) as workers:
         for _ in workers.refresh([date.fromisoformat(ds) for ds in days], buckets):
@@ -100,18 +100,18 @@ def refresh_days(days: list[str], buckets: list[int]) -> dict[str, Any]:
     return {"buckets": sorted(buckets), "prefixes": prefixes}
 
 
-def publish(ds: str) -> dict[str, Any]:
+def publish(ds: str, *, config: str | None = None) -> dict[str, Any]:
     """Complete the day's offline files."""
-    context = _context()
+    context = _context(config)
     window = context.window(date.fromisoformat(ds))
     with window_events(context, window, whole=False):
         counts = complete_offline(context, window)
     return {"changed_users": counts["changed_users"], "prefixes": counts["prefixes"]}
 
 
-def materialise(ds: str) -> dict[str, Any]:
+def materialise(ds: str, *, config: str | None = None) -> dict[str, Any]:
     """Load the day into the online store and commit its window."""
-    context = _context()
+    context = _context(config)
     window = context.window(date.fromisoformat(ds))
     report = WindowReport(ds, model=context.live_model().name)
     opened = context.ledger.window(window.ds)
@@ -122,43 +122,43 @@ def materialise(ds: str) -> dict[str, Any]:
     return {"rows": report.rows, "views": views(context)}
 
 
-def verify(ds: str, sample: int) -> dict[str, Any]:
+def verify(ds: str, sample: int, *, config: str | None = None) -> dict[str, Any]:
     """Verify a sample of users after the day `ds` was committed, and write the metrics. Raises VerificationError."""
     try:
-        return verify_newest(sample)
+        return verify_newest(sample, config=config)
     finally:
-        metrics.write_configured(_context())
+        metrics.write_configured(_context(config))
 
 
-def verify_newest(sample: int) -> dict[str, Any]:
+def verify_newest(sample: int, *, config: str | None = None) -> dict[str, Any]:
     """Verify a sample of users at the newest committed window. Raises VerificationError."""
-    report = verification.verify(_context(), sample)
+    report = verification.verify(_context(config), sample)
     raise_if_different(report)
     return {"users": report.users, "differences": len(report.differences)}
 
 
-def check_bounds() -> dict[str, Any]:
+def check_bounds(*, config: str | None = None) -> dict[str, Any]:
     """Measure the newest committed window. Raises VerificationError if a bound is crossed."""
-    health = measure(_context(), online=True)
+    health = measure(_context(config), online=True)
     raise_if_crossed(health)
     return {"ds": health.ds, "online_values": health.online_values}
 
 
-def maintain() -> dict[str, Any]:
+def maintain(*, config: str | None = None) -> dict[str, Any]:
     """Merge and prune the state."""
-    report = maintain_state(_context())
+    report = maintain_state(_context(config))
     return {"ds": report.ds, "removed": sum(part.removed for part in report.parts.values())}
 
 
-def write_metrics() -> dict[str, Any]:
+def write_metrics(*, config: str | None = None) -> dict[str, Any]:
     """Write the metrics file if the config names one. Raises ConfigError if that is impossible."""
-    context = _context()
+    context = _context(config)
     if path := context.settings.metrics.file:
         metrics.write_metrics(context, path)
     return {"file": path or None}
 
 
-def replay_days(from_date: str, to_date: str) -> list[str]:
+def replay_days(from_date: str, to_date: str, *, config: str | None = None) -> list[str]:
     """Days of the range without a committed window, oldest first; both dates are inclusive."""
-    context = _context()
+    context = _context(config)
     return [ds.isoformat() for ds in missing_days(context, date.fromisoformat(from_date), date.fromisoformat(to_date))]

@@ -1,0 +1,186 @@
+"""Factories of the DAGs: what a file of Airflow's DAG folder calls.
+
+    from updater.airflow.dags import daily_update
+
+    dag = daily_update(config="/srv/shop/updater.toml", dag_id="shop_daily_update")
+
+Each takes the deployment's config file, so that several deployments live in one Airflow; None is the one that
+UPDATER_CONFIG names. Their assets are told apart by `namespace`.
+"""
+
+from typing import Any
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, CronTriggerTimetable, Param, task
+
+from updater.airflow import learning, maintenance, tasks
+from updater.airflow.assets import NAMESPACE, feature_view_assets
+from updater.airflow.config import model_task, start_date
+from updater.airflow.landing import LandingSensor
+from updater.airflow.retries import TASK_DEFAULTS
+from updater.settings import load_settings
+
+MODALITY = "{{ task.op_kwargs['modality'] }}"
+NUM_GROUPS = Param(2, type="integer", minimum=1, maximum=1024, description="Refresh tasks.")
+VERIFY_USERS = Param(20, type="integer", minimum=1, description="Users to check against a rebuild.")
+
+
+def _common(doc: str | None) -> dict[str, Any]:
+    """Arguments of every DAG."""
+    return {"max_active_runs": 1, "default_args": TASK_DEFAULTS, "tags": ["updater"], "doc_md": doc}
+
+
+def _config(config: str | None) -> Param:
+    """The run's config file, which nobody who triggers a run can change."""
+    return Param(config, type=["null", "string"], const=config, description="Config file of the deployment.")
+
+
+def daily_update(config: str | None = None, dag_id: str = "daily_update", namespace: str = NAMESPACE) -> DAG:
+    """One landing day into fresh user embeddings.
+
+    The schedule runs a day after it has ended, in the config's timezone. By hand, always name the day with `ds`:
+
+        airflow dags trigger daily_update --conf '{"ds": "2017-06-30"}'      # through the scheduler
+        airflow dags test daily_update --conf '{"ds": "2017-06-30"}'         # here and now
+
+    A day that has not landed makes the run wait, not fail. A failed day pauses the DAG: repair, clear the failed tasks,
+    unpause. Older days: `replay`.
+    """
+    settings = load_settings(config)
+
+    with DAG(
+        dag_id=dag_id,
+        schedule=CronDataIntervalTimetable("0 0 * * *", timezone=settings.timezone),
+        start_date=start_date(settings.timezone),
+        catchup=True,
+        max_consecutive_failed_dag_runs=1,
+        allowed_run_types=["scheduled", "manual", "operator_triggered"],
+        params={
+            "ds": Param(
+                None, type=["null", "string"], format="date", description="Landing day, if not the interval's."
+            ),
+            "num_groups": NUM_GROUPS,
+            "verify_users": VERIFY_USERS,
+            "config": _config(config),
+        },
+        **_common(daily_update.__doc__),
+    ) as dag:
+        wait = LandingSensor(task_id="wait_for_landing", poke_interval=60)
+        detect = task(map_index_template=MODALITY)(tasks.detect).expand(modality=[m.name for m in settings.modalities])
+        to_encode = task(tasks.modalities_to_encode)(detect)
+        encode = task(map_index_template=MODALITY, **model_task())(tasks.encode).expand(modality=to_encode)
+        groups = task(tasks.bucket_groups)()
+        # A day without new texts skips `encode`; its users are refreshed all the same: events may have expired.
+        refresh = task(trigger_rule="none_failed", **model_task())(tasks.refresh).expand(buckets=groups)
+        publish = task(tasks.publish)()
+        materialise = task(outlets=feature_view_assets(settings, namespace))(tasks.materialise)()
+        verify = task(**model_task())(tasks.verify)()
+
+        wait >> detect >> groups
+        encode >> refresh >> publish >> materialise >> verify
+
+    return dag
+
+
+def replay(config: str | None = None, dag_id: str = "replay", namespace: str = NAMESPACE) -> DAG:
+    """Missing landing days, oldest first: what `updater backfill` does, spread over tasks.
+
+        airflow dags trigger replay --conf '{"from_date": "2017-01-01", "to_date": "2017-06-30"}'
+
+    Both dates are inclusive landing days. Days that are already published are left alone, so a replay that failed is
+    simply run again. Each task walks all its days in order, with the model loaded once.
+    """
+    settings = load_settings(config)
+
+    with DAG(
+        dag_id=dag_id,
+        schedule=None,
+        params={
+            "from_date": Param(type="string", format="date", description="First landing day."),
+            "to_date": Param(type="string", format="date", description="Last landing day, inclusive."),
+            "num_groups": NUM_GROUPS,
+            "verify_users": VERIFY_USERS,
+            "config": _config(config),
+        },
+        **_common(replay.__doc__),
+    ) as dag:
+        days = task.short_circuit(tasks.missing_days)()
+        prepare = task(map_index_template=MODALITY, **model_task())(tasks.prepare_days)
+        prepared = prepare.partial(days=days).expand(modality=[m.name for m in settings.modalities])
+        groups = task(tasks.bucket_groups_of_days)(days)
+        refreshed = task(**model_task())(tasks.refresh_days).partial(days=days).expand(buckets=groups)
+        publish = task(outlets=feature_view_assets(settings, namespace))(tasks.publish_days)(days)
+        verify = task(**model_task())(tasks.verify_days)(days)
+
+        prepared >> groups
+        refreshed >> publish >> verify
+
+    return dag
+
+
+def maintain_state(config: str | None = None, dag_id: str = "maintain_state") -> DAG:
+    """Once a week: is the daily job well, is the state right, and merge what has piled up.
+
+        airflow dags trigger maintain_state
+
+    An exceeded bound or a difference fails its task and the run; nothing is merged in a state that differs from its
+    rebuild. `daily_update` may run at the same time.
+    """
+    settings = load_settings(config)
+
+    with DAG(
+        dag_id=dag_id,
+        schedule=CronTriggerTimetable("0 12 * * 0", timezone=settings.timezone),
+        start_date=start_date(settings.timezone),
+        catchup=False,
+        params={
+            "verify_users": Param(200, type="integer", minimum=1, description="Users to check against a rebuild."),
+            "config": _config(config),
+        },
+        **_common(maintain_state.__doc__),
+    ) as dag:
+        check = task(maintenance.check_bounds)()
+        verify = task(**model_task())(maintenance.verify)()
+        maintain = task(maintenance.maintain)()
+        # A teardown runs whatever failed before it. A last task that did the same would make the failed run a success,
+        # and so does a teardown with `on_failure_fail_dagrun`.
+        metrics = task(maintenance.write_metrics)().as_teardown()
+
+        verify >> maintain
+        [check, maintain] >> metrics
+
+    return dag
+
+
+def train_model(config: str | None = None, dag_id: str = "train_model") -> DAG:
+    """A new model: data, pre-training, a soft prompt for every scenario, evaluation, promotion if it is better.
+
+        airflow dags trigger train_model
+
+    The evaluation's gate decides: a model that is not better than its controls, or whose tuned prompts are worse than
+    none, fails the task `check_gate` and is not promoted. `daily_update` may run at the same time; promotion takes
+    effect between two windows.
+    """
+    settings = load_settings(config)
+
+    with DAG(
+        dag_id=dag_id,
+        schedule=None,
+        start_date=start_date(settings.timezone),
+        catchup=False,
+        params={"config": _config(config)},
+        **_common(train_model.__doc__),
+    ) as dag:
+        data = task(learning.build_data)()
+        model = task(**model_task())(learning.pretrain)()
+        scenarios = task(learning.tunable_scenarios)()
+        prompts = task(**model_task())(learning.tune).partial(model=model).expand(scenario=scenarios)
+        tuned = task(learning.join_prompts)(model)
+        report = task(**model_task())(learning.evaluate)(tuned)
+        gate = task(learning.check_gate)(report)
+        promoted = task(**model_task())(learning.promote)(tuned)
+
+        data >> model
+        prompts >> tuned
+        gate >> promoted
+
+    return dag
