@@ -12,6 +12,7 @@ from updater.commands.evaluation import evaluate
 from updater.commands.ids import read_ids
 from updater.commands.maintenance import maintain
 from updater.commands.models import check_first_model, embed, promote, prune
+from updater.commands.scaffold import new
 from updater.commands.terminal import Commands
 from updater.commands.training import train, tune
 from updater.errors import UpdaterError
@@ -253,7 +254,7 @@ def demo(
         stop(error, error.exit_code, debug)
 
 
-for command in (maintain, promote, prune, embed, train, tune, evaluate):
+for command in (new, maintain, promote, prune, embed, train, tune, evaluate):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def waiting(steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> li
     paths = [tmp_path / modality / "ds=2024-01-02" / "_SUCCESS" for modality in ("bill", "search")]
     for path in paths:
         path.parent.mkdir(parents=True)
-    monkeypatch.setattr(steps, "landing_paths", lambda ds: [str(path) for path in paths], raising=False)
+    monkeypatch.setattr(steps, "landing_paths", lambda ds, config: [str(path) for path in paths], raising=False)
     return paths
 
 

@@ -92,14 +92,9 @@ def test_a_scenario_that_is_gone_keeps_its_rows_and_leaves_its_service(make_sett
 
 
 def test_several_model_versions_side_by_side(make_settings: SettingsFactory) -> None:
-    from updater.store import definitions
+    from updater.store.features import feature_services
 
-    settings = make_settings()
-    repo = Path(settings.paths.feature_repo)
-    with definitions._importable(repo, ["entities", "data_sources", "feature_views", "feature_services"], settings):
-        import feature_services  # type: ignore[import-not-found]
-
-        services = feature_services.all_services(settings, versions=(1, 2))
+    services = feature_services(make_settings(), versions=(1, 2))
     assert list(services) == ["risk_v1", "marketing_v1", "risk_v2", "marketing_v2"]
     assert {p.name for p in services["risk_v2"].feature_view_projections} == {"lapse_v2", "modality_summaries"}
 

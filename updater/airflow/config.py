@@ -24,13 +24,19 @@ QUEUE = "UPDATER_DAGS_QUEUE"
 DEFAULT_START_DATE = "2017-01-01"
 
 
-def start_date(timezone: str, environ: Mapping[str, str] = os.environ) -> datetime:
-    """Local midnight of the first landing day that the schedule processes. Raises ConfigError."""
-    text = environ.get(START_DATE) or DEFAULT_START_DATE
+def start_date(timezone: str, environ: Mapping[str, str] = os.environ, first_day: str | None = None) -> datetime:
+    """Local midnight of the first landing day that the schedule processes: `first_day`, else the environment's.
+
+    Raises:
+        ConfigError: it is no day.
+    """
+    text = first_day or environ.get(START_DATE) or DEFAULT_START_DATE
     try:
         first = date.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{START_DATE} is {text!r}; use a landing day such as {DEFAULT_START_DATE}.") from None
+        raise ConfigError(
+            f"{'first_day' if first_day else START_DATE} is {text!r}; use a landing day such as {DEFAULT_START_DATE}."
+        ) from None
     return pendulum.datetime(first.year, first.month, first.day, tz=timezone)
 
 

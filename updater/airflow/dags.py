@@ -34,7 +34,12 @@ def _config(config: str | None) -> Param:
     return Param(config, type=["null", "string"], const=config, description="Config file of the deployment.")
 
 
-def daily_update(config: str | None = None, dag_id: str = "daily_update", namespace: str = NAMESPACE) -> DAG:
+def daily_update(
+    config: str | None = None,
+    dag_id: str = "daily_update",
+    namespace: str = NAMESPACE,
+    first_day: str | None = None,
+) -> DAG:
     """One landing day into fresh user embeddings.
 
     The schedule runs a day after it has ended, in the config's timezone. By hand, always name the day with `ds`:
@@ -43,14 +48,15 @@ def daily_update(config: str | None = None, dag_id: str = "daily_update", namesp
         airflow dags test daily_update --conf '{"ds": "2017-06-30"}'         # here and now
 
     A day that has not landed makes the run wait, not fail. A failed day pauses the DAG: repair, clear the failed tasks,
-    unpause. Older days: `replay`.
+    unpause. Older days: `replay`. The schedule begins with the landing day `first_day` (YYYY-MM-DD), by default that of
+    UPDATER_DAGS_START_DATE.
     """
     settings = load_settings(config)
 
     with DAG(
         dag_id=dag_id,
         schedule=CronDataIntervalTimetable("0 0 * * *", timezone=settings.timezone),
-        start_date=start_date(settings.timezone),
+        start_date=start_date(settings.timezone, first_day=first_day),
         catchup=True,
         max_consecutive_failed_dag_runs=1,
         allowed_run_types=["scheduled", "manual", "operator_triggered"],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -70,7 +70,7 @@ def log(verbose: bool) -> None:
     logging.getLogger("updater").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
-def stop(error: BaseException, code: int, debug: bool, message: str | None = None) -> None:
+def stop(error: BaseException, code: int, debug: bool, message: str | None = None) -> NoReturn:
     """End the process with an exit code and one sentence on standard error."""
     if debug:
         traceback.print_exception(error)

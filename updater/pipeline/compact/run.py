@@ -16,10 +16,10 @@ from updater.pipeline.compact.events import compact_events, unnamed_files
 from updater.pipeline.compact.report import MaintenanceReport, Part
 from updater.pipeline.compact.scope import Scope, check_alone, scope_of
 from updater.pipeline.compact.trash import retire, unfinished_files
-from updater.runtime.session import text_vectors
 from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.session import text_vectors
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
 from updater.state.layout import StatePart

@@ -1,0 +1,165 @@
+"""What Feast knows of a deployment: the entity, feature views, feature services and permissions of a config.
+
+A scenario has a view of its own because Feast cannot write a part of a view's columns. No view has a time to live: a
+user's row is written when it changes, so an old row is still the truth. A feature service is the door through which a
+downstream model reads: the views of a domain's scenarios, and `modality_summaries`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, Project, ValueType
+from feast.data_format import ParquetFormat
+from feast.permissions.action import READ, AuthzedAction
+from feast.permissions.permission import Permission
+from feast.permissions.policy import RoleBasedPolicy
+from feast.types import Array, Float32, Int64, String
+
+from updater.domain import columns
+from updater.domain.scenario import Scenario
+from updater.settings import Settings
+from updater.state.layout import StateLayout
+from updater.store.repository import repository_settings
+
+LAYOUT = {"layout": "daily"}
+"""Tells the batch engine that a row of partition `ds` has the end of that day as its event_timestamp."""
+READING = [AuthzedAction.DESCRIBE, *READ]
+USER = Entity(
+    name=columns.ENTITY,
+    join_keys=[columns.JOIN_KEY],
+    value_type=ValueType.STRING,
+    description="A user of the event lake.",
+)
+
+
+def feature_objects(config: Path) -> dict[str, Any]:
+    """Everything that Feast registers, by name: what a module of a feature repository puts among its globals.
+
+    Args:
+        config: the config of a repository that is imported by hand; see `repository_settings`.
+
+    Raises:
+        ConfigError: the config is wrong.
+    """
+    settings = repository_settings(config)
+    versions = model_versions(settings)
+    return {
+        "user": USER,
+        **feature_views(settings, versions),
+        **feature_services(settings, versions),
+        **permissions(settings),
+    }
+
+
+def model_versions(settings: Settings) -> tuple[int, ...]:
+    """Versions whose models lie in the state, which are served side by side; 1 before there is any."""
+    models = Path(StateLayout(settings.paths.state).models())
+    names = [path.name for path in models.iterdir()] if models.is_dir() else []
+    return tuple(sorted(int(name[1:]) for name in names if re.fullmatch(r"v[1-9]\d*", name))) or (1,)
+
+
+def feature_views(settings: Settings, versions: Iterable[int]) -> dict[str, FeatureView]:
+    """Every feature view by name: one per scenario and model version, and `modality_summaries`."""
+    views = [_scenario_view(scenario, version, settings) for version in versions for scenario in settings.scenarios]
+    return {view.name: view for view in [*views, _summaries_view(settings)]}
+
+
+def feature_services(settings: Settings, versions: Iterable[int]) -> dict[str, FeatureService]:
+    """Every feature service by name, such as `risk_v1`: one per domain and model version."""
+    versions = tuple(versions)
+    views = feature_views(settings, versions)
+    services = {}
+    for version in versions:
+        for domain in dict.fromkeys(scenario.domain for scenario in settings.scenarios):
+            names = [columns.scenario_view(s.name, version) for s in settings.scenarios if s.domain == domain]
+            services[columns.domain_service(domain, version)] = FeatureService(
+                name=columns.domain_service(domain, version),
+                features=[views[name] for name in [*names, columns.SUMMARIES_VIEW]],
+                description=f"User embeddings for {domain}.",
+                tags=_version_tag(version),
+            )
+    return services
+
+
+def permissions(settings: Settings) -> dict[str, Permission]:
+    """Which roles may read what through Feast's servers, which refuse to everybody what no permission names.
+
+    Of each domain its services and views, in all model versions; for all readers the rest. Empty without
+    `[[permissions]]`. Whoever opens the stores with Feast's library reads past all of this: keep files and databases
+    to the servers' account.
+    """
+    made = []
+    for declared in settings.permissions:
+        policy = RoleBasedPolicy(list(declared.roles))
+        scenarios = [scenario.name for scenario in settings.scenarios if scenario.domain == declared.domain]
+        for what, kind, names in (("services", FeatureService, [declared.domain]), ("views", FeatureView, scenarios)):
+            patterns = [rf"{name}_v\d+" for name in names]
+            name = f"read_{declared.domain}_{what}"
+            made.append(Permission(name=name, types=[kind], name_patterns=patterns, actions=READING, policy=policy))
+    if everyone := sorted({role for declared in settings.permissions for role in declared.roles}):
+        policy = RoleBasedPolicy(everyone)
+        made += [
+            Permission(
+                name="read_summaries",
+                types=[FeatureView],
+                name_patterns=[columns.SUMMARIES_VIEW],
+                actions=READING,
+                policy=policy,
+            ),
+            Permission(name="describe", types=[Entity, Project], actions=[AuthzedAction.DESCRIBE], policy=policy),
+        ]
+    return {permission.name: permission for permission in made}
+
+
+def _scenario_view(scenario: Scenario, version: int, settings: Settings) -> FeatureView:
+    """The embedding of one scenario by one model version."""
+    fields = {
+        columns.embedding(scenario.name): Array(Float32),
+        columns.as_of(scenario.name): Int64,
+        columns.computed_at(scenario.name): Int64,
+        columns.model_version(scenario.name): String,
+    }
+    return _view(columns.scenario_view(scenario.name, version), fields, scenario.query, settings, _version_tag(version))
+
+
+def _summaries_view(settings: Settings) -> FeatureView:
+    """How many events each modality holds and when the newest happened."""
+    fields = {}
+    for modality in settings.modalities:
+        fields[columns.num_events(modality.name)] = Int64
+        fields[columns.last_event_at(modality.name)] = Int64
+    fields[columns.PREFIX_FINGERPRINT] = String
+    return _view(columns.SUMMARIES_VIEW, fields, "What the user prefix was made of.", settings, {})
+
+
+def _version_tag(version: int) -> dict[str, str]:
+    """Tag of what belongs to one model version: `updater` registers and removes it by this."""
+    return {"model_version": str(version)}
+
+
+def _view(
+    name: str, fields: Mapping[str, Any], description: str, settings: Settings, tags: Mapping[str, str]
+) -> FeatureView:
+    return FeatureView(
+        name=name,
+        entities=[USER],
+        ttl=timedelta(0),
+        schema=[Field(name=columns.JOIN_KEY, dtype=String), *(Field(name=f, dtype=t) for f, t in fields.items())],
+        source=_offline_source(name, settings),
+        description=description,
+        tags={**LAYOUT, **tags},
+    )
+
+
+def _offline_source(view: str, settings: Settings) -> FileSource:
+    """Parquet files `<state>/offline/<view>/ds=YYYY-MM-DD/*.parquet` with naive UTC timestamps."""
+    return FileSource(
+        name=f"{view}_offline",
+        path=StateLayout(settings.paths.state).offline(view),
+        file_format=ParquetFormat(),
+        timestamp_field=columns.EVENT_TIMESTAMP,
+        created_timestamp_column=columns.CREATED_TIMESTAMP,
+    )

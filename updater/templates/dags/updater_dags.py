@@ -1,0 +1,14 @@
+"""Airflow's DAGs of @NAME@. Copy or link this file into your DAG folder, and name the config by its full path there."""
+
+from pathlib import Path
+
+from updater.airflow.dags import daily_update, maintain_state, replay, train_model
+
+CONFIG = str(Path(__file__).resolve().parents[1] / "updater.toml")
+
+FIRST_DAY = "@FIRST_DAY@"  # first landing day that the schedule runs; days before it: updater backfill
+
+daily = daily_update(CONFIG, dag_id="@NAME@_daily_update", namespace="@NAME@", first_day=FIRST_DAY)
+missing = replay(CONFIG, dag_id="@NAME@_replay", namespace="@NAME@")
+maintenance = maintain_state(CONFIG, dag_id="@NAME@_maintain_state")
+training = train_model(CONFIG, dag_id="@NAME@_train_model")
