@@ -36,7 +36,9 @@ USER = Entity(
 
 
 def feature_objects(config: Path) -> dict[str, Any]:
-    """Everything that Feast registers, by name: what a module of a feature repository puts among its globals.
+    """Everything that Feast registers: what a module of a feature repository puts among its globals.
+
+    Keys are prefixed with the kind, because a view and a service may share a name.
 
     Args:
         config: the config of a repository that is imported by hand; see `repository_settings`.
@@ -46,12 +48,13 @@ def feature_objects(config: Path) -> dict[str, Any]:
     """
     settings = repository_settings(config)
     versions = model_versions(settings)
-    return {
-        "user": USER,
-        **feature_views(settings, versions),
-        **feature_services(settings, versions),
-        **permissions(settings),
+    kinds: dict[str, Mapping[str, Any]] = {
+        "entity": {USER.name: USER},
+        "view": feature_views(settings, versions),
+        "service": feature_services(settings, versions),
+        "permission": permissions(settings),
     }
+    return {f"{kind}_{name}": made for kind, objects in kinds.items() for name, made in objects.items()}
 
 
 def model_versions(settings: Settings) -> tuple[int, ...]:
