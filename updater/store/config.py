@@ -58,7 +58,10 @@ def feature_store_config(settings: Settings, environ: Mapping[str, str]) -> dict
 
 
 def write_feature_store_yaml(settings: Settings) -> str:
-    """Write `<state>/feature_store.yaml`, without secrets; returns its path."""
+    """Write `<state>/feature_store.yaml`, without secrets, and the same into a feature repository that has none.
+
+    Returns the path of the state's.
+    """
     text = _HEADER + yaml.dump(_without_secrets(_document(settings)), Dumper=_Dumper, sort_keys=False)
     path = StateLayout(settings.paths.state).feature_store()
     if "://" in path:
@@ -66,11 +69,19 @@ def write_feature_store_yaml(settings: Settings) -> str:
         with fs.open(inner, "w", encoding="utf-8") as file:
             file.write(text)
     else:
-        aside = Path(f"{path}.{os.getpid()}.tmp")
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        _write(Path(path), text)
+    beside = Path(settings.paths.feature_repo, "feature_store.yaml")
+    # So that `feast -c feature_repo` alone finds the state; a file of the user's own stays.
+    if not beside.exists() or beside.read_text(encoding="utf-8").startswith(_HEADER):
+        _write(beside, text)
     return path
+
+
+def _write(path: Path, text: str) -> None:
+    aside = Path(f"{path}.{os.getpid()}.tmp")
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
 
 
 def _document(settings: Settings) -> dict[str, Any]:
