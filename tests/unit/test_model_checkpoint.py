@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml  # type: ignore[import-untyped]
 from safetensors.torch import load_file, save_file
 
 from tests.model_factories import QUERIES, make_batch, make_config, make_model, make_tokenizer
@@ -18,8 +19,9 @@ from updater.model.checkpoint import create_model, load_model, model_digest, sav
 from updater.model.config import ModelConfig, create_config
 from updater.model.loading import load_encoder
 from updater.model.text_encoder import text_encoder_version
+from updater.model.user_model import UserModel
 
-FILES = ["config.json", "model.safetensors", "tokenizer.json"]
+FILES = ["README.md", "config.json", "model.safetensors", "tokenizer.json"]
 
 
 @pytest.fixture
@@ -178,3 +180,16 @@ def test_backbone_of_settings_may_be_a_directory(make_settings: Any, tmp_path: P
     assert config.backbone_config["model_type"] == "llama"
     with pytest.raises(ConfigError, match=r"tokenizer\.json"):
         create_model(config)
+
+
+def test_a_model_saves_and_loads_itself_with_a_card(tmp_path: Path) -> None:
+    model = make_model()
+    model.save_pretrained(tmp_path / "one")
+    again = UserModel.from_pretrained(tmp_path / "one")
+    again.save_pretrained(tmp_path / "two")
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    head, _, text = (tmp_path / "one" / "README.md").read_text().removeprefix("---\n").partition("\n---\n")
+    assert yaml.safe_load(head)["library_name"] == "updater"
+    assert f"{model.config.embedding_dim} float32" in text
+    assert all(f"| {modality.name} |" in text for modality in model.config.modalities)

@@ -1,4 +1,7 @@
-"""User models on a local disk: config.json, model.safetensors, tokenizer.json. Pickles are neither written nor read."""
+"""User models on a local disk: config.json, model.safetensors, tokenizer.json, and a model card for people.
+
+Pickles are neither written nor read.
+"""
 
 import os
 from collections.abc import Callable, Mapping
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 from updater.domain.fingerprint import fingerprint
 from updater.domain.unfinished import unfinished_name
 from updater.errors import ConfigError
+from updater.model.card import CARD, model_card
 from updater.model.config import ModelConfig, create_config
 from updater.model.loading import empty_backbone, new_backbone
 from updater.model.sources import file_digest, load_tokenizer, locate
@@ -48,6 +52,8 @@ def save_model(model: UserModel, directory: str | Path) -> None:
     _write(target / TOKENIZER, lambda path: path.write_text(model.tokenizer.to_str(pretty=False), encoding="utf-8"))
     # Not as bytes: the weights of a large backbone would be in memory three times.
     _write(target / WEIGHTS, lambda path: save_file(weights, path))
+    card = model_card(model.config, sum(value.numel() for value in weights.values()), sorted(model.soft_prompts))
+    _write(target / CARD, lambda path: path.write_text(card, encoding="utf-8"))
     _write(target / CONFIG, lambda path: path.write_text(model.config.to_json(), encoding="utf-8"))
 
 

@@ -3,6 +3,7 @@
 # B users, S scenario queries, Q rows of all suffixes, D model width, E embedding_dim
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,23 @@ class UserModel(nn.Module):
                 f"A user prefix can take {longest} tokens, backbone {config.backbone!r} has "
                 f"{backbone.config.max_position_embeddings} positions; lower max_events of the modalities."
             )
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path) -> "UserModel":
+        """The model that `save_pretrained` wrote into a local directory.
+
+        Raises:
+            ConfigError: a file is missing, or the weights do not fit the config.
+        """
+        from updater.model.checkpoint import load_model
+
+        return load_model(directory)
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write config, weights, tokenizer and a model card; equal models give equal bytes."""
+        from updater.model.checkpoint import save_model
+
+        save_model(self, directory)
 
     def forward(self, batch: UserBatch, queries: Sequence[str], scenarios: Sequence[str] = ()) -> Tensor:
         """Embeddings with autograd, one user at a time. Arguments and result as in `embed`."""
