@@ -103,7 +103,7 @@ def test_files_are_for_whom_the_umask_lets_read(tmp_path: Path) -> None:
     save_model(make_model(), tmp_path / "v1")
     (tmp_path / "usual").touch()
     modes = {path.name: path.stat().st_mode for path in (tmp_path / "v1").iterdir()}
-    assert modes == dict.fromkeys(FILES, (tmp_path / "usual").stat().st_mode)
+    assert modes == dict.fromkeys(["README.md", *FILES], (tmp_path / "usual").stat().st_mode)
 
 
 @pytest.mark.parametrize("file", FILES)
