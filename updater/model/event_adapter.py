@@ -31,8 +31,9 @@ class Adapter(nn.Module):
 class StraightAdapter(nn.Module):
     """A linear map and, beside it, Linear, activation, Linear: for what is standardised already.
 
-    The map begins orthogonal, the rest nearly silent, so that first weights lose nothing that a linear model could read
-    (docs/adr/0015). There is no LayerNorm: over all of a user's numbers it would take out how active the user is.
+    The map begins orthogonal, the rest near zero, so that initial weights lose nothing that a linear model could read
+    (docs/experiments/standardised-summaries.md). There is no LayerNorm: over all of a user's numbers it would take out
+    how active the user is.
     """
 
     def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, activation: nn.Module) -> None:

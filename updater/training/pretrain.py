@@ -161,7 +161,8 @@ def step_losses(
 def facts_loss_sum(output: TowerOutput, pairs: Pairs, options: Training) -> tuple[Tensor, float]:
     """What each embedding tells of the questions of the step that it was not asked; further users' tokens tell of all.
 
-    An embedding that answers its own question alone keeps one direction of its user (docs/adr/0015).
+    An embedding that answers its own question alone keeps one direction of its user
+    (docs/experiments/standardised-summaries.md).
 
     Returns:
         The choice loss, summed over embeddings and facts, and how many pairs of the two that are.
