@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from updater.domain.erasure import Erased
 from updater.errors import ConfigError, ServiceUnavailableError
@@ -42,6 +43,22 @@ def test_upgrading_again_keeps_everything(ledger_url: str) -> None:
     open_writer(ledger_url).fix_setting("timezone", "UTC")
     upgrade(ledger_url)
     assert open_reader(ledger_url).setting("timezone") == "UTC"
+
+
+def test_a_missing_table_is_not_called_a_database_that_does_not_answer(ledger_url: str) -> None:
+    upgrade(ledger_url)
+    ledger = open_reader(ledger_url)
+    with writing(create_ledger_engine(ledger_url)) as connection:
+        connection.execute(text("ALTER TABLE ledger_settings RENAME TO elsewhere"))
+    with pytest.raises(ConfigError, match=r"ledger at .* is not complete \(.*ledger_settings.*updater init"):
+        ledger.settings()
+
+
+def test_a_refused_statement_is_not_called_a_database_that_does_not_answer(ledger_url: str) -> None:
+    upgrade(ledger_url)
+    insert = text(f"INSERT INTO {VERSION_TABLE} SELECT version_num FROM {VERSION_TABLE}")
+    with pytest.raises(IntegrityError), writing(create_ledger_engine(ledger_url)) as connection:
+        connection.execute(insert)
 
 
 def test_eight_upgrades_at_once_make_one_ledger(ledger_url: str) -> None:

@@ -56,10 +56,11 @@ def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
     from updater.pipeline.detect import check_modalities
     from updater.pipeline.publish import views
     from updater.store.config import write_feature_store_yaml
-    from updater.store.definitions import apply, check
+    from updater.store.definitions import apply, check, repository_files
 
+    repository_files(settings)  # before anything is made
     ledger = create_ledger(settings)
-    check(settings)  # before a model is made, which takes long
+    check(settings)  # before the model, which takes long
     if ledger.live_model() is None:
         record = _first_model(settings, trained)
         ledger.add_model(record)
