@@ -160,10 +160,13 @@ class Run:
     """Worker processes for encoding and refreshing; 0 means one per core."""
     users_per_batch: int = 256
     """Users whose events are in memory at a time in each process."""
+    verify_before_publish: int = 0
+    """Recomputed users that are compared with a rebuild before a window goes online; a difference stops it. 0: none."""
 
     def __post_init__(self) -> None:
         _at_least("run.processes", self.processes, 0)
         _at_least("run.users_per_batch", self.users_per_batch, 1)
+        _at_least("run.verify_before_publish", self.verify_before_publish, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

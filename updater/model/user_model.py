@@ -40,7 +40,7 @@ class UserModel(nn.Module):
     """Query-conditioned user encoder (arXiv 2602.14492: prefix first, query last, read at <USER_EMB>).
 
     `forward` is differentiable; `InferenceModel` computes the same on packed weights. Both give an embedding of a user
-    that does not depend on the other users; from the latter it does not in a single bit, with a packed decoder on a CPU.
+    that does not depend on the other users; from the latter not in a single bit, with a packed decoder on a CPU.
     """
 
     def __init__(self, config: ModelConfig, backbone: Any, tokenizer: Tokenizer) -> None:
