@@ -162,11 +162,14 @@ class Run:
     """Users whose events are in memory at a time in each process."""
     landing_mb: int = 512
     """MiB of a landed partition's rows in memory at a time; more are sorted in the system's temporary directory."""
+    verify_before_publish: int = 0
+    """Recomputed users that are compared with a rebuild before a window goes online; a difference stops it. 0: none."""
 
     def __post_init__(self) -> None:
         _at_least("run.processes", self.processes, 0)
         _at_least("run.landing_mb", self.landing_mb, 1)
         _at_least("run.users_per_batch", self.users_per_batch, 1)
+        _at_least("run.verify_before_publish", self.verify_before_publish, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.factories import utc
 from updater.domain import columns
-from updater.domain.buckets import bucket_of, is_held_out
+from updater.domain.buckets import bucket_of, is_held_out, runs
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
 from updater.domain.scenario import Scenario
@@ -206,3 +206,21 @@ def test_errors_of_the_operating_system_kind_still_print_one_sentence(error):
 
 def test_utc_of_the_factories_is_aware():
     assert utc("2024-01-02 03:04:05") == datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=12), st.integers(1, 6))
+def test_buckets_are_dealt_out_in_runs_whose_largest_is_as_small_as_can_be(loads: list[int], num_runs: int) -> None:
+    found = runs(loads, num_runs)
+    assert [bucket for run in found for bucket in run] == list(range(len(loads)))
+    assert all(found) and len(found) <= num_runs
+
+    def least(start: int, left: int) -> float:
+        """The smallest largest run of the buckets from `start` on, by trying every first run."""
+        if start == len(loads):
+            return 0
+        if not left:
+            return float("inf")
+        ends = range(start + 1, len(loads) + 1)
+        return min(max(sum(loads[start:end]) + end - start, least(end, left - 1)) for end in ends)
+
+    assert max(sum(loads[bucket] + 1 for bucket in run) for run in found) == least(0, num_runs)

@@ -67,11 +67,11 @@ def embed_user(context: Context, user_id: str, query: str | None, scenario: str 
             )
         batch = user_batch(buffered.events, summaries, everyone)
         if chosen is None:
-            values = tools.model.embed(batch, [query or ""])[0, 0]
+            values = tools.inference.embed(batch, [query or ""])[0, 0]
         else:
             # An embedding's last bits depend on the set of questions of its pass, so these are those of a window.
             queries, names = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
-            values = tools.model.embed(batch, queries, names)[0, settings.scenarios.index(chosen)]
+            values = tools.inference.embed(batch, queries, names)[0, settings.scenarios.index(chosen)]
     record = tools.model_record
     return EmbedReport(
         user_id=user,

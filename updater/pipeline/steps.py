@@ -5,6 +5,7 @@ the config is the one UPDATER_CONFIG names.
 from datetime import date
 from typing import Any
 
+from updater.domain.buckets import runs
 from updater.lake import partitions
 from updater.pipeline import audit, metrics
 from updater.pipeline import verify as verification
@@ -69,17 +70,17 @@ def encode(ds: str, modality: str) -> dict[str, Any]:
 
 
 def bucket_groups(ds: str, num_groups: int) -> list[list[int]]:
-    """The buckets of a window in at most `num_groups` groups of about the same number of changed users."""
+    """The buckets of a window in at most `num_groups` runs of neighbours with about the same number of changed users.
+
+    A run's rows lie together in the event files, so a task reads no other task's.
+    """
     context = _context()
     window = context.window(date.fromisoformat(ds))
     load = dict.fromkeys(range(context.settings.buffer.num_buckets), 0)
     for modality in context.settings.modalities:
         for bucket in read_changes(context, window, modality.name)["bucket"].to_pylist():
             load[bucket] += 1
-    groups: list[list[int]] = [[] for _ in range(min(num_groups, len(load)))]
-    for bucket in sorted(load, key=lambda b: (-load[b], b)):
-        min(groups, key=lambda group: sum(load[b] for b in group)).append(bucket)
-    return [sorted(group) for group in groups if group]
+    return runs([load[bucket] for bucket in sorted(load)], num_groups)
 
 
 def refresh(ds: str, buckets: list[int]) -> dict[str, Any]:
