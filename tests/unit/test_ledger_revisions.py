@@ -136,6 +136,59 @@ def test_a_ledger_of_the_first_release_is_migrated_with_its_rows(
     assert open_reader(ledger_url).erased() == Erased()
 
 
+def fill_third_revision(ledger_url: str) -> None:
+    """What a ledger of revision 0003 holds after two promotions and a maintenance."""
+    with writing(create_ledger_engine(ledger_url)) as connection:
+        for statement in (
+            """INSERT INTO ledger_models (version, digest, name, trained, created_at)
+            VALUES (1, 'm1', 'v1', true, '2026-01-01 00:00:00'), (2, 'm2', 'v2', true, '2026-01-02 00:00:00')""",
+            "INSERT INTO ledger_live_model (id, version) VALUES (1, 2)",
+            "INSERT INTO ledger_settings (key, value) VALUES ('timezone', 'UTC'), ('retention.reach', '2025-12-01')",
+            """INSERT INTO ledger_audit (at, actor, action, subject) VALUES
+            ('2026-01-01 00:00:00', 'ann', 'promote', '{}'), ('2026-01-02 00:00:00', 'ann', 'maintain', '{}'),
+            ('2026-01-02 00:00:00', 'bob', 'promote', '{}')""",
+        ):
+            connection.execute(text(statement))
+
+
+def check_fourth_revision(ledger_url: str) -> None:
+    """Promotions and reach of that ledger, each in its own place now, and going on from there."""
+    ledger = open_writer(ledger_url)
+    assert (ledger.published().live, ledger.published().num_promotions) == (2, 2)
+    assert ledger.reach() == date(2025, 12, 1)
+    assert "retention.reach" not in ledger.settings()
+    assert ledger.setting("timezone") == "UTC"
+    assert [row.action for row in ledger.audit()] == ["promote", "maintain", "promote"]
+    assert ledger.promote_model(1, ledger.published(), 1, {}, "ann", NOW)
+    assert (ledger.published().live, ledger.published().num_promotions) == (1, 3)
+    ledger.advance_reach(date(2025, 11, 1))
+    assert ledger.reach() == date(2025, 12, 1)
+    ledger.advance_reach(date(2026, 1, 1))
+    assert ledger.reach() == date(2026, 1, 1)
+
+
+def test_a_ledger_that_counted_promotions_in_its_audit_is_migrated(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade_to(ledger_url, "0003", monkeypatch)
+    fill_third_revision(ledger_url)
+    upgrade(ledger_url)
+    check_fourth_revision(ledger_url)
+
+
+def test_the_same_on_postgresql(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    upgrade_to(postgres_url, "0003", monkeypatch)
+    fill_third_revision(postgres_url)
+    upgrade(postgres_url)
+    check_fourth_revision(postgres_url)
+
+
+def test_a_fresh_ledger_has_no_reach_and_no_promotion(ledger_url: str) -> None:
+    upgrade(ledger_url)
+    assert open_reader(ledger_url).reach() is None
+    assert open_reader(ledger_url).published().num_promotions == 0
+
+
 def test_an_upgrade_prints_nothing_and_leaves_logging_alone(ledger_url: str, capfd: pytest.CaptureFixture[str]) -> None:
     mine = logging.getLogger("somebody.else")
     before = (mine.disabled, logging.root.level, list(logging.root.handlers), logging.getLogger("alembic").level)

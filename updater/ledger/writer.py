@@ -13,10 +13,21 @@ from updater.domain.erasure import HASH_BYTES, Erased, erasure_hash
 from updater.errors import ConcurrentUpdateError, ConfigError, NotFoundError, WindowOrderError
 from updater.ledger.engine import create_ledger_engine, writing
 from updater.ledger.moves import may_follow, refusal
-from updater.ledger.reader import ERASURE_SALT, PROMOTE, REACH, LedgerReader, read_published
+from updater.ledger.reader import ERASURE_SALT, LedgerReader, read_published
 from updater.ledger.records import BucketRecord, Head, ModelRecord, PartitionRecord, Published, WindowRecord
 from updater.ledger.revisions import check_revision
-from updater.ledger.tables import AUDIT, BUCKETS, ERASED, HEADS, LIVE_MODEL, MODELS, PARTITIONS, SETTINGS, WINDOWS
+from updater.ledger.tables import (
+    AUDIT,
+    BUCKETS,
+    ERASED,
+    HEADS,
+    LIVE_MODEL,
+    MODELS,
+    PARTITIONS,
+    REACH,
+    SETTINGS,
+    WINDOWS,
+)
 
 _ERASURE_LOCK = 0x657261736564
 """PostgreSQL advisory lock of what users are erased: "erased" in ASCII."""
@@ -51,8 +62,23 @@ class LedgerWriter(LedgerReader):
             _check_erasures(connection, erased)
             _upsert(connection, PARTITIONS, asdict(partition))
 
-    def open_window(self, ds: date, as_of: datetime, now: datetime) -> WindowRecord:
+    def open_window(
+        self,
+        ds: date,
+        as_of: datetime,
+        now: datetime,
+        actor: str | None = None,
+        subject: dict[str, Any] | None = None,
+    ) -> WindowRecord:
         """The window of `ds`, opened `now` unless an earlier attempt opened it.
+
+        Args:
+            ds: Landing day.
+            as_of: End of the window.
+            now: Clock of this attempt.
+            actor: Who works on it: a window that is not completed gets an audit row `run`, one for each actor and
+                subject, however often and by however many tasks it is opened. None leaves none.
+            subject: What the audit row says.
 
         Returns:
             The stored record; `opened_at` is the first attempt's clock for every later one.
@@ -60,7 +86,13 @@ class LedgerWriter(LedgerReader):
         window = WindowRecord(ds=ds, as_of=as_of, opened_at=now, completed_at=None, counts={})
         with writing(self._engine) as connection:
             _insert_if_absent(connection, WINDOWS, asdict(window))
-            return _window(connection, ds) or window
+            stored = _window(connection, ds, lock=actor is not None) or window
+            if actor is not None and stored.completed_at is None:
+                same = select(AUDIT.c.subject).where(AUDIT.c.action == "run", AUDIT.c.actor == actor)
+                if subject not in connection.scalars(same).all():
+                    values = {"at": now, "actor": actor, "action": "run", "subject": subject}
+                    connection.execute(insert(AUDIT).values(values))
+        return stored
 
     def move_head(self, previous: Head | None, new: Head, record: BucketRecord, erased: int | None = None) -> bool:
         """Move a bucket's head from `previous` to `new` by compare-and-swap, and add `record` to its history.
@@ -160,9 +192,10 @@ class LedgerWriter(LedgerReader):
             connection.execute(select(LIVE_MODEL).with_for_update())
             if read_published(connection) != seen:
                 return False
-            connection.execute(update(LIVE_MODEL).values(version=version))
+            counted = LIVE_MODEL.c.num_promotions + 1
+            connection.execute(update(LIVE_MODEL).values(version=version, num_promotions=counted))
             connection.execute(update(HEADS).values(generation=generation))
-            values = {"at": now, "actor": actor, "action": PROMOTE, "subject": subject}
+            values = {"at": now, "actor": actor, "action": "promote", "subject": subject}
             connection.execute(insert(AUDIT).values(values))
         return True
 
@@ -175,11 +208,9 @@ class LedgerWriter(LedgerReader):
 
     def advance_reach(self, reach: date) -> None:
         """Write down that days before `reach` cannot be computed again, before they are dropped. It never goes back."""
-        values = {"key": REACH, "value": reach.isoformat()}
         with writing(self._engine) as connection:
-            _insert_if_absent(connection, SETTINGS, values)
-            earlier = and_(SETTINGS.c.key == REACH, SETTINGS.c.value < values["value"])
-            connection.execute(update(SETTINGS).where(earlier).values(values))
+            _insert_if_absent(connection, REACH, {"id": 1, "ds": reach})
+            connection.execute(update(REACH).where(REACH.c.ds < reach).values(ds=reach))
 
     def swap_event_files(self, modality: str, old: Mapping[date, str], new: str | None, erased: int) -> bool:
         """Name event file `new` (None for none) for landed days in the place of `old`, all of them or nothing.
@@ -296,8 +327,9 @@ def _lock_erasures(connection: Connection, shared: bool) -> None:
         connection.execute(select(lock(_ERASURE_LOCK)))
 
 
-def _window(connection: Connection, ds: date) -> WindowRecord | None:
-    row = connection.execute(select(WINDOWS).where(WINDOWS.c.ds == ds)).mappings().first()
+def _window(connection: Connection, ds: date, lock: bool = False) -> WindowRecord | None:
+    query = select(WINDOWS).where(WINDOWS.c.ds == ds)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
     return WindowRecord(**row) if row else None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from updater.domain.buckets import runs
 from updater.lake import partitions
-from updater.pipeline import audit, metrics
+from updater.pipeline import metrics
 from updater.pipeline import verify as verification
 from updater.pipeline.compact import maintain as maintain_state
 from updater.pipeline.context import Context, open_context
@@ -49,7 +49,7 @@ def detect(ds: str, modality: str) -> dict[str, Any]:
     window = context.window(date.fromisoformat(ds))
     declared = context.settings.modality(modality)
     with window_events(context, window, whole=False):
-        open_window(context, window)
+        open_window(context, window, by="airflow")
         found = detect_changes(context, window, declared)
     return {
         "modality": modality,
@@ -114,9 +114,6 @@ def materialise(ds: str) -> dict[str, Any]:
     context = _context()
     window = context.window(date.fromisoformat(ds))
     report = WindowReport(ds, model=context.live_model().name)
-    opened = context.ledger.window(window.ds)
-    if opened is not None and opened.completed_at is None:
-        audit.record(context, "run", ds=ds, by="airflow")
     with window_events(context, window):
         finish(context, window, report)
     return {"rows": report.rows, "views": views(context)}
