@@ -3,9 +3,11 @@
 import hashlib
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from updater.domain.window import day_window, days
 from updater.errors import ConfigError
 from updater.evaluation.metrics import auc_and_ks
 from updater.evaluation.probe import fit_logistic
+from updater.evaluation.tasks import label_tables, read_tasks
 from updater.lake.partitions import has_landed
 from updater.sources import codes
 from updater.sources.codes.shoppers import codes as product_codes
@@ -130,3 +133,20 @@ def test_what_cannot_be_is_refused(wrong):
 def test_days_outside_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="log of codes"):
         codes.land(str(tmp_path), SMALL, SMALL.last_day, SMALL.last_day + timedelta(days=1))
+
+
+def test_the_page_declares_the_log_and_a_label(make_settings):
+    page = (Path(__file__).parents[2] / "docs" / "made_up_lakes.md").read_text()
+    config, tasks = (tomllib.loads(block.split("```")[0]) for block in page.split("```toml\n")[1:])
+    settings = make_settings(modalities=config["modalities"])
+    codes.land(settings.paths.lake, SMALL)
+    file = Path(settings.source).with_name("tasks.toml")
+    file.write_text("[[tasks]]" + page.split("[[tasks]]")[1].split("```")[0])
+    [task] = read_tasks(file)
+    assert task.name == tasks["tasks"][0]["name"]
+    rows = label_tables(settings, [task], [SMALL.first_day + timedelta(days=5)])[task.name].to_pylist()
+    orders = codes.ordering_days(SMALL)
+    again = orders[6:20].any(axis=0)
+    assert {row["user_id"]: row["label"] for row in rows} == {
+        f"c{user:07d}": again[user] for user in np.flatnonzero(orders[:6].any(axis=0))
+    }
