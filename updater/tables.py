@@ -120,9 +120,9 @@ def show_plan(plan: Json) -> None:
         f"Plan for {plan['ds']}", ["modality", "rows", "rejected", "users changed", "events", "texts to encode"], rows
     )
     cost = (
-        "unknown before the first window"
+        "unknown before a window has run on its own"
         if plan["estimated_seconds"] is None
-        else f"about {plan['estimated_seconds']} s"
+        else f"about {plan['estimated_seconds']} s at the rate of {plan['estimated_from']}"
     )
     say(
         f"{plan['prefixes']:,} prefixes ({plan['changed_users']:,} changed users, "
