@@ -8,6 +8,8 @@ from updater.ledger import LedgerWriter, ModelRecord, open_writer, upgrade
 from updater.pipeline.context import check_fixed_values, clock, fixed_values
 from updater.settings import Settings
 
+SHOWN_FIXED = ("timezone", "buffer.days", "buffer.num_buckets", "model.text_encoder", "privacy.pseudonymise")
+
 
 @dataclass(frozen=True)
 class SetupReport:
@@ -20,6 +22,8 @@ class SetupReport:
     feature_store: str
     """The file that makes `feast -c … -f FILE` read this state from anywhere."""
     feature_views: list[str]
+    fixed: dict[str, str]
+    """Config values that cannot change any more, besides what each modality declares."""
 
 
 def create_ledger(settings: Settings) -> LedgerWriter:
@@ -65,9 +69,9 @@ def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
     yaml = write_feature_store_yaml(settings)
     apply(settings, [context.live_model().version])
     model = context.live_model()
-    return SetupReport(
-        settings.ledger.url.rsplit("@", 1)[-1], settings.paths.state, model.name, model.trained, yaml, views(context)
-    )
+    where = settings.ledger.url.rsplit("@", 1)[-1], settings.paths.state
+    fixed = {key: value for key, value in fixed_values(settings).items() if key in SHOWN_FIXED}
+    return SetupReport(*where, model.name, model.trained, yaml, views(context), fixed)
 
 
 def _first_model(settings: Settings, trained: str | None) -> ModelRecord:
