@@ -2,9 +2,9 @@
 
     airflow dags trigger train_model
 
-The evaluation's gate decides: a model that is not better than an untrained one and than mean text vectors, or whose
-tuned prompts are worse than none, fails the task `gate` and is not promoted. `daily_update` may run at the same time;
-promotion takes effect between two windows. More in docs/airflow.md.
+The evaluation's gate decides: a model that is not better than the same one without a step of training and than mean
+text vectors, or whose tuned prompts are worse than none, fails the task `gate` and is not promoted. `daily_update` may
+run at the same time; promotion takes effect between two windows. More in docs/airflow.md.
 """
 
 from airflow.sdk import dag, task
