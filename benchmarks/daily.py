@@ -203,7 +203,7 @@ class CountingWorkers(Workers):
 def _timed(context: Context, run: Callable[[], WindowReport]) -> Timed:
     # A process keeps the tools of one state only; loading them again is no part of either way.
     _, tools = pool._open(context.settings, context.now)
-    tools.model._serve()
+    assert tools.inference
     reports: list[WindowReport] = []
     lengths = [np.zeros(0)]
     measure = tools.model.prefix_lengths

@@ -18,7 +18,7 @@ from benchmarks.row import Row, measured
 from benchmarks.timing import cpu_seconds, in_turns, ratios, top_operators
 from updater.model.batch import Float32, UserBatch
 from updater.model.linear import has_bfloat16
-from updater.model.user_model import UserModel
+from updater.model.user_model import InferenceModel, UserModel
 
 TEN = QUERIES[:10]
 TOLERANCE = 1e-4
@@ -74,7 +74,6 @@ def rows(smoke: bool) -> Iterator[Row]:
 
 def _scenarios(size: Size, model: UserModel, prefix: int) -> Iterator[Row]:
     """Ours, the references and the bare products, in turns; no time counts before its result was compared."""
-    model.embed(make_users(model, 1, 64), TEN[:1])  # packs the weights
     ours = _Ours(model, make_users(model, size.users, prefix))
     few = ours.batch.select(range(size.reference_users))
     methods: dict[str, Callable[[], float]] = {"ours": ours.seconds}
@@ -93,7 +92,7 @@ def _scenarios(size: Size, model: UserModel, prefix: int) -> Iterator[Row]:
 
     @cache
     def where() -> str:
-        return top_operators(lambda: model.embed(few, TEN))
+        return top_operators(lambda: ours.inference.embed(few, TEN))
 
     label = f"{size.name}, prefix {prefix}"
     bound = len(TEN) * (prefix + QUERY_TOKENS) / (prefix + len(TEN) * QUERY_TOKENS)
@@ -127,8 +126,6 @@ def _in_bfloat16(ours: "_Ours") -> "_Ours":
     """The same with `model.precision` bfloat16."""
     model = copy.copy(ours.model)
     model.config = replace(model.config, precision="bfloat16")
-    model._serving = None
-    model.embed(ours.batch.select([0]), TEN[:1])  # packs the weights
     return _Ours(model, ours.batch)
 
 
@@ -141,16 +138,18 @@ def _bfloat16(label: str, seconds: dict[str, list[float]], ours: "_Ours", rounde
     loss = float((1 - (ours.embeddings * rounded.embeddings).sum(axis=-1)).max())
     note = f"{faster:.2f} times as fast as float32; cosine with it at least 1 - {loss:.1e}"
     few = ours.batch.select([0])
-    return measured(what, shares, target, note=note, where=lambda: top_operators(lambda: rounded.model.embed(few, TEN)))
+    return measured(
+        what, shares, target, note=note, where=lambda: top_operators(lambda: rounded.inference.embed(few, TEN))
+    )
 
 
 def _marginal(size: Size, model: UserModel, prefix: int, num_users: int, fewer: int, more: int) -> Row:
     """What one more question costs, over what the prefix costs, over its share of tokens."""
-    batch = make_users(model, num_users, prefix)
+    batch, inference = make_users(model, num_users, prefix), InferenceModel(model)
 
     def run(num_queries: int) -> Any:
         # In one pack, so that only the tokens differ and not how many packs they fall into.
-        return model.embed(batch, QUERIES[:num_queries], tokens_per_pack=1_000_000)
+        return inference.embed(batch, QUERIES[:num_queries], tokens_per_pack=1_000_000)
 
     run(fewer)
     methods = {str(number): partial(cpu_seconds, partial(run, number)) for number in (fewer, more)}
@@ -168,10 +167,10 @@ def _marginal(size: Size, model: UserModel, prefix: int, num_users: int, fewer: 
 
 
 class _Ours:
-    """`UserModel.embed`, timed, and what it gave."""
+    """`InferenceModel.embed`, timed, and what it gave."""
 
     def __init__(self, model: UserModel, batch: UserBatch) -> None:
-        self.model, self.batch = model, batch
+        self.model, self.batch, self.inference = model, batch, InferenceModel(model)
         self.embeddings: Float32 | None = None
 
     def seconds(self) -> float:
@@ -179,7 +178,7 @@ class _Ours:
         return cpu_seconds(self._run)
 
     def _run(self) -> None:
-        self.embeddings = self.model.embed(self.batch, TEN)
+        self.embeddings = self.inference.embed(self.batch, TEN)
 
     def check(self, name: str, found: Float32, queries: slice) -> None:
         """Raise RuntimeError if a reference gave something else."""

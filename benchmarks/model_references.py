@@ -59,7 +59,7 @@ def _inputs(
     model: UserModel, batch: UserBatch, queries: Sequence[str]
 ) -> Iterator[tuple[Tensor, Sequence[Tensor], Tensor]]:
     """Per user the prefix, the suffixes, and the user's columns, which the head hears."""
-    suffixes_QD, lengths = model._suffixes(queries, ())
+    suffixes_QD, lengths = model.suffixes(queries, ())
     packed = model.prefix(batch, model.embed_ids(model._instruction), suffixes_QD)
     start = 0
     for user, length in enumerate(packed.prefix_lengths_B.tolist()):

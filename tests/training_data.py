@@ -22,7 +22,7 @@ from updater.training.distributed import Rank
 from updater.training.pairs import PairTable, read_pairs
 from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles
-from updater.training.useru.dataset import FOCUS_GENERATOR
+from updater.training.useru.rows import FOCUS_GENERATOR
 from updater.users.event_batches import UserEvents
 
 ANCHORS = (date(2024, 3, 1), date(2024, 3, 15))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from updater.pipeline.erase.run import ErasureReport
     from updater.pipeline.init import SetupReport
     from updater.pipeline.monitor.status import StatusReport
-    from updater.pipeline.monitor.verify import VerifyReport
+    from updater.pipeline.monitor.verify_compare import VerifyReport
     from updater.pipeline.query import EmbedReport
     from updater.pipeline.versions.promote import PromotionReport
     from updater.runtime.deployment import Context, Progress

@@ -1,37 +1,79 @@
-"""From TOML tables to dataclasses: strictly, and with the nearest known name for an unknown one."""
+"""From TOML tables to dataclasses: strictly, and with the nearest known name for an unknown one.
+
+pydantic checks each value (`updater.domain.values`). The walk over tables is ours: it names list items by their
+`name`, and answers a variable of the environment that means nothing, which pydantic-settings would pass over.
+"""
 
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterable
-from datetime import date
-from typing import Any, get_args, get_origin, get_type_hints
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
 
+from updater.domain.values import bare, check, field_types, parse, takes_dates
 from updater.errors import ConfigError
+
+ENV_PREFIX = "UPDATER_"
+SERVICE_VARIABLE = re.compile(
+    r"UPDATER(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+"""What Kubernetes sets in each pod for a Service called `updater` or `updater-web`, besides `UPDATER_PORT`, a URL."""
 
 
 class Text(str):
     """A value from the environment, converted to its field's type when that is known."""
 
 
+class TextTable(dict[str, Any]):
+    """A table that only the environment has."""
+
+
+def override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Put the values of variables such as UPDATER_LEDGER__URL into the TOML tables `raw`.
+
+    Raises:
+        ConfigError: a variable names no value that a config can have.
+    """
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(ENV_PREFIX) or _is_of_a_service(variable, text):
+            continue
+        *tables, key = variable.removeprefix(ENV_PREFIX).lower().split("__")
+        target: Any = raw
+        for depth, name in enumerate(tables):
+            if isinstance(target, list):
+                target = next((item for item in target if isinstance(item, dict) and item.get("name") == name), None)
+            else:
+                target = target.setdefault(name, TextTable()) if depth == 0 else target.get(name)
+            if not isinstance(target, dict | list):
+                raise ConfigError(f"environment variable {variable} names no table of the config.")
+        if isinstance(target, list):
+            raise ConfigError(f"environment variable {variable} needs the form {variable}__KEY.")
+        target[key] = Text(text)
+
+
+def _is_of_a_service(variable: str, text: str) -> bool:
+    is_port = re.fullmatch(r"UPDATER(_[A-Z0-9]+)*_PORT", variable) and re.match("(tcp|udp|sctp)://", text)
+    return bool(is_port or SERVICE_VARIABLE.fullmatch(variable))
+
+
 def build(cls: type, raw: Any, where: str) -> Any:
     """An instance of dataclass `cls` from the TOML table `raw`, which lies at key `where` of the config.
 
     Raises:
-        ConfigError: a key is unknown or missing, or a value has the wrong type.
+        ConfigError: a key is unknown or missing, or a value is not one of those that its field permits.
     """
     if not isinstance(raw, dict):
-        raise ConfigError(f"{where or 'config'} must be a table, not {raw!r}.")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    hints = get_type_hints(cls)
+        raise ConfigError(f"{where or 'config'}{_origin(raw)} must be a table, not {_plain(raw)!r}.")
+    hints = field_types(cls)
     values = {}
     for key, value in raw.items():
         name = f"{where}.{key}" if where else key
-        if key not in fields:
-            origin = " (from the environment)" if isinstance(value, Text) else ""
-            raise ConfigError(f"config key {name!r}{origin} is unknown{nearest(key, list(fields))}")
+        if key not in hints:
+            raise ConfigError(f"config key {name!r}{_origin(value)} is unknown{nearest(key, list(hints))}")
         values[key] = _convert(hints[key], value, name)
-    required = [f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING]
+    required = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]
     missing = [name for name in required if name not in values]
     if missing:
         raise ConfigError(f"config key {(where + '.' if where else '') + missing[0]!r} is missing.")
@@ -39,52 +81,38 @@ def build(cls: type, raw: Any, where: str) -> Any:
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return build(hint, value, name)
-    if get_origin(hint) is tuple:
+    kind = bare(hint)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return build(kind, value, name)
+    if get_origin(kind) is tuple:
         if isinstance(value, Text):
             value = _list(value, name)
         if not isinstance(value, list):
             raise ConfigError(f"{name} must be a list, not {value!r}.")
         labels = [item.get("name", i) if isinstance(item, dict) else i for i, item in enumerate(value)]
         labelled = zip(value, labels, strict=True)
-        return tuple(_convert(get_args(hint)[0], item, f"{name}.{label}") for item, label in labelled)
-    if hint in (date, date | None):
-        return _date(value, name)
-    if hint in (int, float, bool) and isinstance(value, Text):
-        try:
-            value = {"true": True, "false": False}[value.lower()] if hint is bool else hint(value)
-        except (KeyError, ValueError):
-            raise ConfigError(f"{name} is {str(value)!r}; it must be a {hint.__name__}.") from None
-    if hint is date and isinstance(value, str):
-        try:
-            value = date.fromisoformat(value)
-        except ValueError:
-            raise ConfigError(f"{name} is {str(value)!r}; it must be a day of the form YYYY-MM-DD.") from None
-    if hint is float and type(value) is int:
-        value = float(value)
-    value = str(value) if isinstance(value, Text) else value
-    if hint in (int, float, bool, str, date) and type(value) is not hint:
-        raise ConfigError(f"{name} is {value!r}; it must be a {hint.__name__}.")
-    return value
+        return tuple(_convert(get_args(kind)[0], item, f"{name}.{label}") for item, label in labelled)
+    if isinstance(value, Text) or (isinstance(value, str) and takes_dates(kind)):
+        return parse(hint, str(value), f"{name}{_origin(value)}")
+    return value if kind is Path else check(hint, value, name)
 
 
-def _date(value: Any, name: str) -> date:
-    if type(value) is date:
-        return value
-    try:
-        return date.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} is {value!r}; it must be a date, YYYY-MM-DD.") from None
-
-
-def _list(text: str, name: str) -> Any:
+def _list(text: Text, name: str) -> list[Any]:
     if not text.startswith("["):
-        return [part for part in text.split(",") if part]
+        return [Text(part) for part in text.split(",") if part]
     try:
-        return json.loads(text)
+        items: list[Any] = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{name} is {str(text)!r}, which is no JSON list ({error}).") from None
+        raise ConfigError(f"{name}{_origin(text)} is {str(text)!r}, which is no JSON list ({error}).") from None
+    return items
+
+
+def _origin(value: Any) -> str:
+    return " (from the environment)" if isinstance(value, Text | TextTable) else ""
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Text) else value
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

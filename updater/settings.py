@@ -1,7 +1,8 @@
 """The config file: TOML, checked strictly, every value overridable from the environment.
 
 `UPDATER_LEDGER__URL` overrides `url` in `[ledger]`; `UPDATER_TIMEZONE` the top-level `timezone`;
-`UPDATER_MODALITIES__BILL__MAX_EVENTS` the `max_events` of the modality named `bill`.
+`UPDATER_MODALITIES__BILL__MAX_EVENTS` the `max_events` of the modality named `bill`. Variables that Kubernetes sets for
+Services whose names begin with `updater` are left alone.
 Relative paths are relative to the config file.
 """
 
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 import pendulum
 
-from updater.config_file import Text, build, nearest
+from updater.config_file import ENV_PREFIX, build, nearest, override
 from updater.domain.access import Auth, Permission, check_permissions
 from updater.domain.bounds import Bounds
 from updater.domain.evaluation import Evaluation
@@ -26,9 +27,9 @@ from updater.domain.privacy import Privacy
 from updater.domain.retention import Retention
 from updater.domain.scenario import Scenario
 from updater.domain.training import Training, Tuning
+from updater.domain.values import AtLeastOne, Checked, Days, Number, Processes, Seed, Share
 from updater.errors import ConfigError
 
-ENV_PREFIX = "UPDATER_"
 NOT_SETTINGS = frozenset(
     ENV_PREFIX + name
     for name in (
@@ -47,13 +48,8 @@ NOT_SETTINGS = frozenset(
 """Variables with our prefix that name no config value."""
 
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"{name} is {value}; use {least} or more.")
-
-
 @dataclass(frozen=True, kw_only=True)
-class Paths:
+class Paths(Checked, table="paths"):
     """Where data lies. A relative path is relative to the config file."""
 
     lake: str = "lake"
@@ -64,13 +60,14 @@ class Paths:
     """Directory of the Feast definitions."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         # DuckDB and Feast take these for patterns, and would read what lies elsewhere.
         if bad := [character for character in "*?[" if character in self.state]:
             raise ConfigError(f"paths.state {self.state!r} contains {bad[0]!r}; use none of * ? [.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ledger:
+class Ledger(Checked, table="ledger"):
     """The record of what has been done."""
 
     url: str = "sqlite:///state/ledger.db"
@@ -78,7 +75,7 @@ class Ledger:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Registry:
+class Registry(Checked, table="registry"):
     """Feast's registry."""
 
     url: str = "sqlite:///state/registry.db"
@@ -86,91 +83,70 @@ class Registry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnlineStore:
+class OnlineStore(Checked, table="online_store"):
     """Feast's online store."""
 
-    type: str = "sqlite"
+    type: Literal["sqlite", "redis", "postgres"] = "sqlite"
     """sqlite, redis or postgres; all other keys of the section go to Feast's store of that type."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.type not in ("sqlite", "redis", "postgres"):
-            raise ConfigError(f"[online_store] type is {self.type!r}; use 'sqlite', 'redis' or 'postgres'.")
-
 
 @dataclass(frozen=True, kw_only=True)
-class Buffer:
+class Buffer(Checked, table="buffer"):
     """The rolling buffer and its partitioning."""
 
-    days: int = 90
+    days: Days = 90
     """Length of the rolling buffer, in local days."""
-    num_buckets: int = 16
+    num_buckets: AtLeastOne = 16
     """Number of user buckets; fixed once state exists."""
-
-    def __post_init__(self) -> None:
-        _at_least("buffer.days", self.days, 1)
-        _at_least("buffer.num_buckets", self.num_buckets, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class Model(Checked, table="model"):
     """What the embeddings are made with."""
 
     text_encoder: str = "minilm"
     """Packaged name (minilm), path or Hugging Face id of the frozen sentence encoder."""
     backbone: str = "tiny"
     """Packaged name (tiny, smollm2), path or Hugging Face id of the causal language model."""
-    backbone_layers: int = 0
+    backbone_layers: Number = 0
     """How many of the backbone's first layers to use; 0 means all."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the backbone's matrix products; bfloat16 is faster with AMX or AVX512-BF16, and slower without."""
-    embedding_dim: int = 128
+    embedding_dim: AtLeastOne = 128
     """Width of a scenario embedding."""
-    seed: int = 7
+    seed: Seed = 7
     """Seed of the first weights."""
 
-    def __post_init__(self) -> None:
-        _at_least("model.backbone_layers", self.backbone_layers, 0)
-        _at_least("model.embedding_dim", self.embedding_dim, 1)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class Limits(Checked, table="limits"):
     """What is refused as bad data."""
 
-    max_rejected_share: float = 0.1
+    max_rejected_share: Share = 0.1
     """Largest share (0 to 1) of a partition's rows that may be rejected before the run refuses it."""
-    max_id_bytes: int = 256
+    max_id_bytes: AtLeastOne = 256
     """Longest user_id or event_id, in bytes of UTF-8."""
-    max_text_bytes: int = 8192
+    max_text_bytes: AtLeastOne = 8192
     """Longest value of a text column, in bytes of UTF-8."""
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.max_rejected_share <= 1:
-            raise ConfigError(f"limits.max_rejected_share is {self.max_rejected_share}; use a share from 0 to 1.")
-        _at_least("limits.max_id_bytes", self.max_id_bytes, 1)
-        _at_least("limits.max_text_bytes", self.max_text_bytes, 1)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(Checked, table="run"):
     """How much of the machine a run uses."""
 
-    processes: int = 0
+    processes: Processes = 0
     """Worker processes for encoding and refreshing; 0 means one per core."""
-    users_per_batch: int = 256
+    users_per_batch: AtLeastOne = 256
     """Users whose events are in memory at a time in each process."""
-    landing_mb: int = 512
+    landing_mb: AtLeastOne = 512
     """MiB of a landed partition's rows in memory at a time; more are sorted in the system's temporary directory."""
-
-    def __post_init__(self) -> None:
-        _at_least("run.processes", self.processes, 0)
-        _at_least("run.landing_mb", self.landing_mb, 1)
-        _at_least("run.users_per_batch", self.users_per_batch, 1)
+    verify_before_publish: Number = 0
+    """Recomputed users that are compared with a rebuild before a window goes online; a difference stops it. 0: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metrics:
+class Metrics(Checked, table="metrics"):
     """What is told to a monitoring system."""
 
     file: str = ""
@@ -185,20 +161,20 @@ class Settings:
     scenarios: tuple[Scenario, ...]
     timezone: str = "UTC"
     """IANA name of the timezone whose days are the windows."""
-    paths: Paths = Paths()
-    ledger: Ledger = Ledger()
-    registry: Registry = Registry()
-    online_store: OnlineStore = OnlineStore()
-    buffer: Buffer = Buffer()
-    model: Model = Model()
-    limits: Limits = Limits()
-    run: Run = Run()
+    paths: Paths = field(default_factory=Paths)
+    ledger: Ledger = field(default_factory=Ledger)
+    registry: Registry = field(default_factory=Registry)
+    online_store: OnlineStore = field(default_factory=OnlineStore)
+    buffer: Buffer = field(default_factory=Buffer)
+    model: Model = field(default_factory=Model)
+    limits: Limits = field(default_factory=Limits)
+    run: Run = field(default_factory=Run)
     generator: GeneratorChoice = field(default_factory=GeneratorChoice)
     training: Training = field(default_factory=Training)
     tuning: Tuning = field(default_factory=Tuning)
     retention: Retention = field(default_factory=Retention)
     bounds: Bounds = field(default_factory=Bounds)
-    metrics: Metrics = Metrics()
+    metrics: Metrics = field(default_factory=Metrics)
     evaluation: Evaluation = field(default_factory=Evaluation)
     privacy: Privacy = field(default_factory=Privacy)
     auth: Auth = field(default_factory=Auth)
@@ -215,6 +191,11 @@ class Settings:
                 raise ConfigError(f"{self.source} declares no {table}; add a [[{table}]] table.")
             if twice := [name for name in names if names.count(name) > 1]:
                 raise ConfigError(f"{twice[0]!r} is declared twice in [[{table}]] of {self.source}; names are unique.")
+        for text in self.training.never_asked:
+            name, colon, category = text.partition(":")
+            if not (colon and category):
+                raise ConfigError(f"training.never_asked has {text!r}; write modality:category.")
+            self.modality(name)
         check_permissions(self.permissions, {scenario.domain for scenario in self.scenarios})
 
     def modality(self, name: str) -> Modality:
@@ -241,34 +222,17 @@ def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | N
         raise ConfigError(f"config file {source} does not exist; name one with --config or UPDATER_CONFIG.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"config file {source} cannot be read: {error}.") from None
-    _override(raw, environ)
-    for section, default in (("online_store", "sqlite"), ("auth", "no_auth")):
-        given = raw.get(section, {})
+    override(raw, {variable: text for variable, text in environ.items() if variable not in NOT_SETTINGS})
+    for section in ("online_store", "auth"):
+        given = raw.get(section)
         if isinstance(given, dict):
-            options = {key: str(value) if isinstance(value, Text) else value for key, value in given.items()}
-            raw[section] = {"type": options.pop("type", default), "options": options}
+            options = {key: str(value) if isinstance(value, str) else value for key, value in given.items()}
+            raw[section] = {key: given[key] for key in ("type",) if options.pop(key, None) is not None}
+            raw[section]["options"] = options
     if "source" in raw:
         raise ConfigError(f"config key 'source' of {source} is unknown; remove it.")
     settings = build(Settings, {**raw, "source": source}, "")
     return _absolute(settings)
-
-
-def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
-    for variable in sorted(environ):
-        if not variable.startswith(ENV_PREFIX) or variable in NOT_SETTINGS:
-            continue
-        *tables, key = variable.removeprefix(ENV_PREFIX).lower().split("__")
-        target: Any = raw
-        for depth, name in enumerate(tables):
-            if isinstance(target, list):
-                target = next((item for item in target if isinstance(item, dict) and item.get("name") == name), None)
-            else:
-                target = target.setdefault(name, {}) if depth == 0 else target.get(name)
-            if not isinstance(target, dict | list):
-                raise ConfigError(f"environment variable {variable} names no table of the config.")
-        if isinstance(target, list):
-            raise ConfigError(f"environment variable {variable} needs the form {variable}__KEY.")
-        target[key] = Text(environ[variable])
 
 
 def _absolute(settings: Settings) -> Settings:

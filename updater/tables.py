@@ -55,6 +55,8 @@ def show_setup(report: Json) -> None:
         + ("" if report["trained"] else "  (untrained: weights made from the config's seed)"),
         f"feature store  {report['feature_store']}",
         f"feature views  {', '.join(report['feature_views'])}",
+        f"fixed          {', '.join(f'{key} {value}' for key, value in report['fixed'].items())}, "
+        "and what each modality declares: others need a new state",
     )
     if report["not_loaded"]:
         names = ", ".join(report["not_loaded"])
@@ -86,8 +88,9 @@ def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> N
         for r in done
     ]
     table(
-        "Daily windows: changes, work (share: prefixes of a full recompute), and seconds per step",
-        ["ds", "users", "modalities", "texts", "prefixes", "share", "rejected", *steps],
+        "Daily windows: users who changed, what was computed for them (share: of a full recompute), rows rejected, "
+        "seconds per step",
+        ["ds", "users", "summaries", "texts", "prefixes", "share", "rejected", *steps],
         rows,
     )
     say(
@@ -126,13 +129,13 @@ def show_plan(plan: Json) -> None:
         f"Plan for {plan['ds']}", ["modality", "rows", "rejected", "users changed", "events", "texts to encode"], rows
     )
     cost = (
-        "unknown before the first window"
+        "unknown before a window has run on its own"
         if plan["estimated_seconds"] is None
-        else f"about {plan['estimated_seconds']} s"
+        else f"about {plan['estimated_seconds']} s at the rate of {plan['estimated_from']}"
     )
     say(
-        f"{plan['prefixes']:,} prefixes ({plan['changed_users']:,} changed users, "
-        f"{plan['bystanders']:,} for new scenarios), "
+        f"{plan['prefixes']:,} users to compute ({plan['changed_users']:,} changed, "
+        f"{plan['bystanders']:,} others for new scenarios), "
         f"{plan['texts_to_encode']:,} texts to encode; cost {cost}. Nothing was changed."
     )
     if plan["users"]:
@@ -191,7 +194,7 @@ def show_status(report: Json) -> None:
     if report["health"] is not None:
         show_health(report["health"])
     rows = [[r["ds"], r["changed_users"], r["texts_encoded"], r["prefixes"], r["completed_at"]] for r in report["runs"]]
-    table("Last windows", ["ds", "users changed", "texts encoded", "prefixes", "completed at (UTC)"], rows)
+    table("Last windows", ["ds", "users changed", "texts encoded", "users computed", "completed at (UTC)"], rows)
 
 
 def show_health(health: Json) -> None:
@@ -234,6 +237,8 @@ def show_health(health: Json) -> None:
     )
     if (values := health["online_values"]) is not None:
         say(f"online      {health['online_mismatches']:,} of {values:,} values differ from the offline ones")
+    if not health["crossed"]:
+        say("bounds      no bound is crossed")
     for c in health["crossed"]:
         say(f"crossed     {c['where']}: {c['bound']} is {c['limit']:g}, the value {c['value']:.6g}")
 

@@ -13,7 +13,7 @@ import pytest
 from tests.deployment import rows_below, tree, write_config
 from tests.factories import SCENARIOS
 from tests.processes import Outcome, fork_updater, run_updater
-from tests.strategies import TOUR
+from tests.strategies import BUFFER_DAYS, TOUR
 from updater.settings import load_settings
 
 DAYS = [str(ds) for ds in TOUR.windows]
@@ -75,7 +75,10 @@ def test_init_again_changes_nothing(desk: Desk) -> None:
     models = tree(desk.state / "models")
     desk.ok("init")
     assert tree(desk.state / "models") == models
-    assert "feature views" in desk.text("init")
+    said = desk.text("init")
+    assert "feature views" in said
+    assert f"fixed          timezone UTC, buffer.num_buckets 2, buffer.days {BUFFER_DAYS}, model.text_encoder " in said
+    assert "what each modality declares: others need a new state" in said
 
 
 @pytest.mark.parametrize("ds", DAYS[:2])

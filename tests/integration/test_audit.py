@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tests.deployment import Deployment
 from tests.factories import MODALITIES, bill, land_rows, search
 from updater.cli import main
-from updater.errors import ConfigError, NotLandedError
+from updater.errors import ConfigError, NotLandedError, WindowOrderError
 from updater.pipeline import steps
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.init import initialise
@@ -106,3 +106,34 @@ def test_the_actor_is_the_user_of_the_system_unless_said(monkeypatch: pytest.Mon
     for bad in ("ann\n2024-05-01 bob", "x" * 201, "\x1b[2J"):
         with pytest.raises(ConfigError, match="printable"):
             actor({"UPDATER_ACTOR": bad})
+
+
+def test_a_day_in_airflow_is_on_record_before_its_first_work_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPDATER_ACTOR", "ann")
+    made = Deployment.create(tmp_path, modalities=MODALITIES)
+    monkeypatch.setenv("UPDATER_CONFIG", str(made.settings.source))
+    land(made.lake, DAYS[:2])
+    made.run(DAYS[:1])
+    before = rows(made)
+    with pytest.raises(WindowOrderError):
+        steps.detect(str(DAYS[2]), "bill")
+    assert rows(made) == before, "what is refused before it changes anything leaves none"
+
+    # Opened by hand, and left to the scheduler.
+    made.context.ledger.open_window(DAYS[1], made.context.window(DAYS[1]).as_of, made.now)
+    by_airflow = ("ann", "run", {"ds": str(DAYS[1]), "by": "airflow"})
+    for modality in ("bill", "search", "app", "bill"):
+        steps.detect(str(DAYS[1]), modality)
+        assert rows(made) == [*before, by_airflow]
+    monkeypatch.setenv("UPDATER_ACTOR", "bob")
+    steps.detect(str(DAYS[1]), "bill")
+    assert rows(made)[-1] == ("bob", "run", {"ds": str(DAYS[1]), "by": "airflow"})
+    for modality in ("bill", "search", "app"):
+        steps.encode(str(DAYS[1]), modality)
+    steps.refresh(str(DAYS[1]), [0])
+    steps.publish(str(DAYS[1]))
+    steps.materialise(str(DAYS[1]))
+    steps.detect(str(DAYS[1]), "bill")
+    assert len(rows(made)) == len(before) + 2

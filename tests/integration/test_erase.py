@@ -1,6 +1,7 @@
 """Users are erased from every file and store, nobody else's values change, and they do not come back."""
 
 import gc
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
@@ -24,6 +25,7 @@ from updater.pipeline.daily.dry_run import plan_window
 from updater.pipeline.erase.proof import find, raise_if_found
 from updater.pipeline.erase.run import erase
 from updater.pipeline.monitor.verify import verify
+from updater.pipeline.query import embed_user
 from updater.pipeline.restate.run import plan_restatement, restate_range
 from updater.runtime.process_pool import Workers
 
@@ -170,6 +172,13 @@ def test_merged_files_are_rewritten_too(made: Deployment) -> None:
     maintain(made.context)
     assert places(made, GONE) == []
     assert verify(made.context, None).differences == []
+
+
+def test_a_question_about_an_erased_user_says_that_it_was_erased(made: Deployment) -> None:
+    assert embed_user(made.context, GONE, "milk?", None).embedding
+    erase(made.context, [GONE])
+    with pytest.raises(ConfigError, match=re.escape(f"User {GONE!r} was erased and stays out")):
+        embed_user(made.context, GONE, "milk?", None)
 
 
 def test_late_rows_restatements_and_dry_runs_do_not_bring_a_user_back(made: Deployment) -> None:

@@ -88,6 +88,20 @@ def test_a_deleted_view_comes_back(kind: str, request: pytest.FixtureRequest, ma
     assert store.apply(settings) == []
 
 
+@pytest.mark.parametrize("name", ["user", "lapse_v1_offline", "modality_summaries", "nothing_of_that_name"])
+def test_whatever_is_deleted_comes_back(name: str, make_settings: SettingsFactory) -> None:
+    settings = make_settings()
+    at = write_lapse(settings, "2024-02-28", ["a"], vectors(1, seed=1))
+    store.apply(settings)
+    before = registered(settings)
+    done = feast(settings, "delete", name)
+    assert done.exit_code == 0, done.output
+    store.apply(settings)
+    assert registered(settings) == before
+    assert store.materialise(settings, at, [VIEW]) == {VIEW: 1}
+    assert store.online_rows(store.open_store(settings), ["a"], "risk_v1")["lapse_model_version"] == ["v1"]
+
+
 @pytest.mark.parametrize("back", ["updater init", "feast apply"])
 @pytest.mark.parametrize("kind", STORES)
 def test_a_store_that_was_torn_down_comes_back(

@@ -14,7 +14,7 @@ import pytest
 
 from tests.deployment import Deployment, tree
 from tests.watched import AS_OF, DAYS, USERS, context, land, watched
-from updater.domain.bounds import RANGES
+from updater.domain.bounds import BOUNDS
 from updater.errors import NothingCommittedError, VerificationError
 from updater.pipeline.monitor.health import Health, measure, raise_if_crossed
 
@@ -137,7 +137,7 @@ def test_a_new_scenario_has_no_as_of_until_a_window_computes_it(made: Deployment
 
 
 def test_nothing_is_crossed_if_all_bounds_are_loose(made: Deployment) -> None:
-    assert set(LOOSE) == set(RANGES)
+    assert set(LOOSE) == set(BOUNDS)
     assert crossed(made, online=True, hours=10_000) == []
 
 

@@ -10,10 +10,12 @@ from tests.deployment import Deployment, tree, write_config
 from tests.factories import SCENARIOS
 from tests.strategies import MODALITIES, TOUR
 from updater.errors import ConfigError
-from updater.pipeline.daily.dry_run import DryRun, plan_window
+from updater.pipeline.daily.backfill import backfill
+from updater.pipeline.daily.dry_run import TIMED, DryRun, plan_window
 from updater.pipeline.daily.window import WindowReport
 from updater.pipeline.init import initialise
 from updater.pipeline.monitor.verify import verify
+from updater.runtime.process_pool import Workers
 from updater.settings import load_settings
 
 BUCKETS = {"num_buckets": 2}
@@ -69,6 +71,19 @@ def everything(made: Deployment) -> tuple[Any, ...]:
     """All files that windows write, and what the ledger says was done."""
     ledger = made.context.ledger
     return tree(made.state, FILES), ledger.windows(), ledger.partitions(), ledger.heads()
+
+
+def test_the_estimate_rests_on_a_window_all_of_whose_steps_were_timed(made: Deployment) -> None:
+    ran = made.context.ledger.windows(1)[0]
+    assert ran.counts["seconds"].keys() == TIMED
+    with Workers(made.settings, made.context.now) as workers:
+        backfill(made.context, workers, DAY, DAY)
+    newest = made.context.ledger.windows(1)[0]
+    rested_on = newest if newest.counts["seconds"].keys() >= TIMED else ran
+    seconds = sum(rested_on.counts["seconds"].values()) / rested_on.counts["prefixes"]
+    plan = plan_window(made.context, QUIET)
+    assert plan.estimated_from == rested_on.ds.isoformat()
+    assert plan.estimated_seconds == pytest.approx(seconds * max(plan.prefixes, 1), abs=0.06)
 
 
 def users(made: Deployment, view: str, ds: date) -> set[str]:

@@ -15,7 +15,7 @@ from tests.factories import SCENARIOS, land_rows
 from tests.strategies import COLUMNS, TOUR
 from updater.errors import ConfigError, UnfinishedWorkError, WindowOrderError
 from updater.model.text_encoder import TextEncoder
-from updater.model.user_model import UserModel
+from updater.model.user_model import InferenceModel
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.detect import detect, open_window
 from updater.pipeline.daily.publish import publish
@@ -96,19 +96,19 @@ def test_the_models_are_asked_once_per_new_text_and_changed_user(
 ) -> None:
     texts: list[str] = []
     users: list[int] = []
-    encode, embed = TextEncoder.encode, UserModel.embed
+    encode, embed = TextEncoder.encode, InferenceModel.embed
 
     def counting_encode(self: TextEncoder, asked: Sequence[str], *args: Any) -> Any:
         texts.extend(asked)
         return encode(self, asked, *args)
 
-    def counting_embed(self: UserModel, batch: Any, queries: Sequence[str], *args: Any) -> Any:
+    def counting_embed(self: InferenceModel, batch: Any, queries: Sequence[str], *args: Any) -> Any:
         users.append(batch.num_users)
         assert len(queries) == len(SCENARIOS), "all scenarios are read off one prefix"
         return embed(self, batch, queries, *args)
 
     monkeypatch.setattr(TextEncoder, "encode", counting_encode)
-    monkeypatch.setattr(UserModel, "embed", counting_embed)
+    monkeypatch.setattr(InferenceModel, "embed", counting_embed)
     made = create(tmp_path, **TWO_BUCKETS)
     for ds in TOUR.windows:
         texts.clear()

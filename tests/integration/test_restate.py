@@ -1,12 +1,14 @@
 """A partition rewritten after processing: exactly the affected users and days are recomputed, and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pyarrow.compute as pc
 import pytest
 
 from tests.factories import bill, land_rows, search, utc
+from updater.domain.window import Window
 from updater.errors import UnfinishedWorkError
 from updater.lake import partitions
 from updater.pipeline.daily.backfill import backfill
@@ -18,6 +20,7 @@ from updater.pipeline.restate.run import plan_restatement, restate, restate_rang
 from updater.runtime.deployment import Context, open_context
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
+from updater.state.event_store import Buffer
 
 FIRST = date(2026, 3, 1)
 DAYS = [FIRST + timedelta(days=i) for i in range(4)]
@@ -103,6 +106,25 @@ def test_a_new_user_in_a_rewritten_partition_has_no_value_before_it(deployed: Se
     # `c` loses that day's search, `new` gains one; nobody else is touched.
     assert counts["users"] == 2
     assert verify(context, None).differences == []
+
+
+def test_a_restatement_reads_the_buffer_once_per_bucket_and_day(
+    deployed: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, everyone = [], Buffer.everyone
+
+    def counting(self: Buffer, window: Window, buckets: Sequence[int] = ()) -> Any:
+        read.append((window.ds, self._modality.name, tuple(buckets)))
+        return everyone(self, window, buckets)
+
+    monkeypatch.setattr(Buffer, "everyone", counting)
+    rows = [search(f"new{number}", f"n{number}", f"{DAYS[2]} 09:00:00") for number in range(9)]
+    land_rows(deployed.paths.lake, "search", DAYS[2], rows)
+    context = open_context(deployed, later())
+    with Workers(deployed, context.now) as workers:
+        assert restate_range(context, workers, DAYS[0], DAYS[-1])["users"] == 10
+    assert len(read) == len(set(read)), "not once more for each user that has no value yet"
+    assert {len(buckets) for _, _, buckets in read} == {1}
 
 
 def test_a_killed_restatement_goes_on_and_stops_new_windows(

@@ -151,3 +151,63 @@ def test_the_registry_may_be_postgresql(
     assert store.online_rows(opened, ["a"], "risk_v1")["lapse_model_version"] == ["v1"]
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     opened.registry.write_engine.dispose()
+
+
+def test_importing_the_repository_leaves_the_process_alone(
+    make_settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In two threads at once each gets its own deployment, whatever UPDATER_CONFIG says."""
+    import os
+    from concurrent.futures import ThreadPoolExecutor
+
+    from updater.store.definitions import defined_objects
+
+    monkeypatch.setenv("UPDATER_CONFIG", "/nowhere.toml")
+    deployments = [make_settings(name) for name in ("one", "two")] * 4
+    before = dict(os.environ), list(sys.path), set(sys.modules)
+    with ThreadPoolExecutor(4) as pool:
+        for settings, objects in zip(deployments, pool.map(defined_objects, deployments), strict=True):
+            paths = {view.batch_source.path for view in objects if hasattr(view, "batch_source")}
+            assert {path.partition("/offline/")[0] for path in paths} == {settings.paths.state}
+    assert (dict(os.environ), sys.path) == before[:2]
+    assert {"data_sources", "feature_views"}.isdisjoint(set(sys.modules) - before[2])
+
+
+def test_a_repository_that_takes_its_config_from_elsewhere_is_refused(
+    make_settings: SettingsFactory, tmp_path: Path
+) -> None:
+    """As a copy of another release may."""
+    import shutil
+
+    from updater import store
+
+    other, copy = make_settings("other"), tmp_path / "copy"
+    settings = make_settings("mine", paths={"feature_repo": str(copy)})
+    shutil.copytree(other.paths.feature_repo, copy)
+    sources = (copy / "data_sources.py").read_text()
+    stale = sources.replace("repository_settings(DEMO_CONFIG)", f"load_settings({str(other.source)!r})")
+    (copy / "data_sources.py").write_text(f"from updater.settings import load_settings\n{stale}")
+    with pytest.raises(ConfigError, match=r"other/state/offline/.* but this state's lie in"):
+        store.apply(settings)
+    assert store.open_store(settings).list_feature_views() == []
+
+
+def test_feast_is_quiet_while_it_loads_and_nobody_else_is(
+    make_settings: SettingsFactory, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from updater import store
+    from updater.store.engine import WireBatchEngine
+
+    settings = make_settings()
+    at = write_lapse(settings, "2024-02-28", ["a"], vectors(1, seed=1))
+    store.apply(settings)
+    capsys.readouterr()
+    load = WireBatchEngine._load
+
+    def talking(*args: Any) -> Any:
+        print("somebody else")
+        return load(*args)
+
+    monkeypatch.setattr(WireBatchEngine, "_load", talking)
+    store.materialise(settings, at, [VIEW])
+    assert capsys.readouterr().out == "somebody else\n"

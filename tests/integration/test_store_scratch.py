@@ -1,6 +1,7 @@
 """The throw-away feature store: joins as of an instant, in the order of the rows, and nothing left behind."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -73,3 +74,15 @@ def test_nothing_is_left(make_settings):
         assert scratch.directory.is_dir()
         raise KeyError
     assert not scratch.directory.exists()
+
+
+def test_a_scratch_that_cannot_be_opened_leaves_no_directory(make_settings, monkeypatch):
+    settings = make_settings()
+
+    def fail(**_):
+        raise RuntimeError("Feast does not want to")
+
+    monkeypatch.setattr("updater.store.scratch.FeatureStore", fail)
+    with pytest.raises(RuntimeError, match="does not want to"):
+        Scratch(settings)
+    assert list(Path(settings.paths.state, "evaluation").iterdir()) == []

@@ -20,8 +20,6 @@ from updater.state.event_store import EventFile, connect
 from updater.training.useru.answers import Draft, LogGenerator
 from updater.training.useru.claims import claims_from_json
 from updater.training.useru.dataset import (
-    FOCUS_GENERATOR,
-    FUTURE_GENERATOR,
     DatedSplit,
     Recipe,
     build,
@@ -30,6 +28,7 @@ from updater.training.useru.dataset import (
 )
 from updater.training.useru.events import EventReader
 from updater.training.useru.focus import Focus
+from updater.training.useru.rows import FOCUS_GENERATOR, FUTURE_GENERATOR
 from updater.training.useru.topics import topic_pool
 
 LOCAL = Path(__file__).parents[2] / "configs" / "local.toml"

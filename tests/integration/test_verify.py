@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from tests.deployment import Deployment
-from tests.factories import SCENARIOS, bill, land_rows
+from tests.factories import SCENARIOS, bill, land_rows, utc
+from updater.cli import main
+from updater.domain.window import Window
+from updater.errors import VerificationError
 from updater.lake import partitions
-from updater.pipeline.daily import detect
-from updater.pipeline.daily.publish import materialise
+from updater.pipeline import steps
+from updater.pipeline.daily import detect, publish
+from updater.pipeline.daily import window as daily
+from updater.pipeline.daily.bucket_values import read_buffer
+from updater.pipeline.daily.window import run_window
 from updater.pipeline.init import initialise
 from updater.pipeline.monitor import verify as verification
 from updater.pipeline.monitor.verify import verify, verify_recomputed
 from updater.pipeline.monitor.verify_sample import Sampler
+from updater.runtime.deployment import Context
+from updater.runtime.process_pool import Workers
+from updater.runtime.session import Tools
 from updater.settings import load_settings
+from updater.store.access import online_rows
+from updater.store.connecting import open_store
+from updater.users.event_batches import first_fingerprints
 
 FIRST = date(2024, 3, 1)
+SECOND = FIRST + timedelta(days=1)
 MODALITIES: list[dict[str, Any]] = [
     {"name": "bill", "text": "{category} at {merchant}", "numeric": ["amount"], "max_events": 3}
 ]
@@ -160,8 +175,107 @@ def test_a_sample_reads_what_a_sample_needs(tmp_path: Path, monkeypatch: pytest.
     assert many < 1.25 * few
 
 
-def test_recomputed_users_are_verified_before_they_are_online(made: Deployment) -> None:
-    ds = FIRST + timedelta(days=1)
-    report = verify_recomputed(made.context, made.context.window(ds), 5)
+@pytest.fixture
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """One day is online; on the next, embeddings go wrong between the refresh and the online store."""
+    made = make(tmp_path, 8, 1, run={"verify_before_publish": 3})
+    land_rows(made.lake, "bill", SECOND, [bill(f"u{n:06}", f"{n}-1", f"{SECOND} 10:00") for n in range(8)])
+    right = publish.publish
+
+    def spoil(context: Context, window: Window) -> dict[str, int]:
+        counts = right(context, window)
+        for path in made.state.glob(f"offline/lapse_v1/ds={SECOND}/*.parquet"):
+            rewrite(path, with_column("lapse_embedding", negative))
+        return counts
+
+    with monkeypatch.context() as patch:
+        patch.setattr(daily, "publish", spoil)
+        yield made
+
+
+def constant(values: list[Any], _: pa.Table) -> list[Any]:
+    return values
+
+
+def negative(table: pa.Table) -> list[Any]:
+    return [list(np.negative(vector)) for vector in table["lapse_embedding"].to_pylist()]
+
+
+def served(made: Deployment) -> list[Any]:
+    users = [f"u{n:06}" for n in range(8)]
+    return online_rows(open_store(made.settings), users, ["lapse_v1:lapse_embedding", "lapse_v1:lapse_as_of"])[
+        "lapse_embedding"
+    ]
+
+
+def test_a_day_that_is_wrong_does_not_go_online(stopped: Deployment) -> None:
+    before = served(stopped)
+    command = ["run", "--ds", str(SECOND), "--config", str(stopped.settings.source)]
+    failed = CliRunner().invoke(main, command)
+    assert failed.exit_code == VerificationError.exit_code
+    assert f"{SECOND} is not online and not committed" in failed.output
+    assert served(stopped) == before
+    assert stopped.context.ledger.watermark() == FIRST
+
+    for path in stopped.state.glob(f"offline/lapse_v1/ds={SECOND}/*.parquet"):
+        rewrite(path, with_column("lapse_embedding", negative))  # as it was
+    with Workers(stopped.settings, stopped.now) as workers, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(daily, "publish", publish.publish)
+        report = run_window(stopped.context, workers, SECOND)
+    assert "verify" in report.seconds
+    assert served(stopped) != before
+    assert verify(stopped.context, None).differences == []
+
+
+def test_airflow_brings_no_wrong_day_online_either(stopped: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = served(stopped)
+    monkeypatch.setenv("UPDATER_CONFIG", str(stopped.settings.source))
+    steps.detect(str(SECOND), "bill")
+    steps.encode(str(SECOND), "bill")
+    for buckets in steps.bucket_groups(str(SECOND), 2):
+        steps.refresh(str(SECOND), buckets)
+    steps.publish(str(SECOND))
+    with pytest.raises(VerificationError, match="is not online and not committed"):
+        steps.materialise(str(SECOND))
+    assert served(stopped) == before
+
+
+def test_recomputed_users_are_verified_without_the_online_store(whole: Deployment) -> None:
+    report = verify_recomputed(whole.context, whole.context.window(SECOND), 5)
     assert (report.users, report.online_values, report.differences) == (5, 0, [])
-    materialise(made.context, made.context.window(ds))
+
+
+def test_fingerprints_of_an_older_state_are_right(made: Deployment) -> None:
+    """A row that was written before fingerprints had a version, as of a user who has not changed since."""
+    context = made.context
+    with Tools(context) as tools:
+        for number in range(3):
+            [path] = made.state.glob(f"offline/modality_summaries/ds={FIRST}/bucket-{number:03}.parquet")
+            users = pq.read_table(path)["user_id"].to_pylist()
+            buffered = read_buffer(context, tools, context.window(FIRST), [number], users)
+            everyone = np.arange(len(users))
+            summaries = [events.summarise(everyone) for events in buffered.events]
+            old = dict(zip(sorted(users), first_fingerprints(buffered.events, summaries, everyone), strict=True))
+            marks = [old[user] for user in users]
+            rewrite(path, with_column("prefix_fingerprint", partial(constant, marks)))
+    differences = verify(context, None).differences
+    assert not [line for line in differences if line.startswith("The prefix")]
+    assert differences, "the rows were changed after they went online"
+
+
+def test_a_fingerprint_tells_all_that_a_prefix_is_made_from(tmp_path: Path) -> None:
+    def mark(name: str, **changed: Any) -> str:
+        """The fingerprint of a user with five events, of which three become tokens; the oldest is changed."""
+        made = Deployment.create(tmp_path / name, **SHAPE)
+        rows = [bill("u", f"e{n}", f"{FIRST} 1{n}:00", amount=0.0) for n in range(5)]
+        land_rows(made.lake, "bill", FIRST, [{**rows[1], **changed}, rows[0], *rows[2:]])
+        made.run([FIRST])
+        [row] = made.offline_rows("modality_summaries", FIRST)
+        return str(row["prefix_fingerprint"])
+
+    plain = mark("plain")
+    assert mark("again") == plain
+    assert mark("time", event_time=utc(f"{FIRST} 11:30")) == plain, "only the first time counts of an old event"
+    assert mark("first", event_time=utc(f"{FIRST} 09:00")) != plain
+    assert mark("text", category="fish") != plain
+    assert mark("number", amount=1.0) != plain

@@ -278,7 +278,7 @@ def test_a_question_is_answered_from_the_stored_state(made: Deployment, second: 
     plain = np.array(embed_user(made.context, user, QUERIES[0], None).embedding)
     assert np.abs(plain - embed_user(made.context, user, None, NAMES[0]).embedding).max() > 1e-3, "no soft prompt"
     assert np.linalg.norm(embed_user(made.context, user, "milk?", None).embedding) == pytest.approx(1, abs=1e-5)
-    with pytest.raises(ConfigError, match=r"User 'nobody' has no events in the 3 days"):
+    with pytest.raises(ConfigError, match=r"User 'nobody' has no stream event in the 3 days up to .* and no snapshot"):
         embed_user(made.context, "nobody", "milk?", None)
     with pytest.raises(ConfigError, match="Scenario 'x' is not in"):
         embed_user(made.context, user, None, "x")

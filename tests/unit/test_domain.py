@@ -3,15 +3,18 @@
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import utc
 from updater.domain import columns
-from updater.domain.buckets import bucket_of, is_held_out
+from updater.domain.buckets import bucket_of, is_held_out, runs
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
 from updater.domain.scenario import Scenario
@@ -96,9 +99,34 @@ def test_buckets_are_even():
     assert 850 < min(counts) <= max(counts) < 1150
 
 
-def test_fingerprints_never_change():
-    parts = ("bill", 1, 1.5, None, True, ["a", "Ω"], {"b": 2, "a": 1}, date(2024, 1, 2))
-    assert fingerprint(*parts) == "f0e5c816df5248399f33e1ebd5e8eed8adb25b1bad9231c403d302eda58a8204"
+@pytest.mark.parametrize(
+    ("parts", "digest"),
+    [
+        (
+            ("bill", 1, 1.5, None, True, ["a", "Ω"], {"b": 2, "a": 1}, date(2024, 1, 2)),
+            "f0e5c816df5248399f33e1ebd5e8eed8adb25b1bad9231c403d302eda58a8204",
+        ),
+        ((date(2024, 2, 29), None), "79cf8068585340dfc8c383b368acd1bfe3bef17dbb64b37147424ebb38d5d2e9"),
+        (
+            ({"split": {"from": date(2024, 1, 1), "until": None}}, [datetime(2024, 1, 1, 12, tzinfo=UTC)]),
+            "f1744330ce099419e93710e6cbfb757944c2bd27e306c77149f706c21e4aec8b",
+        ),
+        (
+            ("bill", "stream", "{category} at {merchant}", ("amount",), "category"),
+            "2073f856e1a628c0b1614616b26a6d16d97f46ffadcdbaa0200d2edf182485ab",
+        ),
+    ],
+)
+def test_fingerprints_never_change(parts, digest):
+    assert fingerprint(*parts) == digest
+
+
+@pytest.mark.parametrize(
+    "part", [{"a", "b"}, frozenset(), object(), Path("a"), b"a", np.int64(1), [{"a": {1}}], Fraction(1)]
+)
+def test_what_has_no_bytes_of_its_own_is_refused(part):
+    with pytest.raises(TypeError, match=r"no fingerprint of a \w+"):
+        fingerprint("bill", part)
 
 
 def test_fingerprints_see_values_and_structure_not_key_order():
@@ -206,3 +234,21 @@ def test_errors_of_the_operating_system_kind_still_print_one_sentence(error):
 
 def test_utc_of_the_factories_is_aware():
     assert utc("2024-01-02 03:04:05") == datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=12), st.integers(1, 6))
+def test_buckets_are_dealt_out_in_runs_whose_largest_is_as_small_as_can_be(loads: list[int], num_runs: int) -> None:
+    found = runs(loads, num_runs)
+    assert [bucket for run in found for bucket in run] == list(range(len(loads)))
+    assert all(found) and len(found) <= num_runs
+
+    def least(start: int, left: int) -> float:
+        """The smallest largest run of the buckets from `start` on, by trying every first run."""
+        if start == len(loads):
+            return 0
+        if not left:
+            return float("inf")
+        ends = range(start + 1, len(loads) + 1)
+        return min(max(sum(loads[start:end]) + end - start, least(end, left - 1)) for end in ends)
+
+    assert max(sum(loads[bucket] + 1 for bucket in run) for run in found) == least(0, num_runs)

@@ -139,6 +139,15 @@ def test_reading_some_users_or_a_bucket(tmp_path: Path) -> None:
     assert made.content(window, buckets=[0])["user_id"].to_pylist() == ["u", "v"]
     assert made.content(window, wanted.slice(0, 0)).num_rows == 0
     assert made.everyone(window)["user_id"].to_pylist() == ["u", "v", "w"]
+    assert made.everyone(window, [1])["user_id"].to_pylist() == ["w"]
+    assert made.changes(window, [1])["user_id"].to_pylist() == ["w"]
+
+
+def test_buckets_with_a_gap_are_read_without_what_lies_between(tmp_path: Path) -> None:
+    rows = [{**event(f"u{number}", "a", 0.5), "bucket": number} for number in range(6)]
+    made, window = buffer(tmp_path, STREAM, rows), day_window(START, "UTC")
+    assert made.content(window, buckets=[4, 1])["user_id"].to_pylist() == ["u1", "u4"]
+    assert made.content(window, buckets=[3, 2, 4])["user_id"].to_pylist() == ["u2", "u3", "u4"]
 
 
 @pytest.mark.parametrize("name", ["it's {x}", "ds=1", "a b"])

@@ -111,7 +111,7 @@ def test_nothing_is_left_in_the_temporary_directory(tmp_path: Path, monkeypatch:
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(landing, "sort_on_disk", fail)
+    monkeypatch.setattr(landing, "in_order_on_disk", fail)
     with pytest.raises(ZeroDivisionError):
         read(lake, 0)
     assert list(scratch.iterdir()) == []

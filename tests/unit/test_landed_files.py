@@ -1,25 +1,23 @@
 """What lies in a landed day beside its Parquet files is refused by name, and a listing is asked for once."""
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.factories import bill, land_rows
+from tests.object_store import ObjectStore, object_store
 from updater.domain.modality import Modality
 from updater.domain.window import day_window
 from updater.errors import DataRefusedError
 from updater.lake.landed_files import files_of_day, files_of_days
 from updater.lake.landing import Landed, read_partition
-from updater.lake.partitions import day_directory, join, landed_days, remove
+from updater.lake.partitions import day_directory, join, landed_days
 from updater.settings import Limits
 
 DAY = date(2024, 5, 1)
@@ -130,41 +128,11 @@ def test_a_token_is_the_same_for_ever(day: Path) -> None:
     assert files_of_day(str(day)).token == "34558ebcdc9947a564959530274541b8"
 
 
-class ObjectStore(MemoryFileSystem):
-    """A store of objects that counts requests: a prefix is listed at once, however deep, as S3 does it."""
-
-    protocol = "objects"
-    store: ClassVar[dict[str, Any]] = {}
-    pseudo_dirs: ClassVar[list[str]] = [""]
-    requests: ClassVar[Counter[str]] = Counter()
-
-    def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
-        self.requests["list"] += 1
-        return super().ls(path, detail=detail, **options)
-
-    def info(self, path: str, **options: Any) -> Any:
-        self.requests["head"] += 1
-        return super().info(path, **options)
-
-    def exists(self, path: str, **options: Any) -> bool:
-        self.requests["head"] += 1
-        return bool(super().exists(path, **options))
-
-    def find(self, path: str, maxdepth: int | None = None, withdirs: bool = False, **options: Any) -> Any:
-        if maxdepth or withdirs:
-            return super().find(path, maxdepth=maxdepth, withdirs=withdirs, **options)
-        self.requests["list"] += 1
-        below = self._strip_protocol(path) + "/"
-        found = {name: MemoryFileSystem.info(self, name) for name in sorted(self.store) if name.startswith(below)}
-        return found if options.get("detail") else list(found)
-
-
 @pytest.fixture
 def objects() -> Iterator[str]:
     """A root in an object store, with a count of its requests."""
-    fsspec.register_implementation("objects", ObjectStore, clobber=True)
-    yield "objects://lake"
-    remove("objects://lake")
+    with object_store() as root:
+        yield root
 
 
 def test_landed_days_are_one_listing(objects: str) -> None:

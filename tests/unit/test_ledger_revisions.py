@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from updater.domain.erasure import Erased
 from updater.errors import ConfigError, ServiceUnavailableError
@@ -42,6 +43,22 @@ def test_upgrading_again_keeps_everything(ledger_url: str) -> None:
     open_writer(ledger_url).fix_setting("timezone", "UTC")
     upgrade(ledger_url)
     assert open_reader(ledger_url).setting("timezone") == "UTC"
+
+
+def test_a_missing_table_is_not_called_a_database_that_does_not_answer(ledger_url: str) -> None:
+    upgrade(ledger_url)
+    ledger = open_reader(ledger_url)
+    with writing(create_ledger_engine(ledger_url)) as connection:
+        connection.execute(text("ALTER TABLE ledger_settings RENAME TO elsewhere"))
+    with pytest.raises(ConfigError, match=r"ledger at .* is not complete \(.*ledger_settings.*updater init"):
+        ledger.settings()
+
+
+def test_a_refused_statement_is_not_called_a_database_that_does_not_answer(ledger_url: str) -> None:
+    upgrade(ledger_url)
+    insert = text(f"INSERT INTO {VERSION_TABLE} SELECT version_num FROM {VERSION_TABLE}")
+    with pytest.raises(IntegrityError), writing(create_ledger_engine(ledger_url)) as connection:
+        connection.execute(insert)
 
 
 def test_eight_upgrades_at_once_make_one_ledger(ledger_url: str) -> None:
@@ -117,6 +134,59 @@ def test_a_ledger_of_the_first_release_is_migrated_with_its_rows(
     (record,) = open_reader(ledger_url).partitions()
     assert (record.events_file, record.num_rows, record.num_erased) == ("e.parquet", 10, 0)
     assert open_reader(ledger_url).erased() == Erased()
+
+
+def fill_third_revision(ledger_url: str) -> None:
+    """What a ledger of revision 0003 holds after two promotions and a maintenance."""
+    with writing(create_ledger_engine(ledger_url)) as connection:
+        for statement in (
+            """INSERT INTO ledger_models (version, digest, name, trained, created_at)
+            VALUES (1, 'm1', 'v1', true, '2026-01-01 00:00:00'), (2, 'm2', 'v2', true, '2026-01-02 00:00:00')""",
+            "INSERT INTO ledger_live_model (id, version) VALUES (1, 2)",
+            "INSERT INTO ledger_settings (key, value) VALUES ('timezone', 'UTC'), ('retention.reach', '2025-12-01')",
+            """INSERT INTO ledger_audit (at, actor, action, subject) VALUES
+            ('2026-01-01 00:00:00', 'ann', 'promote', '{}'), ('2026-01-02 00:00:00', 'ann', 'maintain', '{}'),
+            ('2026-01-02 00:00:00', 'bob', 'promote', '{}')""",
+        ):
+            connection.execute(text(statement))
+
+
+def check_fourth_revision(ledger_url: str) -> None:
+    """Promotions and reach of that ledger, each in its own place now, and going on from there."""
+    ledger = open_writer(ledger_url)
+    assert (ledger.published().live, ledger.published().num_promotions) == (2, 2)
+    assert ledger.reach() == date(2025, 12, 1)
+    assert "retention.reach" not in ledger.settings()
+    assert ledger.setting("timezone") == "UTC"
+    assert [row.action for row in ledger.audit()] == ["promote", "maintain", "promote"]
+    assert ledger.promote_model(1, ledger.published(), 1, {}, "ann", NOW)
+    assert (ledger.published().live, ledger.published().num_promotions) == (1, 3)
+    ledger.advance_reach(date(2025, 11, 1))
+    assert ledger.reach() == date(2025, 12, 1)
+    ledger.advance_reach(date(2026, 1, 1))
+    assert ledger.reach() == date(2026, 1, 1)
+
+
+def test_a_ledger_that_counted_promotions_in_its_audit_is_migrated(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade_to(ledger_url, "0003", monkeypatch)
+    fill_third_revision(ledger_url)
+    upgrade(ledger_url)
+    check_fourth_revision(ledger_url)
+
+
+def test_the_same_on_postgresql(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    upgrade_to(postgres_url, "0003", monkeypatch)
+    fill_third_revision(postgres_url)
+    upgrade(postgres_url)
+    check_fourth_revision(postgres_url)
+
+
+def test_a_fresh_ledger_has_no_reach_and_no_promotion(ledger_url: str) -> None:
+    upgrade(ledger_url)
+    assert open_reader(ledger_url).reach() is None
+    assert open_reader(ledger_url).published().num_promotions == 0
 
 
 def test_an_upgrade_prints_nothing_and_leaves_logging_alone(ledger_url: str, capfd: pytest.CaptureFixture[str]) -> None:

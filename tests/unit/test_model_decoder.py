@@ -9,12 +9,12 @@ from tests.model_factories import BACKBONES, OTHERS, QUERIES, SUPPORTED, make_ba
 from updater.model import decoder
 from updater.model.batch import UserBatch
 from updater.model.decoder import is_supported
-from updater.model.user_model import UserModel
+from updater.model.user_model import InferenceModel, UserModel
 
 
 def one_pass_per_query(model: UserModel, batch: UserBatch, queries: list[str]) -> np.ndarray:
     """Nothing shared: prefix and one query through the backbone as Hugging Face made it."""
-    suffixes, lengths = model._suffixes(queries, ())
+    suffixes, lengths = model.suffixes(queries, ())
     embeddings = []
     for user in range(batch.num_users):
         packed = model.prefix(batch.select([user]), model.embed_ids(model._instruction), suffixes)
@@ -49,7 +49,7 @@ def test_suffixes_in_groups_equal_one_plain_pass_per_query(rows: int, monkeypatc
     model = make_model()
     batch = make_batch(model.config)
     queries = [f"{query} {more}".strip() for more in ("", "value value", "risk") for query in QUERIES]
-    _, lengths = model._suffixes(queries, ())
+    _, lengths = model.suffixes(queries, ())
     assert (rows < min(lengths), 2 * max(lengths) < rows < sum(lengths), rows > sum(lengths)).count(True) == 1
 
     np.testing.assert_allclose(
@@ -112,7 +112,7 @@ def test_architectures_that_differ_are_left_to_transformers(name: str, change: d
 def test_rows_given_to_the_decoder_are_not_changed() -> None:
     model = make_model()
     model.embed(make_batch(model.config), QUERIES)
-    decoder = model._serve()._decoder
+    decoder = InferenceModel(model)._serving._decoder
     assert decoder is not None
     rows: Tensor = torch.randn(256, 32)
     before = rows.clone()

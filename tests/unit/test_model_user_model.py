@@ -10,7 +10,7 @@ from tests.model_factories import DAY, QUERIES, make_batch, make_config, make_mo
 from updater.errors import ConfigError
 from updater.model.batch import UserBatch
 from updater.model.loading import empty_backbone
-from updater.model.user_model import UserModel
+from updater.model.user_model import InferenceModel, UserModel
 
 MODEL = make_model()
 BATCH = make_batch(MODEL.config, num_users=9)
@@ -94,6 +94,17 @@ def test_soft_prompt_changes_its_scenario_only() -> None:
     assert np.abs(before[:, 0] - after[:, 0]).max() > 1e-3
     np.testing.assert_allclose(before[:, 1], after[:, 1], rtol=0, atol=1e-5)
     np.testing.assert_array_equal(model.embed(BATCH, QUERIES[:2]), before)
+
+
+def test_an_inference_model_keeps_the_weights_that_it_was_made_with() -> None:
+    model = make_model()
+    inference = InferenceModel(model)
+    before = inference.embed(BATCH, QUERIES)
+    np.testing.assert_array_equal(before, model.embed(BATCH, QUERIES))
+    with torch.no_grad():
+        model.backbone.model.layers[0].mlp.down_proj.weight.mul_(1.5)
+    np.testing.assert_array_equal(inference.embed(BATCH, QUERIES), before)
+    assert np.abs(InferenceModel(model).embed(BATCH, QUERIES) - before).max() > 1e-3
 
 
 def test_changed_weights_are_served() -> None:

@@ -80,13 +80,13 @@ def test_online_store_options_go_through(tmp_path):
         ),
         ({"source": "elsewhere.toml"}, "config key 'source' .* is unknown"),
         ({"timezone": "Europe/Lodnon"}, "did you mean 'Europe/London'?"),
-        ({"buffer": {"days": "90"}}, "buffer.days is '90'; it must be a int"),
-        ({"buffer": {"days": True}}, "buffer.days is True; it must be a int"),
-        ({"buffer": {"days": 1.5}}, "buffer.days is 1.5; it must be a int"),
-        ({"buffer": {"days": 0}}, "buffer.days is 0; use 1 or more"),
+        ({"buffer": {"days": "90"}}, "buffer.days is '90'; use a whole number from 1 to 36500"),
+        ({"buffer": {"days": True}}, "buffer.days is True; use a whole number"),
+        ({"buffer": {"days": 1.5}}, "buffer.days is 1.5; use a whole number"),
+        ({"buffer": {"days": 0}}, "buffer.days is 0; use a whole number from 1 to 36500"),
         ({"buffer": {"num_buckets": 0}}, "buffer.num_buckets is 0"),
         ({"buffer": 3}, "buffer must be a table"),
-        ({"limits": {"max_rejected_share": 1.1}}, "use a share from 0 to 1"),
+        ({"limits": {"max_rejected_share": 1.1}}, "limits.max_rejected_share is 1.1; use a number from 0 to 1"),
         ({"online_store": {"type": "dynamo"}}, "use 'sqlite', 'redis' or 'postgres'"),
         ({"online_store": "redis"}, "online_store must be a table"),
         ({"modalities": "bill"}, "modalities must be a list"),
@@ -95,7 +95,7 @@ def test_online_store_options_go_through(tmp_path):
         ({"modalities": [{"text": "{a}"}]}, "config key 'modalities.0.name' is missing"),
         ({"modalities": [MODALITIES[0], MODALITIES[0]]}, "'bill' is declared twice in \\[\\[modalities\\]\\]"),
         ({"scenarios": [SCENARIOS[0], SCENARIOS[0]]}, "'lapse' is declared twice in \\[\\[scenarios\\]\\]"),
-        ({"modalities": [{"name": "bill", "numeric": [1]}]}, "modalities.bill.numeric.0 is 1; it must be a str"),
+        ({"modalities": [{"name": "bill", "numeric": [1]}]}, "modalities.bill.numeric.0 is 1; use a string"),
     ],
 )
 def test_a_wrong_config_is_one_sentence(tmp_path, tables, message):
@@ -144,19 +144,44 @@ def test_a_json_list_from_the_environment(tmp_path):
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("UPDATER_BUFFER__DAYS", "many", "buffer.days is 'many'; it must be a int"),
-        ("UPDATER_MODALITIES__BILL__OPTIONAL", "yes", "optional is 'yes'; it must be a bool"),
+        ("UPDATER_BUFFER__DAYS", "many", "buffer.days FROM is 'many'; use a whole number"),
+        ("UPDATER_MODALITIES__BILL__OPTIONAL", "yes", "optional FROM is 'yes'; use true or false"),
         ("UPDATER_MODALITIES__BILL__NUMERIC", "[amount", "is no JSON list"),
-        ("UPDATER_BUFER", "1", "config key 'bufer' \\(from the environment\\) is unknown; did you mean 'buffer'?"),
-        ("UPDATER_BUFER__DAYS", "1", "config key 'bufer' is unknown; did you mean 'buffer'?"),
+        ("UPDATER_BUFER", "1", "config key 'bufer' FROM is unknown; did you mean 'buffer'?"),
+        ("UPDATER_BUFER__DAYS", "1", "config key 'bufer' FROM is unknown; did you mean 'buffer'?"),
+        ("UPDATER_LEGDER__URL", "sqlite://", "config key 'legder' FROM is unknown; did you mean 'ledger'?"),
+        ("UPDATER_LEDGER__ULR", "sqlite://", "config key 'ledger.ulr' FROM is unknown; did you mean 'url'?"),
+        ("UPDATER_LEDGER", "sqlite://", "ledger FROM must be a table, not 'sqlite://'"),
+        ("UPDATER_PORT", "80", "config key 'port' FROM is unknown"),
         ("UPDATER_MODALITIES__BIL__MAX_EVENTS", "1", "UPDATER_MODALITIES__BIL__MAX_EVENTS names no table"),
         ("UPDATER_MODALITIES__BILL", "1", "needs the form UPDATER_MODALITIES__BILL__KEY"),
         ("UPDATER_TIMEZONE__NAME", "UTC", "UPDATER_TIMEZONE__NAME names no table"),
     ],
 )
 def test_a_wrong_variable_is_named(tmp_path, variable, value, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message.replace("FROM", "\\(from the environment\\)")):
         load(tmp_path, {variable: value}, timezone="UTC")
+
+
+@pytest.mark.parametrize("service", ["UPDATER", "UPDATER_WEB", "UPDATER_2_ONLINE_STORE"])
+def test_variables_of_a_service_of_kubernetes_are_left_alone(tmp_path, service):
+    environ = {
+        f"{service}_SERVICE_HOST": "10.0.0.1",
+        f"{service}_SERVICE_PORT": "8080",
+        f"{service}_SERVICE_PORT_HTTP_METRICS": "8080",
+        f"{service}_PORT": "tcp://10.0.0.1:8080",
+        f"{service}_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        f"{service}_PORT_8080_TCP_PROTO": "tcp",
+        f"{service}_PORT_8080_TCP_PORT": "8080",
+        f"{service}_PORT_8080_TCP_ADDR": "10.0.0.1",
+        f"{service}_PORT_53_UDP_ADDR": "10.0.0.1",
+    }
+    assert load(tmp_path, environ) == load(tmp_path)
+
+
+def test_a_value_whose_name_ends_like_a_services_variable_is_still_set(tmp_path):
+    environ = {"UPDATER_ONLINE_STORE__TYPE": "postgres", "UPDATER_ONLINE_STORE__PORT": "tcp://10.0.0.1:5432"}
+    assert load(tmp_path, environ).online_store.options == {"port": "tcp://10.0.0.1:5432"}
 
 
 def test_variables_that_are_no_settings_are_left_alone(tmp_path):

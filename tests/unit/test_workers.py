@@ -1,10 +1,15 @@
 """How the buckets of a window are divided among processes."""
 
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import duckdb
 import pytest
 
 from tests.conftest import SettingsFactory
+from updater.pipeline.init import initialise
+from updater.runtime import process_pool as pool
 from updater.runtime.process_pool import Workers
 
 
@@ -20,3 +25,30 @@ def test_few_users_are_one_job_per_process(
         groups = workers._groups(range(16), num_users)
     assert len(groups) == jobs
     assert [bucket for group in groups for bucket in group] == list(range(16))
+
+
+@pytest.fixture
+def nothing_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(pool, "_OPENED", [])
+    yield
+    for opened in pool._OPENED:
+        opened.tools.close()
+
+
+@pytest.mark.usefixtures("nothing_open")
+def test_a_process_keeps_the_model_and_not_the_clock(make_settings: SettingsFactory) -> None:
+    settings = make_settings()
+    initialise(settings)
+    now = datetime(2025, 1, 1, tzinfo=UTC)
+    _, first = pool._open(settings, now)
+    model, connection = first.model, first.connection
+    context, second = pool._open(settings, now + timedelta(hours=1))
+    assert second.model is model
+    assert second.context is context
+    assert second.context.now == now + timedelta(hours=1)
+
+    other = replace(settings, run=replace(settings.run, users_per_batch=7))
+    _, third = pool._open(other, now)
+    assert third.context.settings.run.users_per_batch == 7
+    with pytest.raises(duckdb.ConnectionException):
+        connection.execute("select 1")

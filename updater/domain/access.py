@@ -2,29 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from updater.domain.modality import NAME
+from updater.domain.values import Checked
 from updater.errors import ConfigError
-
-AUTH_TYPES = ("no_auth", "oidc", "kubernetes")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auth:
+class Auth(Checked, table="auth"):
     """How Feast's servers find out who asks."""
 
-    type: str = "no_auth"
+    type: Literal["no_auth", "oidc", "kubernetes"] = "no_auth"
     """no_auth, oidc or kubernetes; all other keys of the section go to Feast's `auth` of that type."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.type not in AUTH_TYPES:
-            raise ConfigError(f"[auth] type is {self.type!r}; use one of {', '.join(map(repr, AUTH_TYPES))}.")
-
 
 @dataclass(frozen=True, kw_only=True)
-class Permission:
+class Permission(Checked, table="permissions"):
     """Who may read the features of a domain."""
 
     domain: str
@@ -33,6 +28,7 @@ class Permission:
     """Roles that may read its feature services and views; one of them is enough."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not NAME.fullmatch(self.domain):
             raise ConfigError(f"[[permissions]] domain {self.domain!r} is not lower-case letters, digits and _.")
         if not self.roles or not all(role.strip() for role in self.roles):

@@ -4,49 +4,40 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from statistics import median
+from typing import Annotated
 
-from updater.errors import ConfigError
+from annotated_types import Interval
+
+from updater.domain.values import Checked, Share
+
+Unlimited = Annotated[float, Interval(ge=0, le=math.inf)]
 
 MIN_PAST_WINDOWS = 3
 """With fewer earlier windows there is no telling what is usual."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds:
+class Bounds(Checked, table="bounds"):
     """Beyond these a value is reported; a bound that is `inf` is never crossed."""
 
-    max_hours_since_as_of: float = 36.0
+    max_hours_since_as_of: Unlimited = 36.0
     """Hours since the instant whose knowledge the embeddings reflect. A daily job is at 24 when the next day ends."""
-    max_quiet_days: float = 14.0
+    max_quiet_days: Unlimited = 14.0
     """Days between a stream's newest event and the newest window's end: its partitions land, but empty."""
-    max_changed_share_factor: float = 4.0
+    max_changed_share_factor: Annotated[float, Interval(ge=1, le=math.inf)] = 4.0
     """How many times larger, or smaller, than usual the share of changed users may be."""
-    max_rejected_share_window: float = 0.01
+    max_rejected_share_window: Share = 0.01
     """Largest share (0 to 1) of a modality's rows that may be rejected in the newest window."""
-    min_day_cosine: float = 0.7
+    min_day_cosine: Annotated[float, Interval(ge=-1, le=1)] = 0.7
     """Least mean cosine (-1 to 1) of the newest window's embeddings with the same users' previous ones."""
-    max_mean_shift: float = 0.3
+    max_mean_shift: Annotated[float, Interval(ge=0, le=2)] = 0.3
     """Largest length (0 to 2) of the difference between the means of those two sets of embeddings."""
-    max_mismatch_share: float = 0.0
+    max_mismatch_share: Share = 0.0
     """Largest share (0 to 1) of online values that may differ from the offline ones."""
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value, (least, most) = getattr(self, field.name), RANGES[field.name]
-            if not least <= value <= most:
-                raise ConfigError(f"bounds.{field.name} is {value}; use a number from {least:g} to {most:g}.")
 
-
-RANGES = {
-    "max_hours_since_as_of": (0.0, math.inf),
-    "max_quiet_days": (0.0, math.inf),
-    "max_changed_share_factor": (1.0, math.inf),
-    "max_rejected_share_window": (0.0, 1.0),
-    "min_day_cosine": (-1.0, 1.0),
-    "max_mean_shift": (0.0, 2.0),
-    "max_mismatch_share": (0.0, 1.0),
-}
-"""What each bound may be, both ends included."""
+BOUNDS = tuple(field.name for field in fields(Bounds))
+"""The name of each bound."""
 
 
 @dataclass(frozen=True)

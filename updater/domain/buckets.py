@@ -1,6 +1,10 @@
 """Users are spread over buckets by a hash that never changes: not between runs, machines or Python versions."""
 
+from collections.abc import Sequence
 from hashlib import md5
+
+HELD_OUT = "held-out:"
+"""Stands before an id where it is hashed to hold users out; part of the recipe of all that is trained."""
 
 
 def bucket_of(user_id: str, num_buckets: int) -> int:
@@ -8,8 +12,34 @@ def bucket_of(user_id: str, num_buckets: int) -> int:
     return int.from_bytes(md5(user_id.encode(), usedforsecurity=False).digest()[:8], "big") % num_buckets
 
 
-HELD_OUT = "held-out:"
-"""Stands before an id where it is hashed to hold users out; part of the recipe of all that is trained."""
+def runs(loads: Sequence[int], num_runs: int) -> list[list[int]]:
+    """Buckets 0, 1, … in at most `num_runs` runs of neighbours, of which the largest has as little load as can be.
+
+    Args:
+        loads: the load of each bucket.
+        num_runs: a run has a bucket or more, so there may be fewer runs.
+    """
+    weights = [load + 1 for load in loads]  # a bucket without load costs a little too
+    low, high = max(weights), sum(weights)
+    while low < high:
+        most = (low + high) // 2
+        if len(_filled(weights, most)) <= num_runs:
+            high = most
+        else:
+            low = most + 1
+    return _filled(weights, low)
+
+
+def _filled(weights: Sequence[int], most: int) -> list[list[int]]:
+    found: list[list[int]] = [[]]
+    total = 0
+    for bucket, weight in enumerate(weights):
+        if total + weight > most and found[-1]:
+            found.append([])
+            total = 0
+        found[-1].append(bucket)
+        total += weight
+    return found
 
 
 def is_held_out(user_id: str) -> bool:

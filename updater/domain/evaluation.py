@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated
 
-from updater.errors import ConfigError
+from annotated_types import Ge, Interval
+
+from updater.domain.values import Checked
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Checked, table="evaluation"):
     """Tasks and anchor days. An anchor is the last day that is known; labels look at the days after it."""
 
     tasks: str = ""
@@ -18,12 +21,7 @@ class Evaluation:
     """Anchors by which the probes' penalty is chosen."""
     test: tuple[date, ...] = ()
     """Anchors of the rows that are reported."""
-    bootstrap: int = 200
+    bootstrap: Annotated[int, Ge(2)] = 200
     """Draws of the users for standard errors and intervals."""
-    horizon_days: int = 28
+    horizon_days: Annotated[int, Interval(ge=2, le=36_500)] = 28
     """The longest horizon of the tasks, by which the parts are kept apart."""
-
-    def __post_init__(self) -> None:
-        for name, value in (("bootstrap", self.bootstrap), ("horizon_days", self.horizon_days)):
-            if value < 2:
-                raise ConfigError(f"evaluation.{name} is {value}; use 2 or more.")

@@ -1,16 +1,20 @@
 """Who writes the questions and answers of the training data, as the config says."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from annotated_types import Interval
+
+from updater.domain.values import AtLeastOne, Checked
 from updater.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorChoice:
+class GeneratorChoice(Checked, table="generator"):
     """The log alone, or a language model behind an OpenAI-compatible endpoint."""
 
-    kind: str = "log"
+    kind: Literal["log", "llm"] = "log"
     """`log`: the topics' own questions, answers computed from the log. `llm`: a language model writes both."""
     url: str = ""
     """Base URL of the endpoint, to which `/chat/completions` is added."""
@@ -18,26 +22,17 @@ class GeneratorChoice:
     """The model's name at the endpoint."""
     api_key_env: str = ""
     """Name of the environment variable that holds the endpoint's key, empty for none. A config never holds the key."""
-    max_tokens_total: int = 1_000_000
+    max_tokens_total: AtLeastOne = 1_000_000
     """Tokens of prompts and replies that one run may use; replies that are kept cost nothing when it is run again."""
-    temperature: float = 0.7
+    temperature: Annotated[float, Interval(ge=0, le=2)] = 0.7
     """Of the model's sampling."""
-    timeout_seconds: float = 120.0
+    timeout_seconds: Annotated[float, Interval(gt=0, le=86_400)] = 120.0
     """Longest silence of the endpoint in a request."""
-    max_retries: int = 5
+    max_retries: Annotated[int, Interval(ge=0, le=100)] = 5
     """Further tries of a request that met an overloaded or failing endpoint."""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("log", "llm"):
-            raise ConfigError(f"generator.kind is {self.kind!r}; use 'log' or 'llm'.")
-        if self.max_tokens_total < 1:
-            raise ConfigError(f"generator.max_tokens_total is {self.max_tokens_total}; use 1 or more.")
-        if not 0 <= self.temperature <= 2:
-            raise ConfigError(f"generator.temperature is {self.temperature}; use a number from 0 to 2.")
-        if not 0 < self.timeout_seconds < float("inf"):
-            raise ConfigError(f"generator.timeout_seconds is {self.timeout_seconds}; use more than 0.")
-        if self.max_retries < 0:
-            raise ConfigError(f"generator.max_retries is {self.max_retries}; use 0 or more.")
+        super().__post_init__()
         if self.kind == "llm" and not self.model:
             raise ConfigError("generator.kind is 'llm', but generator.model is empty; name the endpoint's model.")
         if self.url or self.kind == "llm":

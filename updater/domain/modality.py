@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Literal
 
+from updater.domain.values import Checked, Number
 from updater.errors import ConfigError
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -14,7 +15,7 @@ FORMAT = re.compile(r"[,_]?(\.\d{1,2})?[eEfFgG%]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Modality:
+class Modality(Checked, table="modalities"):
     """One modality. Raises ConfigError if it declares nothing to encode or a column twice."""
 
     name: str
@@ -26,19 +27,16 @@ class Modality:
     """Columns that are standardised and concatenated to the text vector."""
     category: str = ""
     """The column that training data and fidelity questions group by; empty for none."""
-    max_events: int = 64
+    max_events: Number = 64
     """Newest events that become tokens of the user prefix; the summary always covers all events."""
     optional: bool = False
     """A day of an optional modality may be missing."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         where = f"modality {self.name!r}"
         if not NAME.fullmatch(self.name):
             raise ConfigError(f"{where}: a name is lower-case letters, digits and underscores, at most 63.")
-        if self.kind not in ("stream", "snapshot"):
-            raise ConfigError(f"{where}: kind is {self.kind!r}; use 'stream' or 'snapshot'.")
-        if self.max_events < 0:
-            raise ConfigError(f"{where}: max_events is {self.max_events}; use 0 or more.")
         if len(set(self.numeric)) < len(self.numeric):
             raise ConfigError(f"{where} lists a numeric column twice: {', '.join(self.numeric)}.")
         if not self.text and not self.numeric:

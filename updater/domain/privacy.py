@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from updater.domain.values import Checked
 from updater.errors import ConfigError
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -11,7 +12,7 @@ OURS = "UPDATER_ID_KEY"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Privacy:
+class Privacy(Checked, table="privacy"):
     """Whether the state knows users by their ids or by pseudonyms."""
 
     pseudonymise: bool = False
@@ -20,6 +21,7 @@ class Privacy:
     """Name of the environment variable that holds the key. The key itself never stands in a config."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not VARIABLE.fullmatch(self.key_env):
             # The value is not repeated: it may be the key itself, put here by mistake.
             raise ConfigError("privacy.key_env is no name of an environment variable; name one, such as 'COMPANY_KEY'.")

@@ -1,28 +1,26 @@
 """How long the state keeps what windows no longer read, and what follows from that. Pure: dates in, dates out."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Annotated
 
-from updater.errors import ConfigError
+from annotated_types import Interval
+
+from updater.domain.values import Checked, DaysOrNone
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retention:
+class Retention(Checked, table="retention"):
     """What `updater maintain` may remove. 0 days means that nothing is removed for its age."""
 
-    history_days: int = 400
+    history_days: DaysOrNone = 400
     """Days back from the newest window whose windows may be computed again, as a restatement does."""
-    embedding_days: int = 0
+    embedding_days: DaysOrNone = 0
     """Days back from the newest window for which every offline row is kept; before that only each user's newest."""
-    rejected_days: int = 90
+    rejected_days: DaysOrNone = 90
     """Days for which rejected rows are kept."""
-    grace_hours: float = 24.0
+    grace_hours: Annotated[float, Interval(ge=0, le=24 * 36_500)] = 24.0
     """How long a merged file stays for those who have already listed it."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if not getattr(self, field.name) >= 0:
-                raise ConfigError(f"retention.{field.name} is {getattr(self, field.name)}; use 0 or more.")
 
     def reach(self, watermark: date) -> date | None:
         """First day whose window can be computed again after maintenance at `watermark`; None: every day."""

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from updater.domain.modality import NAME
+from updater.domain.values import Checked
 from updater.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scenario:
+class Scenario(Checked, table="scenarios"):
     """One scenario: its embedding is read off the user prefix after `query`."""
 
     name: str
@@ -17,6 +18,7 @@ class Scenario:
     """The business question, in plain language."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for field in ("name", "domain"):
             value = getattr(self, field)
             if not NAME.fullmatch(value):

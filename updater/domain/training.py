@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Interval
+
+from updater.domain.values import AtLeastOne, Checked, Days, NotNegative, Number, Positive, PositiveShare, Seed, Share
 from updater.errors import ConfigError
+
+LearningRate = Annotated[float, Interval(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Checked, table="training"):
     """Days are landing days. Nothing after `until` is read, so that later days stay unseen for evaluation."""
 
     first_anchor: date | None = None
@@ -19,81 +24,77 @@ class Training:
     """First anchor day of the validation split, `YYYY-MM-DD`; futures of the training split end before it."""
     test_from: date | None = None
     """First anchor day of the test split, `YYYY-MM-DD`; futures of the validation split end before it."""
-    anchor_every_days: int = 14
+    anchor_every_days: Days = 14
     """Days between two anchors."""
-    future_days: int = 28
+    future_days: Days = 28
     """Length of the future that is told, in days."""
-    users_share: float = 1.0
+    users_share: PositiveShare = 1.0
     """Share of the users (above 0, to 1) that training data is made of, chosen by a hash, always the same ones."""
-    topic_categories: int = 150
+    topic_categories: Number = 150
     """Categories, the most frequent first, that get topics of their own."""
-    focus_categories: int = 240
+    focus_categories: Number = 240
     """Categories, the most frequent first, that questions about the future may name."""
     never_asked: tuple[str, ...] = ()
     """Categories, as `modality:category`, that no question about the future names: they show what a new one does."""
-    steps: int = 800
+    steps: AtLeastOne = 800
     """Optimiser steps of pre-training."""
-    users_per_step: int = 16
+    users_per_step: AtLeastOne = 16
     """Users of a step, over all processes."""
-    pairs_per_user: int = 12
+    pairs_per_user: AtLeastOne = 12
     """Question-answer pairs of each user in a step; every other pair of the step is a negative."""
-    future_share: float = 0.7
+    future_share: Share = 0.7
     """Share of pairs about the future, the rest is about the profile (0 to 1)."""
-    predicted_pairs: int = 1
+    predicted_pairs: Number = 1
     """Pairs of each user whose answers are predicted token by token as well."""
-    learning_rate: float = 2e-3
+    learning_rate: LearningRate = 2e-3
     """Peak of the schedule: linear warm-up, then cosine decay to 0."""
-    warmup_share: float = 0.05
+    warmup_share: Share = 0.05
     """Share of the steps (0 to 1) with a rising learning rate."""
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     """Of AdamW, on matrices."""
-    clip_norm: float = 1.0
+    clip_norm: Positive = 1.0
     """Largest norm of a step's gradient."""
-    temperature: float = 0.07
+    temperature: Positive = 0.07
     """Divides the cosines of the contrastive loss."""
-    margin: float = 0.1
+    margin: Annotated[float, Interval(ge=0, le=2)] = 0.1
     """A negative that lies above the positive by more is left out."""
-    mask_after: float = 0.3
+    mask_after: Share = 0.3
     """Share of the steps (0 to 1) without that mask: weights that know nothing yet would mask everything."""
     variant: Literal["paper", "demo"] = "paper"
     """Which negatives and masks: the paper's or the published demo's."""
-    contrastive_weight: float = 1.0
+    contrastive_weight: NotNegative = 1.0
     """Weight of the contrastive loss."""
-    choice_weight: float = 1.0
+    choice_weight: NotNegative = 1.0
     """Weight of telling an answer from the other answers that users gave to the same shared question."""
-    facts_per_step: int = 16
+    facts_per_step: Number = 16
     """Shared questions of a step whose answers every other question's embedding is to tell as well."""
-    facts_weight: float = 1.0
+    facts_weight: NotNegative = 1.0
     """Weight of telling them."""
-    further_users: int = 128
+    further_users: Number = 128
     """Further users of a step's anchor day, whose user tokens alone are to tell them."""
-    next_token_weight: float = 1.0
+    next_token_weight: NotNegative = 1.0
     """Weight of the next-token loss."""
-    max_question_tokens: int = 64
+    max_question_tokens: AtLeastOne = 64
     """Longer questions are cut."""
-    max_answer_tokens: int = 72
+    max_answer_tokens: AtLeastOne = 72
     """Longer answers are cut."""
-    lora_rank: int = 64
+    lora_rank: AtLeastOne = 64
     """Rank of the adapters of a pretrained backbone; the tiny one is trained in full."""
-    lora_alpha: int = 32
+    lora_alpha: AtLeastOne = 32
     """Scale of the adapters."""
-    lora_dropout: float = 0.1
+    lora_dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
     """Dropout in the adapters."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """bfloat16 products; auto: for a pretrained backbone, if the processor has the instructions."""
-    processes: int = 1
+    processes: Annotated[int, Interval(ge=1, le=4096)] = 1
     """Processes that train together, each on its share of a step's users."""
-    save_every: int = 200
+    save_every: AtLeastOne = 200
     """Steps between two checkpoints that training can go on from."""
-    seed: int = 7
+    seed: Seed = 7
     """Decides the order of the data and dropout; the first weights have the model's own."""
 
     def __post_init__(self) -> None:
-        for name in ("anchor_every_days", "future_days", "steps", "users_per_step", "pairs_per_user", "processes"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"training.{name} is {getattr(self, name)}; use 1 or more.")
-        if not 0 < self.users_share <= 1:
-            raise ConfigError(f"training.users_share is {self.users_share}; use a share above 0, at most 1.")
+        super().__post_init__()
         if self.users_per_step % self.processes:
             raise ConfigError(
                 f"training.users_per_step is {self.users_per_step}, which {self.processes} processes cannot share "
@@ -110,23 +111,18 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuning:
+class Tuning(Checked, table="tuning"):
     """Soft prompt tuning (arXiv 2602.14492, section on cluster-based prompt tuning)."""
 
-    tokens: int = 6
+    tokens: AtLeastOne = 6
     """Learned tokens of a scenario."""
-    steps: int = 500
+    steps: AtLeastOne = 500
     """Optimiser steps of each scenario."""
-    users_per_step: int = 64
+    users_per_step: AtLeastOne = 64
     """Labelled users of a step."""
-    learning_rate: float = 1e-2
+    learning_rate: LearningRate = 1e-2
     """Peak of a cosine schedule."""
-    temperature: float = 0.07
+    temperature: Positive = 0.07
     """Divides the inner products with the prototypes."""
     anchors: tuple[date, ...] = field(default=())
     """Anchor days whose labels are learned from, `YYYY-MM-DD`; if left out, the evaluation's training anchors."""
-
-    def __post_init__(self) -> None:
-        for name in ("tokens", "steps", "users_per_step"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"tuning.{name} is {getattr(self, name)}; use 1 or more.")

@@ -19,11 +19,10 @@ from updater.lake.landed_files import files_of_day
 from updater.lake.pseudonyms import Pseudonyms
 from updater.lake.reading import SourceDigest, read_batches
 from updater.lake.schemas import REJECTED_SCHEMA, TEXT_ID_BYTES, event_schema, numeric_columns
-from updater.lake.spool import Spool, last_of_each_event, sort_on_disk
+from updater.lake.spool import Spool, in_order, in_order_on_disk
 from updater.settings import Limits
 from updater.state.rewrite import without_users
 
-SORTED_BY = ["bucket", "user_id", "event_time", "event_id"]
 MEMORY_BYTES = 512 << 20
 
 
@@ -67,12 +66,8 @@ def read_partition(
     found = files_of_day(directory)
     found.check()
     digest = SourceDigest()
-    schema = event_schema(modality)
-    num_rows = num_erased = num_good = 0
-    with (
-        Spool(schema.append(pa.field("row", pa.int64())), memory_bytes) as good,
-        Spool(REJECTED_SCHEMA, memory_bytes) as bad,
-    ):
+    num_rows = num_erased = 0
+    with Spool(event_schema(modality), memory_bytes) as good, Spool(REJECTED_SCHEMA, memory_bytes) as bad:
         for path in found.files:
             in_file = 0
             for table in read_batches(path, modality, digest):
@@ -85,16 +80,11 @@ def read_partition(
                     events, in_events = without_users(events, erased.among)
                     rejected, in_rejected = without_users(rejected, erased.among)
                     num_erased += in_events + in_rejected
-                numbers = pa.array(range(num_good, num_good + events.num_rows), pa.int64())
-                good.add(_events(events, modality, window, num_buckets).append_column("row", numbers))
+                good.add(_events(events, modality, window, num_buckets))
                 bad.add(rejected)
-                in_file, num_good = in_file + table.num_rows, num_good + events.num_rows
+                in_file += table.num_rows
             num_rows += in_file
-        events = good.table()
-        if good.on_disk:
-            events = sort_on_disk(events, SORTED_BY, memory_bytes)
-        else:
-            events = last_of_each_event(events).sort_by([(name, "ascending") for name in SORTED_BY])
+        events = in_order_on_disk(good.table(), memory_bytes) if good.on_disk else in_order(good.table())
         return Landed(events, bad.table(), num_rows, digest.num_bytes, digest.hexdigest(), num_erased)
 
 

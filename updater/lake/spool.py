@@ -1,15 +1,21 @@
 """Tables that may be larger than the memory: what exceeds a limit lies in a file, and is read as it is needed."""
 
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from bisect import bisect_right
+from contextlib import ExitStack
+from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import Any, Self
 
-import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-OUTPUT_ROWS = 65_536
-LEAST_SORT_BYTES = 64 << 20
-"""DuckDB sorts with no less."""
+SORTED_BY = ("bucket", "user_id", "event_time", "event_id")
+BATCH_ROWS = 65_536
+MOST_PARTS = 256
+"""Files that are open at a time; beyond so many times the memory the parts outgrow it."""
+SAMPLED_ROWS = 65_536
 
 
 class Spool:
@@ -66,30 +72,50 @@ class Spool:
 
 
 def last_of_each_event(table: pa.Table) -> pa.Table:
-    """Of the rows with one user_id and event_id the one with the largest `row`, without that column."""
-    last = table.select(["user_id", "event_id", "row"]).group_by(["user_id", "event_id"]).aggregate([("row", "max")])
-    if last.num_rows < table.num_rows:
-        # The rows are numbered from 0 in their order.
-        table = table.take(last["row_max"])
-    return table.drop_columns(["row"])
+    """Of the rows with one user_id and event_id the last."""
+    numbered = table.select(["user_id", "event_id"]).append_column("row", pa.array(range(table.num_rows), pa.int64()))
+    last = numbered.group_by(["user_id", "event_id"]).aggregate([("row", "max")])["row_max"]
+    return table if len(last) == table.num_rows else table.take(last)
 
 
-def sort_on_disk(table: pa.Table, order: list[str], memory_bytes: int) -> pa.Table:
-    """`last_of_each_event`, sorted by the columns `order`, of a table that is larger than the memory."""
-    schema = table.drop_columns(["row"]).schema
-    with (
-        TemporaryDirectory(prefix="updater-landing-") as directory,
-        duckdb.connect(config={"threads": 1, "temp_directory": directory}) as connection,
-        Spool(schema, 0) as spool,
-    ):
-        connection.execute(f"set memory_limit = '{max(memory_bytes, LEAST_SORT_BYTES)}B'")
-        connection.execute("set enable_progress_bar = false")
-        connection.register("landed", table)
-        found = connection.execute(
-            f"""select * exclude (row) from landed
-            where row in (select max(row) from landed group by user_id, event_id)
-            order by {", ".join(order)}"""
-        )
-        for batch in found.to_arrow_reader(OUTPUT_ROWS):
-            spool.add(pa.Table.from_batches([batch]).cast(schema))
-        return spool.table()
+def in_order(table: pa.Table) -> pa.Table:
+    """`last_of_each_event`, sorted by bucket, user, time and id."""
+    return last_of_each_event(table).sort_by([(name, "ascending") for name in SORTED_BY])
+
+
+def in_order_on_disk(table: pa.Table, memory_bytes: int) -> pa.Table:
+    """`in_order` of a table that is larger than the memory: users are dealt out to parts, which are sorted in turn.
+
+    A part has all rows of its users and about half of `memory_bytes`, and follows the part before in the order.
+    """
+    bounds = _bounds(table, min(MOST_PARTS, 1 + 2 * table.nbytes // max(memory_bytes, 1)))
+    with ExitStack() as stack:
+        parts = [stack.enter_context(Spool(table.schema, 0)) for _ in range(len(bounds) + 1)]
+        for batch in table.to_batches(max_chunksize=BATCH_ROWS):
+            part_of_row = _parts(batch, bounds)
+            for part in np.unique(part_of_row):
+                parts[part].add(pa.Table.from_batches([batch]).filter(pa.array(part_of_row == part)))
+        made = stack.enter_context(Spool(table.schema, 0))
+        for spool in parts:
+            made.add(in_order(spool.table()))
+        return made.table()
+
+
+def _bounds(table: pa.Table, num_parts: int) -> list[tuple[int, str]]:
+    """Buckets and users at which parts after the first begin, so that all have about as many rows, by a sample."""
+    rows = np.unique(np.linspace(0, table.num_rows - 1, SAMPLED_ROWS, dtype=np.int64))
+    sample = table.select(["bucket", "user_id"]).take(pa.array(rows))
+    keys = sorted(zip(sample["bucket"].to_pylist(), sample["user_id"].to_pylist(), strict=True))
+    return sorted({keys[part * len(keys) // num_parts] for part in range(1, num_parts)})
+
+
+def _parts(batch: pa.RecordBatch, bounds: list[tuple[int, str]]) -> npt.NDArray[np.int64]:
+    """The part of each row."""
+    users = pc.dictionary_encode(batch["user_id"])
+    rows = users.indices.to_numpy()
+    _, first = np.unique(rows, return_index=True)
+    buckets = batch["bucket"].to_numpy()[first]
+    # The order of code points, in which Python compares, is that of the bytes, in which Arrow does.
+    keys = zip(buckets.tolist(), users.dictionary.to_pylist(), strict=True)
+    parts: npt.NDArray[np.int64] = np.array([bisect_right(bounds, key) for key in keys], np.int64)[rows]
+    return parts

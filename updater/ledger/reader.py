@@ -17,15 +17,23 @@ from updater.ledger.records import (
     WindowRecord,
 )
 from updater.ledger.revisions import check_revision
-from updater.ledger.tables import AUDIT, BUCKETS, ERASED, HEADS, LIVE_MODEL, MODELS, PARTITIONS, SETTINGS, WINDOWS
+from updater.ledger.tables import (
+    AUDIT,
+    BUCKETS,
+    ERASED,
+    HEADS,
+    LIVE_MODEL,
+    MODELS,
+    PARTITIONS,
+    REACH,
+    SETTINGS,
+    WINDOWS,
+)
 
 Record = TypeVar("Record")
 Query = Select[*tuple[Any, ...]]
 
 ERASURE_SALT = "erasure.salt"
-REACH = "retention.reach"
-PROMOTE = "promote"
-"""Action of the audit row of a promotion."""
 MODEL_COLUMNS = (*MODELS.c, LIVE_MODEL.c.version.is_not(None).label("live"))
 
 
@@ -147,8 +155,7 @@ class LedgerReader:
 
     def reach(self) -> date | None:
         """First day whose window can be computed again, since older days were dropped; None if none was."""
-        value = self.setting(REACH)
-        return date.fromisoformat(value) if value else None
+        return self._day(select(REACH.c.ds))
 
     def erased(self) -> Erased:
         """The users whose rows must not come back."""
@@ -192,9 +199,7 @@ def read_published(connection: Connection) -> Published:
         watermark=_watermark(connection),
         heads={row["bucket"]: Head(**row) for row in connection.execute(select(HEADS)).mappings()},
         num_erased=connection.scalars(select(func.count()).select_from(ERASED)).one(),
-        num_promotions=connection.scalars(
-            select(func.count()).select_from(AUDIT).where(AUDIT.c.action == PROMOTE)
-        ).one(),
+        num_promotions=connection.scalar(select(LIVE_MODEL.c.num_promotions)) or 0,
     )
 
 

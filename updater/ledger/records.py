@@ -94,7 +94,7 @@ class Published:
     num_erased: int
     """Users that were erased, or are about to be."""
     num_promotions: int
-    """Promotions ever, by their audit rows."""
+    """Promotions ever."""
 
     @property
     def is_settled(self) -> bool:

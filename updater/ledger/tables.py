@@ -120,6 +120,14 @@ LIVE_MODEL = Table(
     METADATA,
     Column("id", Integer, CheckConstraint("id = 1", name="single_row"), primary_key=True, autoincrement=False),
     Column("version", Integer, ForeignKey(MODELS.c.version), nullable=False),
+    Column("num_promotions", Integer, nullable=False, server_default=text("0")),
+)
+
+REACH = Table(
+    "ledger_reach",
+    METADATA,
+    Column("id", Integer, CheckConstraint("id = 1", name="single_row"), primary_key=True, autoincrement=False),
+    Column("ds", Date, nullable=False),
 )
 
 SETTINGS = Table(

@@ -6,20 +6,36 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import and_, insert, select, update
 
 from updater.domain.erasure import HASH_BYTES, Erased, erasure_hash
 from updater.errors import ConcurrentUpdateError, ConfigError, NotFoundError, WindowOrderError
 from updater.ledger.engine import create_ledger_engine, writing
 from updater.ledger.moves import may_follow, refusal
-from updater.ledger.reader import ERASURE_SALT, PROMOTE, REACH, LedgerReader, read_published
+from updater.ledger.reader import ERASURE_SALT, LedgerReader, read_published
 from updater.ledger.records import BucketRecord, Head, ModelRecord, PartitionRecord, Published, WindowRecord
 from updater.ledger.revisions import check_revision
-from updater.ledger.tables import AUDIT, BUCKETS, ERASED, HEADS, LIVE_MODEL, MODELS, PARTITIONS, SETTINGS, WINDOWS
-
-_ERASURE_LOCK = 0x657261736564
-"""PostgreSQL advisory lock of what users are erased: "erased" in ASCII."""
+from updater.ledger.statements import (
+    check_erasures,
+    check_live,
+    insert_if_absent,
+    lock_erasures,
+    read_window,
+    swap_head,
+    upsert,
+)
+from updater.ledger.tables import (
+    AUDIT,
+    BUCKETS,
+    ERASED,
+    HEADS,
+    LIVE_MODEL,
+    MODELS,
+    PARTITIONS,
+    REACH,
+    SETTINGS,
+    WINDOWS,
+)
 
 
 def open_writer(url: str) -> "LedgerWriter":
@@ -48,19 +64,40 @@ class LedgerWriter(LedgerReader):
             ConcurrentUpdateError: users were erased since, so their rows may be in the event file.
         """
         with writing(self._engine) as connection:
-            _check_erasures(connection, erased)
-            _upsert(connection, PARTITIONS, asdict(partition))
+            check_erasures(connection, erased)
+            upsert(connection, PARTITIONS, asdict(partition))
 
-    def open_window(self, ds: date, as_of: datetime, now: datetime) -> WindowRecord:
+    def open_window(
+        self,
+        ds: date,
+        as_of: datetime,
+        now: datetime,
+        actor: str | None = None,
+        subject: dict[str, Any] | None = None,
+    ) -> WindowRecord:
         """The window of `ds`, opened `now` unless an earlier attempt opened it.
+
+        Args:
+            ds: Landing day.
+            as_of: End of the window.
+            now: Clock of this attempt.
+            actor: Who works on it: a window that is not completed gets an audit row `run`, one for each actor and
+                subject, however often and by however many tasks it is opened. None leaves none.
+            subject: What the audit row says.
 
         Returns:
             The stored record; `opened_at` is the first attempt's clock for every later one.
         """
         window = WindowRecord(ds=ds, as_of=as_of, opened_at=now, completed_at=None, counts={})
         with writing(self._engine) as connection:
-            _insert_if_absent(connection, WINDOWS, asdict(window))
-            return _window(connection, ds) or window
+            insert_if_absent(connection, WINDOWS, asdict(window))
+            stored = read_window(connection, ds, lock=actor is not None) or window
+            if actor is not None and stored.completed_at is None:
+                same = select(AUDIT.c.subject).where(AUDIT.c.action == "run", AUDIT.c.actor == actor)
+                if subject not in connection.scalars(same).all():
+                    values = {"at": now, "actor": actor, "action": "run", "subject": subject}
+                    connection.execute(insert(AUDIT).values(values))
+        return stored
 
     def move_head(self, previous: Head | None, new: Head, record: BucketRecord, erased: int | None = None) -> bool:
         """Move a bucket's head from `previous` to `new` by compare-and-swap, and add `record` to its history.
@@ -87,9 +124,9 @@ class LedgerWriter(LedgerReader):
         if any(getattr(record, name) != getattr(new, name) for name in ("bucket", "ds", "generation", "digest")):
             raise ValueError(f"The history record of bucket {record.bucket} does not describe the head to publish.")
         with writing(self._engine) as connection:
-            _check_erasures(connection, erased)
-            _check_live(connection, new)
-            if may_follow(previous, new) and _swap_head(connection, previous, new):
+            check_erasures(connection, erased)
+            check_live(connection, new)
+            if may_follow(previous, new) and swap_head(connection, previous, new):
                 connection.execute(insert(BUCKETS).values(asdict(record)))
                 return True
             row = connection.execute(select(HEADS).where(HEADS.c.bucket == new.bucket)).mappings().first()
@@ -107,7 +144,7 @@ class LedgerWriter(LedgerReader):
         pending = and_(WINDOWS.c.ds == ds, WINDOWS.c.completed_at.is_(None))
         with writing(self._engine) as connection:
             connection.execute(update(WINDOWS).where(pending).values(completed_at=now, counts=counts))
-            window = _window(connection, ds)
+            window = read_window(connection, ds)
         if window is None:
             raise WindowOrderError(f"The window {ds} was never opened; run `updater run --ds {ds}`.", ds=ds)
         return window
@@ -121,9 +158,9 @@ class LedgerWriter(LedgerReader):
         values = asdict(model)
         live = values.pop("live")
         with writing(self._engine) as connection:
-            if _insert_if_absent(connection, MODELS, values):
+            if insert_if_absent(connection, MODELS, values):
                 if live:
-                    _upsert(connection, LIVE_MODEL, {"id": 1, "version": model.version})
+                    upsert(connection, LIVE_MODEL, {"id": 1, "version": model.version})
                 return
             stored: str = connection.scalars(select(MODELS.c.digest).where(MODELS.c.version == model.version)).one()
         if stored != model.digest:
@@ -142,7 +179,7 @@ class LedgerWriter(LedgerReader):
                     kind="model version",
                     name=str(version),
                 )
-            _upsert(connection, LIVE_MODEL, {"id": 1, "version": version})
+            upsert(connection, LIVE_MODEL, {"id": 1, "version": version})
 
     def promote_model(
         self, version: int, seen: Published, generation: int, subject: dict[str, Any], actor: str, now: datetime
@@ -155,31 +192,30 @@ class LedgerWriter(LedgerReader):
             False if the live version, the watermark, a head or the erased users are others than those of `seen`.
         """
         with writing(self._engine) as connection:
-            _lock_erasures(connection, shared=True)
+            lock_erasures(connection, shared=True)
             # Locked, so that a head that moves at the same time waits, and is refused if its version is live no more.
             connection.execute(select(LIVE_MODEL).with_for_update())
             if read_published(connection) != seen:
                 return False
-            connection.execute(update(LIVE_MODEL).values(version=version))
+            counted = LIVE_MODEL.c.num_promotions + 1
+            connection.execute(update(LIVE_MODEL).values(version=version, num_promotions=counted))
             connection.execute(update(HEADS).values(generation=generation))
-            values = {"at": now, "actor": actor, "action": PROMOTE, "subject": subject}
+            values = {"at": now, "actor": actor, "action": "promote", "subject": subject}
             connection.execute(insert(AUDIT).values(values))
         return True
 
     def fix_setting(self, key: str, value: str) -> str:
         """Fix `key` at `value` unless it is fixed already. Returns the stored value, for the caller to compare."""
         with writing(self._engine) as connection:
-            _insert_if_absent(connection, SETTINGS, {"key": key, "value": value})
+            insert_if_absent(connection, SETTINGS, {"key": key, "value": value})
             stored: str = connection.scalars(select(SETTINGS.c.value).where(SETTINGS.c.key == key)).one()
         return stored
 
     def advance_reach(self, reach: date) -> None:
         """Write down that days before `reach` cannot be computed again, before they are dropped. It never goes back."""
-        values = {"key": REACH, "value": reach.isoformat()}
         with writing(self._engine) as connection:
-            _insert_if_absent(connection, SETTINGS, values)
-            earlier = and_(SETTINGS.c.key == REACH, SETTINGS.c.value < values["value"])
-            connection.execute(update(SETTINGS).where(earlier).values(values))
+            insert_if_absent(connection, REACH, {"id": 1, "ds": reach})
+            connection.execute(update(REACH).where(REACH.c.ds < reach).values(ds=reach))
 
     def swap_event_files(self, modality: str, old: Mapping[date, str], new: str | None, erased: int) -> bool:
         """Name event file `new` (None for none) for landed days in the place of `old`, all of them or nothing.
@@ -197,7 +233,7 @@ class LedgerWriter(LedgerReader):
             ConcurrentUpdateError: users were erased since, so their rows may be in `new`.
         """
         with writing(self._engine) as connection:
-            _check_erasures(connection, erased)
+            check_erasures(connection, erased)
             for ds, name in sorted(old.items()):
                 here = and_(PARTITIONS.c.modality == modality, PARTITIONS.c.ds == ds, PARTITIONS.c.events_file == name)
                 if connection.execute(update(PARTITIONS).where(here).values(events_file=new)).rowcount != 1:
@@ -209,10 +245,10 @@ class LedgerWriter(LedgerReader):
         """Record that `user_ids` are erased from now on; returns all erased users. What is known is left as it is."""
         salt = self.fix_setting(ERASURE_SALT, secrets.token_hex(HASH_BYTES))
         with writing(self._engine) as connection:
-            _lock_erasures(connection, shared=False)
+            lock_erasures(connection, shared=False)
             for user in user_ids:
                 row = {"hash": erasure_hash(salt, user), "recorded_at": now, "erased_at": None}
-                _insert_if_absent(connection, ERASED, row)
+                insert_if_absent(connection, ERASED, row)
         return self.erased()
 
     def replace_events(self, modality: str, ds: date, old: str, new: str | None, num_erased: int) -> None:
@@ -255,63 +291,3 @@ class LedgerWriter(LedgerReader):
         values = {"at": now, "actor": actor, "action": action, "subject": subject}
         with writing(self._engine) as connection:
             connection.execute(insert(AUDIT).values(values))
-
-
-def _swap_head(connection: Connection, previous: Head | None, new: Head) -> bool:
-    if previous is None:
-        return _insert_if_absent(connection, HEADS, asdict(new))
-    unmoved = and_(
-        HEADS.c.bucket == new.bucket,
-        HEADS.c.ds == previous.ds,
-        HEADS.c.digest == previous.digest,
-        HEADS.c.generation == previous.generation,
-    )
-    return connection.execute(update(HEADS).where(unmoved).values(asdict(new))).rowcount == 1
-
-
-def _check_live(connection: Connection, new: Head) -> None:
-    live = connection.scalars(select(LIVE_MODEL.c.version).with_for_update(read=True)).first()
-    if live not in (None, new.model_version):
-        raise ConcurrentUpdateError(
-            f"Model version {live} became live while bucket {new.bucket} was computed with version "
-            f"{new.model_version}; run the same command again.",
-            cause="promotion",
-            ds=new.ds,
-            bucket=new.bucket,
-        )
-
-
-def _check_erasures(connection: Connection, known: int | None) -> None:
-    if known is None:
-        return
-    _lock_erasures(connection, shared=True)
-    if connection.scalars(select(func.count()).select_from(ERASED)).one() != known:
-        raise ConcurrentUpdateError("Users were erased while this ran; run the same command again.", cause="erasure")
-
-
-def _lock_erasures(connection: Connection, shared: bool) -> None:
-    """Until the transaction ends nobody else records an erasure; SQLite has one writer anyway."""
-    if connection.dialect.name == "postgresql":
-        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
-        connection.execute(select(lock(_ERASURE_LOCK)))
-
-
-def _window(connection: Connection, ds: date) -> WindowRecord | None:
-    row = connection.execute(select(WINDOWS).where(WINDOWS.c.ds == ds)).mappings().first()
-    return WindowRecord(**row) if row else None
-
-
-def _insert_if_absent(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
-    """True if the row was inserted. A concurrent insert of the same key is waited for."""
-    statement = _insert(connection, table).values(values).on_conflict_do_nothing(index_elements=table.primary_key)
-    return connection.execute(statement.returning(*table.primary_key)).first() is not None
-
-
-def _upsert(connection: Connection, table: Table, values: dict[str, Any]) -> None:
-    statement = _insert(connection, table).values(values)
-    connection.execute(statement.on_conflict_do_update(index_elements=table.primary_key, set_=values))
-
-
-# SQLAlchemy has no portable insert that meets an existing key, but both dialects have the same one.
-def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

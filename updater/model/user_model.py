@@ -40,8 +40,8 @@ class EmbeddingHead(StraightAdapter):
 class UserModel(nn.Module):
     """Query-conditioned user encoder (arXiv 2602.14492: prefix first, query last, read at <USER_EMB>).
 
-    `forward` is differentiable; `embed` computes the same on packed weights. Both give an embedding of a user that
-    does not depend on the other users; from `embed` it does not in a single bit, with a packed decoder on a CPU.
+    `forward` is differentiable; `InferenceModel` computes the same on packed weights. Both give an embedding of a user
+    that does not depend on the other users; from the latter not in a single bit, with a packed decoder on a CPU.
     """
 
     def __init__(self, config: ModelConfig, backbone: Any, tokenizer: Tokenizer) -> None:
@@ -64,7 +64,6 @@ class UserModel(nn.Module):
         self.gate = QuestionGate(width, self.prefix.num_columns)
         self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)
         self._instruction = self.token_ids(config.instruction)
-        self._serving: tuple[Any, _Serving] | None = None
         longest = len(self._instruction) + 1 + sum(2 + modality.max_events for modality in config.modalities)
         if longest >= backbone.config.max_position_embeddings:
             raise ConfigError(
@@ -91,8 +90,8 @@ class UserModel(nn.Module):
 
     def forward(self, batch: UserBatch, queries: Sequence[str], scenarios: Sequence[str] = ()) -> Tensor:
         """Embeddings with autograd, one user at a time. Arguments and result as in `embed`."""
-        suffixes_QD, lengths = self._suffixes(queries, scenarios)
-        packed = self.prefix(batch, self.embed_ids(self._instruction), suffixes_QD)
+        suffixes_QD, lengths = self.suffixes(queries, scenarios)
+        packed = self.prefix(batch, self.instruction_rows(), suffixes_QD)
         states = read_suffixes(self.backbone, packed.rows_TD, packed.prefix_lengths_B, lengths)
         return self.read(states, packed.columns_BS[:, None] * self.gates(torch.split(suffixes_QD, lengths)))
 
@@ -108,6 +107,63 @@ class UserModel(nn.Module):
         if self.config.user_token:
             states = states + run(self.prefix.user_adapter, columns)
         return run(self.head, states)
+
+    def embed(
+        self,
+        batch: UserBatch,
+        queries: Sequence[str],
+        scenarios: Sequence[str] = (),
+        *,
+        tokens_per_pack: int = TOKENS_PER_PACK,
+    ) -> Float32:
+        """As `InferenceModel.embed`, with the weights packed for this call: for a model that is still being trained."""
+        return InferenceModel(self).embed(batch, queries, scenarios, tokens_per_pack=tokens_per_pack)
+
+    def prefix_rows(self, batch: UserBatch) -> PackedRows:
+        """Input embeddings of the users' prefixes alone, with autograd."""
+        instruction_ID = self.instruction_rows()
+        packed: PackedRows = self.prefix(batch, instruction_ID, instruction_ID[:0])
+        return packed
+
+    def prefix_lengths(self, batch: UserBatch) -> Int64:
+        """Tokens of each user's prefix, shape (B,)."""
+        return self.prefix.lengths(batch, len(self._instruction))
+
+    def suffixes(self, queries: Sequence[str], scenarios: Sequence[str]) -> tuple[Tensor, list[int]]:
+        """Input embeddings of all suffixes, shape (Q, D), and the length of each."""
+        if not queries:
+            raise ValueError("queries is empty; ask at least one.")
+        suffixes = []
+        for i, query in enumerate(queries):
+            parts = [self.embed_ids(self.token_ids(query)), self.user_emb_D[None]]
+            if i < len(scenarios) and scenarios[i] in self.soft_prompts:
+                parts.insert(0, self.soft_prompts[scenarios[i]])
+            suffixes.append(torch.cat(parts))
+        return torch.cat(suffixes), [len(suffix) for suffix in suffixes]
+
+    def token_ids(self, text: str) -> list[int]:
+        """Tokens of a question or an answer, without special ones."""
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def instruction_rows(self) -> Tensor:
+        """Input embeddings of the instruction that every prefix begins with, shape (tokens, D)."""
+        return self.embed_ids(self._instruction)
+
+    def embed_ids(self, ids: list[int]) -> Tensor:
+        """Input embeddings of tokens, shape (tokens, D)."""
+        embedding = self.backbone.get_input_embeddings()
+        result: Tensor = embedding(torch.tensor(ids, dtype=torch.long, device=self.user_emb_D.device))
+        return result
+
+
+class InferenceModel:
+    """A user model with its weights as they are now, packed once. Training it further does not show here."""
+
+    def __init__(self, model: UserModel) -> None:
+        self.config = model.config
+        self._model = model
+        self._serving = _Serving(model)
 
     @torch.inference_mode()
     def embed(
@@ -133,60 +189,20 @@ class UserModel(nn.Module):
             ValueError: the batch does not fit the model, or there is no query.
         """
         check_batch(batch, self.config)
-        suffixes_QD, lengths = self._suffixes(queries, scenarios)
-        serving = self._serve()
-        gates_QS = self.gates(torch.split(suffixes_QD, lengths), serving.run)
-        counts = self.prefix.count_topics(batch, serving.run)
-        instruction_ID = self.embed_ids(self._instruction)
+        model, serving = self._model, self._serving
+        suffixes_QD, lengths = model.suffixes(queries, scenarios)
+        gates_QS = model.gates(torch.split(suffixes_QD, lengths), serving.run)
+        counts = model.prefix.count_topics(batch, serving.run)
+        instruction_ID = model.instruction_rows()
         embeddings = np.empty((batch.num_users, len(queries), self.config.embedding_dim), dtype=np.float32)
-        for users in _packs(self.prefix_lengths(batch) + sum(lengths), tokens_per_pack):
+        for users in _packs(model.prefix_lengths(batch) + sum(lengths), tokens_per_pack):
             known = [counts_BK[users] for counts_BK in counts]
-            packed = self.prefix(batch.select(users), instruction_ID, suffixes_QD, serving.run, known)
+            packed = model.prefix(batch.select(users), instruction_ID, suffixes_QD, serving.run, known)
             states_ND = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths).flatten(0, 1)
             columns_NS = (packed.columns_BS[:, None] * gates_QS).flatten(0, 1)
-            values = self.read(states_ND, columns_NS, serving.run)
+            values = model.read(states_ND, columns_NS, serving.run)
             embeddings[users] = values.view(len(users), len(queries), -1).numpy(force=True)
         return embeddings
-
-    def prefix_rows(self, batch: UserBatch) -> PackedRows:
-        """Input embeddings of the users' prefixes alone, with autograd."""
-        instruction_ID = self.embed_ids(self._instruction)
-        packed: PackedRows = self.prefix(batch, instruction_ID, instruction_ID[:0])
-        return packed
-
-    def prefix_lengths(self, batch: UserBatch) -> Int64:
-        """Tokens of each user's prefix, shape (B,)."""
-        return self.prefix.lengths(batch, len(self._instruction))
-
-    def _suffixes(self, queries: Sequence[str], scenarios: Sequence[str]) -> tuple[Tensor, list[int]]:
-        """Input embeddings of all suffixes, shape (Q, D), and the length of each."""
-        if not queries:
-            raise ValueError("queries is empty; ask at least one.")
-        suffixes = []
-        for i, query in enumerate(queries):
-            parts = [self.embed_ids(self.token_ids(query)), self.user_emb_D[None]]
-            if i < len(scenarios) and scenarios[i] in self.soft_prompts:
-                parts.insert(0, self.soft_prompts[scenarios[i]])
-            suffixes.append(torch.cat(parts))
-        return torch.cat(suffixes), [len(suffix) for suffix in suffixes]
-
-    def token_ids(self, text: str) -> list[int]:
-        """Tokens of a question or an answer, without special ones."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
-
-    def embed_ids(self, ids: list[int]) -> Tensor:
-        """Input embeddings of tokens, shape (tokens, D)."""
-        embedding = self.backbone.get_input_embeddings()
-        result: Tensor = embedding(torch.tensor(ids, dtype=torch.long, device=self.user_emb_D.device))
-        return result
-
-    def _serve(self) -> "_Serving":
-        """The packed weights, made anew if a parameter has changed since."""
-        state = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters()]
-        if self._serving is None or self._serving[0] != state:
-            self._serving = (state, _Serving(self))
-        return self._serving[1]
 
 
 class _Serving:

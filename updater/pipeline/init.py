@@ -9,6 +9,8 @@ from updater.runtime.deployment import Context, check_fixed_values, clock, fixed
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 
+SHOWN_FIXED = ("timezone", "buffer.days", "buffer.num_buckets", "model.text_encoder", "privacy.pseudonymise")
+
 
 @dataclass(frozen=True)
 class SetupReport:
@@ -21,6 +23,8 @@ class SetupReport:
     feature_store: str
     """The file that makes `feast -c … -f FILE` read this state from anywhere."""
     feature_views: list[str]
+    fixed: dict[str, str]
+    """Config values that cannot change any more, besides what each modality declares."""
     not_loaded: list[str]
     """Feature views that are registered anew though they have offline rows; online values come back by `load`."""
     load: str
@@ -57,10 +61,11 @@ def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
     from updater.pipeline.monitor import audit
     from updater.runtime.deployment import open_context
     from updater.store.config import write_feature_store_yaml
-    from updater.store.definitions import apply, check
+    from updater.store.definitions import apply, check, repository_files
 
+    repository_files(settings)  # before anything is made
     ledger = create_ledger(settings)
-    check(settings)  # before a model is made, which takes long
+    check(settings)  # before the model, which takes long
     if ledger.live_model() is None:
         record = _first_model(settings, trained)
         ledger.add_model(record)
@@ -78,6 +83,7 @@ def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
         trained=model.trained,
         feature_store=yaml,
         feature_views=views(context),
+        fixed={key: value for key, value in fixed_values(settings).items() if key in SHOWN_FIXED},
         not_loaded=[view for view in registered if _has_rows(context, view)],
         load=f"feast -c {settings.paths.feature_repo} -f {yaml} materialize --disable-event-timestamp",
     )

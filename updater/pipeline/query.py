@@ -42,8 +42,8 @@ def embed_user(context: Context, user_id: str, query: str | None, scenario: str 
             a user that the newest window changed this is the published embedding, to the bit.
 
     Raises:
-        ConfigError: the user has no events, the scenario does not exist, or not exactly one of `query` and `scenario`
-            is given.
+        ConfigError: the user has no events or was erased, the scenario does not exist, or not exactly one of `query`
+            and `scenario` is given.
         NothingCommittedError: no window is committed.
     """
     settings = context.settings
@@ -56,22 +56,24 @@ def embed_user(context: Context, user_id: str, query: str | None, scenario: str 
     window = context.window(watermark)
     tools = Tools(context)
     user = known_id(settings, user_id)
+    if user in context.ledger.erased():
+        raise ConfigError(f"User {user!r} was erased and stays out of the state, so there is nothing to ask about.")
     with one_thread():
         buffered = read_buffer(context, tools, window, [bucket_of(user, settings.buffer.num_buckets)], [user])
         everyone = np.arange(1)
         summaries = [events.summarise(everyone) for events in buffered.events]
         if not any(summary.num_events_B[0] for summary in summaries):
             raise ConfigError(
-                f"User {user!r} has no events in the {settings.buffer.days} days up to {window}; "
-                "check the id, or run the windows that have its events."
+                f"User {user!r} has no stream event in the {settings.buffer.days} days up to {window} and no snapshot; "
+                "check the id, or run the windows that have its rows."
             )
         batch = user_batch(buffered.events, summaries, everyone)
         if chosen is None:
-            values = tools.model.embed(batch, [query or ""])[0, 0]
+            values = tools.inference.embed(batch, [query or ""])[0, 0]
         else:
             # An embedding's last bits depend on the set of questions of its pass, so these are those of a window.
             queries, names = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
-            values = tools.model.embed(batch, queries, names)[0, settings.scenarios.index(chosen)]
+            values = tools.inference.embed(batch, queries, names)[0, settings.scenarios.index(chosen)]
     record = tools.model_record
     return EmbedReport(
         user_id=user,

@@ -5,6 +5,7 @@
 from datetime import date
 from typing import Any
 
+from updater.domain.buckets import runs
 from updater.lake import partitions
 from updater.pipeline.compact.run import maintain as maintain_state
 from updater.pipeline.daily.detect import detect as detect_changes
@@ -14,7 +15,6 @@ from updater.pipeline.daily.encode import encode as encode_texts
 from updater.pipeline.daily.publish import publish as complete_offline
 from updater.pipeline.daily.publish import views
 from updater.pipeline.daily.window import WindowReport, finish, missing_days
-from updater.pipeline.monitor import audit
 from updater.pipeline.monitor import prometheus as metrics
 from updater.pipeline.monitor import verify as verification
 from updater.pipeline.monitor.health import measure, raise_if_crossed
@@ -49,7 +49,7 @@ def detect(ds: str, modality: str, *, config: str | None = None) -> dict[str, An
     window = context.window(date.fromisoformat(ds))
     declared = context.settings.modality(modality)
     with window_events(context, window, whole=False):
-        open_window(context, window)
+        open_window(context, window, by="airflow")
         found = detect_changes(context, window, declared)
     return {
         "modality": modality,
@@ -70,17 +70,17 @@ def encode(ds: str, modality: str, *, config: str | None = None) -> dict[str, An
 
 
 def bucket_groups(ds: str, num_groups: int, *, config: str | None = None) -> list[list[int]]:
-    """The buckets of a window in at most `num_groups` groups of about the same number of changed users."""
+    """The buckets of a window in at most `num_groups` runs of neighbours with about the same number of changed users.
+
+    A run's rows lie together in the event files, so a task reads no other task's.
+    """
     context = _context(config)
     window = context.window(date.fromisoformat(ds))
     load = dict.fromkeys(range(context.settings.buffer.num_buckets), 0)
     for modality in context.settings.modalities:
         for bucket in read_changes(context, window, modality.name)["bucket"].to_pylist():
             load[bucket] += 1
-    groups: list[list[int]] = [[] for _ in range(min(num_groups, len(load)))]
-    for bucket in sorted(load, key=lambda b: (-load[b], b)):
-        min(groups, key=lambda group: sum(load[b] for b in group)).append(bucket)
-    return [sorted(group) for group in groups if group]
+    return runs([load[bucket] for bucket in sorted(load)], num_groups)
 
 
 def refresh(ds: str, buckets: list[int], *, config: str | None = None) -> dict[str, Any]:
@@ -114,9 +114,6 @@ def materialise(ds: str, *, config: str | None = None) -> dict[str, Any]:
     context = _context(config)
     window = context.window(date.fromisoformat(ds))
     report = WindowReport(ds, model=context.live_model().name)
-    opened = context.ledger.window(window.ds)
-    if opened is not None and opened.completed_at is None:
-        audit.record(context, "run", ds=ds, by="airflow")
     with window_events(context, window):
         finish(context, window, report)
     return {"rows": report.rows, "views": views(context)}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
 from multiprocessing import get_context, parent_process
@@ -175,8 +176,17 @@ def _encode(name: str, texts: list[str]) -> npt.NDArray[np.float16]:
     return vectors
 
 
-_TOOLS: "dict[str, Tools]" = {}
-"""The last tools opened in this process: a worker serves one deployment, and a model is loaded once."""
+@dataclass(frozen=True)
+class _Opened:
+    """Tools that stay open for the next job of the same deployment and model: a model is loaded once."""
+
+    settings: Settings
+    digest: str
+    tools: "Tools"
+
+
+_OPENED: list[_Opened] = []
+"""The last one of this process, if any."""
 
 
 def _refresh(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> dict[date, float]:
@@ -213,10 +223,12 @@ def _open(settings: Settings, now: datetime, version: ModelRecord | None = None)
 
     context = open_context(settings, now)
     version = version or context.live_model()
-    key = f"{settings}{version.digest}"
-    if key not in _TOOLS:
-        _TOOLS.clear()
-        _TOOLS[key] = Tools(context, version)
-    tools = _TOOLS[key]
+    if _OPENED and (_OPENED[0].settings, _OPENED[0].digest) != (settings, version.digest):
+        _OPENED.pop().tools.close()
+    if not _OPENED:
+        _OPENED.append(_Opened(settings, version.digest, Tools(context, version)))
+    tools = _OPENED[0].tools
+    # Of the job: its clock, and a ledger that this process opened for it.
+    tools.context, tools.version = context, version
     tools.vectors.refresh()
     return context, tools

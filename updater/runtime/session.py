@@ -10,7 +10,7 @@ from updater.errors import ConfigError
 from updater.ledger import ModelRecord
 from updater.model.checkpoint import load_model, model_digest
 from updater.model.sources import text_encoder_version
-from updater.model.user_model import UserModel
+from updater.model.user_model import InferenceModel, UserModel
 from updater.runtime.deployment import Context
 from updater.settings import Settings
 from updater.state.event_store import connect
@@ -66,6 +66,11 @@ class Tools:
                 "restore the model's files."
             )
         return fitting_model(self.context.settings, directory)
+
+    @cached_property
+    def inference(self) -> InferenceModel:
+        """The same with its weights packed, for embeddings."""
+        return InferenceModel(self.model)
 
     @property
     def widths(self) -> list[int]:

@@ -5,7 +5,7 @@ At `as_of` a stream holds, per (user, event id), the newest version that had lan
 as it was known then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -13,12 +13,14 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from updater.domain.modality import Modality
 from updater.domain.window import Window, buffer_start, day_window, first_buffer_day
 from updater.lake import partitions
 from updater.lake.schemas import event_schema, numeric_columns
 
+ROWS_PER_BATCH = 65_536
 CHANGES_SCHEMA = pa.schema(
     [("user_id", pa.string()), ("bucket", pa.int32()), ("reason", pa.string()), ("num_events", pa.int64())]
 )
@@ -52,6 +54,21 @@ def read_rows(files: Sequence[EventFile], columns: Sequence[str]) -> pa.Table | 
         rows = table.filter(pc.is_in(table["ds"], value_set=pa.array(landed, pa.date32())))
         tables.append(rows.select(list(columns)))
     return pa.concat_tables(tables) if tables else None
+
+
+def row_batches(files: Sequence[EventFile], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """As `read_rows`, a part of a file at a time."""
+    landed = _days_of_merged(files)
+    for path in dict.fromkeys(file.path for file in files):
+        wanted = pa.array(landed[path], pa.date32()) if path in landed else None
+        fs, inner = partitions.filesystem(path)
+        with fs.open(inner, "rb") as file, pq.ParquetFile(file) as parquet:
+            names = list(dict.fromkeys([*columns, *([] if wanted is None else ["ds"])]))
+            for batch in parquet.iter_batches(ROWS_PER_BATCH, columns=names):
+                table = pa.Table.from_batches([batch])
+                if wanted is not None:
+                    table = table.filter(pc.is_in(table["ds"], value_set=wanted))
+                yield table.select(list(columns))
 
 
 def scan(name: str, files: Sequence[EventFile], bound: dict[str, Any]) -> str:
@@ -125,7 +142,7 @@ class Buffer:
         Returns:
             Columns user_id, event_id, event_time, text_id, the numeric columns and `extra`.
         """
-        where = f"bucket between {min(buckets)} and {max(buckets)}" if buckets else "true"
+        where = _of_buckets(buckets)
         if users is not None:
             self._connection.register("wanted", users.select(["user_id"]))
             where += " and user_id in (select user_id from wanted)"
@@ -137,18 +154,19 @@ class Buffer:
             events=self._held_files(window.ds),
         )
 
-    def changes(self, window: Window) -> pa.Table:
+    def changes(self, window: Window, buckets: Sequence[int] = ()) -> pa.Table:
         """Users whose content differs between the previous window's end and this one's, each with the reasons and
-        counts.
+        counts; of some buckets, or of all.
 
         Columns: `CHANGES_SCHEMA`, one row per user and reason, sorted by bucket, user and reason.
         """
         previous = day_window(window.ds - timedelta(days=1), self._timezone)
         today = [file for file in self._files if file.ds == window.ds]
         past = self._held_files(previous.ds)
+        where = _of_buckets(buckets)
         numeric = [f"(before.{name} is not distinct from after.{name})" for name in numeric_columns(self._modality)]
         if self._modality.kind == "snapshot":
-            return self._query(_SNAPSHOT_CHANGES.format(same=_and(numeric)), {}, past=past, today=today)
+            return self._query(_SNAPSHOT_CHANGES.format(same=_and(numeric)), {}, where, past=past, today=today)
         query = _STREAM_CHANGES.format(
             same=_and(["before.event_time = after.event_time", *numeric]),
             newest=self._newest("past", "(user_id, event_id) in (select user_id, event_id from keys)"),
@@ -158,15 +176,18 @@ class Buffer:
             "new_start": self._start(window),
             "window_start": _naive(window.start),
         }
-        return self._query(query, bounds, past=past, today=today)
+        return self._query(query, bounds, where, past=past, today=today)
 
-    def everyone(self, window: Window) -> pa.Table:
-        """All users with content at `window.as_of`, as changes of reason `new`:
-        what the first window ever has to do.
+    def everyone(self, window: Window, buckets: Sequence[int] = ()) -> pa.Table:
+        """All users with content at `window.as_of`, as changes of reason `new`: what the first window ever has to do.
+
+        Args:
+            window: the window at whose end the buffer is read.
+            buckets: the buckets to read; all if empty.
         """
         query = f"""
             select user_id, bucket, 'new' as reason, count(*) as num_events
-            from ({self._newest("events", "true")}) where {self._held("$start")}
+            from ({self._newest("events", _of_buckets(buckets))}) where {self._held("$start")}
             group by all order by bucket, user_id"""
         return self._query(query, {"start": self._start(window)}, events=self._held_files(window.ds))
 
@@ -189,8 +210,12 @@ class Buffer:
         first = first_buffer_day(last, self._buffer_days) if self._modality.kind == "stream" else date.min
         return [file for file in self._files if first <= file.ds <= last]
 
-    def _query(self, sql: str, parameters: dict[str, datetime], **sources: list[EventFile]) -> pa.Table:
-        """Run `sql` after a `with` clause that makes each of `sources` (name to event files) a relation."""
+    def _query(
+        self, sql: str, parameters: dict[str, datetime], where: str = "true", **sources: list[EventFile]
+    ) -> pa.Table:
+        """Run `sql` after a `with` clause that makes each of `sources` (name to event files) a relation of the rows
+        that meet the condition `where`.
+        """
         bound: dict[str, Any] = {name: value for name, value in parameters.items() if f"${name}" in sql}
         relations = []
         for name, files in sources.items():
@@ -200,8 +225,17 @@ class Buffer:
                 source = "select * from no_events"
             # Conditions reach a scan only if it is not kept for its second reader; what landed in a day is small.
             kept = "" if name == "today" else "not materialized "
-            relations.append(f"{name} as {kept}({source})")
+            relations.append(f"{name} as {kept}(select * from ({source}) where {where})")
         return self._connection.execute(f"with {', '.join(relations)}{sql}", bound).to_arrow_table()
+
+
+def _of_buckets(buckets: Sequence[int]) -> str:
+    """A condition that row groups without these buckets are skipped by; none for no buckets."""
+    if not buckets:
+        return "true"
+    if max(buckets) - min(buckets) + 1 == len(set(buckets)):
+        return f"bucket between {min(buckets)} and {max(buckets)}"
+    return f"bucket in ({', '.join(map(str, sorted(set(buckets))))})"
 
 
 def _naive(instant: datetime) -> datetime:

@@ -53,8 +53,8 @@ class Lookup:
         """
         last = None
         for group, num_rows in enumerate(self.num_rows(path, only)):
-            bounds = self._bounds(path, group, JOIN_KEY)
-            if not num_rows or (bounds is not None and bounds[1] < first):
+            _, highest = self._users_between(path, group, only)
+            if not num_rows or (highest is not None and highest < first):
                 continue
             for user in sorted(set(self.users_of(path, group, only))):
                 if user >= first and user != last:
@@ -62,9 +62,11 @@ class Lookup:
                     last = user
 
     def rows(self, path: str, users: Sequence[str], only: Only | None = None) -> pa.Table:
-        """All rows of `users` (sorted), who have the wanted value, in the file's order."""
+        """Rows of `users` (sorted) that have the wanted value, by which the file is sorted, and then by user."""
         possible = [group for group, num_rows in enumerate(self.num_rows(path, only)) if num_rows]
-        table = self._read(path, [group for group in possible if self._may_hold_any(path, group, users)], None)
+        table = self._read(path, [group for group in possible if self._may_hold_any(path, group, users, only)], None)
+        if only is not None:
+            table = table.filter(pc.equal(table[only[0]], only[1]))
         return table.filter(pc.is_in(table[JOIN_KEY], value_set=pa.array(users, pa.string())))
 
     def keys(self, path: str, users: Sequence[str], columns: Sequence[str]) -> pa.Table:
@@ -138,9 +140,31 @@ class Lookup:
         bounds = self._bounds(path, group, only[0])
         return bounds is None or bool(bounds[0] <= only[1] <= bounds[1])
 
-    def _may_hold_any(self, path: str, group: int, users: Sequence[str]) -> bool:
-        bounds = self._bounds(path, group, JOIN_KEY)
-        if bounds is None:
-            return bool(users)
-        position = bisect_left(users, bounds[0])
-        return position < len(users) and users[position] <= bounds[1]
+    def _users_between(self, path: str, group: int, only: Only | None) -> tuple[str | None, str | None]:
+        """Smallest and largest user that a row group can hold with the wanted value; None: nobody knows.
+
+        A group that begins or ends with another value tells nothing by its own users, but its neighbour does: rows are
+        sorted by value and user.
+        """
+        users = self._bounds(path, group, JOIN_KEY)
+        if users is None:
+            return None, None
+        if only is None or self._is_all(path, group, only):
+            return users
+        values = self._bounds(path, group, only[0])
+        if values is None:
+            return None, None
+        before = self._bounds(path, group - 1, JOIN_KEY) if self._is_all(path, group - 1, only) else None
+        after = self._bounds(path, group + 1, JOIN_KEY) if self._is_all(path, group + 1, only) else None
+        return (before[1] if before else None), (after[0] if after else None)
+
+    def _is_all(self, path: str, group: int, only: Only) -> bool:
+        """True if all rows of a group have the wanted value."""
+        if not 0 <= group < self._footer(path).num_row_groups:
+            return False
+        return self._bounds(path, group, only[0]) == (only[1], only[1])
+
+    def _may_hold_any(self, path: str, group: int, users: Sequence[str], only: Only | None = None) -> bool:
+        lowest, highest = self._users_between(path, group, only)
+        position = 0 if lowest is None else bisect_left(users, lowest)
+        return position < len(users) and (highest is None or users[position] <= highest)

@@ -4,10 +4,8 @@ A segment is an immutable Arrow file named by the digest of its ids, so two proc
 write the same file.
 """
 
-import tempfile
 from collections.abc import Sequence
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +14,7 @@ import pyarrow.compute as pc
 
 from updater.lake import partitions
 from updater.lake.schemas import TEXT_ID_BYTES
+from updater.state.text_index import TextIndex
 
 LISTINGS = 3
 """How often the segments are listed when one of them is gone before it is read."""
@@ -29,9 +28,10 @@ class TextVectors:
     def __init__(self, root: str) -> None:
         self.root = root
         self._names: list[str] = []
-        self._ids = pa.array([], pa.binary(TEXT_ID_BYTES))
+        self._ids: list[pa.Array] = []
         self._vectors: list[npt.NDArray[np.float16]] = []
         self._starts = np.zeros(1, np.int64)
+        self._index = TextIndex()
         self.refresh()
 
     def refresh(self) -> None:
@@ -48,11 +48,15 @@ class TextVectors:
                     raise
 
     def _add(self, path: str) -> None:
-        table = pa.ipc.open_file(pa.memory_map(_local(path))).read_all()
+        fs, inner = partitions.filesystem(path)
+        # On a local disk nothing is read before it is needed, and processes share it.
+        source = pa.memory_map(inner) if partitions.is_local(path) else pa.BufferReader(fs.cat_file(inner))
+        table = pa.ipc.open_file(source).read_all()
         ids = table["text_id"].combine_chunks()
         vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(ids), -1)
         self._names.append(path)
-        self._ids = pa.concat_arrays([self._ids, ids])
+        self._ids.append(ids)
+        self._index.add(ids)
         self._vectors.append(vectors)
         self._starts = np.append(self._starts, self._starts[-1] + len(vectors))
 
@@ -63,7 +67,7 @@ class TextVectors:
         seen = pa.array([], pa.binary(TEXT_ID_BYTES))
         found = []
         for i in order:
-            ids = self._ids.slice(int(self._starts[i]), int(sizes[i]))
+            ids = self._ids[i]
             if pc.all(pc.is_in(ids, value_set=seen)).as_py():
                 found.append(self._names[i])
             else:
@@ -81,13 +85,12 @@ class TextVectors:
     def merge(self, paths: Sequence[str]) -> None:
         """Write the texts of the segments `paths` as one segment, beside them."""
         chosen = [i for i, name in enumerate(self._names) if name in paths]
-        parts = [self._ids.slice(int(self._starts[i]), len(self._vectors[i])) for i in chosen]
-        ids = pc.unique(pa.concat_arrays(parts))
+        ids = pc.unique(pa.concat_arrays([self._ids[i] for i in chosen]))
         self.append(ids.to_pylist(), self.gather(ids))
 
     def unknown(self, text_ids: pa.Array) -> pa.Array:
         """Mask of the ids that have no vector yet."""
-        return pc.is_null(pc.index_in(text_ids, value_set=self._ids))
+        return pa.array(self._index.rows(text_ids) < 0)
 
     def append(self, text_ids: Sequence[bytes], vectors_TV: npt.NDArray[np.float16]) -> None:
         """Write one segment. `vectors_TV` has shape (len(text_ids), V)."""
@@ -108,29 +111,13 @@ class TextVectors:
 
         Raises KeyError if one has not been encoded.
         """
-        indices = pc.index_in(text_ids, value_set=self._ids)
-        if indices.null_count:
-            missing = text_ids.filter(pc.is_null(indices))[0].as_py().hex()
+        rows = self._index.rows(text_ids)
+        if len(unknown := np.flatnonzero(rows < 0)):
+            missing = text_ids[int(unknown[0])].as_py().hex()
             raise KeyError(f"text {missing} has no vector below {self.root}; run the encode step of its day")
-        rows = indices.to_numpy(zero_copy_only=False).astype(np.int64)
         segments = np.searchsorted(self._starts, rows, side="right") - 1
         out = np.empty((len(rows), self._vectors[0].shape[1] if self._vectors else 0), np.float16)
         for segment in np.unique(segments):
             mask = segments == segment
             out[mask] = self._vectors[segment][rows[mask] - self._starts[segment]]
         return out
-
-
-def _local(path: str) -> str:
-    """`path` on a local disk: itself, or a copy that is kept because segments never change."""
-    fs, inner = partitions.filesystem(path)
-    if partitions.is_local(path):
-        return inner
-    copy = Path(tempfile.gettempdir()) / "updater-texts" / sha256(path.encode()).hexdigest()
-    if not copy.exists():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        aside = tempfile.NamedTemporaryFile(dir=copy.parent, delete=False)  # noqa: SIM115 - renamed below
-        with aside:
-            aside.write(fs.cat_file(inner))
-        Path(aside.name).replace(copy)
-    return str(copy)

@@ -26,13 +26,12 @@ _IMPORTING = RLock()
 
 
 def check(settings: Settings) -> None:
-    """Make sure that the feature repository is there, and that registry and online store can be opened.
+    """Make sure that registry and online store can be opened.
 
     Raises:
-        ConfigError: the feature repository or the config is wrong, or a database is not in UTF-8.
+        ConfigError: the config is wrong, or a database is not in UTF-8.
         ServiceUnavailableError: the registry or the online store does not answer.
     """
-    repository_files(settings)
     store = open_store(settings)
     online = store.provider.online_store
     if isinstance(online, GuardedOnlineStore):

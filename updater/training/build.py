@@ -91,7 +91,7 @@ def build_data(context: Context, workers: Workers, progress: Progress = no_progr
         for part in built:
             made[part.anchor] = _sum(made.get(part.anchor), part)
         num_rows = sum(each.num_rows for each in made.values())
-        progress(f"building training data ({num_rows:,} pairs of {len(made)} anchor days)", done, len(jobs))
+        progress(f"building training data ({num_rows:,} pairs)", done, len(jobs))
     return [made[anchor] for anchor in sorted(made)]
 
 

@@ -20,7 +20,7 @@ from updater.model.batch import Int64, UserBatch
 from updater.model.user_model import UserModel
 from updater.training.profiles import Profiles
 from updater.training.towers import Fact, Pairs
-from updater.training.useru.dataset import FOCUS_GENERATOR
+from updater.training.useru.rows import FOCUS_GENERATOR
 
 STRETCH = 16
 """Steps of users that are sorted by length together."""

@@ -171,4 +171,4 @@ def _embed(
     values.fingerprints += prefix_fingerprints(events, summaries, order[rows])
     batch = user_batch(events, summaries, order[rows])
     queries, names = [scenario.query for scenario in scenarios], [scenario.name for scenario in scenarios]
-    return tools.model.embed(batch, queries, names)
+    return tools.inference.embed(batch, queries, names)

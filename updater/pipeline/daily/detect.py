@@ -5,6 +5,7 @@ the landed days before it.
 """
 
 import logging
+import os
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from updater.lake.landed_files import source_token
 from updater.lake.landing import check_rejected_share
 from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import PartitionRecord
+from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress, day_after, day_before, no_progress
 from updater.runtime.timing import Stopwatch
@@ -48,8 +50,14 @@ class Detected:
     """False if an optional modality has no partition for the day."""
 
 
-def open_window(context: Context, window: Window) -> None:
+def open_window(context: Context, window: Window, by: str | None = None) -> None:
     """Open the window in the ledger, or find it opened by an earlier attempt.
+
+    Args:
+        context: the deployment.
+        window: the window.
+        by: the scheduler whose tasks work on the window, which leaves one audit row for all of them; None for a
+            command, which leaves a row of its own.
 
     Raises:
         NotLandedError: a modality that is not optional has no `_SUCCESS` for the day.
@@ -59,10 +67,15 @@ def open_window(context: Context, window: Window) -> None:
     """
     check_modalities(context)
     check_order(context, window)
-    if context.ledger.window(window.ds) is None:
+    is_new = context.ledger.window(window.ds) is None
+    if is_new:
         check_landed(context, window)
+    if is_new or by:
+        subject = {"ds": str(window), "by": by}
         with durable("window"):
-            context.ledger.open_window(window.ds, window.as_of, context.now)
+            context.ledger.open_window(
+                window.ds, window.as_of, context.now, audit.actor(os.environ) if by else None, subject
+            )
 
 
 def check_modalities(context: Context) -> None:

@@ -24,6 +24,10 @@ from updater.state.bucket_files import bucket_files
 from updater.state.event_store import Buffer, EventFile, connect
 
 SHOWN_USERS = 20
+TIMED = frozenset({"detect", "encode", "refresh", "publish", "materialise"})
+"""The steps whose seconds make a window's cost. Where one of them was not timed for the window alone, as in a backfill,
+the rest would say too little.
+"""
 
 
 @dataclass
@@ -40,7 +44,9 @@ class DryRun:
     prefixes: int = 0
     texts_to_encode: int = 0
     estimated_seconds: float | None = None
-    """From the last window's rates; None before there is one."""
+    """At the rate of the window `estimated_from`; None before there is one."""
+    estimated_from: str | None = None
+    """The newest committed window all of whose steps were timed."""
     users: list[dict[str, str]] = field(default_factory=list)
     """The first changed users, with modality and reason."""
 
@@ -65,7 +71,7 @@ def plan_window(context: Context, ds: date) -> DryRun:
     report.changed_users, report.texts_to_encode = len(changed), len(texts)
     report.bystanders = len(_bystanders(context, changed))
     report.prefixes = report.changed_users + report.bystanders
-    report.estimated_seconds = _estimate(context, report)
+    _estimate(context, report)
     return report
 
 
@@ -131,13 +137,14 @@ def _bystanders(context: Context, changed: set[str]) -> set[str]:
     return found - changed
 
 
-def _estimate(context: Context, report: DryRun) -> float | None:
+def _estimate(context: Context, report: DryRun) -> None:
     for window in context.ledger.windows():
         seconds, prefixes = window.counts.get("seconds", {}), window.counts.get("prefixes", 0)
-        if window.completed_at is not None and seconds and prefixes:
+        if window.completed_at is not None and seconds.keys() >= TIMED and prefixes:
             rate: float = sum(seconds.values()) / prefixes
-            return round(rate * max(report.prefixes, 1), 1)
-    return None
+            report.estimated_seconds = round(rate * max(report.prefixes, 1), 1)
+            report.estimated_from = window.ds.isoformat()
+            return
 
 
 @dataclass

@@ -13,17 +13,19 @@ import pyarrow.compute as pc
 from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.lake import partitions
+from updater.lake.schemas import TEXT_ID_BYTES
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.session import text_vectors
 from updater.runtime.timing import Stopwatch
-from updater.state.event_store import EventFile, read_rows
+from updater.state.event_store import EventFile, row_batches
 from updater.state.text_vectors import TextVectors
 
 logger = logging.getLogger(__name__)
 
 EncodeTexts = Callable[[list[str]], npt.NDArray[np.float16]]
 """From texts to their vectors, shape (number of texts, V)."""
+_NO_TEXTS = pa.schema([("text_id", pa.binary(TEXT_ID_BYTES)), ("text", pa.string())]).empty_table()
 SEGMENT_TEXTS = 8192
 """Texts per segment: what a killed run has to encode again at most."""
 
@@ -55,11 +57,16 @@ def _window_files(context: Context, window: Window, modality: Modality) -> list[
 
 def _new_texts(files: Sequence[EventFile], vectors: TextVectors) -> tuple[pa.Table, int]:
     """Distinct texts (text_id, text) of `files` that have no vector yet, and how many distinct texts there are."""
-    events = read_rows(files, ["text_id", "text", "deleted"])
-    if events is None:
-        return pa.table({"text_id": [], "text": []}), 0
-    texts = events.filter(pc.invert(events["deleted"])).group_by(["text_id", "text"]).aggregate([]).combine_chunks()
-    return texts.filter(vectors.unknown(texts["text_id"].combine_chunks())).sort_by("text_id"), texts.num_rows
+    known, new = pa.array([], pa.binary(TEXT_ID_BYTES)), _NO_TEXTS
+    for rows in row_batches(files, ["text_id", "text", "deleted"]):
+        # Only ids and texts without a vector stay in memory, each once.
+        texts = rows.filter(pc.invert(rows["deleted"])).group_by(["text_id", "text"]).aggregate([]).combine_chunks()
+        ids = texts["text_id"].combine_chunks().cast(known.type)
+        fresh = pc.is_null(pc.index_in(ids, value_set=known))
+        texts, ids = texts.filter(fresh).cast(_NO_TEXTS.schema), ids.filter(fresh)
+        known = pa.concat_arrays([known, ids])
+        new = pa.concat_tables([new, texts.filter(vectors.unknown(ids))])
+    return new.sort_by("text_id"), len(known)
 
 
 def encode(

@@ -33,4 +33,5 @@ def land_and_encode(
         for done, ds in enumerate(wanted):
             progress(f"landing {modality.name}", done, len(wanted))
             land_day(context, ds, modality)
-        encode_files(context, context.event_files(modality.name, last), workers.encode, modality.name, progress)
+        files = [file for file in context.event_files(modality.name, last) if file.ds in set(wanted)]
+        encode_files(context, files, workers.encode, modality.name, progress)

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from updater.domain.window import Window, days
-from updater.errors import UnfinishedWorkError
+from updater.errors import UnfinishedWorkError, VerificationError
 from updater.pipeline.daily.detect import detect, detected, open_window
 from updater.pipeline.daily.encode import encode, encoded_before
 from updater.pipeline.daily.publish import commit, materialise, publish
@@ -105,9 +105,18 @@ def prepare(context: Context, workers: Workers, window: Window, report: WindowRe
 
 
 def finish(context: Context, window: Window, report: WindowReport) -> None:
-    """Publish, materialise and commit a window whose buckets are refreshed; fills in the report's counts."""
+    """Publish, materialise and commit a window whose buckets are refreshed; fills in the report's counts.
+
+    With `[run] verify_before_publish` a sample of the recomputed users is verified before anything of it is online.
+
+    Raises:
+        VerificationError: something differs; the online store keeps its values, and the window is not committed.
+    """
     with report.step("publish"):
         counts = publish(context, window)
+    if context.settings.run.verify_before_publish:
+        with report.step("verify"):
+            _audit(context, window)
     with report.step("materialise"):
         rows = materialise(context, window)
     report.changed_users, report.changed_cells = counts["changed_users"], counts["changed_cells"]
@@ -119,6 +128,17 @@ def finish(context: Context, window: Window, report: WindowReport) -> None:
         report.texts_encoded += encoded
     with report.step("commit"):
         commit(context, window, report.to_json())
+
+
+def _audit(context: Context, window: Window) -> None:
+    from updater.pipeline.monitor.verify import verify_recomputed
+    from updater.pipeline.monitor.verify_compare import raise_if_different
+
+    report = verify_recomputed(context, window, context.settings.run.verify_before_publish)
+    try:
+        raise_if_different(report)
+    except VerificationError as error:
+        raise VerificationError(f"{window} is not online and not committed: {error}") from None
 
 
 def missing_days(context: Context, from_date: date, to_date: date) -> list[date]:

@@ -253,7 +253,7 @@ class _Comparison:
             report.summaries += len(names)
         report.users += len(names)
         queries, scenarios = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
-        embeddings = tools.model.embed(user_batch(events, rebuilt, everyone), queries, scenarios)
+        embeddings = tools.inference.embed(user_batch(events, rebuilt, everyone), queries, scenarios)
         published = {
             view: offline.read_newest(context.layout.offline(view), bucket, users, window.ds, self.sampler.lookup)
             for view in views(context, tools.model_record.version)

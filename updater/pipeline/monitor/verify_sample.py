@@ -87,7 +87,8 @@ class Sampler:
     def summaries(self, bucket: int, users: Sequence[str]) -> pa.Table | None:
         """Rows of `users` (sorted) in the bucket's summary files; None without files."""
         paths = bucket_files(self.context.layout.summaries(), bucket, self.window.ds)
-        tables = [self.lookup.rows(path, users) for path in paths]
+        names = [modality.name for modality in self.context.settings.modalities]
+        tables = [self.lookup.rows(path, users, ("modality", name)) for path in paths for name in names]
         return pa.concat_tables(tables, promote_options="default") if tables else None
 
     def _write(

@@ -81,16 +81,20 @@ def _users(
     if window.ds > restatement.first_day:
         affected &= _changed(context, tools, window, bucket) | _published(context, window, bucket)
     known = set(summary_store.read_users(tools.connection, bucket_files(context.layout.summaries(), bucket)))
-    # A user without any value so far gets one with the first content, not an empty profile before it.
-    return sorted(user for user in affected if user in known or user in _with_content(context, tools, window, bucket))
+    if affected - known:
+        # A user without any value so far gets one with the first content, not an empty profile before it.
+        affected &= known | _with_content(context, tools, window, bucket)
+    return sorted(affected)
 
 
 def _changed(context: Context, tools: Tools, window: Window, bucket: int) -> set[str]:
-    return {user for buffer in _buffers(context, tools, window) for user in _of_bucket(buffer.changes(window), bucket)}
+    found = [buffer.changes(window, [bucket]) for buffer in _buffers(context, tools, window)]
+    return {user for rows in found for user in rows["user_id"].to_pylist()}
 
 
 def _with_content(context: Context, tools: Tools, window: Window, bucket: int) -> set[str]:
-    return {user for buffer in _buffers(context, tools, window) for user in _of_bucket(buffer.everyone(window), bucket)}
+    found = [buffer.everyone(window, [bucket]) for buffer in _buffers(context, tools, window)]
+    return {user for rows in found for user in rows["user_id"].to_pylist()}
 
 
 def _published(context: Context, window: Window, bucket: int) -> set[str]:
@@ -109,10 +113,6 @@ def _buffers(context: Context, tools: Tools, window: Window) -> list[Buffer]:
         Buffer(tools.connection, m, context.event_files(m.name, window.ds), settings.buffer.days, settings.timezone)
         for m in settings.modalities
     ]
-
-
-def _of_bucket(rows: object, bucket: int) -> list[str]:
-    return list(rows.filter(pc.equal(rows["bucket"], bucket))["user_id"].to_pylist())  # type: ignore[attr-defined, index]
 
 
 def _active(context: Context, tools: Tools, bucket: int, users: Sequence[str], result: BucketResult) -> int:

@@ -4,11 +4,10 @@
 by the same recipe from the same event files is left alone, so a run that was cut short is run again.
 """
 
-import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -21,19 +20,15 @@ from updater.errors import ConfigError, DataRefusedError, NotLandedError
 from updater.lake import partitions
 from updater.settings import Settings
 from updater.state.event_store import EventFile, connect
-from updater.training.useru import focus as about_focus
-from updater.training.useru import future as about_future
 from updater.training.useru.answers import Generator
-from updater.training.useru.claims import claims_to_json
-from updater.training.useru.events import EventReader, Future, Profile, refusal
-from updater.training.useru.reflection import Reflector
+from updater.training.useru.events import EventReader
+from updater.training.useru.rows import rows_of_bucket
 from updater.training.useru.topics import Topic
 
 logger = logging.getLogger(__name__)
 
 RECIPE_VERSION = 4
 """Raised whenever the same events give other rows."""
-FUTURE_GENERATOR, FOCUS_GENERATOR = "future-1", "focus-1"
 _RECIPE, _REFUSED = b"recipe", b"num_refused"
 _INSTANT = pa.timestamp("us", "UTC")
 
@@ -159,7 +154,7 @@ def build(
             chosen = sorted(buckets) or [*range(len(paths))]
             for bucket in chosen:
                 if counts[bucket] is None:
-                    rows, num_refused = _rows(reader, anchor, bucket, generator, recipe, split)
+                    rows, num_refused = rows_of_bucket(reader, anchor, bucket, generator, recipe, split)
                     counts[bucket] = _write(paths[bucket], rows, num_refused, mark)
             # Whoever writes the last one finds all of them.
             if all(_counts(path, mark) for path in paths):
@@ -250,82 +245,3 @@ def _write(path: str, rows: list[dict[str, Any]], num_refused: int, mark: bytes)
     check_windows(table, path)
     partitions.write_table(path, table.replace_schema_metadata({_RECIPE: mark, _REFUSED: str(num_refused)}))
     return len(rows), num_refused
-
-
-def _rows(
-    reader: EventReader, anchor: date, bucket: int, generator: Generator, recipe: Recipe, split: SplitName
-) -> tuple[list[dict[str, Any]], int]:
-    """The bucket's rows, and how many the guard refused."""
-    nothing = reader.no_future(anchor, recipe.future_days)
-    focuses = about_focus.shared_questions(
-        reader.modalities, recipe.common, recipe.never_asked, recipe.future_days, anchor
-    )
-    futures = reader.futures(anchor, recipe.future_days, bucket)
-    rows: list[dict[str, Any]] = []
-    num_refused = 0
-    for profile in reader.profiles(anchor, bucket):
-        common = {
-            "user_id": profile.user_id,
-            "anchor_day": anchor,
-            "split": split,
-            "profile_start": profile.start.astimezone(UTC),
-            "profile_end": profile.end.astimezone(UTC),
-        }
-        future = futures.get(profile.user_id, nothing)
-        if reason := refusal(profile, future):
-            logger.info("no row about the future of %s after %s: %s", profile.user_id, anchor, reason)
-            num_refused += 1
-        else:
-            rows += [{**common, **row} for row in _future_rows(profile, future, focuses)]
-        if refusal(profile) is not None:
-            num_refused += 1
-        else:
-            rows += [{**common, **row} for row in _profile_rows(profile, generator, recipe)]
-    return rows, num_refused
-
-
-def _future_rows(profile: Profile, future: Future, focuses: Sequence[about_focus.Focus]) -> list[dict[str, Any]]:
-    """The fixed question about the future, then those about single things in it."""
-    window = {
-        "num_repaired": 0,
-        "num_dropped": 0,
-        "future_start": future.start.astimezone(UTC),
-        "future_end": future.end.astimezone(UTC),
-    }
-    cells = about_future.select_cells(future)
-    fixed = {
-        "generator": FUTURE_GENERATOR,
-        "topic": "future",
-        "question": about_future.question(future),
-        "answer": about_future.answer(future, cells),
-        "claims": json.dumps([asdict(cell) for cell in cells], ensure_ascii=False, sort_keys=True),
-    }
-    single = [
-        {
-            "generator": FOCUS_GENERATOR,
-            "topic": focus.name,
-            "question": focus.question,
-            "answer": focus.answer(profile, future),
-            "claims": json.dumps([asdict(focus)], ensure_ascii=False, sort_keys=True),
-        }
-        for focus in focuses
-    ]
-    return [{**window, **row} for row in (fixed, *single)]
-
-
-def _profile_rows(profile: Profile, generator: Generator, recipe: Recipe) -> list[dict[str, Any]]:
-    reflector = Reflector(profile, recipe.vocabulary)
-    answers = map(reflector.reflect, generator.drafts(profile, recipe.pool))
-    return [
-        {
-            "generator": generator.version,
-            "topic": answer.topic,
-            "question": answer.question,
-            "answer": answer.answer,
-            "claims": claims_to_json(answer.claims),
-            "num_repaired": answer.num_repaired,
-            "num_dropped": answer.num_dropped,
-        }
-        for answer in answers
-        if answer is not None
-    ]
