@@ -25,6 +25,7 @@ from updater.lake import partitions
 from updater.model.batch import UserBatch
 from updater.pipeline.compact.run import maintain
 from updater.pipeline.daily.detect import read_changes
+from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import WindowReport, finish, prepare, run_window
 from updater.pipeline.init import initialise
 from updater.runtime import process_pool as pool
@@ -182,7 +183,7 @@ def recompute(context: Context, workers: Workers, ds: date) -> WindowReport:
             both = pa.concat_tables([everyone.cast(CHANGES_SCHEMA), changed.cast(CHANGES_SCHEMA)])
             partitions.write_table(context.layout.changes_file(modality.name, ds), both)
     with report.step("refresh"):
-        list(workers.refresh([ds], range(settings.buffer.num_buckets)))
+        list(refresh_days(workers, [ds], range(settings.buffer.num_buckets)))
     finish(context, window, report)
     return report
 

@@ -26,7 +26,8 @@ from updater.pipeline.erase.proof import find, raise_if_found
 from updater.pipeline.erase.run import erase
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.query import embed_user
-from updater.pipeline.restate.run import plan_restatement, restate_range
+from updater.pipeline.restate.plan import plan_restatement
+from updater.pipeline.restate.run import restate_range
 from updater.runtime.process_pool import Workers
 
 pytestmark = pytest.mark.campaign

@@ -19,6 +19,7 @@ from updater.model.user_model import InferenceModel
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.detect import detect, open_window
 from updater.pipeline.daily.publish import publish
+from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.changed_partitions import find_rewritten
 from updater.pipeline.restate.run import restate_range
@@ -137,7 +138,7 @@ def test_a_snapshot_that_lands_in_the_middle_of_a_run_waits_for_its_restatement(
     with Workers(made.settings, context.now) as workers:
         for modality in made.settings.modalities:
             detect(context, window, modality)
-        list(workers.refresh([ds], [0]))
+        list(refresh_days(workers, [ds], [0]))
     rows = [{**TOUR.landings[1]["app"][0].values(), "word": "rice", "user_id": user} for user in ("ann", "bø", "u7")]
     land_rows(made.lake, "app", ds, rows, columns=COLUMNS)
 

@@ -16,7 +16,8 @@ from updater.pipeline.daily.window import run_window
 from updater.pipeline.init import initialise
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
-from updater.pipeline.restate.run import plan_restatement, restate, restate_range
+from updater.pipeline.restate.plan import plan_restatement
+from updater.pipeline.restate.run import restate, restate_range
 from updater.runtime.deployment import Context, open_context
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings

@@ -21,6 +21,7 @@ from updater.ledger import ModelRecord
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
 from updater.model.text_encoder import load_text_encoder
+from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import prepare
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
@@ -196,7 +197,7 @@ def test_what_is_under_way_is_not_overtaken(made: Deployment, second: ModelRecor
         from updater.pipeline.daily.window import WindowReport
 
         prepare(context, workers, context.window(FOURTH), WindowReport(str(FOURTH)), lambda *_: None)
-        list(workers.refresh([FOURTH], [0]))
+        list(refresh_days(workers, [FOURTH], [0]))
     with pytest.raises(UnfinishedWorkError, match=f"The window {FOURTH} is under way"):
         make_live(made, second)
     assert context.live_model().version == 1

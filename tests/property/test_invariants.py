@@ -22,6 +22,7 @@ from updater.model.text_encoder import load_text_encoder
 from updater.pipeline.daily.detect import detect, open_window
 from updater.pipeline.daily.encode import encode
 from updater.pipeline.daily.publish import commit, publish
+from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import WindowReport, prepare
 from updater.runtime.process_pool import Workers
 
@@ -108,7 +109,7 @@ def run_step_by_step(made: Deployment, ds: date, modalities: list[str]) -> None:
             detect(context, window, made.settings.modality(name))
         for name in reversed(modalities):
             encode(context, window, made.settings.modality(name), workers.encode)
-        list(workers.refresh([ds], range(made.settings.buffer.num_buckets)))
+        list(refresh_days(workers, [ds], range(made.settings.buffer.num_buckets)))
     publish(context, window)
     commit(context, window, {})
 
@@ -155,7 +156,7 @@ def test_detecting_all_days_first_and_walking_bucket_by_bucket_gives_the_bytes_o
         with Workers(filled.settings, context.now) as workers:
             for ds in history.windows:
                 prepare(context, workers, context.window(ds), WindowReport(str(ds)), lambda *_: None)
-            list(workers.refresh(history.windows, [1, 0]))
+            list(refresh_days(workers, history.windows, [1, 0]))
         for ds in history.windows:
             publish(context, context.window(ds))
         assert filled.published() == daily.published()

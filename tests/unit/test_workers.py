@@ -22,7 +22,7 @@ def test_few_users_are_one_job_per_process(
 ) -> None:
     with Workers(make_settings(), datetime(2025, 1, 1, tzinfo=UTC)) as workers:
         workers.num_processes = processes
-        groups = workers._groups(range(16), num_users)
+        groups = workers.groups(range(16), num_users)
     assert len(groups) == jobs
     assert [bucket for group in groups for bucket in group] == list(range(16))
 
@@ -40,15 +40,15 @@ def test_a_process_keeps_the_model_and_not_the_clock(make_settings: SettingsFact
     settings = make_settings()
     initialise(settings)
     now = datetime(2025, 1, 1, tzinfo=UTC)
-    _, first = pool._open(settings, now)
+    _, first = pool.open_tools(settings, now)
     model, connection = first.model, first.connection
-    context, second = pool._open(settings, now + timedelta(hours=1))
+    context, second = pool.open_tools(settings, now + timedelta(hours=1))
     assert second.model is model
     assert second.context is context
     assert second.context.now == now + timedelta(hours=1)
 
     other = replace(settings, run=replace(settings.run, users_per_batch=7))
-    _, third = pool._open(other, now)
+    _, third = pool.open_tools(other, now)
     assert third.context.settings.run.users_per_batch == 7
     with pytest.raises(duckdb.ConnectionException):
         connection.execute("select 1")

@@ -15,13 +15,13 @@ from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.errors import DataRefusedError
 from updater.lake import rows
+from updater.lake.erased_rows import without_users
 from updater.lake.landed_files import files_of_day
 from updater.lake.pseudonyms import Pseudonyms
 from updater.lake.reading import SourceDigest, read_batches
 from updater.lake.schemas import REJECTED_SCHEMA, TEXT_ID_BYTES, event_schema, numeric_columns
 from updater.lake.spool import Spool, in_order, in_order_on_disk
 from updater.settings import Limits
-from updater.state.rewrite import without_users
 
 MEMORY_BYTES = 512 << 20
 

@@ -14,6 +14,7 @@ from updater.pipeline.daily.encode import count_new_texts
 from updater.pipeline.daily.encode import encode as encode_texts
 from updater.pipeline.daily.publish import publish as complete_offline
 from updater.pipeline.daily.publish import views
+from updater.pipeline.daily.refresh import refresh_days as walk_buckets
 from updater.pipeline.daily.window import WindowReport, finish, missing_days
 from updater.pipeline.monitor import prometheus as metrics
 from updater.pipeline.monitor import verify as verification
@@ -93,7 +94,7 @@ def refresh_days(days: list[str], buckets: list[int], *, config: str | None = No
     context = _context(config)
     first = context.window(date.fromisoformat(days[0]))
     with window_events(context, first, whole=False), Workers(context.settings, context.now) as workers:
-        for _ in workers.refresh([date.fromisoformat(ds) for ds in days], buckets):
+        for _ in walk_buckets(workers, [date.fromisoformat(ds) for ds in days], buckets):
             pass
     records = [context.ledger.bucket_record(bucket, date.fromisoformat(ds)) for ds in days for bucket in buckets]
     prefixes = sum(record.counts["prefixes"] for record in records if record is not None)

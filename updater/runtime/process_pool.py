@@ -4,12 +4,11 @@ Workers start from a server process that has imported the heavy libraries once, 
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
@@ -28,10 +27,6 @@ from updater.runtime.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
 
 if TYPE_CHECKING:
-    from collections import Counter
-
-    from updater.pipeline.restate.run import Restatement
-    from updater.pipeline.versions.backfill import VersionBackfill
     from updater.runtime.session import Tools
 
 JOBS_PER_PROCESS = 2
@@ -45,7 +40,7 @@ ENCODE_TEXTS = 512
 
 
 class Workers:
-    """Runs encoding and refreshing, in worker processes if the settings ask for more than one."""
+    """Runs jobs in worker processes if the settings ask for more than one, and in this process otherwise."""
 
     def __init__(self, settings: Settings, now: datetime) -> None:
         self.settings = settings
@@ -81,44 +76,13 @@ class Workers:
         inverse[order] = np.arange(len(order))
         return out[inverse]
 
-    def refresh(
-        self,
-        days: Sequence[date],
-        buckets: Sequence[int],
-        num_users: int | None = None,
-        seconds: "Counter[date] | None" = None,
-    ) -> Iterator[list[int]]:
-        """Walk `days` in order for `buckets`, neighbours together; yields buckets as they are done.
+    def groups(self, buckets: Sequence[int], num_users: int | None = None) -> list[list[int]]:
+        """Buckets as jobs, neighbours together.
 
         Args:
-            days: days of windows.
-            buckets: the buckets to bring there.
-            num_users: about how many users changed; None if nobody counted them.
-            seconds: what each day takes is added here, summed over processes.
+            buckets: the buckets to work on.
+            num_users: about how many of their users there is work for; None if nobody counted them.
         """
-        groups = self._groups(buckets, num_users)
-        for index, took in self.map(_refresh, [(self.settings, self.now, list(days), group) for group in groups]):
-            if seconds is not None:
-                seconds.update(took)
-            yield groups[index]
-
-    def restate(
-        self, restatement: "Restatement", days: Sequence[date], buckets: Sequence[int]
-    ) -> Iterator[tuple[int, dict[str, int]]]:
-        """As `refresh`, for the affected users of a restatement only."""
-        jobs = [(self.settings, self.now, restatement, list(days), bucket) for bucket in buckets]
-        for index, counts in self.map(_restate, jobs):
-            yield buckets[index], counts
-
-    def backfill_version(
-        self, job: "VersionBackfill", buckets: Sequence[int]
-    ) -> Iterator[tuple[list[int], dict[str, int]]]:
-        """Make what a model version lacks, neighbours together; yields buckets as they are done, with the counts."""
-        groups = self._groups(buckets)
-        for index, counts in self.map(_backfill_version, [(self.settings, self.now, job, group) for group in groups]):
-            yield groups[index], counts
-
-    def _groups(self, buckets: Sequence[int], num_users: int | None = None) -> list[list[int]]:
         few = FEW_ALONE if self.num_processes == 1 else FEW_PER_PROCESS * self.num_processes
         jobs = 1 if num_users is not None and num_users <= few else JOBS_PER_PROCESS
         size = -(-len(buckets) // (jobs * self.num_processes))
@@ -189,36 +153,8 @@ _OPENED: list[_Opened] = []
 """The last one of this process, if any."""
 
 
-def _refresh(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> dict[date, float]:
-    from updater.pipeline.daily.refresh import refresh_buckets
-
-    context, tools = _open(settings, now)
-    seconds = {}
-    for ds in days:
-        start = time.perf_counter()
-        refresh_buckets(context, tools, context.window(ds), buckets)
-        seconds[ds] = time.perf_counter() - start
-    return seconds
-
-
-def _restate(
-    settings: Settings, now: datetime, restatement: "Restatement", days: list[date], bucket: int
-) -> dict[str, int]:
-    from updater.pipeline.restate.bucket import restate_bucket
-
-    context, tools = _open(settings, now)
-    restated = [restate_bucket(context, tools, restatement, context.window(ds), bucket) for ds in days]
-    return {"prefixes": sum(counts.get("prefixes", 0) for counts in restated)}
-
-
-def _backfill_version(settings: Settings, now: datetime, job: "VersionBackfill", buckets: list[int]) -> dict[str, int]:
-    from updater.pipeline.versions.backfill import backfill_version
-
-    context, tools = _open(settings, now, job.model)
-    return backfill_version(context, tools, job, buckets)
-
-
-def _open(settings: Settings, now: datetime, version: ModelRecord | None = None) -> "tuple[Context, Tools]":
+def open_tools(settings: Settings, now: datetime, version: ModelRecord | None = None) -> "tuple[Context, Tools]":
+    """What a job in a worker process begins with: a context of its own, and tools that stay open from job to job."""
     from updater.runtime.session import Tools
 
     context = open_context(settings, now)

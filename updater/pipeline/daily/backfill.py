@@ -6,6 +6,7 @@ from datetime import date
 
 from updater.errors import DataRefusedError, NotLandedError
 from updater.pipeline.daily.detect import open_window
+from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import WindowReport, finish, missing_days, prepare
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.lineage import window_events
@@ -53,7 +54,7 @@ def backfill(
     if landed:
         done = 0
         refreshing, seconds = Stopwatch(), Counter[date]()
-        for group in workers.refresh(landed, buckets, seconds=seconds):
+        for group in refresh_days(workers, landed, buckets, seconds=seconds):
             done += len(group)
             progress("refreshing buckets", done, len(buckets))
         # Processes walk all days side by side: what passed is dealt out to the days by what each of them took.

@@ -6,8 +6,9 @@ the files and finishes the move.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +25,10 @@ from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buf
 from updater.pipeline.daily.detect import read_changes
 from updater.pipeline.daily.staging import place, stage
 from updater.runtime.deployment import Context, day_after, day_before
+from updater.runtime.process_pool import Workers, open_tools
 from updater.runtime.session import Tools
 from updater.runtime.timing import Stopwatch
+from updater.settings import Settings
 from updater.state import embeddings as offline
 from updater.state import summaries as summary_store
 from updater.state.bucket_files import bucket_files
@@ -237,3 +240,37 @@ def _records_before(context: Context, heads: Sequence[Head | None]) -> dict[int,
     """What was published with `heads`, by bucket."""
     days = {head.ds for head in heads if head is not None}
     return {record.bucket: record for ds in days for record in context.ledger.bucket_records(ds)}
+
+
+def refresh_days(
+    workers: Workers,
+    days: Sequence[date],
+    buckets: Sequence[int],
+    num_users: int | None = None,
+    seconds: Counter[date] | None = None,
+) -> Iterator[list[int]]:
+    """Walk `days` in order for `buckets`, neighbours together; yields buckets as they are done.
+
+    Args:
+        workers: the processes that do it.
+        days: days of windows.
+        buckets: the buckets to bring there.
+        num_users: about how many users changed; None if nobody counted them.
+        seconds: what each day takes is added here, summed over processes.
+    """
+    groups = workers.groups(buckets, num_users)
+    jobs = [(workers.settings, workers.now, list(days), group) for group in groups]
+    for index, took in workers.map(_refresh_job, jobs):
+        if seconds is not None:
+            seconds.update(took)
+        yield groups[index]
+
+
+def _refresh_job(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> dict[date, float]:
+    context, tools = open_tools(settings, now)
+    seconds = {}
+    for ds in days:
+        watch = Stopwatch()
+        refresh_buckets(context, tools, context.window(ds), buckets)
+        seconds[ds] = watch.seconds
+    return seconds

@@ -12,6 +12,7 @@ from updater.errors import UnfinishedWorkError, VerificationError
 from updater.pipeline.daily.detect import detect, detected, open_window
 from updater.pipeline.daily.encode import encode, encoded_before
 from updater.pipeline.daily.publish import commit, materialise, publish
+from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.prometheus import write_configured
@@ -79,7 +80,7 @@ def run_window(context: Context, workers: Workers, ds: date, progress: Progress 
         with report.step("refresh"):
             buckets = range(context.settings.buffer.num_buckets)
             done = 0
-            for group in workers.refresh([ds], buckets, num_users):
+            for group in refresh_days(workers, [ds], buckets, num_users):
                 done += len(group)
                 progress(f"refreshing {window}", done, len(buckets))
         finish(context, window, report)

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from updater.domain.spans import BucketFile
 from updater.lake import partitions
+from updater.lake.erased_rows import Among
 from updater.ledger import BucketRecord
 from updater.pipeline.daily.bucket_commit import outputs_digest
 from updater.pipeline.daily.staging import place
@@ -18,7 +19,7 @@ from updater.state import summaries as summary_store
 from updater.state.bucket_files import all_files, bucket_files
 from updater.state.event_store import connect
 from updater.state.layout import SUMMARIES
-from updater.state.rewrite import Among, read_without
+from updater.state.rewrite import read_without
 
 NewFiles = dict[str, tuple[BucketFile, bytes | None]]
 """By view the file and its new bytes; None if no row is left."""

@@ -11,11 +11,12 @@ import pyarrow as pa
 from updater.domain.spans import parse
 from updater.domain.unfinished import UNFINISHED
 from updater.lake import partitions
+from updater.lake.erased_rows import Among
 from updater.lake.schemas import EVENT_ROWS
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress
 from updater.state.layout import ERASURE, Erasure, StateLayout, StatePart
-from updater.state.rewrite import Among, events_name, read_without
+from updater.state.rewrite import events_name, read_without
 
 BUCKET = re.compile(r"(?:^|/)bucket-(\d{3,})")
 

@@ -20,11 +20,11 @@ from updater.database import LEDGER, REGISTRY, Purpose, create_database_engine, 
 from updater.domain.columns import JOIN_KEY
 from updater.errors import VerificationError
 from updater.lake import partitions
+from updater.lake.erased_rows import without_users
 from updater.lake.schemas import is_text
 from updater.pipeline.erase.files import files_below
 from updater.pipeline.erase.run import state_ids
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.state.rewrite import without_users
 
 MIN_BYTES, MIN_DIGITS = 8, 16
 LONGEST_BOUNDED = 47

@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 
 from updater.domain.modality import Modality
 from updater.domain.window import Window, first_buffer_day
+from updater.lake.erased_rows import without_users
 from updater.lake.schemas import event_schema
 from updater.ledger import PartitionRecord
 from updater.runtime.deployment import Context
 from updater.state.lookup import Lookup
-from updater.state.rewrite import without_users
 
 
 def partitions_to_compare(context: Context, window: Window, most_bytes: int | None) -> list[PartitionRecord]:

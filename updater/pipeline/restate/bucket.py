@@ -1,7 +1,8 @@
 """One bucket's part of a restatement: the fold again, for the affected users only, under a later generation."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +18,12 @@ from updater.pipeline.daily.bucket_commit import commit_bucket, outputs_digest
 from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buffer, read_stored
 from updater.pipeline.daily.refresh import tables
 from updater.pipeline.daily.staging import place, stage
-from updater.pipeline.restate.run import Restatement
+from updater.pipeline.restate.plan import Restatement
 from updater.runtime.deployment import Context
+from updater.runtime.process_pool import Workers, open_tools
 from updater.runtime.session import Tools
 from updater.runtime.timing import Stopwatch
+from updater.settings import Settings
 from updater.state import embeddings as offline
 from updater.state import summaries as summary_store
 from updater.state.bucket_files import bucket_files, files_of_day
@@ -122,3 +125,20 @@ def _active(context: Context, tools: Tools, bucket: int, users: Sequence[str], r
     events = np.sum([summary.num_events_B for summary in result.summaries], axis=0)
     now_active = {user for user, count in zip(result.users, events, strict=True) if count > 0}
     return len((everyone - set(users)) | now_active)
+
+
+def restate_buckets(
+    workers: Workers, restatement: Restatement, days: Sequence[date], buckets: Sequence[int]
+) -> Iterator[tuple[int, dict[str, int]]]:
+    """Restate `days` in order for `buckets`; yields buckets as they are done, with the counts."""
+    jobs = [(workers.settings, workers.now, restatement, list(days), bucket) for bucket in buckets]
+    for index, counts in workers.map(_restate_job, jobs):
+        yield buckets[index], counts
+
+
+def _restate_job(
+    settings: Settings, now: datetime, restatement: Restatement, days: list[date], bucket: int
+) -> dict[str, int]:
+    context, tools = open_tools(settings, now)
+    restated = [restate_bucket(context, tools, restatement, context.window(ds), bucket) for ds in days]
+    return {"prefixes": sum(counts.get("prefixes", 0) for counts in restated)}

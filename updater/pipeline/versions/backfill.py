@@ -27,9 +27,11 @@ from updater.pipeline.daily.bucket_values import compute, read_buffer, read_stor
 from updater.pipeline.daily.refresh import USERS_PER_READ
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, day_after
+from updater.runtime.process_pool import Workers, open_tools
 from updater.runtime.session import Tools
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
+from updater.settings import Settings
 from updater.state import embeddings as offline
 from updater.state.bucket_files import bucket_files
 
@@ -231,3 +233,18 @@ def _write(
     if table.num_rows:
         with durable("backfilled"):
             partitions.write_table(path, table.sort_by(columns.JOIN_KEY).combine_chunks())
+
+
+def backfill_buckets(
+    workers: Workers, job: VersionBackfill, buckets: Sequence[int]
+) -> Iterator[tuple[list[int], dict[str, int]]]:
+    """Make what a model version lacks, neighbours together; yields buckets as they are done, with the counts."""
+    groups = workers.groups(buckets)
+    jobs = [(workers.settings, workers.now, job, group) for group in groups]
+    for index, counts in workers.map(_backfill_job, jobs):
+        yield groups[index], counts
+
+
+def _backfill_job(settings: Settings, now: datetime, job: VersionBackfill, buckets: list[int]) -> dict[str, int]:
+    context, tools = open_tools(settings, now, job.model)
+    return backfill_version(context, tools, job, buckets)

@@ -24,7 +24,7 @@ from updater.pipeline.daily.publish import views
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.monitor.verify_compare import raise_if_different
-from updater.pipeline.versions.backfill import WINDOWS_PER_QUERY, VersionBackfill, lacking
+from updater.pipeline.versions.backfill import WINDOWS_PER_QUERY, VersionBackfill, backfill_buckets, lacking
 from updater.pipeline.versions.registry import check_model, model_version, register_model
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress, no_progress
@@ -215,7 +215,7 @@ def _make(
         apply(context.settings, [job.live, job.model.version])
     buckets = range(context.settings.buffer.num_buckets)
     done = 0
-    for group, counts in workers.backfill_version(job, buckets):
+    for group, counts in backfill_buckets(workers, job, buckets):
         done += len(group)
         progress(f"computing {job.model.name}", done, len(buckets))
         report.prefixes += counts["prefixes"]
