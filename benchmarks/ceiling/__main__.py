@@ -5,8 +5,6 @@ Writes report.json beside this file, or into --to DIR, and prints the table of t
 
 import argparse
 import json
-import shlex
-import sys
 from pathlib import Path
 from time import perf_counter
 
@@ -24,7 +22,7 @@ def main() -> None:
     begin, machine = perf_counter(), about()
     found = evaluate(PopulationSpec(seed=given.seed, num_users=given.users))
     report = {
-        "command": shlex.join(["python", "-m", "benchmarks.ceiling", *sys.argv[1:]]),
+        "command": f"python -m benchmarks.ceiling --users {given.users} --seed {given.seed}",
         **machine,
         "seed": given.seed,
         "users": given.users,
