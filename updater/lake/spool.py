@@ -117,5 +117,5 @@ def _parts(batch: pa.RecordBatch, bounds: list[tuple[int, str]]) -> npt.NDArray[
     buckets = batch["bucket"].to_numpy()[first]
     # The order of code points, in which Python compares, is that of the bytes, in which Arrow does.
     keys = zip(buckets.tolist(), users.dictionary.to_pylist(), strict=True)
-    parts: npt.NDArray[np.int64] = np.array([bisect_right(bounds, key) for key in keys], np.int64)[rows]
-    return parts
+    part_of_row: npt.NDArray[np.int64] = np.array([bisect_right(bounds, key) for key in keys], np.int64)[rows]
+    return part_of_row
