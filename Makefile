@@ -22,11 +22,12 @@ campaign: $(INSTALLED) ## The long tests: kills, erasure, maintenance, model ver
 chaos: $(INSTALLED) ## 200 random histories with random faults against undisturbed runs (about a quarter of an hour)
 	@$(BIN)/python -m tests.chaos
 
-lint: $(INSTALLED) ## Style, formatting, types and import directions
+lint: $(INSTALLED) ## Style, formatting, types, import directions, declared dependencies
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/deptry . --no-ansi
 
 bench: $(INSTALLED) ## Measure against references in the same run; writes benchmarks/results.md (about 25 minutes)
 	@$(BIN)/python -m benchmarks

@@ -22,7 +22,7 @@ def test_a_missing_feature_repository_is_found_before_anything_is_made(
     make_settings: SettingsFactory, tmp_path: Path
 ) -> None:
     settings = make_settings(paths={"feature_repo": "nowhere"})
-    with pytest.raises(ConfigError, match=r"nowhere has no Python files; copy .* or set paths\.feature_repo"):
+    with pytest.raises(ConfigError, match=r"nowhere has no Python files; take .* or set paths\.feature_repo"):
         initialise(settings)
     assert not Path(settings.paths.state).exists()
 

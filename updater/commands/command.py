@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from updater import tables
-from updater.errors import UpdaterError
+from updater.errors import ConfigError, UpdaterError
 from updater.settings import load_settings
 
 
@@ -37,6 +37,13 @@ class Day(click.ParamType[date]):
 
 DAY = Day()
 VERBOSE = "Log what each step does and how long it takes, on standard error."
+EXTRAS = {
+    **dict.fromkeys(("torch", "transformers", "safetensors", "tokenizers", "huggingface_hub", "threadpoolctl"), "run"),
+    **dict.fromkeys(("airflow",), "airflow"),
+    **dict.fromkeys(("matplotlib", "sklearn"), "evaluate"),
+    **dict.fromkeys(("accelerate", "peft", "tensorboard"), "train"),
+}
+"""The extra that installs a package; what only reads features needs none of them."""
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -59,9 +66,19 @@ def verb(command: Callable[..., Any]) -> Callable[..., Any]:
         except KeyboardInterrupt as error:
             stop(error, 130, debug, "Interrupted; run the same command again to go on.")
         except Exception as error:
+            if missing := missing_extra(error):
+                stop(error, ConfigError.exit_code, debug, missing)
             stop(error, 1, debug, f"{type(error).__name__}: {error} (run again with --debug for the traceback).")
 
     return run
+
+
+def missing_extra(error: Exception) -> str | None:
+    """What to install where a package of an extra is missing; None for any other error."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package not in EXTRAS:
+        return None
+    return f"This command needs the package {package}; run `pip install 'updater[{EXTRAS[package]}]'`."
 
 
 def log(verbose: bool) -> None:

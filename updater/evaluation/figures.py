@@ -141,7 +141,7 @@ def _module(name: str) -> Any:
         return import_module(name)
     except ModuleNotFoundError:
         missing = name.partition(".")[0]
-        raise ConfigError(f"a report needs {missing}; install it with `pip install 'updater[train]'`.") from None
+        raise ConfigError(f"a report needs {missing}; install it with `pip install 'updater[evaluate]'`.") from None
 
 
 def needed(modules: Sequence[str] = ("matplotlib", "sklearn")) -> None:

@@ -65,4 +65,4 @@ def _sklearn(module: str) -> Any:
     try:
         return import_module(f"sklearn.{module}")
     except ModuleNotFoundError:
-        raise ConfigError("evaluation needs scikit-learn; install it with `pip install 'updater[demo]'`.") from None
+        raise ConfigError("evaluation needs scikit-learn; install it with `pip install 'updater[evaluate]'`.") from None

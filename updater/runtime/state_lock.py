@@ -13,24 +13,22 @@ from pathlib import Path
 from updater.errors import ConfigError
 from updater.lake import partitions
 
-REWRITING = "erasure.lock"
-"""Exclusive: files are rewritten or removed. Shared: files are written that an erasure has to find."""
-ONLINE = "online.lock"
-"""Exclusive: users leave the online store. Shared: rows that were read from files go there."""
-
 
 class StateLock:
-    """One lock of a state."""
+    """One lock of a state.
 
-    def __init__(self, root: str, name: str = REWRITING) -> None:
-        self._root = root
-        self._name = name
+    Args:
+        path: the file that is locked: `StateLayout.rewriting_lock` or `StateLayout.online_lock`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Wait until nobody holds the lock, and hold it alone. Raises ConfigError for a state that is on no disk."""
-        if not partitions.is_local(self._root):
-            raise ConfigError(f"paths.state is {self._root}; this needs a state on a disk.")
+        if not partitions.is_local(self._path):
+            raise ConfigError(f"{self._path} is on no disk; set paths.state to a directory for this.")
         with self._held(fcntl.LOCK_EX):
             yield
 
@@ -38,7 +36,7 @@ class StateLock:
     def shared(self) -> Iterator[None]:
         """Wait until nobody holds the lock alone, and hold it together with others who share it."""
         # Who cannot hold it alone needs not be waited for.
-        if not partitions.is_local(self._root):
+        if not partitions.is_local(self._path):
             yield
             return
         with self._held(fcntl.LOCK_SH):
@@ -46,6 +44,6 @@ class StateLock:
 
     @contextmanager
     def _held(self, how: int) -> Iterator[None]:
-        with Path(partitions.filesystem(partitions.join(self._root, self._name))[1]).open("w") as file:
+        with Path(partitions.filesystem(self._path)[1]).open("w") as file:
             fcntl.flock(file, how)
             yield

@@ -115,8 +115,8 @@ def repository_files(settings: Settings) -> list[Path]:
     files = get_repo_files(repo)
     if not files:
         raise ConfigError(
-            f"The feature repository {repo} has no Python files; copy the directory feature_repo of updater's own "
-            f"repository there, or set paths.feature_repo of {settings.source} to it."
+            f"The feature repository {repo} has no Python files; take the one that `updater new` writes, or set "
+            f"paths.feature_repo of {settings.source} to yours."
         )
     return list(files)
 

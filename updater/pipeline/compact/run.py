@@ -53,7 +53,7 @@ def maintain(context: Context, progress: Progress = no_progress, dry_run: bool =
         ConcurrentUpdateError: users were erased meanwhile; run it again.
     """
     watch = Stopwatch()
-    with StateLock(context.settings.paths.state).exclusive():
+    with StateLock(context.layout.rewriting_lock()).exclusive():
         scope = scope_of(context)
         reach = scope.reach.isoformat() if scope.reach else None
         report = MaintenanceReport(scope.watermark.isoformat(), reach, dry_run, {name: Part() for name in PARTS})

@@ -12,7 +12,7 @@ from updater.ledger import WindowRecord
 from updater.pipeline.daily.staging import discard, place
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context
-from updater.runtime.state_lock import ONLINE, StateLock
+from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -66,19 +66,20 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
     """
     from updater.store.access import materialise as load
 
-    ledger, root = context.ledger, context.settings.paths.state
+    ledger = context.ledger
 
     # An erasure takes its users out of the files first and then out of the online store, and for that it waits until
     # nobody is on the way from the one to the other.
     watch = Stopwatch()
-    with StateLock(root, ONLINE).shared():
+    with StateLock(context.layout.online_lock()).shared():
         erased = ledger.completed_erasures()
         with durable("materialised"):
             num_rows = load(context.settings, window, views(context))
         if ledger.completed_erasures() != erased:
             raise ConfigError(
-                f"Users were erased while {window} was loaded into the online store, so locks on files in {root} "
-                "do not hold between its machines; run `updater erase` for them again, and mount one with locks."
+                f"Users were erased while {window} was loaded into the online store, so locks on files in "
+                f"{context.layout.root} do not hold between its machines; run `updater erase` for them again, "
+                "and mount one with locks."
             )
     logger.info(
         "materialised %s: %d rows of %d feature views, %.1f s",

@@ -19,7 +19,7 @@ from updater.pipeline.erase.files import FileChanges, erase_from_events, erase_f
 from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.state_lock import ONLINE, StateLock
+from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,7 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
 
     watch = Stopwatch()
     users = state_ids(context, user_ids)
-    root = context.settings.paths.state
-    with StateLock(root).exclusive():
+    with StateLock(context.layout.rewriting_lock()).exclusive():
         erased_before = context.ledger.erased().among(users)
         with durable("erasure"):
             erased = context.ledger.record_erasures(users, context.now)
@@ -84,7 +83,7 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
         erase_from_others(context, buckets, among, found, progress)
         missing = _not_online(context, [user for user in users if user not in among.seen | erased_before])
         # Whoever read the users' rows before they left the files has brought them online when this lock is held.
-        with StateLock(root, ONLINE).exclusive():
+        with StateLock(context.layout.online_lock()).exclusive():
             with durable("online_without"):
                 online_rows = erase_online(context.settings, users)
             hashes = [erasure_hash(erased.salt, user) for user in users]

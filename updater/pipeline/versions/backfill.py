@@ -188,7 +188,7 @@ def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[
     results = compute(context, tools, buffered, stored, plans)
     for lack, plan, result in zip(lacks, plans, results, strict=True):
         # An erasure that begins later waits for these files, and finds them.
-        with StateLock(context.settings.paths.state).shared():
+        with StateLock(context.layout.rewriting_lock()).shared():
             erased = context.ledger.erased()
             kept = {user: row for row, user in enumerate(plan.users) if user not in erased}
             for position, scenario in enumerate(context.settings.scenarios):

@@ -227,7 +227,7 @@ def _make(
         progress("materialising", start, len(job.windows))
         part = job.windows[start : start + WINDOWS_PER_QUERY]
         # So that no erased user's row, read before the erasure, comes online after it.
-        with durable("materialised"), StateLock(context.settings.paths.state).shared():
+        with durable("materialised"), StateLock(context.layout.rewriting_lock()).shared():
             report.online_rows += sum(materialise(store, part[-1], own, first=part[0]).values())
 
 
