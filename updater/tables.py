@@ -287,37 +287,3 @@ def show_erasure_proof(report: Json) -> None:
         say(f"  {where}: {len(found):,} places ({kinds})" if len(found) > 1 or kinds != where else f"  {where}")
     if len(groups) > MOST_PLACES:
         say(f"  and {len(groups) - MOST_PLACES:,} more; `--json` has them all.")
-
-
-def show_promotion(report: Json) -> None:
-    """The result of `updater promote`."""
-    if report["already_live"]:
-        say(f"{report['model']} is live; nothing changed.")
-        return
-    values = f"{report['rows']:,} values ({report['prefixes']:,} prefixes) of {report['windows']:,} windows"
-    if report["dry_run"]:
-        say(f"{report['model']} lacks {values}; {report['former']} is live. Nothing was changed.")
-        return
-    checked = f"loaded {report['online_rows']:,} online rows, verified {report['verified_users']:,} users"
-    say(f"{report['model']} is live, after {report['former']}.", f"Computed {values}, {checked}.")
-
-
-def show_pruning(report: Json) -> None:
-    """The result of `updater prune`."""
-    if report["already_done"]:
-        say(f"{report['model']} was already removed; nothing changed.")
-        return
-    say(
-        f"Removed {report['model']}: {report['offline_files']:,} offline files, "
-        f"feature views {', '.join(report['feature_views']) or 'none'}."
-    )
-
-
-def show_embedding(report: Json) -> None:
-    """The result of `updater embed`."""
-    say(
-        f"as of   {report['as_of']}",
-        f"model   {report['model']}" + ("" if report["trained"] else "  (untrained)"),
-        f"query   {report['query']}",
-        f"[{', '.join(f'{value:.4f}' for value in report['embedding'])}]",
-    )

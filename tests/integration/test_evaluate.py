@@ -149,7 +149,7 @@ def test_labels_that_are_not_known_yet_are_not_there(config):
     [
         (("--systems", "bse"), 2, "did you mean 'base'"),
         (("--model", "nowhere"), 2, "nowhere"),
-        (("--version", "7"), 2, "7"),
+        (("--version", "7"), 10, "7"),
         (("--version", "1", "--model", "x"), 2, "not both"),
         (("--systems", "live"), 2, "--model or --version"),
         (("--systems", "fitted"), 2, "train --build-data"),

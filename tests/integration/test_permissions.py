@@ -199,7 +199,7 @@ def test_permissions_follow_the_config(make_settings: SettingsFactory) -> None:
         ({"permissions": [*PERMISSIONS, {"domain": "fraud", "roles": ["x"]}]}, "domain 'fraud', which no scenario has"),
         ({"permissions": [{"domain": "risk", "roles": []}]}, "names no role"),
         ({"permissions": [{"domain": "risk"}]}, "roles' is missing"),
-        ({"auth": {"type": "password"}}, "type is 'password'; use one of 'no_auth', 'oidc', 'kubernetes'"),
+        ({"auth": {"type": "password"}}, "type is 'password'; use 'no_auth', 'oidc' or 'kubernetes'"),
     ],
 )
 def test_what_is_refused(make_settings: SettingsFactory, change: dict[str, Any], words: str) -> None:

@@ -16,8 +16,9 @@ from tests.strategies import COLUMNS, TOUR
 from updater.errors import ConfigError, UnfinishedWorkError, WindowOrderError
 from updater.model.text_encoder import TextEncoder
 from updater.model.user_model import InferenceModel
+from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.backfill import backfill
-from updater.pipeline.daily.detect import detect, open_window
+from updater.pipeline.daily.detect import detect
 from updater.pipeline.daily.publish import publish
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor.verify import verify

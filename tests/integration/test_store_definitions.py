@@ -184,9 +184,15 @@ def test_a_repository_that_takes_its_config_from_elsewhere_is_refused(
     other, copy = make_settings("other"), tmp_path / "copy"
     settings = make_settings("mine", paths={"feature_repo": str(copy)})
     shutil.copytree(other.paths.feature_repo, copy)
-    sources = (copy / "data_sources.py").read_text()
-    stale = sources.replace("repository_settings(DEMO_CONFIG)", f"load_settings({str(other.source)!r})")
-    (copy / "data_sources.py").write_text(f"from updater.settings import load_settings\n{stale}")
+    stale = f"""
+from updater.settings import load_settings
+from updater.store.features import feature_services, feature_views
+
+settings = load_settings({str(other.source)!r})
+globals().update(feature_views(settings, (1,)))
+globals().update({{f"service_{{name}}": made for name, made in feature_services(settings, (1,)).items()}})
+"""
+    (copy / "features.py").write_text(stale)
     with pytest.raises(ConfigError, match=r"other/state/offline/.* but this state's lie in"):
         store.apply(settings)
     assert store.open_store(settings).list_feature_views() == []

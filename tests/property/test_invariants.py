@@ -19,7 +19,8 @@ from tests.factories import SCENARIOS
 from tests.strategies import MODALITIES, TOUR, History, histories
 from updater.model.checkpoint import load_model
 from updater.model.text_encoder import load_text_encoder
-from updater.pipeline.daily.detect import detect, open_window
+from updater.pipeline.daily.admission import open_window
+from updater.pipeline.daily.detect import detect
 from updater.pipeline.daily.encode import encode
 from updater.pipeline.daily.publish import commit, publish
 from updater.pipeline.daily.refresh import refresh_days

@@ -73,12 +73,12 @@ def test_a_chained_url_ends_where_its_path_begins(name: str) -> None:
 
 def test_what_is_no_url_is_a_path_on_the_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/homes/somebody")
     for path, inner in {
         "/a::b/c": "/a::b/c",
         "a::b": f"{tmp_path}/a::b",
         "file:x": f"{tmp_path}/file:x",
-        "~/lake": "/home/somebody/lake",
+        "~/lake": "/homes/somebody/lake",
         "/lake/": "/lake",
         "/": "/",
         "file:///a?b#c::d": "/a?b#c::d",

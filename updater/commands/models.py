@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import date
+from typing import Any
 
 import click
 
@@ -56,11 +57,11 @@ def promote(
     context = open_context(settings)
     model = chosen_model(context, version, directory, dry_run)
     if dry_run:
-        emit(asdict(plan_promotion(context, model, from_date)), as_json, tables.show_promotion)
+        emit(asdict(plan_promotion(context, model, from_date)), as_json, show_promotion)
         return
     with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
         report = make_live(context, workers, model, from_date, progress)
-    emit(asdict(report), as_json, tables.show_promotion)
+    emit(asdict(report), as_json, show_promotion)
 
 
 @click.command()
@@ -71,7 +72,7 @@ def prune(settings: Settings, as_json: bool, version: int) -> None:
     from updater.pipeline.versions.registry import prune_version
     from updater.runtime.deployment import open_context
 
-    emit(asdict(prune_version(open_context(settings), version)), as_json, tables.show_pruning)
+    emit(asdict(prune_version(open_context(settings), version)), as_json, show_pruning)
 
 
 @click.command()
@@ -84,4 +85,38 @@ def embed(settings: Settings, as_json: bool, user_id: str, query: str | None, sc
     from updater.pipeline.query import embed_user
     from updater.runtime.deployment import open_context
 
-    emit(asdict(embed_user(open_context(settings), user_id, query, scenario)), as_json, tables.show_embedding)
+    emit(asdict(embed_user(open_context(settings), user_id, query, scenario)), as_json, show_embedding)
+
+
+def show_promotion(report: dict[str, Any]) -> None:
+    """The result of `updater promote`."""
+    if report["already_live"]:
+        tables.say(f"{report['model']} is live; nothing changed.")
+        return
+    values = f"{report['rows']:,} values ({report['prefixes']:,} prefixes) of {report['windows']:,} windows"
+    if report["dry_run"]:
+        tables.say(f"{report['model']} lacks {values}; {report['former']} is live. Nothing was changed.")
+        return
+    checked = f"loaded {report['online_rows']:,} online rows, verified {report['verified_users']:,} users"
+    tables.say(f"{report['model']} is live, after {report['former']}.", f"Computed {values}, {checked}.")
+
+
+def show_pruning(report: dict[str, Any]) -> None:
+    """The result of `updater prune`."""
+    if report["already_done"]:
+        tables.say(f"{report['model']} was already removed; nothing changed.")
+        return
+    tables.say(
+        f"Removed {report['model']}: {report['offline_files']:,} offline files, "
+        f"feature views {', '.join(report['feature_views']) or 'none'}."
+    )
+
+
+def show_embedding(report: dict[str, Any]) -> None:
+    """The result of `updater embed`."""
+    tables.say(
+        f"as of   {report['as_of']}",
+        f"model   {report['model']}" + ("" if report["trained"] else "  (untrained)"),
+        f"query   {report['query']}",
+        f"[{', '.join(f'{value:.4f}' for value in report['embedding'])}]",
+    )

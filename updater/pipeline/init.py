@@ -56,7 +56,7 @@ def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
         ConfigError: a value that existing state depends on was changed, or there is no feature repository.
         ServiceUnavailableError: a database does not answer.
     """
-    from updater.pipeline.daily.detect import check_modalities
+    from updater.pipeline.daily.admission import check_modalities
     from updater.pipeline.daily.publish import views
     from updater.pipeline.monitor import audit
     from updater.runtime.deployment import open_context

@@ -8,8 +8,9 @@ from typing import Any
 from updater.domain.buckets import runs
 from updater.lake import partitions
 from updater.pipeline.compact.run import maintain as maintain_state
+from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.detect import detect as detect_changes
-from updater.pipeline.daily.detect import open_window, read_changes
+from updater.pipeline.daily.detect import read_changes
 from updater.pipeline.daily.encode import count_new_texts
 from updater.pipeline.daily.encode import encode as encode_texts
 from updater.pipeline.daily.publish import publish as complete_offline

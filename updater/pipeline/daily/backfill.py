@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import date
 
 from updater.errors import DataRefusedError, NotLandedError
-from updater.pipeline.daily.detect import open_window
+from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import WindowReport, finish, missing_days, prepare
 from updater.pipeline.monitor import audit

@@ -5,7 +5,6 @@ the landed days before it.
 """
 
 import logging
-import os
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,16 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain.modality import Modality
-from updater.domain.window import Window, days, first_buffer_day
-from updater.errors import ConfigError, NotLandedError, UnfinishedWorkError, WindowOrderError
+from updater.domain.window import Window
+from updater.errors import WindowOrderError
 from updater.lake import partitions
 from updater.lake.landed_files import source_token
 from updater.lake.landing import check_rejected_share
 from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import PartitionRecord
-from updater.pipeline.monitor import audit
+from updater.pipeline.daily.admission import landing_days, not_landed
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context, Progress, day_after, day_before, no_progress
+from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.timing import Stopwatch
 from updater.state.event_store import CHANGES_SCHEMA, Buffer, connect
 from updater.state.rewrite import events_name
@@ -48,103 +47,6 @@ class Detected:
     """Rows of erased users, left out."""
     landed: bool = True
     """False if an optional modality has no partition for the day."""
-
-
-def open_window(context: Context, window: Window, by: str | None = None) -> None:
-    """Open the window in the ledger, or find it opened by an earlier attempt.
-
-    Args:
-        context: the deployment.
-        window: the window.
-        by: the scheduler whose tasks work on the window, which leaves one audit row for all of them; None for a
-            command, which leaves a row of its own.
-
-    Raises:
-        NotLandedError: a modality that is not optional has no `_SUCCESS` for the day.
-        WindowOrderError: the window leaves a gap after the last one, or lies before the first.
-        UnfinishedWorkError: a restatement has not ended.
-        ConfigError: the modalities are not those of the windows before.
-    """
-    check_modalities(context)
-    check_order(context, window)
-    is_new = context.ledger.window(window.ds) is None
-    if is_new:
-        check_landed(context, window)
-    if is_new or by:
-        subject = {"ds": str(window), "by": by}
-        with durable("window"):
-            context.ledger.open_window(
-                window.ds, window.as_of, context.now, audit.actor(os.environ) if by else None, subject
-            )
-
-
-def check_modalities(context: Context) -> None:
-    """Raise ConfigError if the config lays out the prefix otherwise than the windows before: a model is made for one
-    layout, and a refresh would refuse it when the window is open and its rows have landed.
-    """
-    head = context.ledger.head(0)
-    if head is not None and [*head.modalities.items()] != [*context.modality_fingerprints().items()]:
-        raise ConfigError(
-            f"The modalities in {context.settings.source} are not those that the state was made with "
-            f"({', '.join(head.modalities)}), or not in that order, or one has another max_events; "
-            "set them back, or start a new state."
-        )
-
-
-def check_order(context: Context, window: Window) -> None:
-    """Raise WindowOrderError if the window leaves a gap or lies before the first, and UnfinishedWorkError while a
-    restatement is unfinished.
-    """
-    if partitions.exists(context.layout.restatement_plan()):
-        last = context.ledger.watermark()
-        raise UnfinishedWorkError(
-            f"A restatement was started but not finished, so {window} cannot run; "
-            f"run `updater backfill --from-date {context.first_window()} --to-date {last} --restate`.",
-            kind="restatement",
-        )
-    known = sorted(record.ds for record in context.ledger.windows())
-    if known and window.ds < known[0]:
-        raise WindowOrderError(
-            f"{window} lies before {known[0]}, the first window of this state; to have earlier "
-            "days, start a new state with "
-            f"`updater backfill --from-date {window} --to-date …`.",
-            ds=window.ds,
-        )
-    if known and window.ds > (missing := day_after(known[-1])):
-        raise WindowOrderError(
-            f"{window} would leave a gap after {known[-1]}; run `updater backfill --from-date "
-            f"{missing} --to-date {window}`.",
-            ds=window.ds,
-            resume_from=missing,
-        )
-
-
-def check_landed(context: Context, window: Window) -> None:
-    """Raise NotLandedError unless every modality that is not optional has landed: in the window, and for the first
-    window in all of its buffer.
-    """
-    lake = context.settings.paths.lake
-    if not partitions.exists(lake):
-        raise NotLandedError(
-            f"The lake {lake} does not exist; set paths.lake in {context.settings.source} or land a first day there."
-        )
-    is_first = context.first_window() in (None, window.ds)
-    for modality in context.settings.modalities:
-        if modality.optional:
-            continue
-        root = partitions.join(lake, modality.name)
-        landed = set(partitions.landed_days(root)) if is_first else set()
-        for ds in [*(_landing_days(context, window, modality, landed) if is_first else []), window.ds]:
-            if ds not in landed and not partitions.has_landed(root, ds):
-                raise _not_landed(context, ds, modality)
-
-
-def _not_landed(context: Context, ds: date, modality: Modality) -> NotLandedError:
-    return NotLandedError(
-        f"{context.lake(modality.name, ds)} has not landed: it has no {partitions.SUCCESS}; land "
-        "the day and run again, "
-        f"or declare modality {modality.name!r} optional."
-    )
 
 
 def detect(
@@ -225,7 +127,7 @@ def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord 
     if not partitions.has_landed(root, ds):
         if modality.optional:
             return None
-        raise _not_landed(context, ds, modality)
+        raise not_landed(context, ds, modality)
     token = source_token(directory)
     declaration = settings.modality_fingerprint(modality.name)
     if record is not None and (record.source_token, record.declaration) == (token, declaration):
@@ -287,20 +189,6 @@ def read_changes(context: Context, window: Window, modality: str) -> pa.Table:
         raise WindowOrderError(
             f"{window} of modality {modality!r} has not been detected; run `updater run --ds {window}`."
         ) from None
-
-
-def landing_days(context: Context, window: Window, modality: Modality) -> list[date]:
-    """Days that the first window has to land: all that its buffer reaches, from the first day the lake has."""
-    landed = partitions.landed_days(partitions.join(context.settings.paths.lake, modality.name))
-    return _landing_days(context, window, modality, set(landed))
-
-
-def _landing_days(context: Context, window: Window, modality: Modality, landed: set[date]) -> list[date]:
-    if not landed:
-        return [window.ds]
-    first = first_buffer_day(window.ds, context.settings.buffer.days)
-    start = min(landed) if modality.kind == "snapshot" else max(first, min(landed))
-    return [ds for ds in days(start, day_before(window.ds)) if not (modality.optional and ds not in landed)]
 
 
 def _check_kept(context: Context, window: Window) -> None:

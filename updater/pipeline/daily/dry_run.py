@@ -14,7 +14,7 @@ from updater.domain.plan import new_scenarios
 from updater.domain.window import Window
 from updater.lake import partitions
 from updater.lake.landing import check_rejected_share
-from updater.pipeline.daily.detect import check_landed, check_modalities, check_order, landing_days
+from updater.pipeline.daily.admission import check_landed, check_modalities, check_order, landing_days
 from updater.pipeline.daily.window import check_previous, missing_days
 from updater.pipeline.restate.changed_partitions import check_reach, find_rewritten
 from updater.runtime.deployment import Context

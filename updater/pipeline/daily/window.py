@@ -9,7 +9,8 @@ from typing import Any
 
 from updater.domain.window import Window, days
 from updater.errors import UnfinishedWorkError, VerificationError
-from updater.pipeline.daily.detect import detect, detected, open_window
+from updater.pipeline.daily.admission import open_window
+from updater.pipeline.daily.detect import detect, detected
 from updater.pipeline.daily.encode import encode, encoded_before
 from updater.pipeline.daily.publish import commit, materialise, publish
 from updater.pipeline.daily.refresh import refresh_days
