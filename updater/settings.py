@@ -116,7 +116,7 @@ class Model(Checked, table="model"):
     embedding_dim: AtLeastOne = 128
     """Width of a scenario embedding."""
     seed: Seed = 7
-    """Seed of the first weights."""
+    """Seed of the initial weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

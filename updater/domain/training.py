@@ -91,7 +91,7 @@ class Training(Checked, table="training"):
     save_every: AtLeastOne = 200
     """Steps between two checkpoints that training can go on from."""
     seed: Seed = 7
-    """Decides the order of the data and dropout; the first weights have the model's own."""
+    """Decides the order of the data and dropout; the initial weights have the model's own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,7 +29,7 @@ LEARNED = ("soft_prompts", "prototypes")
 
 
 def create_model(config: ModelConfig, seed: int | None = None) -> UserModel:
-    """A model with first weights: equal arguments give equal bytes. The backbone's come from its source, unless tiny.
+    """A model with initial weights: equal arguments give equal bytes. The backbone's come from its source, unless tiny.
 
     Args:
         config: what to build.

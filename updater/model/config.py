@@ -72,7 +72,7 @@ class ModelConfig:
     modalities: tuple[ModalityConfig, ...]
     """Their order is the order in the prefix."""
     backbone: str
-    """`tiny`, or the packaged name, path or Hugging Face id that the backbone's first weights came from."""
+    """`tiny`, or the packaged name, path or Hugging Face id that the backbone's initial weights came from."""
     backbone_config: Mapping[str, Any]
     """Hugging Face config of the causal language model, with the layers that are used."""
     instruction: str
@@ -88,7 +88,7 @@ class ModelConfig:
     summary_topics: int = 128
     """Topics by which a modality's events are counted, at most its `max_events`."""
     seed: int = 7
-    """Seed of the first weights."""
+    """Seed of the initial weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the operands of the backbone's matrix products are rounded to when it serves."""
     user_token: bool = True

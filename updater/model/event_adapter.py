@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 FIRST_BEND = 0.1
-"""What the part of a `StraightAdapter` that is not linear begins with, as a share of PyTorch's first weights."""
+"""What the part of a `StraightAdapter` that is not linear begins with, as a share of PyTorch's initial weights."""
 
 FIRST_GATE = 0.3
-"""Deviation of a gate's argument with first weights: enough for a soft prompt to find something to turn."""
+"""Deviation of a gate's argument with initial weights: enough for a soft prompt to find something to turn."""
 
 
 class Adapter(nn.Module):

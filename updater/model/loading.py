@@ -19,7 +19,7 @@ from updater.model.sources import is_gguf, locate, weight_files
 
 
 def new_backbone(config: ModelConfig) -> Any:
-    """The causal language model with first weights: those of its source, or random ones for `tiny`.
+    """The causal language model with initial weights: those of its source, or random ones for `tiny`.
 
     The tiny model shares the text encoder's vocabulary and begins with its words: their vectors' principal components,
     so that a word that training never showed still lies beside those it is like.

@@ -78,7 +78,7 @@ class Scratch:
             view: its name.
             tables: rows of one schema: `keys` (text), `event_timestamp` (when they became known), and features.
             keys: the columns that say what a row is about.
-            lifetime: how long a row counts after its timestamp; zero for ever.
+            lifetime: how long a row counts after its timestamp; zero: permanently.
         """
         parts = iter([tables] if isinstance(tables, pa.Table) else tables)
         first = next(parts)

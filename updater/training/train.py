@@ -134,7 +134,7 @@ def read_all(context: Context, anchors: list[date], progress: Progress = no_prog
 def first_model(
     config: ModelConfig, rows: pa.Table, profiles: Mapping[date, Profiles], options: Training
 ) -> tuple[UserModel, PairTable]:
-    """A model with first weights and fitted projections, and its pairs; neither sees users who are held out."""
+    """A model with initial weights and fitted projections, and its pairs; neither sees users who are held out."""
     model = create_model(config)
     held_out = held_out_users(profiles)
     fit_projections(model, profiles, held_out)
