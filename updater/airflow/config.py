@@ -5,7 +5,8 @@ UPDATER_DAGS_POOL         Airflow pool of the tasks that load the model; default
 UPDATER_DAGS_QUEUE        queue of the same tasks; default: Airflow's own default queue
 
 The start date never moves with the clock: a day that passes while the DAG is paused must still get its run.
-The pool must exist and a worker must listen to the queue, or tasks wait indefinitely; so neither is set unless asked for.
+The pool must exist and a worker must listen to the queue, or tasks wait indefinitely; so neither is set unless asked
+for.
 """
 
 import os

@@ -72,7 +72,8 @@ def list_names(directory: str) -> list[str]:
 def write_file(path: str) -> Iterator[IO[bytes]]:
     """A binary file that appears at `path` only when the block ends without an error.
 
-    A local file is written to a temporary file, synced and renamed; for another filesystem it is staged locally and put whole.
+    A local file is written to a temporary file, synced and renamed; for another filesystem it is staged locally and put
+    whole.
     """
     fs, inner = filesystem(path)
     parent, _, name = inner.rpartition("/")

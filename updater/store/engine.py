@@ -47,8 +47,8 @@ class WireBatchEngine(LocalComputeEngine):  # type: ignore[misc]
     def applies_materialization(self) -> bool:
         """Feast records no interval per window.
 
-        The ledger knows which windows are done. Feast's own list grows without bound and is rewritten with every window: for
-        nine views that cost 0.1 CPU seconds per window at first, and 0.7 after five years of days.
+        The ledger knows which windows are done. Feast's own list grows without bound and is rewritten each window:
+        for nine views that cost 0.1 CPU seconds per window at first, and 0.7 after five years of days.
         """
         return True
 
