@@ -148,6 +148,7 @@ def _models(context: Context) -> Path:
 
 def _stage(context: Context, directory: str | Path, digest: str) -> Path:
     """A complete copy of the model beside the versions; what is copied is what was checked."""
+    from updater.model.card import CARD
     from updater.model.checkpoint import FILES, model_digest
 
     staged = _models(context) / f".{digest}"
@@ -156,7 +157,8 @@ def _stage(context: Context, directory: str | Path, digest: str) -> Path:
     aside = staged.with_name(unfinished_name(digest))
     try:
         aside.mkdir(parents=True)
-        for name in FILES:
+        has_card = Path(directory, CARD).is_file()
+        for name in (*FILES, CARD) if has_card else FILES:
             shutil.copyfile(Path(directory, name), aside / name)
             with (aside / name).open("rb") as file:
                 os.fsync(file.fileno())
