@@ -113,7 +113,7 @@ def test_a_promotion_killed_again_and_again_and_days_go_on(scene: Scene, undistu
         (("promote", "--model", "nowhere"), 2, "no complete model"),
         (("prune", "--version", "1"), 2, "Model version 1 is live"),
         (("embed", "--user-id", "ann"), 2, "Ask one question"),
-        (("embed", "--user-id", "nobody", "--query", "milk?"), 2, "User 'nobody' has no events"),
+        (("embed", "--user-id", "nobody", "--query", "milk?"), 2, "User 'nobody' has no stream event"),
     ],
 )
 def test_wrong_words_are_one_sentence(scene: Scene, args: tuple[str, ...], code: int, words: str) -> None:
