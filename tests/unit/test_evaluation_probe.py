@@ -45,5 +45,5 @@ def test_a_missing_package_is_named_with_its_install_command(monkeypatch, fit):
         raise ModuleNotFoundError(name=name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(ConfigError, match=r"pip install 'updater\[demo\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'updater\[evaluate\]'"):
         fit(np.zeros((2, 1)), np.array([True, False]))
