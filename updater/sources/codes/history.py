@@ -1,6 +1,7 @@
 """Days of the log of codes, in the lake contract: every row lands on the day on which it happened."""
 
 from datetime import UTC, date, datetime, time
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,7 @@ from updater.domain.window import days
 from updater.errors import ConfigError
 from updater.sources.codes.shoppers import codes, lines_of_day
 from updater.sources.codes.spec import MODALITIES, CodesSpec
-from updater.sources.landing import Progress, land_day
+from updater.sources.landing import Progress, land_days
 from updater.sources.synthetic.random_bits import Ints, below, random_bits
 
 _TIME = 320
@@ -29,21 +30,13 @@ def land(
     Raises:
         ConfigError: the range leaves the log.
     """
-    from_date, to_date = from_date or spec.first_day, to_date or spec.last_day
-    if not spec.first_day <= from_date <= to_date <= spec.last_day:
+    first, last = from_date or spec.first_day, to_date or spec.last_day
+    if not spec.first_day <= first <= last <= spec.last_day:
         raise ConfigError(
-            f"the log of codes cannot be landed from {from_date} to {to_date}; choose days in order, "
+            f"the log of codes cannot be landed from {first} to {last}; choose days in order, "
             f"from {spec.first_day} to {spec.last_day}."
         )
-    all_days = list(days(from_date, to_date))
-    counts = dict.fromkeys(MODALITIES, 0)
-    for done, ds in enumerate(all_days, start=1):
-        for modality, rows in rows_of_day(spec, ds).items():
-            land_day(lake, modality, ds, rows)
-            counts[modality] += rows.num_rows
-        if progress is not None:
-            progress(done, len(all_days))
-    return counts
+    return land_days(lake, MODALITIES, days(first, last), partial(rows_of_day, spec), progress)
 
 
 def rows_of_day(spec: CodesSpec, ds: date) -> dict[str, pa.Table]:

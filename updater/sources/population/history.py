@@ -1,13 +1,14 @@
 """Days of the population, in the lake contract: every row lands on the day on which it happened."""
 
 from datetime import UTC, date, datetime, time
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
 from updater.domain.window import days
 from updater.errors import ConfigError
-from updater.sources.landing import Progress, land_day
+from updater.sources.landing import Progress, land_days
 from updater.sources.population.behaviour import Behaviour, behaviour, categories, mailed, second_of_day
 from updater.sources.population.spec import MODALITIES, PopulationSpec
 from updater.sources.population.vocabulary import ANSWER, MAILING, NEEDS, STEPS, VISIT
@@ -28,21 +29,13 @@ def land(
     Raises:
         ConfigError: the range leaves the history.
     """
-    from_date, to_date = from_date or spec.first_day, to_date or spec.last_day
-    if not spec.first_day <= from_date <= to_date <= spec.last_day:
+    first, last = from_date or spec.first_day, to_date or spec.last_day
+    if not spec.first_day <= first <= last <= spec.last_day:
         raise ConfigError(
-            f"the population's history cannot be landed from {from_date} to {to_date}; choose days in order, "
+            f"the population's history cannot be landed from {first} to {last}; choose days in order, "
             f"from {spec.first_day} to {spec.last_day}."
         )
-    all_days = list(days(from_date, to_date))
-    counts = dict.fromkeys(MODALITIES, 0)
-    for done, ds in enumerate(all_days, start=1):
-        for modality, rows in rows_of_day(spec, ds).items():
-            land_day(lake, modality, ds, rows)
-            counts[modality] += rows.num_rows
-        if progress is not None:
-            progress(done, len(all_days))
-    return counts
+    return land_days(lake, MODALITIES, days(first, last), partial(rows_of_day, spec), progress)
 
 
 def rows_of_day(spec: PopulationSpec, ds: date) -> dict[str, pa.Table]:

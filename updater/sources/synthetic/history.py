@@ -1,12 +1,13 @@
 """Days of a made-up history, in the lake contract."""
 
 from datetime import date
+from functools import partial
 
 import pyarrow as pa
 
 from updater.domain.window import days
 from updater.errors import ConfigError
-from updater.sources.landing import Progress, land_day
+from updater.sources.landing import Progress, land_days
 from updater.sources.synthetic.content import app_rows, stream_rows, tabular_rows
 from updater.sources.synthetic.schedule import arrivals, snapshot_users
 from updater.sources.synthetic.spec import MODALITIES, STREAMS, SyntheticSpec
@@ -27,21 +28,13 @@ def land(
     Raises:
         ConfigError: the range leaves the history.
     """
-    from_date, to_date = from_date or spec.first_day, to_date or spec.last_day
-    if not spec.first_day <= from_date <= to_date <= spec.last_day:
+    first, last = from_date or spec.first_day, to_date or spec.last_day
+    if not spec.first_day <= first <= last <= spec.last_day:
         raise ConfigError(
-            f"the synthetic history cannot be landed from {from_date} to {to_date}; choose days in order, "
+            f"the synthetic history cannot be landed from {first} to {last}; choose days in order, "
             f"from {spec.first_day} to {spec.last_day}."
         )
-    all_days = list(days(from_date, to_date))
-    counts = dict.fromkeys(MODALITIES, 0)
-    for done, ds in enumerate(all_days, start=1):
-        for modality, rows in rows_of_day(spec, ds).items():
-            land_day(lake, modality, ds, rows)
-            counts[modality] += rows.num_rows
-        if progress is not None:
-            progress(done, len(all_days))
-    return counts
+    return land_days(lake, MODALITIES, days(first, last), partial(rows_of_day, spec), progress)
 
 
 def rows_of_day(spec: SyntheticSpec, ds: date) -> dict[str, pa.Table]:
