@@ -91,18 +91,13 @@ def _train(settings: Settings, progress: Progress) -> str:
     create_ledger(settings)
     context = open_context(settings)
     with Workers(settings, context.now) as workers:
-        built = build_data(context, workers, progress)
-    tables.say(
-        f"Built {sum(each.num_rows for each in built):,} question-answer pairs of {len(built)} anchor days in "
-        f"{time.perf_counter() - start:.1f} s."
-    )
-    start = time.perf_counter()
+        build_data(context, workers, progress)
     with ranks(settings) as rank:
         report = train(context, progress, rank)
     tables.say(
-        f"Trained the model in {time.perf_counter() - start:.1f} s: {report.steps} steps, contrastive loss "
-        f"{report.contrastive:.2f}. It is a small one, trained briefly: it shows the path, and is none to "
-        "judge by."
+        f"Trained the model in {time.perf_counter() - start:.1f} s: {report.answers:,} answers of {report.profiles:,} "
+        f"profiles, {report.steps} steps, loss {report.losses['answers']:.3f}. It is a small one, trained briefly: it "
+        "shows the path, and is none to judge by."
     )
     return report.model
 

@@ -11,10 +11,10 @@ from updater.settings import Settings
 
 
 @click.command()
-@click.option("--build-data", is_flag=True, help="Only build the training data (UserU), and train nothing.")
+@click.option("--build-data", is_flag=True, help="Only land, encode and build what training reads, and train nothing.")
 @verb
 def train(settings: Settings, as_json: bool, build_data: bool) -> None:
-    """Build the training data from the lake, and pre-train a new model on it. Needs no window and changes none.
+    """Make a new model from the lake. Needs no window and changes none.
 
     Killed and run again, it goes on where it was. The model is a directory; `updater tune` and `updater promote` take
     it from there.
@@ -25,7 +25,7 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
     from updater.training.build import build_data as build
     from updater.training.distributed import this_rank
     from updater.training.launch import ranks
-    from updater.training.train import train as pretrain
+    from updater.training.train import train as train_model
 
     create_ledger(settings)
     context = open_context(settings)
@@ -38,7 +38,7 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
                 emit([asdict(each) for each in built], as_json, show_training_data)
                 return
         with ranks(settings) as rank:
-            report = pretrain(context, progress, rank)
+            report = train_model(context, progress, rank)
     if rank.is_first:
         emit(asdict(report), as_json, show_training)
 
@@ -46,17 +46,24 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
 def show_training_data(report: Any) -> None:
     """The anchor days of the training data."""
     tables.say(*(f"{each['anchor']}  {each['split']:5}  {each['num_rows']:,} pairs" for each in report))
+    if not report:
+        tables.say("The days are landed and encoded; the dense objective counts its answers when it trains.")
 
 
 def show_training(report: Any) -> None:
-    """A finished pre-training."""
+    """A finished training."""
+    what = {"dense": "answers", "paper": "question-answer pairs"}[report["objective"]]
+    losses = ", ".join(f"{name.replace('_', ' ')} {loss:.3f}" for name, loss in report["losses"].items())
     tables.say(
         f"model       {report['model']}",
-        f"trained on  {report['pairs']:,} pairs of {report['profiles']:,} profiles, {report['steps']:,} steps",
-        f"losses      contrastive {report['contrastive']:.3f}, next token {report['next_token']:.3f}",
+        f"trained on  {report['answers']:,} {what} of {report['profiles']:,} profiles, {report['steps']:,} steps",
+        f"losses      {losses}",
     )
-    if report["valid_top_answer"] is not None:
-        tables.say(f"validation  {report['valid_top_answer']:.1%} of questions find their own answer first")
+    found = report["validation"]
+    if "loss" in found:
+        tables.say(f"validation  loss {found['loss']:.4f} after step {found['step']:,}, whose weights were kept")
+    if "top_answer" in found:
+        tables.say(f"validation  {found['top_answer']:.1%} of questions find their own answer first")
 
 
 @click.command()

@@ -16,15 +16,18 @@ LearningRate = Annotated[float, Interval(ge=0, le=1)]
 class Training(Checked, table="training"):
     """Days are landing days. Nothing after `until` is read, so that later days stay unseen for evaluation."""
 
+    objective: Literal["dense", "paper"] = "dense"
+    """What is learned from: answers counted from the log for every profile, or the paper's question-answer pairs."""
     first_anchor: date | None = None
     """Last day of the oldest profiles, `YYYY-MM-DD`; if left out, the first day with a full buffer before it."""
     until: date | None = None
     """Last day that training may read, the futures included, `YYYY-MM-DD`; if left out, the last landed one."""
     valid_from: date | None = None
-    """First anchor day of the validation split, `YYYY-MM-DD`; futures of the training split end before it."""
+    """First anchor day of the validation split, `YYYY-MM-DD`; futures of the training split end before it. Of this
+    day's profiles is the loss that chooses the weights; if left out, the last ones are taken."""
     test_from: date | None = None
     """First anchor day of the test split, `YYYY-MM-DD`; futures of the validation split end before it."""
-    anchor_every_days: Days = 14
+    anchor_every_days: Days = 7
     """Days between two anchors."""
     future_days: Days = 28
     """Length of the future that is told, in days."""
@@ -36,10 +39,22 @@ class Training(Checked, table="training"):
     """Categories, the most frequent first, that questions about the future may name."""
     never_asked: tuple[str, ...] = ()
     """Categories, as `modality:category`, that no question about the future names: they show what a new one does."""
-    steps: AtLeastOne = 800
-    """Optimiser steps of pre-training."""
-    users_per_step: AtLeastOne = 16
+    steps: AtLeastOne = 900
+    """Optimiser steps; of the dense objective those without the backbone's layers."""
+    users_per_step: AtLeastOne = 64
     """Users of a step, over all processes."""
+    layers_steps: Number = 1000
+    """Further steps of the dense objective, with the backbone's layers; 0 to leave them out."""
+    layers_users_per_step: AtLeastOne = 32
+    """Users of such a step, over all processes."""
+    layers_learning_rate: LearningRate = 1.2e-3
+    """Peak of their schedule."""
+    questions_per_step: AtLeastOne = 24
+    """Questions of a step of the dense objective, the same for all its users."""
+    counted_questions: Number = 17
+    """Those of them that ask on how many days a category occurs; the others ask about amounts, kinds and changes."""
+    validate_every: AtLeastOne = 100
+    """Steps between two looks at the validation loss."""
     pairs_per_user: AtLeastOne = 12
     """Question-answer pairs of each user in a step; every other pair of the step is a negative."""
     future_share: Share = 0.7
@@ -48,9 +63,9 @@ class Training(Checked, table="training"):
     """Pairs of each user whose answers are predicted token by token as well."""
     learning_rate: LearningRate = 2e-3
     """Peak of the schedule: linear warm-up, then cosine decay to 0."""
-    warmup_share: Share = 0.05
-    """Share of the steps (0 to 1) with a rising learning rate."""
-    weight_decay: NotNegative = 0.01
+    warmup_steps: Number = 30
+    """Steps with a rising learning rate."""
+    weight_decay: NotNegative = 0.02
     """Of AdamW, on matrices."""
     clip_norm: Positive = 1.0
     """Largest norm of a step's gradient."""
@@ -64,14 +79,6 @@ class Training(Checked, table="training"):
     """Which negatives and masks: the paper's or the published demo's."""
     contrastive_weight: NotNegative = 1.0
     """Weight of the contrastive loss."""
-    choice_weight: NotNegative = 1.0
-    """Weight of telling an answer from the other answers that users gave to the same shared question."""
-    facts_per_step: Number = 16
-    """Shared questions of a step whose answers every other question's embedding is to tell as well."""
-    facts_weight: NotNegative = 1.0
-    """Weight of telling them."""
-    further_users: Number = 128
-    """Further users of a step's anchor day, whose user tokens alone are to tell them."""
     next_token_weight: NotNegative = 1.0
     """Weight of the next-token loss."""
     max_question_tokens: AtLeastOne = 64
@@ -95,10 +102,16 @@ class Training(Checked, table="training"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.users_per_step % self.processes:
+        for name in ("users_per_step", "layers_users_per_step"):
+            if getattr(self, name) % self.processes:
+                raise ConfigError(
+                    f"training.{name} is {getattr(self, name)}, which {self.processes} processes cannot share evenly; "
+                    "use a multiple."
+                )
+        if self.counted_questions > self.questions_per_step:
             raise ConfigError(
-                f"training.users_per_step is {self.users_per_step}, which {self.processes} processes cannot share "
-                "evenly; use a multiple."
+                f"training.counted_questions is {self.counted_questions}, more than training.questions_per_step, which "
+                f"is {self.questions_per_step}; lower it."
             )
 
     def anchors(self, first: date, last: date) -> list[date]:

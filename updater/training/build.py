@@ -65,9 +65,13 @@ def data_root(settings: Settings) -> str:
 
 
 def build_data(context: Context, workers: Workers, progress: Progress = no_progress) -> list[Built]:
-    """Land and encode what training reads, and write UserU's rows, some buckets of an anchor day in each process.
+    """Land and encode what training reads; for the paper's objective also write UserU's rows, some buckets of an anchor
+    day in each process.
 
     Run again, it makes only what is missing or was made by another recipe.
+
+    Returns:
+        UserU's anchor days; none for the dense objective, which counts its answers when it trains.
 
     Raises:
         NotLandedError, DataRefusedError, ConfigError: see `plan_build` and `land_and_encode`.
@@ -75,6 +79,8 @@ def build_data(context: Context, workers: Workers, progress: Progress = no_progr
     settings = context.settings
     plan = plan_build(settings)
     land_and_encode(context, workers, plan.first, plan.last, progress)
+    if settings.training.objective == "dense":
+        return []
     recipe = make_recipe(context, plan)
     # A language model's token budget and replies are one process's business.
     if settings.generator.kind == "llm":
@@ -133,6 +139,11 @@ def _sum(known: Built | None, part: Built) -> Built:
     if known is None:
         return part
     return replace(known, num_rows=known.num_rows + part.num_rows, num_refused=known.num_refused + part.num_refused)
+
+
+def never_asked(settings: Settings) -> frozenset[str]:
+    """Values that no question of training names, whatever column or modality they occur in."""
+    return frozenset(_pair(settings, text)[1] for text in settings.training.never_asked)
 
 
 def _pair(settings: Settings, text: str) -> tuple[str, str]:

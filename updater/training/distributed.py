@@ -1,12 +1,18 @@
 """Several processes that train one model: who I am, and embeddings of everybody."""
 
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+
+LONGEST_WAIT = timedelta(minutes=10)
+"""How long a process waits for the others before it takes them for dead."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,37 @@ class Rank:
 def this_rank() -> Rank:
     """From the environment that `accelerate launch` or `torchrun` sets; alone without it."""
     return Rank(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+
+
+@contextmanager
+def process_group(rank: Rank) -> Iterator[None]:
+    """The processes that train together can talk to each other for the length of a `with` block."""
+    if rank.count == 1:
+        yield
+        return
+    dist.init_process_group("gloo", timeout=LONGEST_WAIT)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def wait_for_all(rank: Rank) -> None:
+    """Go on when every process has come here."""
+    if rank.count > 1:
+        dist.barrier()
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], rank: Rank) -> None:
+    """Give every process the mean of all gradients, as if one had computed them from all users."""
+    if rank.count == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= rank.count
+    for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 def gather_rows(rows_ND: Tensor, rank: Rank) -> Tensor:

@@ -1,27 +1,38 @@
 """The control of an evaluation: a model as training finds it, with all that is fitted to the data and no step taken.
 
-Topics, directions of the summaries and the half whitening of the head are computed from the training data, not
-learned, and make up most of what a model knows. A model that is no better than this one has not learned anything.
+Means, scales and directions are computed from the training data, not learned. A model that is no better than this one
+has not learned anything.
 """
 
 from pathlib import Path
 
 from updater.domain.buckets import HELD_OUT
 from updater.domain.fingerprint import fingerprint
-from updater.errors import ConfigError
+from updater.errors import NotLandedError
 from updater.model.checkpoint import CONFIG, save_model
 from updater.model.config import ModelConfig
+from updater.model.user_model import UserModel
+from updater.pipeline.daily.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.process_pool import Workers
 from updater.runtime.threads import one_thread
-from updater.training.build import data_root
-from updater.training.train import data_digest, first_model, read_all, training_layout
-from updater.training.useru.dataset import has_split, read_split
-from updater.training.whitening import half_whiten
+from updater.training.build import data_root, plan_build
+from updater.training.dense.train import digest, fitted_to, read_answers
+from updater.training.paper import anchor_days, data_digest, first_model, training_rows
+from updater.training.profiles import read_all
+from updater.training.runs import training_layout
+from updater.training.useru.dataset import has_split
 
 
 def can_fit(context: Context) -> bool:
     """True if there is training data, without which nothing can be fitted."""
-    return has_split(data_root(context.settings), "train")
+    if context.settings.training.objective == "paper":
+        return has_split(data_root(context.settings), "train")
+    try:
+        plan_build(context.settings)
+    except NotLandedError:
+        return False
+    return True
 
 
 def fitted_model(context: Context, config: ModelConfig, progress: Progress = no_progress) -> str:
@@ -30,19 +41,36 @@ def fitted_model(context: Context, config: ModelConfig, progress: Progress = no_
     Raises:
         ConfigError: there is no training data.
     """
-    root, options = data_root(context.settings), context.settings.training
-    rows = read_split(root, "train")
-    if not rows.num_rows:
-        raise ConfigError(
-            f"{root} holds no training rows, to which a model could be fitted; run `updater train` first."
-        )
-    recipe = fingerprint(config.to_json(), repr(options), data_digest(rows), HELD_OUT)
-    target = Path(training_layout(context).fitted_model(recipe[:12]))
+    of_objective = {"dense": _fitted_to_answers, "paper": _fitted_to_pairs}[context.settings.training.objective]
+    with one_thread():
+        return of_objective(context, config, progress)
+
+
+def _fitted_to_answers(context: Context, config: ModelConfig, progress: Progress) -> str:
+    plan = plan_build(context.settings)
+    with Workers(context.settings, context.now) as workers:
+        land_and_encode(context, workers, plan.first, plan.last, progress)
+    table = read_answers(context, progress)
+    target = _target(context, config, digest(table))
     if not (target / CONFIG).exists():
-        with one_thread():
-            profiles = read_all(context, sorted(set(rows["anchor_day"].to_pylist())), progress)
-            progress("fitting a model without training", 0, 1)
-            model, table = first_model(config, rows, profiles, options)
-            half_whiten(model, table, options)
-            save_model(model, target)
+        _save(fitted_to(config, table), target, progress)
     return str(target)
+
+
+def _fitted_to_pairs(context: Context, config: ModelConfig, progress: Progress) -> str:
+    rows = training_rows(context)
+    target = _target(context, config, data_digest(rows))
+    if not (target / CONFIG).exists():
+        profiles = read_all(context, anchor_days(rows), progress)
+        _save(first_model(config, rows, profiles, context.settings.training)[0], target, progress)
+    return str(target)
+
+
+def _target(context: Context, config: ModelConfig, data: str) -> Path:
+    recipe = fingerprint(config.to_json(), repr(context.settings.training), data, HELD_OUT)
+    return Path(training_layout(context).fitted_model(recipe[:12]))
+
+
+def _save(model: UserModel, target: Path, progress: Progress) -> None:
+    progress("fitting a model without training", 0, 1)
+    save_model(model, target)

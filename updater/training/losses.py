@@ -78,39 +78,6 @@ def contrastive_loss(
     return (logits.logsumexp(dim=1) - logits[:, 0]).mean()
 
 
-def choice_loss_sum(
-    anchors_NE: Tensor,
-    answers_AE: Tensor,
-    own_N: Tensor,
-    log_shares_NA: Tensor,
-    *,
-    temperature: float = TEMPERATURE,
-) -> Tensor:
-    """Pre-training: cross entropy of each anchor's own answer among those that users gave to the same question.
-
-    Neither source has it. In the contrastive loss most negatives answer other questions, and their words give them
-    away; this asks for what only the user's history tells. How common an answer is needs no learning: it is added, so
-    that users are not first drawn together around the most common one.
-
-    Args:
-        anchors_NE: user embeddings after the query, shape (N, E), of length 1.
-        answers_AE: embeddings of the answers, shape (A, E), of length 1.
-        own_N: which answer is an anchor's own, int64 below A.
-        log_shares_NA: logarithm of how often each answer is given to an anchor's question, -inf for never; of
-            shape (A,) if it is one question for all.
-        temperature: divides the cosines.
-
-    Returns:
-        The sum over anchors, a scalar of at least single precision.
-
-    Raises:
-        ValueError: the temperature is not positive.
-    """
-    _check_temperature(temperature)
-    logits_NA = _precise(anchors_NE) @ _precise(answers_AE).T / temperature
-    return F.cross_entropy(logits_NA + log_shares_NA, own_N, reduction="sum")
-
-
 def next_token_loss_sum(logits_TW: Tensor, targets_T: Tensor) -> Tensor:
     """Pre-training: cross entropy of each answer token given all before it, summed over tokens (Eq. 6).
 

@@ -1,15 +1,17 @@
 """Users at an anchor day as the model sees them, read through the daily update's own layers."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from updater.domain.buckets import is_held_out
 from updater.model.batch import UserBatch
 from updater.pipeline.daily.bucket_values import read_buffer
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.session import Tools
 from updater.state.event_store import Buffer
 from updater.state.summaries import Summaries
@@ -29,11 +31,6 @@ class Profiles:
     def batch(self, rows: npt.NDArray[np.int64]) -> UserBatch:
         """The model's input for the users at `rows`, as the daily update would make it."""
         return user_batch(self.events, [summary.take(rows) for summary in self.summaries], rows)
-
-    def overview(self, rows: npt.NDArray[np.int64]) -> UserBatch:
-        """The same without any event, which is all that user tokens are made of."""
-        events = [replace(event, modality=replace(event.modality, max_events=0)) for event in self.events]
-        return user_batch(events, [summary.take(rows) for summary in self.summaries], rows)
 
     def num_tokens(self, row: int) -> int:
         """Event tokens in the prefix of the user at `row`."""
@@ -59,3 +56,19 @@ def read_profiles(context: Context, tools: Tools, anchor: date) -> Profiles:
     events = tuple(read_buffer(context, tools, window, buckets, known).events)
     everyone = np.arange(len(known))
     return Profiles(anchor, np.array(known, dtype=str), events, tuple(event.summarise(everyone) for event in events))
+
+
+def read_all(context: Context, anchors: Iterable[date], progress: Progress = no_progress) -> dict[date, Profiles]:
+    """Profiles at every anchor day, in that order."""
+    tools, wanted = Tools(context), list(anchors)
+    profiles = {}
+    for done, anchor in enumerate(wanted):
+        progress("reading profiles", done, len(wanted))
+        profiles[anchor] = read_profiles(context, tools, anchor)
+    return profiles
+
+
+def held_out_users(profiles: Mapping[date, Profiles]) -> set[str]:
+    """The users of `profiles` that nothing is trained on."""
+    users = {user for known in profiles.values() for user in known.users.tolist()}
+    return {user for user in users if is_held_out(user)}

@@ -4,7 +4,7 @@ Rows of a user are laid out as in serving, [prefix][question 1]…[question K], 
 where its answer is to be predicted, by the answer's tokens. A question sees its user's prefix and itself.
 """
 
-# B users, F further ones, G = B + F; K questions of each user, N = B K;
+# B users, K questions of each user, N = B K;
 # P prefix rows, L rows of a user, A answers, W tokens, D width, E embedding_dim
 
 from collections.abc import Sequence
@@ -24,20 +24,6 @@ ANSWERS_PER_GROUP = 48
 
 
 @dataclass(frozen=True)
-class Fact:
-    """A shared question whose answer every embedding of a user is to tell, asked or not."""
-
-    question: int
-    """As in `Pairs.question_BK`."""
-    choices_C: Int64
-    """Its answers: positions in `Pairs.answers`."""
-    log_shares_C: np.ndarray
-    """Logarithm of how often each is given by all users."""
-    own_G: Int64
-    """Which of its answers is a user's, of the B users and then of the further ones; -1 for a user that has none."""
-
-
-@dataclass(frozen=True)
 class Pairs:
     """Tokens of B users' questions and answers; every user has the same number K of questions."""
 
@@ -46,20 +32,13 @@ class Pairs:
     question_BK: Int64
     """A number for each question."""
     answers: Sequence[Sequence[int]]
-    """Token ids of the distinct answers: the batch's, and all others that users gave to its shared questions."""
+    """Token ids of the distinct answers of the batch."""
     answer_ids: Int64
     """A number for each that is the same in every process, by which equal answers are known."""
     answer_BK: Int64
     """Which answer belongs to a question."""
-    log_shares_BKA: np.ndarray
-    """Logarithm of how often an answer is given to that question by all users, -inf for never; 0 for the answer to a
-    question of a user's own."""
     predicted_BK: np.ndarray
     """True where the answer is predicted token by token as well."""
-    facts: Sequence[Fact] = ()
-    """The same in every process."""
-    further: UserBatch | None = None
-    """F users without events, whose user tokens tell the facts."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +49,6 @@ class TowerOutput:
     """User by user."""
     answers_AE: Tensor
     """In the order of `Pairs.answers`."""
-    further_FE: Tensor
-    """Of the further users' tokens alone."""
     next_token_sum: Tensor
     num_tokens: int
 
@@ -92,14 +69,7 @@ class Towers(nn.Module):
         """Embeddings of all questions and their answers."""
         anchors_BKE, next_token_sum, num_tokens = self._anchors(batch, pairs)
         answers_AE = self._answers(pairs.answers)
-        further_FE = answers_AE[:0]
-        if pairs.further is not None:
-            further_FE = self.model.head(self.model.prefix.user_tokens(pairs.further))
-        return TowerOutput(anchors_BKE.flatten(0, 1), answers_AE, further_FE, next_token_sum, num_tokens)
-
-    def embed_questions(self, batch: UserBatch, pairs: Pairs) -> Tensor:
-        """Embeddings of all questions alone, shape (N, E)."""
-        return self._anchors(batch, pairs)[0].flatten(0, 1)
+        return TowerOutput(anchors_BKE.flatten(0, 1), answers_AE, next_token_sum, num_tokens)
 
     def _anchors(self, batch: UserBatch, pairs: Pairs) -> tuple[Tensor, Tensor, int]:
         model = self.model

@@ -10,30 +10,21 @@ from dataclasses import dataclass
 from datetime import date
 from math import floor, log2
 from random import Random
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
 from updater.training.useru.events import Event, Future, Profile
+from updater.training.wording import COUNT, QUESTIONS, Measure, fill
 
 CATEGORIES_PER_ANCHOR = 40
 AMOUNTS_PER_ANCHOR = 25
 SHORT_DAYS = 7
 
 T = TypeVar("T")
-Measure = Literal["events", "days", "total", "kinds", "new_kinds", "change"]
 Kind = tuple[str, str]
 """Modality and category."""
 
-# Terse, because a step's cost is its tokens.
-_QUESTIONS: dict[Measure, str] = {
-    "events": "{what} events in the next {days} days?",
-    "days": "Days with {what} events in the next {days} days?",
-    "total": "{column} of {what} events in the next {days} days?",
-    "kinds": "Kinds of {what} events in the next {days} days?",
-    "new_kinds": "New kinds of {what} events in the next {days} days?",
-    "change": "Change of {column} of {what} events in the next {days} days?",
-}
 _ANSWERS: dict[Measure, str] = {
     "events": "{value} {what} events.",
     "days": "{what} events on {value} days.",
@@ -42,8 +33,6 @@ _ANSWERS: dict[Measure, str] = {
     "new_kinds": "{value} new kinds of {what} events.",
     "change": "{column} of {what} events: {value}.",
 }
-COUNT = "number"
-"""Stands for a column in `change` where events are counted."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +55,14 @@ class Focus:
     @property
     def question(self) -> str:
         """In words."""
-        return self._worded(_QUESTIONS[self.measure])
+        return self._worded(QUESTIONS[self.measure])
 
     def answer(self, profile: Profile, future: Future) -> str:
         """What the log says, rounded so that an answer is one of few."""
         return self._worded(_ANSWERS[self.measure]).replace("{value}", self._value(profile, future))
 
     def _worded(self, template: str) -> str:
-        words = " ".join(filter(None, (self.category, self.modality.replace("_", " "))))
-        filled = {"{what}": words, "{days}": str(self.days), "{column}": self.column.replace("_", " ")}
-        for place, word in filled.items():
-            template = template.replace(place, word)
-        return template
+        return fill(template, self.modality, self.category, self.column, self.days)
 
     def _value(self, profile: Profile, future: Future) -> str:
         held = self._held(future)

@@ -1,0 +1,58 @@
+"""The loss of dense labels, with the weights that it needs beside the model: they are thrown away after training."""
+
+# B users, S questions of a step, K answers to each, T text width, E embedding width
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+TELL_SCALE = 0.1
+"""Of the inner products by which an embedding tells other questions' answers: it begins by telling next to nothing."""
+
+
+class DenseLoss(nn.Module):
+    """Binary cross entropy of every question's answers, given its own embedding and given any other question's.
+
+    One map from an embedding to the answers serves all questions, so that what foretells an answer is learned from all
+    of them. How common an answer is needs no learning and is added.
+    """
+
+    priors_QK: Tensor
+
+    def __init__(self, text_dim: int, embedding_dim: int, priors_QK: Tensor) -> None:
+        """`priors_QK`: log odds of each answer to each question."""
+        super().__init__()
+        num_answers = priors_QK.shape[1]
+        self.answer = nn.Linear(embedding_dim, num_answers, bias=False)
+        self.question = nn.Linear(text_dim, num_answers)
+        self.tell = nn.Linear(text_dim, embedding_dim)
+        self.register_buffer("priors_QK", priors_QK)
+
+    def forward(
+        self, embeddings_BSE: Tensor, questions_ST: Tensor, asked_S: Tensor, answers_BSK: Tensor, known_BS: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The two losses, each a sum over what is known, and how much that is.
+
+        Args:
+            embeddings_BSE: of the users under the questions of a step, of any length.
+            questions_ST: vectors of these questions.
+            asked_S: their positions among the priors.
+            answers_BSK: 0 or 1.
+            known_BS: true where a user has answers to a question.
+        """
+        priors_SK = self.priors_QK[asked_S]
+        known_BS = known_BS.to(embeddings_BSE.dtype)
+        logits_BSK = self.answer(embeddings_BSE) + self.question(questions_ST) + priors_SK
+        own = F.binary_cross_entropy_with_logits(logits_BSK, answers_BSK, reduction="none").mean(dim=2)
+        # Each embedding of a user tells the first answer to all questions, so that it keeps more than its own.
+        told_BSS = TELL_SCALE * embeddings_BSE @ self.tell(questions_ST).T + priors_SK[:, 0]
+        answers_BSS = answers_BSK[:, None, :, 0].expand_as(told_BSS)
+        others = F.binary_cross_entropy_with_logits(told_BSS, answers_BSS, reduction="none").mean(dim=1)
+        return (own * known_BS).sum(), (others * known_BS).sum(), known_BS.sum()
+
+
+def make_loss(text_dim: int, embedding_dim: int, priors_QK: Tensor, seed: int) -> DenseLoss:
+    """A loss whose first weights follow from the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return DenseLoss(text_dim, embedding_dim, priors_QK)

@@ -1,0 +1,87 @@
+"""A run of training on dense labels: profiles, answers, a fitted model, the steps, the checkpoint."""
+
+from datetime import date, timedelta
+from hashlib import sha256
+
+from updater.domain.buckets import HELD_OUT
+from updater.domain.fingerprint import fingerprint
+from updater.model.checkpoint import create_model, save_model
+from updater.model.config import ModelConfig, create_config
+from updater.model.user_model import UserModel
+from updater.runtime.deployment import Context, Progress
+from updater.training.build import BuildPlan, plan_build
+from updater.training.dense.layers import has_layers
+from updater.training.dense.loop import remove_stages, stages, train_dense
+from updater.training.dense.table import DenseTable, read_table
+from updater.training.distributed import Rank
+from updater.training.fitting import fit_model, standardised
+from updater.training.profiles import read_all
+from updater.training.runs import Run, TrainReport
+
+
+def train_on_answers(context: Context, progress: Progress, rank: Rank) -> TrainReport:
+    """Train a new model; see `updater.training.train.train`."""
+    settings, options = context.settings, context.settings.training
+    table = read_answers(context, progress)
+    config = standardised(create_config(settings), table.trained_profiles())
+    run = Run.of(context, fingerprint(config.to_json(), repr(options), digest(table), HELD_OUT))
+    if report := run.finished():
+        return report
+    model = fitted_to(config, table)
+    steps = sum(stage.schedule.steps for stage in stages(options, has_layers(model)))
+    trained = train_dense(
+        model,
+        table,
+        options,
+        run.directory,
+        run.recipe,
+        rank,
+        lambda step, losses: progress(f"training (loss {losses['answers']:.3f})", step, steps),
+    )
+    report = TrainReport(
+        model=str(run.model),
+        objective=options.objective,
+        profiles=len(table.train),
+        answers=len(table.train) * len(table.questions),
+        steps=trained.steps,
+        losses={"answers": trained.loss},
+        validation={} if trained.valid_loss is None else {"loss": trained.valid_loss, "step": trained.valid_step},
+    )
+    if rank.is_first:
+        save_model(model, run.model)
+        run.finish(report)
+        remove_stages(run.directory)
+    return report
+
+
+def read_answers(context: Context, progress: Progress) -> DenseTable:
+    """The training and validation profiles of the config, and what came of every question for them."""
+    plan = plan_build(context.settings)
+    profiles = read_all(context, anchors(plan, context.settings.training.future_days), progress)
+    return read_table(context, plan, profiles, progress)
+
+
+def anchors(plan: BuildPlan, future_days: int) -> list[date]:
+    """The training anchors, and the first day of the validation split if its future ends before the next split."""
+    trained = [anchor for anchor in plan.anchors if plan.split.of(anchor, future_days) == "train"]
+    first = plan.split.valid_from
+    is_told = plan.split.of(first, future_days) == "valid" and first + timedelta(days=future_days) <= plan.last
+    return [*trained, *([first] if is_told else [])]
+
+
+def fitted_to(config: ModelConfig, table: DenseTable) -> UserModel:
+    """A model with initial weights, and all that is fitted to the training profiles."""
+    model = create_model(config)
+    fit_model(model, table.profiles, table.train, [question.text for question in table.questions])
+    return model
+
+
+def digest(table: DenseTable) -> str:
+    """Tells the training data of two models apart."""
+    parts = sha256()
+    for question in table.questions:
+        parts.update(f"{question.text}\0".encode())
+    for anchor, answers in table.answers.items():
+        parts.update(f"{anchor}\0".encode() + answers.tobytes())
+        parts.update("\0".join(table.profiles[anchor].users.tolist()).encode())
+    return parts.hexdigest()

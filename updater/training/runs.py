@@ -1,0 +1,67 @@
+"""What a run of training leaves behind: where it lies, and what it tells."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from updater.errors import ConfigError
+from updater.lake import partitions
+from updater.model.checkpoint import CONFIG
+from updater.runtime.deployment import Context
+from updater.state.layout import StateLayout
+
+REPORT = "report.json"
+"""Beside a run's metrics once it is done."""
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """A finished training."""
+
+    model: str
+    """Directory of the checkpoint."""
+    objective: str
+    profiles: int
+    answers: int
+    """Answers about these profiles that there are to learn from; of the paper's objective, question-answer pairs."""
+    steps: int
+    losses: dict[str, float]
+    """Of the last step, by name."""
+    validation: dict[str, float]
+    """What the validation split says, by name; empty without one."""
+
+
+def training_layout(context: Context) -> StateLayout:
+    """Where data, runs and models of training lie. Raises ConfigError for a state that is no local directory."""
+    if not partitions.is_local(context.settings.paths.state):
+        raise ConfigError(f"paths.state is {context.settings.paths.state}; training needs a local state directory.")
+    return StateLayout(partitions.filesystem(context.layout.root)[1])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run of one recipe."""
+
+    recipe: str
+    directory: Path
+    """For checkpoints and the journal."""
+    model: Path
+    """Where the model goes."""
+
+    @classmethod
+    def of(cls, context: Context, recipe: str) -> "Run":
+        """The run of `recipe`, a digest of data and config."""
+        layout = training_layout(context)
+        return cls(recipe, Path(layout.training_run(recipe[:12])), Path(layout.trained_model(recipe[:12])))
+
+    def finished(self) -> TrainReport | None:
+        """The report of a run that is done and whose model is there."""
+        report = self.directory / REPORT
+        if not (report.exists() and (self.model / CONFIG).exists()):
+            return None
+        return TrainReport(**json.loads(report.read_text(encoding="utf-8")))
+
+    def finish(self, report: TrainReport) -> None:
+        """Write the report: the run is done."""
+        with partitions.write_file(str(self.directory / REPORT)) as file:
+            file.write(json.dumps(asdict(report)).encode())
