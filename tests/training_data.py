@@ -99,11 +99,13 @@ def make_table(model: UserModel, options: Training, num_users: int = 40) -> Pair
 def make_options(**changes: Any) -> Training:
     """A few steps of a few users."""
     values: dict[str, Any] = {
+        "objective": "paper",
         "steps": 8,
         "users_per_step": 8,
         "pairs_per_user": 4,
         "save_every": 3,
         "learning_rate": 3e-3,
+        "warmup_steps": 1,
         "precision": "float32",
         "lora_rank": 4,
         "lora_alpha": 8,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from updater.training.whitening import half_whiten
 
 from benchmarks.quality.adding import add, say
 from updater.domain.fingerprint import fingerprint
@@ -38,7 +39,6 @@ from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles
 from updater.training.train import first_model, read_all, standardised, training_layout
 from updater.training.useru.dataset import read_split
-from updater.training.whitening import half_whiten
 
 HERE = Path(__file__).parent
 STEPS = 100

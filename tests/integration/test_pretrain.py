@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from updater.model.checkpoint import create_model, load_model
 from updater.model.user_model import UserModel
 from updater.training.checkpoints import remove_checkpoints
 from updater.training.lora import add_adapters, merge_adapters
-from updater.training.pretrain import Report, Trained, pretrain, set_rate
+from updater.training.pretrain import Report, Trained, pretrain
 from updater.training.retrieval import top_answer_share
 
 pytestmark = pytest.mark.campaign
@@ -84,7 +83,7 @@ def test_losses_fall_and_answers_are_found(tmp_path: Path, variant: str, most: f
     told: list[tuple[int, dict[str, float]]] = []
     trained = run(model, options, tmp_path, lambda step, losses: told.append((step, dict(losses))))
     assert [step for step, _ in told] == list(range(1, 51))
-    for loss, share in (("contrastive", most), ("choice", 0.9), ("next_token", 0.7)):
+    for loss, share in (("contrastive", most), ("next_token", 0.7)):
         first, last = (np.mean([losses[loss] for _, losses in part]) for part in (told[:5], told[-5:]))
         assert last < share * first, (loss, first, last)
     assert (trained.steps, trained.contrastive, trained.next_token) == (
@@ -231,17 +230,3 @@ def test_adapters_too_go_on_after_a_kill(tmp_path: Path, pretrained: UserModel) 
         run(copy(pretrained), options, tmp_path / "b", kill_after(4))
     run(again, options, tmp_path / "b")
     assert same(weights(again), weights(undisturbed))
-
-
-def test_the_learning_rate_rises_and_falls() -> None:
-    options = make_options(steps=100, warmup_share=0.1, learning_rate=2.0)
-    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
-    rates = []
-    for step in range(100):
-        set_rate(optimiser, options, step)
-        rates.append(optimiser.param_groups[0]["lr"])
-    np.testing.assert_allclose(rates[:10], 0.2 * np.arange(1, 11))
-    assert rates[10] == 2.0 and sorted(rates[10:], reverse=True) == rates[10:]
-    assert rates[55] == pytest.approx(1.0)
-    assert 0 < rates[-1] < 0.01
-    assert math.isclose(rates[32], 1 + math.cos(math.pi * 22 / 90))

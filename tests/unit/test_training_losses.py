@@ -1,17 +1,12 @@
 """The losses against plain loops, at their limits, and their gradients where similarities are extreme."""
 
 import math
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from updater.domain.training import Training
-from updater.training.losses import choice_loss_sum, contrastive_loss, next_token_loss_sum, prototype_loss
-from updater.training.pretrain import facts_loss_sum
-from updater.training.towers import Fact, TowerOutput
+from updater.training.losses import contrastive_loss, next_token_loss_sum, prototype_loss
 
 
 def pairs(seed: int, num: int = 7, width: int = 5, noise: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -181,59 +176,3 @@ def test_prototype_loss_is_the_printed_sum():
     assert prototype_loss(embeddings, prototypes, classes, temperature=0.5).item() == pytest.approx(total / 5)
     with pytest.raises(ValueError, match="positive"):
         prototype_loss(embeddings, prototypes, classes, temperature=-1.0)
-
-
-def test_choice_loss_is_the_plain_sum_and_knows_how_common_answers_are():
-    anchors, answers = (torch.nn.functional.normalize(x) for x in pairs(5))
-    own = torch.tensor([0, 1, 2, 3, 4, 5, 6])
-    shares = torch.tensor([0.5, 0.3, 0.2, 0.0, 0.0, 0.0, 0.0]).repeat(7, 1)
-    # The last four are told from nothing.
-    shares[3:] = torch.eye(7)[3:]
-    expected = 0.0
-    for i in range(3):
-        weights = [float(shares[i, a]) * math.exp(cosine(anchors[i], answers[a]) / 0.2) for a in range(3)]
-        expected -= math.log(weights[i] / sum(weights))
-    got = choice_loss_sum(anchors, answers, own, shares.log(), temperature=0.2)
-    assert got.item() == pytest.approx(expected, rel=1e-6)
-
-
-def test_anchors_that_know_no_more_than_shares_are_not_drawn_to_the_common_answer():
-    _, answers = (torch.nn.functional.normalize(x) for x in pairs(6, num=2))
-    # Equally near to both answers.
-    anchors = torch.nn.functional.normalize(answers.sum(dim=0, keepdim=True)).repeat(10, 1).requires_grad_()
-    own = torch.tensor([0] * 8 + [1] * 2)
-    shares = torch.tensor([0.8, 0.2]).repeat(10, 1)
-    choice_loss_sum(anchors, answers, own, shares.log()).backward()
-    assert anchors.grad is not None
-    torch.testing.assert_close(anchors.grad.sum(dim=0), torch.zeros(5, dtype=torch.float64), atol=1e-6, rtol=0)
-    assert anchors.grad[0].abs().max() > 0.1
-
-
-@pytest.mark.parametrize("temperature", [0.0, -1.0])
-def test_choice_loss_refuses_a_temperature_that_is_not_positive(temperature):
-    with pytest.raises(ValueError, match="temperature"):
-        choice_loss_sum(
-            torch.ones(1, 2), torch.ones(1, 2), torch.zeros(1).long(), torch.zeros(1, 1), temperature=temperature
-        )
-
-
-@pytest.mark.parametrize("asked", [False, True])
-def test_facts_loss_is_the_plain_cross_entropy_of_embeddings_asked_something_else_and_of_further_users(asked):
-    anchors, answers = (torch.nn.functional.normalize(x) for x in pairs(8, num=7))
-    shares = torch.tensor([0.3, 0.1, 0.2, 0.1, 0.1, 0.2])
-    # The second answer of all is none of this question's; the middle user has none.
-    choices = [0, 2, 3, 4, 5, 6]
-    fact = Fact(5, np.array(choices), shares.log().numpy(), np.array([4, -1, 0, 2, -1]))
-    further = torch.nn.functional.normalize(pairs(9, num=2)[0])
-    question_BK = np.array([[5 if asked else 1, 2], [1, 2], [1, 2]])
-    output = TowerOutput(anchors[:6], answers, further, torch.zeros(()), 0)
-    # Only questions and facts are looked at.
-    asking = SimpleNamespace(question_BK=question_BK, facts=[fact])
-    expected = 0.0
-    told = [(anchors[2 * user + k], fact.own_G[user]) for user in (0, 2) for k in (0, 1) if question_BK[user, k] != 5]
-    for anchor, own in [*told, (further[0], fact.own_G[3])]:
-        weights = [float(shares[c]) * math.exp(cosine(anchor, answers[a]) / 0.3) for c, a in enumerate(choices)]
-        expected -= math.log(weights[own] / sum(weights))
-    total, count = facts_loss_sum(output, asking, Training(temperature=0.3))
-    assert total.item() == pytest.approx(expected, rel=1e-6)
-    assert count == (4 if asked else 5)

@@ -1,9 +1,6 @@
 """Which pairs each step learns from: a pure function of seed and step."""
 
 import dataclasses
-import math
-from collections import Counter
-from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +14,7 @@ from updater.domain.buckets import is_held_out
 from updater.domain.training import Training
 from updater.errors import ConfigError
 from updater.training.distributed import Rank
-from updater.training.pairs import PairTable, further_users, pairs_of_step, read_pairs, standardisation, users_of_step
+from updater.training.pairs import PairTable, pairs_of_step, read_pairs, users_of_step
 
 OPTIONS = make_options()
 MODEL = make_model()
@@ -93,8 +90,6 @@ def test_processes_see_what_one_process_sees() -> None:
         assert list(own.questions) == list(pairs.questions)[share]
         np.testing.assert_array_equal(own.answer_ids[own.answer_BK], pairs.answer_ids[pairs.answer_BK[share]])
         np.testing.assert_array_equal(own.predicted_BK, pairs.predicted_BK[share])
-        places = np.searchsorted(pairs.answer_ids, own.answer_ids)
-        np.testing.assert_array_equal(own.log_shares_BKA, pairs.log_shares_BKA[share][:, :, places])
         for modality, whole in zip(part.modalities, batch.modalities, strict=True):
             np.testing.assert_array_equal(modality.mean_BV, whole.mean_BV[share])
 
@@ -112,48 +107,6 @@ def test_pairs_of_a_step_are_rows_of_the_data() -> None:
             user = str(TABLE.profiles[anchor].users[place])
             for question, answer in zip(questions, answers, strict=True):
                 assert (user, anchor, words(TABLE, question), words(TABLE, pairs.answers[answer])) in known
-
-
-def test_a_shared_question_has_all_answers_that_users_gave_and_how_often() -> None:
-    rows = make_rows({anchor: make_profiles(anchor, sorted(f"u{n}" for n in range(40))) for anchor in ANCHORS})
-    given: dict[str, Counter[str]] = {}
-    for row in rows.to_pylist():
-        if not is_held_out(row["user_id"]):
-            given.setdefault(row["question"], Counter())[row["answer"]] += 1
-    for step in range(STEPS_PER_EPOCH):
-        _, pairs = pairs_of_step(TABLE, users_of_step(TABLE, OPTIONS, step), OPTIONS, step)
-        texts = [words(TABLE, answer) for answer in pairs.answers]
-        for user, k in np.ndindex(pairs.answer_BK.shape):
-            question, log_shares = words(TABLE, pairs.questions[user][k]), pairs.log_shares_BKA[user, k]
-            shares = {text: math.exp(share) for text, share in zip(texts, log_shares, strict=True) if share > -np.inf}
-            if question in QUERIES:
-                expected = {text: count / given[question].total() for text, count in given[question].items()}
-                assert len(shares) > 1 and shares == pytest.approx(expected)
-            else:
-                assert shares == {texts[pairs.answer_BK[user, k]]: 1.0}
-
-
-def test_facts_are_what_users_answered_to_shared_questions_asked_or_not() -> None:
-    rows = make_rows({anchor: make_profiles(anchor, sorted(f"u{n}" for n in range(40))) for anchor in ANCHORS})
-    known = {(row["user_id"], row["anchor_day"], row["question"]): row["answer"] for row in rows.to_pylist()}
-    options = dataclasses.replace(OPTIONS, facts_per_step=2, pairs_per_user=2, further_users=5)
-    not_asked = 0
-    for step in range(STEPS_PER_EPOCH):
-        chosen = users_of_step(TABLE, options, step)
-        further = further_users(TABLE, int(chosen[0]), options, step)
-        _, pairs = pairs_of_step(TABLE, chosen, options, step, further)
-        assert {TABLE.keys[row][0] for row in further} == {TABLE.keys[chosen[0]][0]}
-        assert len(set(further)) == 5 and pairs.further is not None and pairs.further.num_users == 5
-        assert len({fact.question for fact in pairs.facts}) == 2
-        for fact in pairs.facts:
-            question = words(TABLE, TABLE.tokens[fact.question])
-            answers = [words(TABLE, pairs.answers[place]) for place in fact.choices_C]
-            assert np.exp(fact.log_shares_C).sum() == pytest.approx(1.0)
-            for row, own in zip([*chosen, *further], fact.own_G, strict=True):
-                anchor, place = TABLE.keys[row]
-                assert answers[own] == known[str(TABLE.profiles[anchor].users[place]), anchor, question]
-            not_asked += not (pairs.question_BK == fact.question).any()
-    assert not_asked
 
 
 def test_held_out_users_never_occur() -> None:
@@ -203,16 +156,3 @@ def test_without_own_questions_all_are_shared_and_the_other_way_round() -> None:
 def test_more_users_than_a_day_has_are_refused() -> None:
     with pytest.raises(ConfigError, match="users_per_step"):
         users_of_step(TABLE, make_options(users_per_step=40), 0)
-
-
-def test_standardisation_is_over_all_events_and_never_divides_by_nothing() -> None:
-    profiles = [TABLE.profiles[anchor] for anchor in ANCHORS]
-    mean, std = standardisation(profiles, 0)
-    together = np.concatenate([known.events[0].numeric_NC for known in profiles])
-    np.testing.assert_allclose(mean, together.mean(axis=0))
-    np.testing.assert_allclose(std, together.std(axis=0))
-    empty = make_profiles(date(2024, 5, 1), [])
-    assert [part.tolist() for part in standardisation([empty], 0)] == [[0.0, 0.0], [1.0, 1.0]]
-    events = dataclasses.replace(profiles[0].events[0], numeric_NC=np.ones_like(profiles[0].events[0].numeric_NC))
-    constant = dataclasses.replace(profiles[0], events=(events, *profiles[0].events[1:]))
-    assert standardisation([constant], 0)[1].tolist() == [1e-3, 1e-3]

@@ -21,8 +21,6 @@ ANSWERS = (
 )
 VOCABULARY = np.unique([token for answer in ANSWERS for token in answer])
 NUM_USERS, NUM_QUESTIONS = 4, 3
-FURTHER = [1, 0]
-"""Users whose tokens alone tell the facts."""
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
 
 
@@ -36,7 +34,6 @@ def make_pairs(model: UserModel, num_users: int = NUM_USERS) -> Pairs:
         answers=ANSWERS,
         answer_ids=np.arange(len(ANSWERS)),
         answer_BK=(grid * 3) % len(ANSWERS),
-        log_shares_BKA=np.zeros((*grid.shape, len(ANSWERS)), dtype=np.float32),
         predicted_BK=grid % 2 == 0,
     )
 
@@ -91,8 +88,7 @@ def the_long_way(model: UserModel, batch: UserBatch, pairs: Pairs) -> TowerOutpu
         if pairs.predicted_BK[user, k]:
             total = total + one_next_token(model, batch, user, question, answer)
             count += len(answer)
-    further = model.head(torch.cat([model.prefix.user_tokens(batch.select([user])) for user in FURTHER]))
-    return TowerOutput(torch.stack(anchors), torch.stack(answers), further, total, count)
+    return TowerOutput(torch.stack(anchors), torch.stack(answers), total, count)
 
 
 def run(model: UserModel, batch: UserBatch, pairs: Pairs, vocabulary: Int64 = VOCABULARY) -> TowerOutput:
@@ -104,13 +100,11 @@ def run(model: UserModel, batch: UserBatch, pairs: Pairs, vocabulary: Int64 = VO
 def test_towers_are_the_long_way(name: str) -> None:
     model = make_model(name)
     batch, pairs = make_batch(model.config, num_users=NUM_USERS), make_pairs(model)
-    pairs = dataclasses.replace(pairs, further=batch.select(FURTHER))
     assert len(set(model.prefix_lengths(batch).tolist())) > 2
     with torch.no_grad():
         got, expected = run(model, batch, pairs), the_long_way(model, batch, pairs)
     torch.testing.assert_close(got.anchors_NE, expected.anchors_NE, **CLOSE)
     torch.testing.assert_close(got.answers_AE, expected.answers_AE, **CLOSE)
-    torch.testing.assert_close(got.further_FE, expected.further_FE, **CLOSE)
     assert got.next_token_sum.item() == pytest.approx(expected.next_token_sum.item(), rel=1e-5)
     assert got.num_tokens == expected.num_tokens > 0
     torch.testing.assert_close(got.anchors_NE.norm(dim=1), torch.ones(NUM_USERS * NUM_QUESTIONS))
@@ -196,7 +190,6 @@ def test_many_answers_are_read_in_groups_and_come_back_in_order() -> None:
         answers=answers,
         answer_ids=np.arange(100),
         answer_BK=rng.permutation(100)[None],
-        log_shares_BKA=np.zeros((1, 100, 100), dtype=np.float32),
         predicted_BK=np.zeros((1, 100), dtype=bool),
     )
     with torch.no_grad():
