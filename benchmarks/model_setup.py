@@ -91,6 +91,8 @@ def make_users(model: UserModel, num_users: int, prefix_tokens: int, seed: int =
                 texts_TX=vectors_NV[:, : config.text_dim].copy(),
                 text_rows_A=np.arange(total),
                 text_offsets_B1=offsets_B1,
+                local_A=np.sort(1.7e9 + rng.random(total) * 30 * 86_400),
+                numeric_AC=rng.standard_normal((total, modality.num_numeric)),
             )
         )
     batch = UserBatch(tuple(parts))

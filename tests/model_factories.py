@@ -1,5 +1,8 @@
 """Small random user models and batches for tests."""
 
+import dataclasses
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -49,6 +52,10 @@ MODALITIES = (
     ModalityConfig(name="search", max_events=3),
     ModalityConfig(name="tabular", num_numeric=1, max_events=0),
 )
+ANCHORED = (*MODALITIES[:2], dataclasses.replace(MODALITIES[2], snapshot=True))
+"""The same for an anchored layout, in which a snapshot is another thing than a stream."""
+WORDS = 8
+"""Distinct texts of a modality in `make_batch`."""
 
 
 def make_tokenizer() -> Tokenizer:
@@ -84,8 +91,16 @@ def make_config(name: str = "qwen2", **changes: Any) -> ModelConfig:
         "embedding_dim": 16,
         "head_dim": 24,
         "adapter_dim": 20,
+        "max_texts": 10,
     }
     return ModelConfig(**{**values, **changes})
+
+
+def encode(texts: Sequence[str], text_dim: int = 12) -> np.ndarray:
+    """Random directions, the same for equal texts."""
+    seeds = [int.from_bytes(sha256(text.encode()).digest()[:4]) for text in texts]
+    vectors = np.stack([np.random.default_rng(seed).standard_normal(text_dim) for seed in seeds])
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def make_model(name: str = "qwen2", seed: int = 0, **changes: Any) -> UserModel:
@@ -95,7 +110,7 @@ def make_model(name: str = "qwen2", seed: int = 0, **changes: Any) -> UserModel:
         torch.manual_seed(seed)
         hugging_face = AutoConfig.for_model(**config.backbone_config)
         backbone = AutoModelForCausalLM.from_config(hugging_face, dtype=torch.float32)
-        model = UserModel(config, backbone, make_tokenizer()).eval()
+        model = UserModel(config, backbone, make_tokenizer(), lambda texts: encode(texts, config.text_dim)).eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.5 / parameter.shape[-1] ** 0.5)
@@ -110,7 +125,9 @@ def make_batch(config: ModelConfig, seed: int = 0, num_users: int = 5, empty: fl
         total = rng.integers(1, 12, num_users) * (rng.random(num_users) >= empty)
         counts = np.minimum(total, modality.max_events)
         vectors = rng.standard_normal((total.sum(), config.vector_dim(modality))).astype(np.float32)
-        vectors[:, : config.text_dim] /= np.linalg.norm(vectors[:, : config.text_dim], axis=1, keepdims=True)
+        texts = encode([f"{modality.name} {word}" for word in range(WORDS)], config.text_dim)
+        words = rng.integers(0, WORDS, total.sum())
+        vectors[:, : config.text_dim] = texts[words]
         times = 1.7e9 + np.sort(rng.random(total.sum())) * 90 * DAY
         ends = np.cumsum(total)
         own = [slice(end - n, end) for end, n in zip(ends, total, strict=True)]
@@ -130,9 +147,11 @@ def make_batch(config: ModelConfig, seed: int = 0, num_users: int = 5, empty: fl
                 vectors_NV=vectors[newest],
                 times_N=times[newest],
                 offsets_B1=np.concatenate(([0], np.cumsum(counts))),
-                texts_TX=vectors[:, : config.text_dim].copy(),
-                text_rows_A=np.arange(total.sum()),
+                texts_TX=texts,
+                text_rows_A=words,
                 text_offsets_B1=np.concatenate(([0], ends)),
+                local_A=np.zeros(total.sum()) if modality.snapshot else times,
+                numeric_AC=vectors[:, config.text_dim :].astype(np.float64),
             )
         )
     return UserBatch(tuple(modalities))

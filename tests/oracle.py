@@ -1,7 +1,8 @@
 """What a history should lead to, computed the slow and plain way from the contract: no Arrow, SQL or increments."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -119,6 +120,12 @@ def summary(modality: str, rows: tuple[Row, ...], encoder: Any, width: int) -> d
     }
 
 
+def _local(row: Row, history: History) -> float:
+    """What a local clock shows at an event, in seconds since its 1970 began."""
+    local = row.event_time.astimezone(ZoneInfo(history.timezone))
+    return local.replace(tzinfo=UTC).timestamp()
+
+
 def embeddings(history: History, user: str, ds: date, model: Any, encoder: Any, queries: list[str]) -> np.ndarray:
     """The user's embeddings at the end of `ds`, from scratch and alone; shape (questions, embedding_dim)."""
     held = {modality: content(history, modality, ds).get(user, ()) for modality in NAMES}
@@ -147,6 +154,10 @@ def embeddings(history: History, user: str, ds: date, model: Any, encoder: Any, 
                 ).reshape(-1, model.config.text_dim),
                 text_rows_A=np.arange(len(rows)),
                 text_offsets_B1=np.array([0, len(rows)]),
+                local_A=np.array([0.0 if snapshot else _local(row, history) for row in rows]),
+                numeric_AC=np.array(
+                    [vector(config.name, row, encoder)[model.config.text_dim :] for row in rows], np.float64
+                ).reshape(len(rows), config.num_numeric),
             )
         )
     return model.embed(UserBatch(tuple(parts)), queries)[0]

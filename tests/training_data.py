@@ -64,6 +64,7 @@ def make_profiles(anchor: date, users: Sequence[str], seed: int = 0) -> Profiles
                 modality=modality,
                 offsets_U1=offsets,
                 times_N=np.full(total, np.nan) if modality.kind == "snapshot" else times,
+                local_N=np.zeros(total) if modality.kind == "snapshot" else times,
                 text_rows_N=owners.astype(np.int64),
                 texts_TV=texts.astype(np.float16),
                 text_ids=[bytes([taste]) * 16 for taste in range(len(TASTES))],

@@ -108,11 +108,15 @@ class Model(Checked, table="model"):
     text_encoder: str = "minilm"
     """Packaged name (minilm), path or Hugging Face id of the frozen sentence encoder."""
     backbone: str = "tiny"
-    """Packaged name (tiny, smollm2), path or Hugging Face id of the causal language model."""
+    """Packaged name (tiny, smollm2), path or Hugging Face id of the causal language model; none for no layers."""
     backbone_layers: Number = 0
     """How many of the backbone's first layers to use; 0 means all."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the backbone's matrix products; bfloat16 is faster with AMX or AVX512-BF16, and slower without."""
+    layout: Literal["anchored", "paper"] = "paper"
+    """anchored: each distinct text is a token, and a question counts them; paper: summaries and the newest events."""
+    max_texts: AtLeastOne = 256
+    """Distinct texts of a user that become tokens of an anchored layout; all are counted."""
     embedding_dim: AtLeastOne = 128
     """Width of a scenario embedding."""
     seed: Seed = 7

@@ -58,6 +58,10 @@ class ModalityBatch:
     """Row in `texts_TX` of each event in the window, users concatenated."""
     text_offsets_B1: Int64
     """User b's are rows text_offsets[b] to text_offsets[b + 1], shape (B + 1,)."""
+    local_A: Float64
+    """Local wall-clock time of each event in the window, seconds since the epoch; 0 for a snapshot's rows."""
+    numeric_AC: Float64
+    """asinh of the numeric columns of each event in the window."""
 
     def select(self, indices: Int64) -> "ModalityBatch":
         """The users at `indices`, in that order."""
@@ -74,6 +78,8 @@ class ModalityBatch:
             offsets_B1=offsets,
             texts_TX=self.texts_TX,
             text_rows_A=self.text_rows_A[text_rows],
+            local_A=self.local_A[text_rows],
+            numeric_AC=self.numeric_AC[text_rows],
             text_offsets_B1=text_offsets,
         )
 
@@ -115,6 +121,8 @@ def check_batch(batch: UserBatch, config: ModelConfig) -> None:
             "texts_TX": ((len(part.texts_TX), config.text_dim), np.float32),
             "text_rows_A": ((num_all,), np.int64),
             "text_offsets_B1": ((num_users + 1,), np.int64),
+            "local_A": ((num_all,), np.float64),
+            "numeric_AC": ((num_all, modality.num_numeric), np.float64),
         }
         for name, (shape, dtype) in expected.items():
             array = getattr(part, name)

@@ -38,7 +38,7 @@ def create_model(config: ModelConfig, seed: int | None = None) -> UserModel:
     Raises:
         ConfigError: the text encoder's or the backbone's files are not there.
     """
-    tokenizer = load_tokenizer(locate(config.text_encoder if config.backbone == "tiny" else config.backbone))
+    tokenizer = load_tokenizer(locate(config.text_encoder if config.backbone in ("none", "tiny") else config.backbone))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed if seed is None else seed)
         return UserModel(config, new_backbone(config), tokenizer).eval()

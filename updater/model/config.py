@@ -21,10 +21,11 @@ INSTRUCTION = "The following are heterogeneous user data from multiple sources, 
 TINY_BACKBONE: Mapping[str, Any] = {
     "model_type": "qwen2",
     "hidden_size": 128,
-    "intermediate_size": 384,
-    "num_hidden_layers": 4,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "num_key_value_heads": 2,
+    "num_key_value_heads": 4,
+    "attention_dropout": 0.1,
     "max_position_embeddings": 4096,
     "tie_word_embeddings": True,
     # Hugging Face's 0.02 suits wide models; at this width layers would begin as good as silent.
@@ -42,6 +43,8 @@ class ModalityConfig:
     name: str
     num_numeric: int = 0
     """Numeric columns at the end of an event vector."""
+    snapshot: bool = False
+    """Whether it holds a state of the user, whose rows have no times."""
     max_events: int = 64
     """Newest events that become tokens."""
     numeric_mean: tuple[float, ...] = ()
@@ -72,11 +75,17 @@ class ModelConfig:
     modalities: tuple[ModalityConfig, ...]
     """Their order is the order in the prefix."""
     backbone: str
-    """`tiny`, or the packaged name, path or Hugging Face id that the backbone's initial weights came from."""
+    """`none`, `tiny`, or the packaged name, path or Hugging Face id that the backbone's initial weights came from."""
     backbone_config: Mapping[str, Any]
-    """Hugging Face config of the causal language model, with the layers that are used."""
+    """Hugging Face config of the causal language model, with the layers that are used; of none only `hidden_size`."""
     instruction: str
     """Text in front of every prefix."""
+    layout: Literal["anchored", "paper"] = "paper"
+    """What the prefix is made of: each distinct text with its statistics, or summaries and the newest events."""
+    buffer_days: int = 90
+    """Length of the buffer, in days."""
+    max_texts: int = 256
+    """Distinct texts of a user that become tokens; all are counted."""
     embedding_dim: int = 128
     """Width of a scenario embedding."""
     head_dim: int = 512
@@ -136,7 +145,9 @@ def create_config(settings: Settings) -> ModelConfig:
         ConfigError: the text encoder or the backbone is not there, has no tokenizer.json or too few layers.
     """
     encoder = locate(settings.model.text_encoder)
-    if settings.model.backbone == "tiny":
+    if settings.model.backbone == "none":
+        backbone = {"hidden_size": TINY_BACKBONE["hidden_size"]}
+    elif settings.model.backbone == "tiny":
         backbone = {**TINY_BACKBONE, "vocab_size": load_tokenizer(encoder).get_vocab_size()}
     else:
         backbone = hugging_face_config(locate(settings.model.backbone))
@@ -145,12 +156,20 @@ def create_config(settings: Settings) -> ModelConfig:
         text_encoder_version=text_encoder_version(settings.model.text_encoder),
         text_dim=int(hugging_face_config(encoder)["hidden_size"]),
         modalities=tuple(
-            ModalityConfig(name=modality.name, num_numeric=len(modality.numeric), max_events=modality.max_events)
+            ModalityConfig(
+                name=modality.name,
+                num_numeric=len(modality.numeric),
+                snapshot=modality.kind == "snapshot",
+                max_events=modality.max_events,
+            )
             for modality in settings.modalities
         ),
         backbone=settings.model.backbone,
-        backbone_config=_first_layers(backbone, settings),
+        backbone_config=backbone if settings.model.backbone == "none" else _first_layers(backbone, settings),
         instruction=INSTRUCTION.format(names=", ".join(modality.name for modality in settings.modalities)),
+        layout=settings.model.layout,
+        buffer_days=settings.buffer.days,
+        max_texts=settings.model.max_texts,
         embedding_dim=settings.model.embedding_dim,
         precision=settings.model.precision,
         seed=settings.model.seed,

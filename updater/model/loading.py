@@ -27,6 +27,8 @@ def new_backbone(config: ModelConfig) -> Any:
     Raises:
         ConfigError: the source is not there, or its weights do not fit the config.
     """
+    if config.backbone == "none":
+        return None
     if config.backbone == "tiny":
         backbone = AutoModelForCausalLM.from_config(_hugging_face(config), dtype=torch.float32)
         words = load_encoder(locate(config.text_encoder)).get_input_embeddings().weight
@@ -39,7 +41,9 @@ def new_backbone(config: ModelConfig) -> Any:
 
 
 def empty_backbone(config: ModelConfig) -> Any:
-    """The causal language model with weights that are still to be filled in."""
+    """The causal language model with weights that are still to be filled in; None for the backbone `none`."""
+    if config.backbone == "none":
+        return None
     with no_init_weights():
         backbone = AutoModelForCausalLM.from_config(_hugging_face(config), dtype=torch.float32)
     backbone.tie_weights()

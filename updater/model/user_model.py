@@ -2,7 +2,7 @@
 
 # B users, S scenario queries, Q rows of all suffixes, D model width, E embedding_dim
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,17 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from updater.errors import ConfigError
+from updater.model.anchored_layout import AnchoredLayout
 from updater.model.batch import Float32, Int64, UserBatch, check_batch
 from updater.model.config import ModelConfig
 from updater.model.decoder import READ_ROWS, PackedDecoder, is_supported
 from updater.model.event_adapter import QuestionGate, StraightAdapter
 from updater.model.linear import in_chunks, pack_linears
-from updater.model.reference import read_suffixes
+from updater.model.question_vectors import Encode, QuestionVectors
+from updater.model.reference import read_suffixes, read_suffixes_together
 from updater.model.user_prefix import PackedRows, Run, UserPrefix, run_module
 
+NORM_EPS = 1e-6
 ADAPTER_ROWS = 64
 """Rows of each call of an adapter's linear layers."""
 TOKENS_PER_PACK = 8192
@@ -34,7 +37,11 @@ class EmbeddingHead(StraightAdapter):
 
     def forward(self, states: Tensor) -> Tensor:
         """Hidden states (…, D) to embeddings of length 1 (…, E)."""
-        return nn.functional.normalize(super().forward(states), dim=-1)
+        return nn.functional.normalize(self.read(states), dim=-1)
+
+    def read(self, states: Tensor) -> Tensor:
+        """The same before they are brought to length 1."""
+        return super().forward(states)
 
 
 class UserModel(nn.Module):
@@ -44,31 +51,42 @@ class UserModel(nn.Module):
     that does not depend on the other users; from the latter not in a single bit, with a packed decoder on a CPU.
     """
 
-    def __init__(self, config: ModelConfig, backbone: Any, tokenizer: Tokenizer) -> None:
-        """Wrap a Hugging Face causal language model.
+    def __init__(
+        self, config: ModelConfig, backbone: Any, tokenizer: Tokenizer, encode_questions: Encode | None = None
+    ) -> None:
+        """Wrap a Hugging Face causal language model, or none.
 
         Raises:
             ConfigError: the longest possible prefix does not fit into the backbone's positions.
         """
         super().__init__()
-        width = backbone.config.hidden_size
+        width = config.backbone_config["hidden_size"]
         self.config = config
         self.tokenizer = tokenizer
         self.backbone = backbone
-        self.prefix = UserPrefix(config, width)
+        self.questions = QuestionVectors(config.text_encoder, config.text_encoder_version, encode_questions)
         self.user_emb_D = nn.Parameter(torch.randn(width) * 0.02)
         self.soft_prompts = nn.ParameterDict()
         """Per scenario name learned tokens in front of its query, shape (tokens, D)."""
         self.prototypes = nn.ParameterDict()
         """Per scenario name the learned centre of each class, shape (classes, embedding_dim)."""
-        self.gate = QuestionGate(width, self.prefix.num_columns)
         self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)
+        if config.layout == "anchored":
+            self.layout = AnchoredLayout(config, width)
+            self.norm = nn.RMSNorm(width, eps=NORM_EPS) if backbone is None else None
+            self._check_positions(1 + len(config.modalities) + config.max_texts, "model.max_texts")
+            return
+        self.prefix = UserPrefix(config, width)
+        self.gate = QuestionGate(width, self.prefix.num_columns)
         self._instruction = self.token_ids(config.instruction)
         longest = len(self._instruction) + 1 + sum(2 + modality.max_events for modality in config.modalities)
-        if longest >= backbone.config.max_position_embeddings:
+        self._check_positions(longest, "max_events of the modalities")
+
+    def _check_positions(self, longest: int, lower: str) -> None:
+        if self.backbone is not None and longest >= self.backbone.config.max_position_embeddings:
             raise ConfigError(
-                f"A user prefix can take {longest} tokens, backbone {config.backbone!r} has "
-                f"{backbone.config.max_position_embeddings} positions; lower max_events of the modalities."
+                f"A user prefix can take {longest} tokens, backbone {self.config.backbone!r} has "
+                f"{self.backbone.config.max_position_embeddings} positions; lower {lower}."
             )
 
     @classmethod
@@ -94,6 +112,53 @@ class UserModel(nn.Module):
         packed = self.prefix(batch, self.instruction_rows(), suffixes_QD)
         states = read_suffixes(self.backbone, packed.rows_TD, packed.prefix_lengths_B, lengths)
         return self.read(states, packed.columns_BS[:, None] * self.gates(torch.split(suffixes_QD, lengths)))
+
+    @torch.no_grad()
+    def question_vectors(self, queries: Sequence[str]) -> Tensor:
+        """Questions by the frozen text encoder, less the mean of the training questions, shape (S, X); length 1."""
+        vectors = torch.from_numpy(self.questions(queries)).to(self.user_emb_D.device)
+        centred: Tensor = self.layout.question_centring(vectors)
+        return centred
+
+    def fit(self, batches: Iterable[UserBatch], questions: Sequence[str]) -> None:
+        """Fit what is not learned to training users and questions: means, deviations, first maps of the counts."""
+        self.layout.fit(batches, torch.from_numpy(self.questions(questions)))
+
+    def train_forward(self, batch: UserBatch, queries: Sequence[str], *, layers: bool = True) -> Tensor:
+        """Readings of the head, not normalised, of all users at once, with autograd: shape (B, S, E).
+
+        Args:
+            batch: B users.
+            queries: S questions.
+            layers: False to leave out the backbone's layers.
+        """
+        layout = self.layout
+        users = layout.users(batch)
+        ends_BSD = self.user_emb_D + layout.ends(users, self.question_vectors(queries))
+        if layers and self.backbone is not None:
+            words = self.words(queries, ())
+            rows = layout.rows(users, ends_BSD, words)
+            lengths = [len(each) + 1 for each in words]
+            states = read_suffixes_together(self.backbone, rows.rows_TD, rows.prefix_lengths_B, lengths)
+        else:
+            states = self._final_norm(ends_BSD)
+        readings: Tensor = self.head.read(states)
+        return readings
+
+    def _final_norm(self, states: Tensor) -> Tensor:
+        norm = self.backbone.base_model.norm if self.norm is None else self.norm
+        normed: Tensor = norm(states)
+        return normed
+
+    def words(self, queries: Sequence[str], scenarios: Sequence[str]) -> list[Tensor]:
+        """Input embeddings of each question's words, soft prompts in front, shapes (W, D)."""
+        found = []
+        for i, query in enumerate(queries):
+            rows = self.embed_ids(self.token_ids(query))
+            if i < len(scenarios) and scenarios[i] in self.soft_prompts:
+                rows = torch.cat([self.soft_prompts[scenarios[i]], rows])
+            found.append(rows)
+        return found
 
     def gates(self, suffixes: Sequence[Tensor], run: Run = run_module) -> Tensor:
         """How much each question makes of each of a user's columns, shape (questions, S), from its suffix (W, D)."""

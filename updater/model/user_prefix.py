@@ -28,13 +28,16 @@ def run_module(module: nn.Module, rows: Tensor) -> Tensor:
     return result
 
 
+NO_COLUMNS = torch.zeros(0, 0)
+
+
 @dataclass(frozen=True)
 class PackedRows:
     """Input embeddings of several users, each [prefix][all suffixes], users one after the other."""
 
     rows_TD: Tensor
     prefix_lengths_B: Int64
-    columns_BS: Tensor
+    columns_BS: Tensor = NO_COLUMNS
     """What the user tokens are made from, for the head to hear as each question weighs it."""
 
 

@@ -121,7 +121,7 @@ class Buffer:
         self._modality = modality
         self._files = sorted(files, key=lambda file: file.ds)
         self._buffer_days = buffer_days
-        self._timezone = timezone
+        self.timezone = timezone
 
     def content(
         self,
@@ -160,7 +160,7 @@ class Buffer:
 
         Columns: `CHANGES_SCHEMA`, one row per user and reason, sorted by bucket, user and reason.
         """
-        previous = day_window(window.ds - timedelta(days=1), self._timezone)
+        previous = day_window(window.ds - timedelta(days=1), self.timezone)
         today = [file for file in self._files if file.ds == window.ds]
         past = self._held_files(previous.ds)
         where = _of_buckets(buckets)
@@ -203,7 +203,7 @@ class Buffer:
         return "not deleted" if self._modality.kind == "snapshot" else f"not deleted and event_time >= {start}"
 
     def _start(self, window: Window) -> datetime:
-        return _naive(buffer_start(window, self._buffer_days, self._timezone))
+        return _naive(buffer_start(window, self._buffer_days, self.timezone))
 
     def _held_files(self, last: date) -> list[EventFile]:
         """Files that can hold content at the end of `last`; a snapshot stays until it is replaced."""

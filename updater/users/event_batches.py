@@ -13,11 +13,12 @@ from torch.nn.functional import embedding_bag
 
 from updater.domain.modality import Modality
 from updater.domain.window import Window
-from updater.lake.schemas import numeric_columns
+from updater.lake.schemas import TEXT_ID_BYTES, numeric_columns
 from updater.model.batch import ModalityBatch, UserBatch
 from updater.state.event_store import Buffer
 from updater.state.summaries import Summaries, summarise
 from updater.state.text_vectors import TextVectors
+from updater.users.local_time import local_seconds
 
 MICROSECONDS = 1e6
 FINGERPRINT_VERSION = 2
@@ -32,9 +33,12 @@ class UserEvents:
     offsets_U1: npt.NDArray[np.int64]
     times_N: npt.NDArray[np.float64]
     """Seconds since the epoch; NaN for a snapshot, whose content is a state and not a history."""
+    local_N: npt.NDArray[np.float64]
+    """The same on the clocks of the config's timezone; 0 for a snapshot."""
     text_rows_N: npt.NDArray[np.int64]
     texts_TV: npt.NDArray[np.float16]
     text_ids: list[bytes]
+    """Sorted, so that a user's texts have the same order whoever else is read."""
     numeric_NC: npt.NDArray[np.float64]
     """asinh of the numeric columns, which keeps sign and zero and tames large amounts; 0 where null."""
 
@@ -82,16 +86,19 @@ def load_events(
     """Read the buffer of `users` (column user_id, sorted), who are in `buckets`, at `window.as_of`."""
     content = buffer.content(window, users, buckets)
     owners = pc.index_in(content["user_id"].combine_chunks(), value_set=users["user_id"].combine_chunks()).to_numpy()
-    texts = pc.dictionary_encode(content["text_id"].combine_chunks())
-    distinct = texts.dictionary.cast(pa.binary(16))
+    ids = content["text_id"].combine_chunks().cast(pa.binary())
+    distinct = pc.unique(ids)
+    distinct = distinct.take(pc.sort_indices(distinct))
     times = content["event_time"].cast(pa.int64()).to_numpy() / MICROSECONDS
+    snapshot = modality.kind == "snapshot"
     numeric = [np.nan_to_num(content[name].to_numpy().astype(np.float64)) for name in numeric_columns(modality)]
     return UserEvents(
         modality=modality,
         offsets_U1=np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=users.num_rows))]).astype(np.int64),
-        times_N=np.full(len(times), np.nan) if modality.kind == "snapshot" else times,
-        text_rows_N=texts.indices.to_numpy().astype(np.int64),
-        texts_TV=vectors.gather(distinct),
+        times_N=np.full(len(times), np.nan) if snapshot else times,
+        local_N=np.zeros(len(times)) if snapshot else local_seconds(times, buffer.timezone),
+        text_rows_N=pc.index_in(ids, value_set=distinct).to_numpy().astype(np.int64),
+        texts_TV=vectors.gather(distinct.cast(pa.binary(TEXT_ID_BYTES))),
         text_ids=distinct.to_pylist(),
         numeric_NC=np.arcsinh(np.stack(numeric, axis=1)) if numeric else np.zeros((len(times), 0)),
     )
@@ -132,6 +139,8 @@ def _modality_batch(
         texts_TX=events.texts_TV[texts].astype(np.float32),
         text_rows_A=text_rows.astype(np.int64),
         text_offsets_B1=all_offsets,
+        local_A=events.local_N[all_rows],
+        numeric_AC=events.numeric_NC[all_rows],
     )
 
 

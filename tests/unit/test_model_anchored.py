@@ -1,0 +1,101 @@
+"""The anchored layout: what a question counts, what is fitted, and training's pass for all users at once."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.model_factories import ANCHORED, QUERIES, encode, make_batch, make_model
+from updater.model.anchored_counts import Likeness, sum_in_order, sum_padded, summed
+from updater.model.user_model import UserModel
+
+
+def anchored(seed: int = 0, **changes: object) -> UserModel:
+    """A model of this layout, fitted to a batch."""
+    model = make_model(seed=seed, layout="anchored", modalities=ANCHORED, **changes)
+    model.fit([make_batch(model.config, seed=9, num_users=12)], QUERIES)
+    return model
+
+
+MODEL = anchored()
+BATCH = make_batch(MODEL.config, seed=1, num_users=6)
+
+
+@pytest.mark.parametrize("layers", [True, False])
+def test_training_reads_all_users_at_once_as_it_reads_one(layers: bool) -> None:
+    together = MODEL.train_forward(BATCH, QUERIES, layers=layers)
+    for user in range(BATCH.num_users):
+        for number, query in enumerate(QUERIES):
+            alone = MODEL.train_forward(BATCH.select([user]), [query], layers=layers)
+            torch.testing.assert_close(alone[0, 0], together[user, number], rtol=0, atol=2e-5)
+
+
+def test_silent_layers_are_no_layers() -> None:
+    model = anchored()
+    with torch.no_grad():
+        for layer in model.backbone.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+    with_layers, without = (model.train_forward(BATCH, QUERIES, layers=layers) for layers in (True, False))
+    torch.testing.assert_close(with_layers, without, rtol=0, atol=1e-6)
+
+
+def test_what_a_question_counts() -> None:
+    counts, users = MODEL.layout.counts, MODEL.layout.users(BATCH)
+    questions_SX, texts = MODEL.question_vectors(QUERIES), users.texts
+    keys = counts.text_keys(users.centred_VX)[torch.from_numpy(texts.row_T)]
+    weights = Likeness(counts.kernels, counts.question_keys(questions_SX))(keys)
+    x, offsets = torch.from_numpy(summed(texts)), torch.from_numpy(texts.offsets_B1)
+    padded, in_order = sum_padded(weights, x, offsets), sum_in_order(weights, x, offsets)
+    torch.testing.assert_close(padded, in_order, rtol=1e-5, atol=1e-5)
+    numbers = counts.numbers(padded.reshape(len(BATCH.modalities[0].num_events_B) * len(QUERIES), -1))
+    numbers = numbers.view(BATCH.num_users, len(QUERIES), 2, 8)
+    user, question, kernel = 2, 1, 1
+    expected = np.zeros(9)
+    for row in range(*texts.offsets_B1[user : user + 2]):
+        centred = users.centred_VX[texts.row_T[row]]
+        a = torch.nn.functional.normalize(counts.question_keys.linear(questions_SX[question]), dim=0)
+        b = torch.nn.functional.normalize(counts.text_keys.linear(centred), dim=0)
+        sharpness, threshold = counts.kernels.sharpness_J[kernel], counts.kernels.threshold_J[kernel]
+        weight = torch.sigmoid(sharpness * (a @ b - threshold)).item()
+        days, events, week, weeks, months, age, amount, gap = texts.statistics_TK[row]
+        told = [days, events, week, weeks, months, amount, np.exp(-age / 14), np.log1p(gap), 1.0]
+        expected += weight * np.array(told)
+    wanted = [*np.log1p(expected[:6]), 0.3 * np.log(0.001 + expected[6]), expected[7] / (0.5 + expected[8])]
+    np.testing.assert_allclose(numbers[user, question, kernel].detach(), wanted, rtol=1e-4)
+
+
+def test_fitting_does_not_depend_on_the_order_of_the_users() -> None:
+    batch = make_batch(MODEL.config, seed=4, num_users=8)
+    first, second = anchored(), anchored()
+    first.fit([batch.select([0, 1, 2]), batch.select([3, 4, 5, 6, 7])], QUERIES)
+    second.fit([batch.select([3, 4, 5, 6, 7]), batch.select([0, 1, 2])], QUERIES)
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(value, second.state_dict()[name], rtol=1e-6, atol=1e-6, msg=name)
+
+
+def test_what_is_fitted() -> None:
+    batch = make_batch(MODEL.config, seed=4, num_users=40)
+    model = anchored()
+    model.fit([batch], QUERIES)
+    columns = model.layout.user_adapter[0](torch.from_numpy(user_columns_of(model, batch)))
+    assert columns.mean(dim=0).abs().max() < 0.3  # of clipped values
+    questions = encode(QUERIES, model.config.text_dim)
+    centred = questions - questions.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    np.testing.assert_allclose(model.question_vectors(QUERIES), centred, atol=1e-6)
+    texts = model.layout.counts.text_keys.linear.weight
+    torch.testing.assert_close(texts @ texts.T, torch.eye(len(texts)), rtol=0, atol=1e-5)
+
+
+def user_columns_of(model: UserModel, batch: object) -> np.ndarray:
+    """The columns before they are standardised."""
+    from updater.model.user_columns import user_columns
+
+    return user_columns(model.config, batch).astype(np.float32)
+
+
+def test_gradients_reach_every_weight() -> None:
+    model = anchored()
+    model.train_forward(BATCH, QUERIES).square().mean().backward()
+    silent = {name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()}
+    assert not silent, silent
