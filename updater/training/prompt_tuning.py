@@ -4,12 +4,13 @@ Everything else is frozen. A user's prefix does not depend on the prompt, so its
 kept, within a bound of memory, for all steps and scenarios.
 """
 
-# B users, P prefix rows, W suffix rows, S summary columns, D model width, E embedding_dim
+# B users, P prefix rows, W suffix rows, D model width, E embedding_dim
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,8 +44,8 @@ class KeptPrefix:
 
     layers: list[tuple[Tensor, Tensor]]
     """Keys and values of each layer, (P, heads, head width)."""
-    columns_S: Tensor
-    """The user's columns, which the question weighs for the head."""
+    user: Any
+    """What the model's layout knows of the user, from which <USER_EMB> is given what a question counts."""
 
     @property
     def length(self) -> int:
@@ -120,12 +121,12 @@ class PromptTuner:
     def embed(self, prompt: Tensor, labels: Labels, chosen: Int64) -> Tensor:
         """Embeddings of the labelled users at `chosen` with `prompt` before their questions, shape (B, E)."""
         model = self._model
+        prefixes = self._prefixes([(labels.anchors[i], int(labels.rows[i])) for i in chosen])
         suffixes = [
-            torch.cat([prompt, model.embed_ids(model.token_ids(labels.questions[i])), model.user_emb_D[None]])
-            for i in chosen
+            torch.cat([prompt, model.embed_ids(model.token_ids(question)), model.ends(prefix.user, [question])[0]])
+            for question, prefix in zip((labels.questions[i] for i in chosen), prefixes, strict=True)
         ]
         suffix_BWD = nn.utils.rnn.pad_sequence(suffixes, batch_first=True)
-        prefixes = self._prefixes([(labels.anchors[i], int(labels.rows[i])) for i in chosen])
         lengths = [prefix.length for prefix in prefixes]
         longest, width = max(lengths), suffix_BWD.shape[1]
         prefix_seen = torch.arange(longest) < torch.tensor(lengths)[:, None]
@@ -145,8 +146,8 @@ class PromptTuner:
             use_cache=True,
         ).last_hidden_state
         ends = torch.tensor([len(suffix) - 1 for suffix in suffixes])
-        columns_BS = torch.stack([prefix.columns_S for prefix in prefixes]) * model.gates(suffixes)
-        return model.read(states[torch.arange(len(chosen)), ends], columns_BS)
+        embeddings: Tensor = model.head(states[torch.arange(len(chosen)), ends])
+        return embeddings
 
     def _prefixes(self, keys: Sequence[tuple[date, int]]) -> list[KeptPrefix]:
         found = {key: self._kept[key] for key in keys if key in self._kept}
@@ -162,10 +163,11 @@ class PromptTuner:
     def _compute(self, keys: Sequence[tuple[date, int]]) -> list[KeptPrefix]:
         made = []
         for anchor, row in keys:
-            prefix_1PD, _, columns_1S = pad_prefixes(self._model, self._profiles[anchor].batch(np.array([row])))
+            batch = self._profiles[anchor].batch(np.array([row]))
+            prefix_1PD, _ = pad_prefixes(self._model, batch)
             past = self._model.backbone.base_model(inputs_embeds=prefix_1PD, use_cache=True).past_key_values
             layers = [(layer.keys[0].transpose(0, 1), layer.values[0].transpose(0, 1)) for layer in past.layers]
-            made.append(KeptPrefix(layers, columns_1S[0]))
+            made.append(KeptPrefix(layers, self._model.layout.users(batch)))
         return made
 
     def _first_prompt(self, question: str, tokens: int) -> Tensor:
