@@ -1,25 +1,18 @@
-"""The paper's ablations and sweeps, each trained anew at a share of the full budget, beside a base at the same share.
+"""Ablations and sweeps, each trained anew at a share of the full budget, beside a base at the same share.
 
-Every variant starts from the same weights and sees the same pairs in the same order; those of another seed do not, and
-say how much that alone moves. All are judged on the same rows of a dozen of the tasks: probes of the last training
-anchor, their penalty chosen on the validation anchor, the first test anchor reported.
+Those of another seed say how much that alone moves. All are judged on the same rows of a dozen of the tasks: probes of
+the last training anchor, their penalty chosen on the validation anchor, the first test anchor reported.
 """
 
 import dataclasses
 import json
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from functools import cache
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from updater.training.whitening import half_whiten
-
 from benchmarks.quality.adding import add, say
-from updater.domain.fingerprint import fingerprint
 from updater.evaluation.events import Events, open_events
 from updater.evaluation.exam import Exam, read_exam, sit_exam
 from updater.evaluation.html import with_ablations
@@ -28,25 +21,20 @@ from updater.evaluation.scoring import Scored
 from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.model.checkpoint import create_model, load_model, save_model
-from updater.model.config import create_config
 from updater.runtime.deployment import Context, Progress, open_context
 from updater.runtime.process_pool import Workers
-from updater.runtime.threads import one_thread
-from updater.settings import Settings, load_settings
+from updater.settings import Settings
 from updater.store.scratch import Scratch
-from updater.training.build import data_root
-from updater.training.pretrain import pretrain
-from updater.training.profiles import Profiles
-from updater.training.train import first_model, read_all, standardised, training_layout
-from updater.training.useru.dataset import read_split
+from updater.training.build import build_data
+from updater.training.fitted import fitted_model
+from updater.training.train import train
 
 HERE = Path(__file__).parent
-STEPS = 100
-"""A step sees 32 of 20,543 profiles, so steps are the size of the data too."""
+STEPS, LAYERS_STEPS = 300, 300
+"""A step sees 64 and 32 of 38,633 profiles, so steps are the size of the data too."""
 TUNING_STEPS = 60
 TOKENS = 6
 """Of a soft prompt, where its length is not what varies."""
-TRIAL_STEPS = 4
 
 
 BASE = "base"
@@ -54,67 +42,51 @@ BASE = "base"
 
 @dataclass(frozen=True)
 class Variant:
-    """A change to the config of training, to the backbone that the config names, to the model's own config, or to what
-    follows training.
-    """
+    """Changes to the config's tables of training and model."""
 
     training: Mapping[str, Any] = field(default_factory=dict)
-    backbone: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
-    whitened: bool = True
-    reference: str = BASE
-    """What it is compared with."""
 
 
-FITTED = "projections and whitening alone"
-PAPER = "losses of the paper"
-PAPER_LOSSES = {
-    "contrastive_weight": 1.0,
-    "next_token_weight": 1.0,
-    "choice_weight": 0.0,
-    "facts_weight": 0.0,
-    "facts_per_step": 0,
+PAPER = "layout and losses of the paper"
+PAPER_TRAINING = {
+    "objective": "paper",
+    "anchor_every_days": 14,
+    "steps": 100,
+    "users_per_step": 32,
+    "pairs_per_user": 4,
+    "learning_rate": 1e-3,
 }
 VARIANTS = {
     BASE: Variant(),
-    "without contrastive": Variant({"contrastive_weight": 0.0}),
-    "without choice": Variant({"choice_weight": 0.0}),
-    "without facts": Variant({"facts_weight": 0.0, "facts_per_step": 0}),
-    "without further users": Variant({"further_users": 0}),
-    "without next token": Variant({"next_token_weight": 0.0, "predicted_pairs": 0}),
-    "without mask": Variant({"mask_after": 1.0}),
-    PAPER: Variant(PAPER_LOSSES),
-    f"{PAPER}, without contrastive": Variant(PAPER_LOSSES | {"contrastive_weight": 0.0}, reference=PAPER),
+    "without layers": Variant({"layers_steps": 0}),
+    "layers alone": Variant({"steps": 1, "learning_rate": 0.0}),
+    "questions about days alone": Variant({"counted_questions": 24}),
+    "four questions a step": Variant({"questions_per_step": 4, "counted_questions": 3}),
+    "an anchor every four weeks": Variant({"anchor_every_days": 28}),
+    PAPER: Variant(PAPER_TRAINING, {"layout": "paper"}),
+    f"{PAPER}, without contrastive": Variant(PAPER_TRAINING | {"contrastive_weight": 0.0}, {"layout": "paper"}),
     f"{PAPER}, without next token": Variant(
-        PAPER_LOSSES | {"next_token_weight": 0.0, "predicted_pairs": 0}, reference=PAPER
+        PAPER_TRAINING | {"next_token_weight": 0.0, "predicted_pairs": 0}, {"layout": "paper"}
     ),
-    "without user token": Variant(model={"user_token": False}),
-    "without modality tokens": Variant(model={"modality_tokens": False}),
-    "without user and modality tokens": Variant(model={"user_token": False, "modality_tokens": False}),
-    "without topics": Variant(model={"summary_topics": 0}),
-    "without half whitening": Variant(whitened=False),
-    FITTED: Variant({"steps": 1, "learning_rate": 0.0}),
-    "another seed": Variant({"seed": 8}, model={"seed": 8}),
-    "a third seed": Variant({"seed": 9}, model={"seed": 9}),
-    "half of the data": Variant({"steps": STEPS // 2}),
-    "a quarter of the data": Variant({"steps": STEPS // 4}),
+    "another seed": Variant({"seed": 8}, {"seed": 8}),
+    "a third seed": Variant({"seed": 9}, {"seed": 9}),
+    "half of the steps": Variant({"steps": STEPS // 2, "layers_steps": LAYERS_STEPS // 2}),
+    "a quarter of the steps": Variant({"steps": STEPS // 4, "layers_steps": LAYERS_STEPS // 4}),
 }
-SMOLLM2 = "two layers of SmolLM2, for as long"
-SMOLLM2_VARIANT = Variant(backbone={"backbone": "smollm2", "backbone_layers": 2})
-FIRST = "first weights"
+FIRST, FITTED = "first weights", "fitted, without a step"
 PROMPTED = f"prompts of {TOKENS} tokens"
 PROMPTS = {
     PROMPTED: (TOKENS, BASE),
     "prompts of 1 token": (1, BASE),
     "prompts of 12 tokens": (12, BASE),
-    "tuned without pre-training": (TOKENS, FIRST),
-    f"tuned, {FITTED}": (TOKENS, FITTED),
+    "tuned without training": (TOKENS, FITTED),
 }
 """The length of the soft prompts, and the model that they are tuned on."""
-ROWS = (*VARIANTS, SMOLLM2, FIRST, *PROMPTS)
+ROWS = (*VARIANTS, FITTED, FIRST, *PROMPTS)
 REFERENCES = (
     dict.fromkeys(ROWS, BASE)
-    | {name: variant.reference for name, variant in VARIANTS.items()}
+    | {name: PAPER for name in VARIANTS if name.startswith(f"{PAPER}, ")}
     | {row: PROMPTED for row, (_, model) in PROMPTS.items() if model != BASE}
 )
 """What each is compared with."""
@@ -140,8 +112,7 @@ def run_ablations(
     asked = set(only or ROWS)
     asked |= {BASE, *(REFERENCES[row] for row in asked), *(PROMPTS[row][1] for row in asked & PROMPTS.keys())}
     models = _train(context, workers, [name for name in VARIANTS if name in asked], progress)
-    if SMOLLM2 in asked:
-        models[SMOLLM2] = _for_as_long(context, _seconds(models[BASE]))
+    models[FITTED] = fitted_model(context, load_model(models[BASE]).config, progress)
     models[FIRST] = _first_weights(context, models[BASE])
     scored: dict[str, Scored] = {}
     with open_events(context, progress) as events:
@@ -156,8 +127,6 @@ def run_ablations(
             tune_scenarios(tuned, workers, models[frozen], tunable_scenarios(settings), progress)
             scored[row] = _sit(tuned, workers, events, exam, join_prompts(tuned, models[frozen]), "tuned", progress)
     made = make_ablations(scored, REFERENCES, settings.evaluation.bootstrap, settings.model.seed)
-    for row in models.keys() & made.keys() - {FIRST}:
-        made[row]["seconds"] = round(_seconds(models[row]))
     known = json.loads(report.read_text())["ablations"] | made
     found = {row: known[row] for row in ROWS if row in known}
     add(report, "ablations", found)
@@ -168,7 +137,7 @@ def run_ablations(
 
 def small(settings: Settings) -> Settings:
     """The same deployment with the budget and the tasks of an ablation."""
-    training = dataclasses.replace(settings.training, steps=STEPS, processes=1)
+    training = dataclasses.replace(settings.training, steps=STEPS, layers_steps=LAYERS_STEPS, processes=1)
     judged = settings.evaluation
     judged = dataclasses.replace(
         judged, tasks=str(HERE / "ablations.toml"), train=judged.train[-1:], test=judged.test[:1]
@@ -178,34 +147,19 @@ def small(settings: Settings) -> Settings:
 
 
 def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
-    """Train one variant in this process. Returns its directory, beside which lie the seconds of its steps."""
-    options = dataclasses.replace(settings.training, **variant.training)
-    settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, **variant.backbone))
-    context = open_context(settings, now)
-    with one_thread():
-        rows, profiles = _data(settings.source, now)
-        config = standardised(dataclasses.replace(create_config(settings), **variant.model), list(profiles.values()))
-        recipe = fingerprint(config.to_json(), repr(options), variant.whitened)
-        target = Path(training_layout(context).path("training", "ablations", recipe[:12]))
-        if _seconds_file(target).exists():
-            return str(target)
-        model, table = first_model(config, rows, profiles, options)
-        begin = time.perf_counter()
-        pretrain(model, table, options, target.with_suffix(".run"), recipe)
-        seconds = time.perf_counter() - begin
-        if variant.whitened:
-            half_whiten(model, table, options)
-        save_model(model, target)
-        _seconds_file(target).write_text(str(seconds))
-    return str(target)
-
-
-@cache
-def _data(source: Path, now: datetime) -> tuple[pa.Table, dict[date, Profiles]]:
-    """The training rows and the profiles, read once by a process for all of its variants."""
-    context = open_context(load_settings(source), now)
-    rows = read_split(data_root(context.settings), "train")
-    return rows, read_all(context, sorted(set(rows["anchor_day"].to_pylist())))
+    """Train one variant in this process. Returns its directory."""
+    context = open_context(
+        dataclasses.replace(
+            settings,
+            training=dataclasses.replace(settings.training, **variant.training),
+            model=dataclasses.replace(settings.model, **variant.model),
+        ),
+        now,
+    )
+    alone = dataclasses.replace(context.settings, run=dataclasses.replace(settings.run, processes=1))
+    with Workers(alone, now) as workers:
+        build_data(context, workers)
+    return train(context).model
 
 
 def _train(context: Context, workers: Workers, names: list[str], progress: Progress) -> dict[str, str]:
@@ -216,17 +170,6 @@ def _train(context: Context, workers: Workers, names: list[str], progress: Progr
         models[names[index]] = model
         progress("training variants", done + 1, len(jobs))
     return models
-
-
-def _for_as_long(context: Context, seconds: float) -> str:
-    """SmolLM2's first layers, trained for about as many seconds as the base. Returns the model's directory."""
-
-    def trained(steps: int) -> str:
-        return train_variant(
-            context.settings, context.now, dataclasses.replace(SMOLLM2_VARIANT, training={"steps": steps})
-        )
-
-    return trained(max(1, round(seconds / (_seconds(trained(TRIAL_STEPS)) / TRIAL_STEPS))))
 
 
 def _first_weights(context: Context, trained: str) -> str:
@@ -241,11 +184,3 @@ def _sit(
 ) -> Scored:
     with Scratch(context.settings) as scratch:
         return sit_exam(context, workers, events, exam, Candidate(model), [system], scratch, progress)[1][system]
-
-
-def _seconds(model: str) -> float:
-    return float(_seconds_file(Path(model)).read_text())
-
-
-def _seconds_file(model: Path) -> Path:
-    return model.with_suffix(".seconds")

@@ -2,7 +2,7 @@
 learned?
 
 A seed decides first weights, the order of the pairs and the labels of a tuning step. Data, tasks and the users that
-are held out stay. Without a step there are first weights, fitted projections, half whitening, and tuned soft prompts.
+are held out stay. Without a step there are first weights, what is fitted, and tuned soft prompts.
 """
 
 import dataclasses
@@ -63,7 +63,7 @@ def with_seed(settings: Settings, seed: int) -> Settings:
 
 def without_a_step(settings: Settings) -> Settings:
     """The same deployment with pre-training that changes no weight."""
-    training = dataclasses.replace(settings.training, steps=1, learning_rate=0.0)
+    training = dataclasses.replace(settings.training, steps=1, learning_rate=0.0, layers_steps=0)
     return dataclasses.replace(settings, training=training)
 
 

@@ -1,4 +1,4 @@
-"""Pre-training's speed against the machine's: `python -m benchmarks.quality throughput`.
+"""Training's speed against the machine's: `python -m benchmarks.quality throughput`.
 
 The matrix products and attentions of whole optimiser steps are recorded and run again bare, on the same shapes and in
 turns with the steps. What lies between the two is layout, activations, the optimiser and Python.
@@ -8,21 +8,25 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from updater.model.checkpoint import create_model
+from updater.domain.training import Training
 from updater.model.config import create_config
 from updater.runtime.deployment import Context
-from updater.training.build import data_root
+from updater.training.build import plan_build
+from updater.training.dense.layers import begin_layers
+from updater.training.dense.steps import make_step
+from updater.training.dense.table import DenseTable, read_table
+from updater.training.dense.task import DenseTask
+from updater.training.dense.train import fitted_to
 from updater.training.distributed import Rank
-from updater.training.pairs import PairTable, read_pairs, users_of_step
-from updater.training.pretrain import make_optimiser, step_losses
-from updater.training.towers import Towers
-from updater.training.train import read_all, standardised
-from updater.training.useru.dataset import read_split
+from updater.training.fitting import standardised
+from updater.training.profiles import read_all
+from updater.training.schedule import make_optimiser
 
 PRODUCTS = ("mm", "addmm", "bmm")
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
@@ -55,27 +59,25 @@ def _bare(func: Any, args: Any, kwargs: Any) -> Call:
 
 
 def measure(context: Context) -> dict[str, float]:
-    """Seconds of a step in one process and what share of it its bare products, and with attention, would take.
+    """Seconds of a step with layers, and what share of it its bare products, and with attention, would take.
 
     Returns:
-        `samples_per_second` (question-answer pairs), `seconds_per_step`, `products` and `products_and_attention` as
+        `samples_per_second` (a user under a question), `seconds_per_step`, `products` and `products_and_attention` as
         shares of the step, each the median over interleaved repeats.
     """
     settings = context.settings
     options = settings.training
-    options = dataclasses.replace(options, users_per_step=options.users_per_step // options.processes, processes=1)
+    options = dataclasses.replace(options, processes=1)
     torch.set_num_threads(1)
-    rows = read_split(data_root(settings), "train")
-    anchor = max(rows["anchor_day"].to_pylist())
-    rows = rows.filter([day == anchor for day in rows["anchor_day"].to_pylist()])
-    profiles = read_all(context, [anchor])
-    model = create_model(standardised(create_config(settings), list(profiles.values())))
-    table = read_pairs(rows, profiles, model, options, set())
-    towers = Towers(model, table.vocabulary)
-    optimiser = make_optimiser(towers, options)
+    trained = plan_build(settings).trained(options.future_days)[-1:]
+    table = read_table(context, trained[0] + timedelta(days=options.future_days), read_all(context, trained), trained)
+    model = fitted_to(standardised(create_config(settings), table.trained_profiles()), table)
+    task = DenseTask(model, table, options.seed)
+    begin_layers(model, options)
+    optimiser = make_optimiser(task, options)
 
     def step(number: int) -> None:
-        _step(towers, optimiser, table, options, number)
+        _step(task, optimiser, table, options, number)
 
     step(0)
     found: dict[str, list[float]] = {"step": [], "products": [], "attentions": []}
@@ -87,18 +89,18 @@ def measure(context: Context) -> dict[str, float]:
         found["attentions"].append(_seconds(recorder.attentions))
     whole, products, attentions = (statistics.median(found[name]) for name in ("step", "products", "attentions"))
     return {
-        "samples_per_second": options.users_per_step * options.pairs_per_user / whole,
+        "samples_per_second": options.layers_users_per_step * options.questions_per_step / whole,
         "seconds_per_step": whole,
         "products": products / whole,
         "products_and_attention": (products + attentions) / whole,
     }
 
 
-def _step(towers: Towers, optimiser: torch.optim.Optimizer, table: PairTable, options: Any, number: int) -> None:
-    rows = users_of_step(table, options, number)
-    loss, _ = step_losses(towers, table, rows, options, number, Rank())
+def _step(task: DenseTask, optimiser: torch.optim.Optimizer, table: DenseTable, options: Training, number: int) -> None:
+    made = make_step(table, options, options.layers_users_per_step, 1, number, Rank())
+    answers, others, known = task(made, True)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    ((answers + others) / known).backward()
     optimiser.step()
 
 

@@ -25,6 +25,8 @@ TRAINING = {
     "future_days": 3,
     "steps": 4,
     "users_per_step": 8,
+    "layers_steps": 3,
+    "layers_users_per_step": 8,
     "pairs_per_user": 4,
 }
 SCENARIOS = [

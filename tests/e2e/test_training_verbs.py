@@ -33,6 +33,8 @@ TRAINING: dict[str, Any] = {
     "future_days": 3,
     "steps": 6,
     "users_per_step": 8,
+    "layers_steps": 3,
+    "layers_users_per_step": 8,
     "pairs_per_user": 4,
     "save_every": 2,
 }
@@ -46,9 +48,10 @@ SCENARIOS = [
 class Scene:
     """A lake and a config; nothing has been run."""
 
-    def __init__(self, root: Path, **training: Any) -> None:
+    def __init__(self, root: Path, layout: str = "anchored", **training: Any) -> None:
+        model = {"backbone": "tiny", "layout": layout}
         self.config = write_evaluation(
-            root, model={"backbone": "tiny"}, training={**TRAINING, **training}, tuning=TUNING, scenarios=SCENARIOS
+            root, model=model, training={**TRAINING, **training}, tuning=TUNING, scenarios=SCENARIOS
         )
         self.settings = load_settings(self.config, environ={})
         self.training = Path(self.settings.paths.state, "training")
@@ -68,6 +71,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 @pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """The same lake, and a config of the paper's objective."""
+    return Scene(tmp_path_factory.mktemp("papers"), layout="paper", objective="paper")
+
+
+@pytest.fixture(scope="module")
 def trained(scene: Scene) -> dict[str, Any]:
     report: dict[str, Any] = scene.json("train")
     return report
@@ -81,23 +90,39 @@ def tuned(scene: Scene, trained: dict[str, Any]) -> dict[str, Any]:
 
 def test_train(scene: Scene, trained: dict[str, Any]) -> None:
     assert {path.name for path in Path(trained["model"]).iterdir()} == MODEL_FILES
-    rows = read_split(data_root(scene.settings), "train")
+    steps = TRAINING["steps"] + TRAINING["layers_steps"]
+    assert (trained["objective"], trained["steps"]) == ("dense", steps)
+    assert trained["answers"] % trained["profiles"] == 0 and trained["profiles"] > 0
+    assert trained["validation"]["loss"] > 0
+    [run] = (scene.training / "runs").iterdir()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, steps + 1))
+    assert lines[-1]["answers"] == pytest.approx(trained["losses"]["answers"], abs=1e-6)
+    assert not list(run.glob("*/*.safetensors")) and not (scene.training / "useru").exists()
+    # The numbers of events are standardised by what training saw.
+    [bill] = load_model(trained["model"]).config.modalities
+    assert bill.numeric_mean != (0.0,)
+
+
+def test_the_papers_objective(papers: Scene) -> None:
+    trained = papers.json("train")
+    rows = read_split(data_root(papers.settings), "train")
     assert set(rows["anchor_day"].to_pylist()) == {date(2024, 3, 1), date(2024, 3, 3)}
     users = set(zip(rows["anchor_day"].to_pylist(), rows["user_id"].to_pylist(), strict=True))
     seen = {(anchor, user) for anchor, user in users if not is_held_out(user)}
     assert 0 < len(seen) < len(users)
     assert (trained["profiles"], trained["steps"]) == (len(seen), TRAINING["steps"])
-    owners = rows["user_id"].to_pylist()
-    assert trained["pairs"] == sum(not is_held_out(user) for user in owners)
-    assert 0 <= trained["valid_top_answer"] <= 1
-    [run] = (scene.training / "runs").iterdir()
+    assert trained["answers"] == sum(not is_held_out(user) for user in rows["user_id"].to_pylist())
+    assert 0 <= trained["validation"]["top_answer"] <= 1
+    [run] = (papers.training / "runs").iterdir()
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == list(range(1, TRAINING["steps"] + 1))
-    assert lines[-1]["contrastive"] == pytest.approx(trained["contrastive"], abs=1e-6)
-    assert not list(run.glob("step-*"))
-    # The numbers of events are standardised by what training saw.
-    [bill] = load_model(trained["model"]).config.modalities
-    assert bill.numeric_mean != (0.0,)
+    assert lines[-1]["contrastive"] == pytest.approx(trained["losses"]["contrastive"], abs=1e-6)
+    assert "find their own answer first" in papers.call("train").stdout
+
+
+def test_an_objective_trains_its_own_layout(tmp_path: Path) -> None:
+    done = Scene(tmp_path, objective="paper").call("train")
+    assert done.exit_code == 2 and "trains model.layout = 'paper'" in done.stderr
 
 
 def test_train_again_finds_it_done(scene: Scene, trained: dict[str, Any]) -> None:
@@ -105,12 +130,13 @@ def test_train_again_finds_it_done(scene: Scene, trained: dict[str, Any]) -> Non
     assert scene.json("train") == trained
     assert tree(scene.training) == before
     said = scene.call("train").stdout
-    assert trained["model"] in said and "find their own answer first" in said
+    assert trained["model"] in said and "whose weights were kept" in said
 
 
-def test_only_the_data(scene: Scene, trained: dict[str, Any]) -> None:
+def test_only_the_data(scene: Scene, papers: Scene, trained: dict[str, Any]) -> None:
     before = tree(scene.training)
-    built = scene.json("train", "--build-data")
+    assert scene.json("train", "--build-data") == []
+    built = papers.json("train", "--build-data")
     assert [(day["anchor"], day["split"]) for day in built] == [
         ("2024-03-01", "train"),
         ("2024-03-03", "train"),
@@ -179,9 +205,9 @@ def test_two_processes_make_the_same_model(scene: Scene, trained: dict[str, Any]
     assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["model"] != trained["model"]
-    assert report["contrastive"] == pytest.approx(trained["contrastive"], abs=1e-3)
+    assert report["losses"]["answers"] == pytest.approx(trained["losses"]["answers"], abs=1e-3)
     [run] = (together.training / "runs").iterdir()
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == TRAINING["steps"]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == trained["steps"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ NUM_BUCKETS = 6
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     root = tmp_path_factory.mktemp("build")
-    config = write_evaluation(root, training=TRAINING, scenarios=SCENARIOS)
+    config = write_evaluation(root, training={**TRAINING, "objective": "paper"}, scenarios=SCENARIOS)
     settings = load_settings(config, environ={"UPDATER_BUFFER__NUM_BUCKETS": str(NUM_BUCKETS)})
     create_ledger(settings)
     return settings

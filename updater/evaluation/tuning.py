@@ -23,9 +23,9 @@ from updater.model.checkpoint import load_model, model_digest, save_model
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
-from updater.training.profiles import Profiles
+from updater.training.profiles import Profiles, read_all
 from updater.training.prompt_tuning import Labels, PromptTuner
-from updater.training.train import read_all, training_layout
+from updater.training.runs import training_layout
 
 PROMPT, CENTRES = "prompt", "prototypes"
 

@@ -29,7 +29,21 @@ class BuildPlan:
     first: date
     last: date
     anchors: tuple[date, ...]
+    """UserU's."""
     split: DatedSplit
+    every: tuple[date, ...]
+    """All whose futures end by `last`."""
+
+    def trained(self, future_days: int) -> list[date]:
+        """The anchor days of dense training: their futures end by the first day of the next split, which is the last
+        one that its first profiles know.
+        """
+        return [anchor for anchor in self.every if anchor + timedelta(days=future_days) <= self.split.valid_from]
+
+    def validated(self, future_days: int) -> list[date]:
+        """The first day of the validation split, if its future ends by the first day of the next one; else none."""
+        first, end = self.split.valid_from, self.split.valid_from + timedelta(days=future_days)
+        return [first] if end <= min(self.last, self.split.test_from) else []
 
 
 def plan_build(settings: Settings) -> BuildPlan:
@@ -56,7 +70,8 @@ def plan_build(settings: Settings) -> BuildPlan:
     after = last + timedelta(days=1)
     test_from = options.test_from or after
     split = DatedSplit(options.valid_from or test_from, test_from)
-    return BuildPlan(first, last, tuple(a for a in anchors if split.of(a, options.future_days)), split)
+    kept = tuple(anchor for anchor in anchors if split.of(anchor, options.future_days))
+    return BuildPlan(first, last, kept, split, tuple(anchors))
 
 
 def data_root(settings: Settings) -> str:

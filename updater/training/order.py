@@ -40,8 +40,8 @@ def profiles_of_step(keys: Sequence[tuple[date, int]], sizes: Int64, size: int, 
             groups += [part[k : k + size] for k in range(0, len(part) - size + 1, size)]
     if not groups:
         raise ConfigError(
-            f"No anchor day has {size} profiles to train on, as many as training.users_per_step; lower it, or build "
-            "more training data."
+            f"No anchor day has {size} profiles to train on, as many as a step takes; lower training.users_per_step "
+            "(layers_users_per_step with the layers), or train on more users."
         )
     group: Int64 = groups[rng.permutation(len(groups))[place % len(groups)]]
     return group

@@ -1,11 +1,15 @@
 """`updater train`: from the lake and the state to a checkpoint that can be tuned, evaluated and promoted."""
 
+from updater.errors import ConfigError
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.threads import one_thread
 from updater.training.dense.train import train_on_answers
 from updater.training.distributed import Rank, this_rank
 from updater.training.paper import train_on_pairs
 from updater.training.runs import TrainReport
+
+LAYOUTS = {"dense": "anchored", "paper": "paper"}
+"""The layout of the model that an objective trains."""
 
 
 def train(context: Context, progress: Progress = no_progress, rank: Rank | None = None) -> TrainReport:
@@ -20,9 +24,16 @@ def train(context: Context, progress: Progress = no_progress, rank: Rank | None 
         rank: this process among those that train together; from the environment if left out.
 
     Raises:
-        ConfigError: there is no training data, or a library is missing.
+        ConfigError: there is no training data, a library is missing, or the model's layout is another objective's.
         NotLandedError: the lake's days are too few.
     """
-    train_on = {"dense": train_on_answers, "paper": train_on_pairs}[context.settings.training.objective]
+    settings = context.settings
+    objective, layout = settings.training.objective, settings.model.layout
+    if layout != LAYOUTS[objective]:
+        raise ConfigError(
+            f"training.objective = {objective!r} trains model.layout = {LAYOUTS[objective]!r}, and {settings.source} "
+            f"has {layout!r}; change one of them."
+        )
+    train_on = {"dense": train_on_answers, "paper": train_on_pairs}[objective]
     with one_thread():
         return train_on(context, progress, rank or this_rank())

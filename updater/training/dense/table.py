@@ -2,7 +2,7 @@
 
 # U users of an anchor day, Q questions, C of them that count days, K answers
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,7 +14,7 @@ from updater.errors import ConfigError
 from updater.model.batch import Int64
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.state.event_store import connect
-from updater.training.build import BuildPlan, never_asked
+from updater.training.build import never_asked
 from updater.training.dense.outcomes import ANSWERS, OutcomeReader, Outcomes
 from updater.training.dense.questions import Question, make_questions
 from updater.training.dense.values import common_values
@@ -59,9 +59,15 @@ class DenseTable:
 
 
 def read_table(
-    context: Context, plan: BuildPlan, profiles: Mapping[date, Profiles], progress: Progress = no_progress
+    context: Context,
+    last: date,
+    profiles: Mapping[date, Profiles],
+    train: Collection[date],
+    progress: Progress = no_progress,
 ) -> DenseTable:
-    """Count the answers of `profiles`, those of the training anchors and, if there is one, of the validation anchor.
+    """Count the answers of `profiles`, those of the anchor days `train` and others to validate by.
+
+    Nothing is read that landed after `last`.
 
     What is asked is decided by what had landed by the first anchor; quantiles, priors and which values have buyers
     enough by the training profiles.
@@ -70,7 +76,7 @@ def read_table(
         ConfigError: nobody is left to train on.
     """
     settings, options = context.settings, context.settings.training
-    files = context.all_event_files(plan.last)
+    files = context.all_event_files(last)
     anchors = sorted(profiles)
     trained = {anchor: _trained(profiles[anchor], options.users_share) for anchor in anchors}
     with connect(settings.paths.state) as connection:
@@ -83,7 +89,7 @@ def read_table(
             users = profiles[anchor].users.tolist()
             outcomes[anchor] = reader.read(anchor, users, asked, options.future_days)
             trained[anchor] &= outcomes[anchor].known_U
-    learned = {a: np.flatnonzero(trained[a]) for a in anchors if plan.split.of(a, options.future_days) == "train"}
+    learned = {anchor: np.flatnonzero(trained[anchor]) for anchor in anchors if anchor in train}
     if not any(len(rows) for rows in learned.values()):
         raise ConfigError("No profile is left to train on; land more days, or raise training.users_share.")
     valid = {anchor: np.flatnonzero(trained[anchor]) for anchor in anchors if anchor not in learned}

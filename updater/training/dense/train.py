@@ -1,6 +1,5 @@
 """A run of training on dense labels: profiles, answers, a fitted model, the steps, the checkpoint."""
 
-from datetime import date, timedelta
 from hashlib import sha256
 
 from updater.domain.buckets import HELD_OUT
@@ -9,7 +8,7 @@ from updater.model.checkpoint import create_model, save_model
 from updater.model.config import ModelConfig, create_config
 from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context, Progress
-from updater.training.build import BuildPlan, plan_build
+from updater.training.build import plan_build
 from updater.training.dense.layers import has_layers
 from updater.training.dense.loop import remove_stages, stages, train_dense
 from updater.training.dense.table import DenseTable, read_table
@@ -56,17 +55,10 @@ def train_on_answers(context: Context, progress: Progress, rank: Rank) -> TrainR
 
 def read_answers(context: Context, progress: Progress) -> DenseTable:
     """The training and validation profiles of the config, and what came of every question for them."""
-    plan = plan_build(context.settings)
-    profiles = read_all(context, anchors(plan, context.settings.training.future_days), progress)
-    return read_table(context, plan, profiles, progress)
-
-
-def anchors(plan: BuildPlan, future_days: int) -> list[date]:
-    """The training anchors, and the first day of the validation split if its future ends before the next split."""
-    trained = [anchor for anchor in plan.anchors if plan.split.of(anchor, future_days) == "train"]
-    first = plan.split.valid_from
-    is_told = plan.split.of(first, future_days) == "valid" and first + timedelta(days=future_days) <= plan.last
-    return [*trained, *([first] if is_told else [])]
+    plan, days = plan_build(context.settings), context.settings.training.future_days
+    trained = plan.trained(days)
+    profiles = read_all(context, [*trained, *plan.validated(days)], progress)
+    return read_table(context, plan.last, profiles, trained, progress)
 
 
 def fitted_to(config: ModelConfig, table: DenseTable) -> UserModel:
