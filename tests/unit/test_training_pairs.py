@@ -91,7 +91,11 @@ def test_processes_see_what_one_process_sees() -> None:
         np.testing.assert_array_equal(own.answer_ids[own.answer_BK], pairs.answer_ids[pairs.answer_BK[share]])
         np.testing.assert_array_equal(own.predicted_BK, pairs.predicted_BK[share])
         for modality, whole in zip(part.modalities, batch.modalities, strict=True):
-            np.testing.assert_array_equal(modality.mean_BV, whole.mean_BV[share])
+            np.testing.assert_array_equal(modality.counts_B, whole.counts_B[share])
+            own_texts, texts = (
+                part.texts_TX[part.text_rows_A] for part in (modality, whole.select(np.arange(len(rows))[share]))
+            )
+            np.testing.assert_array_equal(own_texts, texts)
 
 
 def test_pairs_of_a_step_are_rows_of_the_data() -> None:

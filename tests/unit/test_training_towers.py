@@ -58,9 +58,7 @@ def states(model: UserModel, rows: Tensor) -> Tensor:
 
 
 def one_anchor(model: UserModel, batch: UserBatch, user: int, question: Sequence[int]) -> Tensor:
-    state = states(model, rows_of(model, batch, user, [*question, USER_EMB]))[-1]
-    gates = model.gates([torch.cat([tokens(model, [id]) for id in (*question, USER_EMB)])])[0]
-    return model.read(state, model.prefix_rows(batch.select([user])).columns_BS[0] * gates)
+    return model.head(states(model, rows_of(model, batch, user, [*question, USER_EMB]))[-1])
 
 
 def one_answer(model: UserModel, answer: Sequence[int]) -> Tensor:
@@ -98,7 +96,7 @@ def run(model: UserModel, batch: UserBatch, pairs: Pairs, vocabulary: Int64 = VO
 
 @pytest.mark.parametrize("name", ["qwen2", "llama"])
 def test_towers_are_the_long_way(name: str) -> None:
-    model = make_model(name)
+    model = make_model(name, layout="paper")
     batch, pairs = make_batch(model.config, num_users=NUM_USERS), make_pairs(model)
     assert len(set(model.prefix_lengths(batch).tolist())) > 2
     with torch.no_grad():
@@ -111,7 +109,7 @@ def test_towers_are_the_long_way(name: str) -> None:
 
 
 def test_anchors_are_what_the_daily_update_would_serve() -> None:
-    model = make_model()
+    model = make_model(layout="paper")
     batch, pairs = make_batch(model.config, num_users=NUM_USERS), make_pairs(model)
     with torch.no_grad():
         got = run(model, batch, pairs).anchors_NE.view(NUM_USERS, NUM_QUESTIONS, -1)
@@ -122,7 +120,7 @@ def test_anchors_are_what_the_daily_update_would_serve() -> None:
 
 
 def test_gradients_are_those_of_the_long_way() -> None:
-    model = make_model()
+    model = make_model(layout="paper")
     batch, pairs = make_batch(model.config, num_users=2), make_pairs(model, 2)
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(rows, model.config.embedding_dim, generator=generator) for rows in (6, len(ANSWERS))]
@@ -134,14 +132,14 @@ def test_gradients_are_those_of_the_long_way() -> None:
         loss.backward()
         found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
     assert found[0].keys() == found[1].keys()
-    assert {"user_emb_D", "head.up.weight", "prefix.marker_MD"} <= found[0].keys()
+    assert {"user_emb_D", "head.up.weight", "layout.marker_MD"} <= found[0].keys()
     for name, gradient in found[0].items():
         scale = found[1][name].abs().max().item()
         torch.testing.assert_close(gradient, found[1][name], rtol=0.0, atol=1e-4 * scale + 1e-7, msg=name)
 
 
 def test_a_question_sees_neither_other_questions_nor_answers() -> None:
-    model = make_model()
+    model = make_model(layout="paper")
     batch, pairs = make_batch(model.config, num_users=1), make_pairs(model, 1)
     with torch.no_grad():
         before = run(model, batch, pairs).anchors_NE
@@ -164,7 +162,7 @@ def test_a_question_sees_neither_other_questions_nor_answers() -> None:
 
 
 def test_company_and_padding_change_nothing() -> None:
-    model = make_model()
+    model = make_model(layout="paper")
     pairs = make_pairs(model)
     batch = make_batch(model.config, num_users=NUM_USERS)
     one = dataclasses.replace(
@@ -181,7 +179,7 @@ def test_company_and_padding_change_nothing() -> None:
 
 
 def test_many_answers_are_read_in_groups_and_come_back_in_order() -> None:
-    model = make_model()
+    model = make_model(layout="paper")
     rng = np.random.default_rng(0)
     answers = [rng.integers(1, 20, length).tolist() for length in rng.integers(1, 30, 100)]
     pairs = Pairs(
@@ -213,7 +211,7 @@ def test_layout() -> None:
 
 
 def test_rows_of_tokens_are_padded_at_the_end() -> None:
-    model = make_model()
+    model = make_model(layout="paper")
     got = embed_padded(model, [[4, USER_EMB, 4], [2]])
     assert got.shape == (2, 3, 32)
     assert torch.equal(got[0], torch.stack([*model.embed_ids([4]), model.user_emb_D, *model.embed_ids([4])]))
