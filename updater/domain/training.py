@@ -133,6 +133,8 @@ class Tuning(Checked, table="tuning"):
     """Optimiser steps of each scenario."""
     users_per_step: AtLeastOne = 64
     """Labelled users of a step."""
+    labels: Number = 0
+    """Labels of each scenario that are learned from, chosen by the seed; 0 for all."""
     learning_rate: LearningRate = 1e-2
     """Peak of a cosine schedule."""
     temperature: Positive = 0.07

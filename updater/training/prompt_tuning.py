@@ -1,30 +1,36 @@
 """Cluster-based soft prompt tuning (arXiv 2602.14492, Eq. 7): learned tokens in the suffix, learned class centres.
 
-Everything else is frozen. A user's prefix does not depend on the prompt, so its keys and values are computed once and
-kept, within a bound of memory, for all steps and scenarios.
+Beside the tokens a scenario learns what the numbers of its question's counts are multiplied by. Everything else is
+frozen. A user's prefix does not depend on the prompt, so its keys and values are computed once and kept, within a bound
+of memory, for all steps and scenarios. What was learned is kept if it does better for users it was not learned from.
 """
 
-# B users, P prefix rows, W suffix rows, S summary columns, D model width, E embedding_dim
+# B users, P prefix rows, W suffix rows, N numbers of a question's counts, D model width, E embedding_dim
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from updater.domain.buckets import bucket_of
 from updater.domain.training import Tuning
 from updater.errors import ConfigError
+from updater.model.anchored_counts import NUM_NUMBERS
 from updater.model.batch import Int64
 from updater.model.user_model import UserModel
 from updater.training.losses import prototype_loss
 from updater.training.profiles import Profiles
-from updater.training.towers import pad_prefixes
 
-MOST_BYTES = 4_000_000_000
+MOST_BYTES = 2_000_000_000
 """Keys and values that are kept; beyond it they are computed again."""
+USERS_PER_PASS = 64
 CLASSES = 2
 CENTRES_RATE = 0.1
 """Learning rate of the centres as a share of the prompt's: they begin where they are best."""
@@ -33,8 +39,15 @@ FIRST_USERS = 2048
 FIRST_STEPS = 50
 FIRST_DECAY = 0.02
 """Pulls the first centres to the classes' means; some labels are few."""
+SHRINK = 10.0
+"""Pull of prompt and gates to where they begin, over the number of labels."""
+JUDGES = 5
+"""One in so many users judges what was learned from the others."""
+STANDARD_ERRORS = 1.0
+"""By which the judges' loss has to fall for it to be kept."""
 
 Report = Callable[[int, float], None]
+Key = TypeVar("Key", bound=tuple[Any, ...])
 
 
 @dataclass(frozen=True)
@@ -43,13 +56,8 @@ class KeptPrefix:
 
     layers: list[tuple[Tensor, Tensor]]
     """Keys and values of each layer, (P, heads, head width)."""
-    columns_S: Tensor
-    """The user's columns, which the question weighs for the head."""
-
-    @property
-    def length(self) -> int:
-        """Rows of the prefix."""
-        return len(self.layers[0][0])
+    length: int
+    """Rows of the prefix."""
 
     @property
     def num_bytes(self) -> int:
@@ -59,7 +67,7 @@ class KeptPrefix:
 
 @dataclass(frozen=True)
 class Labels:
-    """What one scenario learns from: N labelled users at anchor days, each under one question."""
+    """What one scenario learns from: labelled users at anchor days, each under one question."""
 
     anchors: Sequence[date]
     rows: Int64
@@ -67,6 +75,41 @@ class Labels:
     questions: Sequence[str]
     classes: Int64
     """0 or 1."""
+
+    def take(self, chosen: Int64) -> "Labels":
+        """Those at `chosen`."""
+        return Labels(
+            [self.anchors[i] for i in chosen],
+            self.rows[chosen],
+            [self.questions[i] for i in chosen],
+            self.classes[chosen],
+        )
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """How the tuning of a scenario ended."""
+
+    loss: float
+    """Mean over the last tenth of the steps."""
+    kept: bool
+    """False if the prompt did no better for users who were not learned from, and the scenario goes without."""
+
+
+class _Learned(nn.Module):
+    """What a scenario learns. Without a prompt and with gates of 1 it says nothing."""
+
+    def __init__(self, prompt: Tensor, num_gates: int, centres: Tensor) -> None:
+        super().__init__()
+        self.first = prompt
+        self.prompt = nn.Parameter(prompt.clone())
+        self.gates = nn.Parameter(torch.ones(num_gates))
+        self.centres = nn.Parameter(centres)
+
+    def distance(self) -> Tensor:
+        """How far prompt and gates are from where they began."""
+        moved = (self.prompt - self.first).square().sum() / self.first.square().sum().clamp(min=1e-9)
+        return moved + (self.gates - 1).square().sum()
 
 
 class PromptTuner:
@@ -78,51 +121,96 @@ class PromptTuner:
         self._options = options
         self._kept: dict[tuple[date, int], KeptPrefix] = {}
         self._bytes = 0
+        self._asked: dict[tuple[date, int, str], tuple[Tensor, Tensor]] = {}
 
-    def tune(self, scenario: str, labels: Labels, seed: int = 0, report: Report | None = None) -> float:
-        """Learn `soft_prompts[scenario]` and `prototypes[scenario]`, starting anew.
+    def tune(self, scenario: str, labels: Labels, seed: int = 0, report: Report | None = None) -> Tuned:
+        """Learn `soft_prompts`, `count_gates` and `prototypes` of a scenario, starting anew.
 
-        Returns:
-            The mean loss of the last tenth of the steps.
+        A fifth of the users judges: if what was learned does not do better for them than the plain question, prompt
+        and gates are left out, and the prototypes are those of the plain question.
 
         Raises:
             ConfigError: the labels hold one class only.
         """
-        options, model = self._options, self._model
         if len(np.unique(labels.classes)) < CLASSES:
             raise ConfigError(f"The labels of scenario {scenario!r} are all alike; choose other anchor days.")
         rng = np.random.default_rng((seed, len(labels.rows)))
-        prompt = nn.Parameter(self._first_prompt(labels.questions[0], options.tokens))
-        centres = nn.Parameter(self._first_centres(prompt, labels, rng))
-        rates = {prompt: options.learning_rate, centres: options.learning_rate * CENTRES_RATE}
+        if self._options.labels:
+            labels = labels.take(np.sort(rng.permutation(len(labels.rows))[: self._options.labels]))
+        judge = self._judges(labels)
+        learn, ask = labels.take(np.flatnonzero(~judge)), labels.take(np.flatnonzero(judge))
+        # Of few labels those of one class may all be with the judges.
+        learn = learn if len(np.unique(learn.classes)) == CLASSES else labels
+        plain = self._first_centres(None, None, learn, rng)
+        first = self._first_prompt(labels.questions[0])
+        learned = _Learned(first, NUM_NUMBERS, self._first_centres(first, None, learn, rng))
+        loss = self._learn(learned, learn, rng, report)
+        kept = self._is_better(learned, plain, ask)
+        for values in (self._model.soft_prompts, self._model.count_gates, self._model.prototypes):
+            values.pop(scenario) if scenario in values else None
+        self._model.prototypes[scenario] = _frozen(learned.centres if kept else plain)
+        if kept:
+            self._model.soft_prompts[scenario] = _frozen(learned.prompt)
+            self._model.count_gates[scenario] = _frozen(learned.gates)
+        return Tuned(loss, kept)
+
+    def _learn(self, learned: _Learned, labels: Labels, rng: np.random.Generator, report: Report | None) -> float:
+        options = self._options
+        rates = {learned.prompt: 1.0, learned.gates: 1.0, learned.centres: CENTRES_RATE}
         optimiser = torch.optim.AdamW([{"params": [p]} for p in rates], weight_decay=0.0)
         losses: list[float] = []
         order = np.empty(0, dtype=np.int64)
         for step in range(options.steps):
-            if len(order) < options.users_per_step:
+            while len(order) < options.users_per_step:
                 order = np.concatenate([order, rng.permutation(len(labels.rows))])
             chosen, order = order[: options.users_per_step], order[options.users_per_step :]
-            for group, rate in zip(optimiser.param_groups, rates.values(), strict=True):
-                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / options.steps))
-            embeddings = self.embed(prompt, labels, chosen)
+            for group, share in zip(optimiser.param_groups, rates.values(), strict=True):
+                group["lr"] = options.learning_rate * share * 0.5 * (1 + math.cos(math.pi * step / options.steps))
+            embeddings = self.embed(learned.prompt, learned.gates, labels, chosen)
             classes = torch.from_numpy(labels.classes[chosen])
-            loss = prototype_loss(embeddings, centres, classes, temperature=options.temperature)
+            loss = prototype_loss(embeddings, learned.centres, classes, temperature=options.temperature)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss + SHRINK / len(labels.rows) * learned.distance()).backward()
             optimiser.step()
             losses.append(float(loss.detach()))
             if report:
                 report(step + 1, losses[-1])
-        model.soft_prompts[scenario] = nn.Parameter(prompt.detach(), requires_grad=False)
-        model.prototypes[scenario] = nn.Parameter(centres.detach(), requires_grad=False)
         return float(np.mean(losses[-max(1, options.steps // 10) :]))
 
-    def embed(self, prompt: Tensor, labels: Labels, chosen: Int64) -> Tensor:
-        """Embeddings of the labelled users at `chosen` with `prompt` before their questions, shape (B, E)."""
+    def _judges(self, labels: Labels) -> npt.NDArray[np.bool_]:
+        """True for the labels of a fifth of the users, always the same ones."""
+        users = (
+            str(self._profiles[anchor].users[row]) for anchor, row in zip(labels.anchors, labels.rows, strict=True)
+        )
+        return np.array([bucket_of(f"judge:{user}", JUDGES) == 0 for user in users], dtype=bool)
+
+    @torch.no_grad()
+    def _is_better(self, learned: _Learned, plain: Tensor, ask: Labels) -> bool:
+        """True if the judges' loss falls by more than chance makes it."""
+        if len(ask.rows) < 2:
+            return False
+        classes = torch.from_numpy(ask.classes)
+        temperature = self._options.temperature
+        losses = [
+            F.cross_entropy(self._embed_all(prompt, gates, ask) @ centres.T / temperature, classes, reduction="none")
+            for prompt, gates, centres in ((None, None, plain), (learned.prompt, learned.gates, learned.centres))
+        ]
+        gains = losses[0] - losses[1]
+        return bool(gains.mean() > STANDARD_ERRORS * gains.std() / math.sqrt(len(gains)))
+
+    def embed(self, prompt: Tensor | None, gates: Tensor | None, labels: Labels, chosen: Int64) -> Tensor:
+        """Embeddings of the labelled users at `chosen`, shape (B, E), with `prompt` before their questions and `gates`
+        on their counts.
+        """
         model = self._model
+        ends_BD = self._ends(gates, labels, chosen)
+        if model.backbone is None:
+            return self._read(model.final_norm(ends_BD))
+        before = [] if prompt is None else [prompt]
+        words = {question: model.words([question], [])[0] for question in {labels.questions[i] for i in chosen}}
         suffixes = [
-            torch.cat([prompt, model.embed_ids(model.token_ids(labels.questions[i])), model.user_emb_D[None]])
-            for i in chosen
+            torch.cat([*before, words[labels.questions[i]], end_D[None]])
+            for i, end_D in zip(chosen, ends_BD, strict=True)
         ]
         suffix_BWD = nn.utils.rnn.pad_sequence(suffixes, batch_first=True)
         prefixes = self._prefixes([(labels.anchors[i], int(labels.rows[i])) for i in chosen])
@@ -145,13 +233,36 @@ class PromptTuner:
             use_cache=True,
         ).last_hidden_state
         ends = torch.tensor([len(suffix) - 1 for suffix in suffixes])
-        columns_BS = torch.stack([prefix.columns_S for prefix in prefixes]) * model.gates(suffixes)
-        return model.read(states[torch.arange(len(chosen)), ends], columns_BS)
+        return self._read(states[torch.arange(len(chosen)), ends])
+
+    def _read(self, states: Tensor) -> Tensor:
+        embeddings: Tensor = self._model.head(states)
+        return embeddings
+
+    def _embed_all(self, prompt: Tensor | None, gates: Tensor | None, labels: Labels) -> Tensor:
+        everyone = np.arange(len(labels.rows))
+        groups = np.array_split(everyone, -(-len(everyone) // self._options.users_per_step))
+        return torch.cat([self.embed(prompt, gates, labels, group) for group in groups])
+
+    def _ends(self, gates: Tensor | None, labels: Labels, chosen: Int64) -> Tensor:
+        """What <USER_EMB> is given, (B, D)."""
+        keys = [(labels.anchors[i], int(labels.rows[i]), labels.questions[i]) for i in chosen]
+        missing = [key for key in dict.fromkeys(keys) if key not in self._asked]
+        for anchor, group in _by_anchor(missing):
+            rows = np.array(sorted({row for _, row, _ in group}), dtype=np.int64)
+            queries = list(dict.fromkeys(question for _, _, question in group))
+            with torch.no_grad():
+                found = self._model.asked(self._profiles[anchor].batch(rows), queries)
+            for b, row in enumerate(rows.tolist()):
+                for q, question in enumerate(queries):
+                    self._asked[anchor, row, question] = found.numbers_BSN[b, q], found.rest_BSD[b, q]
+        numbers_BN, rest_BD = (torch.stack(part) for part in zip(*(self._asked[key] for key in keys), strict=True))
+        return self._model.ends_of(numbers_BN if gates is None else numbers_BN * gates, rest_BD)
 
     def _prefixes(self, keys: Sequence[tuple[date, int]]) -> list[KeptPrefix]:
         found = {key: self._kept[key] for key in keys if key in self._kept}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
-        found.update(zip(missing, self._compute(missing), strict=True))
+        found.update(self._compute(missing))
         for key in missing:
             if self._bytes + found[key].num_bytes <= MOST_BYTES:
                 self._kept[key] = found[key]
@@ -159,32 +270,41 @@ class PromptTuner:
         return [found[key] for key in keys]
 
     @torch.no_grad()
-    def _compute(self, keys: Sequence[tuple[date, int]]) -> list[KeptPrefix]:
-        made = []
-        for anchor, row in keys:
-            prefix_1PD, _, columns_1S = pad_prefixes(self._model, self._profiles[anchor].batch(np.array([row])))
-            past = self._model.backbone.base_model(inputs_embeds=prefix_1PD, use_cache=True).past_key_values
-            layers = [(layer.keys[0].transpose(0, 1), layer.values[0].transpose(0, 1)) for layer in past.layers]
-            made.append(KeptPrefix(layers, columns_1S[0]))
+    def _compute(self, keys: Sequence[tuple[date, int]]) -> dict[tuple[date, int], KeptPrefix]:
+        made = {}
+        for anchor, group in _by_anchor(keys):
+            for start in range(0, len(group), USERS_PER_PASS):
+                part = group[start : start + USERS_PER_PASS]
+                packed = self._model.prefix_rows(self._profiles[anchor].batch(np.array([row for _, row in part])))
+                lengths = packed.prefix_lengths_B.tolist()
+                # Padding comes last, so that no row of a prefix sees it.
+                rows_BPD = nn.utils.rnn.pad_sequence(list(packed.rows_TD.split(lengths)), batch_first=True)
+                past = self._model.backbone.base_model(inputs_embeds=rows_BPD, use_cache=True).past_key_values
+                for user, (key, length) in enumerate(zip(part, lengths, strict=True)):
+                    layers = [
+                        tuple(side[user, :, :length].transpose(0, 1).clone() for side in (layer.keys, layer.values))
+                        for layer in past.layers
+                    ]
+                    made[key] = KeptPrefix(layers, length)
         return made
 
-    def _first_prompt(self, question: str, tokens: int) -> Tensor:
+    def _first_prompt(self, question: str) -> Tensor:
         """The question's own first words, repeated if it is short: a prompt that says nothing new yet."""
-        ids = self._model.token_ids(question)
-        repeated = (ids * (tokens // max(1, len(ids)) + 1))[:tokens]
-        return self._model.embed_ids(repeated).detach().clone()
+        words, tokens = self._model.words([question], [])[0].detach(), self._options.tokens
+        return words.repeat(tokens // max(1, len(words)) + 1, 1)[:tokens].clone()
 
-    def _first_centres(self, prompt: Tensor, labels: Labels, rng: np.random.Generator) -> Tensor:
+    def _first_centres(
+        self, prompt: Tensor | None, gates: Tensor | None, labels: Labels, rng: np.random.Generator
+    ) -> Tensor:
         """The centres that tell the classes apart best before the prompt has moved, (K, E).
 
         From the classes' means they are fitted to a sample of users, or the prompt would first learn what centres can.
         """
         options = self._options
-        sample = rng.permutation(len(labels.rows))[:FIRST_USERS]
-        groups = np.array_split(sample, -(-len(sample) // options.users_per_step))
+        sample = labels.take(rng.permutation(len(labels.rows))[:FIRST_USERS])
         with torch.no_grad():
-            embeddings = torch.cat([self.embed(prompt, labels, group) for group in groups])
-        classes = torch.from_numpy(labels.classes[sample])
+            embeddings = self._embed_all(prompt, gates, sample)
+        classes = torch.from_numpy(sample.classes)
         overall = embeddings.mean(dim=0)
         means = [embeddings[classes == k].mean(dim=0) if (classes == k).any() else overall for k in range(CLASSES)]
         first = torch.stack(means)
@@ -200,6 +320,18 @@ class PromptTuner:
 
         optimiser.step(loss)  # type: ignore[no-untyped-call]
         return centres.detach()
+
+
+def _frozen(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.detach().clone(), requires_grad=False)
+
+
+def _by_anchor(keys: Sequence[Key]) -> list[tuple[date, list[Key]]]:
+    """`keys`, which begin with an anchor day, by that day."""
+    groups: dict[date, list[Key]] = {}
+    for key in keys:
+        groups.setdefault(key[0], []).append(key)
+    return list(groups.items())
 
 
 def _cache(prefixes: Sequence[KeptPrefix]) -> object:
