@@ -1,8 +1,8 @@
 """Small random user models and batches for tests."""
 
-import dataclasses
 from collections.abc import Sequence
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,8 @@ OTHERS = ("qwen3", "gpt_neox")
 MODALITIES = (
     ModalityConfig(name="bill", num_numeric=2, max_events=6, numeric_mean=(1.0, 0.5), numeric_std=(2.0, 0.5)),
     ModalityConfig(name="search", max_events=3),
-    ModalityConfig(name="tabular", num_numeric=1, max_events=0),
+    ModalityConfig(name="tabular", num_numeric=1, max_events=0, snapshot=True),
 )
-ANCHORED = (*MODALITIES[:2], dataclasses.replace(MODALITIES[2], snapshot=True))
-"""The same for an anchored layout, in which a snapshot is another thing than a stream."""
 WORDS = 8
 """Distinct texts of a modality in `make_batch`."""
 
@@ -109,7 +107,9 @@ def make_model(name: str = "qwen2", seed: int = 0, **changes: Any) -> UserModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         hugging_face = AutoConfig.for_model(**config.backbone_config)
-        backbone = AutoModelForCausalLM.from_config(hugging_face, dtype=torch.float32)
+        backbone = None
+        if config.backbone != "none":
+            backbone = AutoModelForCausalLM.from_config(hugging_face, dtype=torch.float32)
         model = UserModel(config, backbone, make_tokenizer(), lambda texts: encode(texts, config.text_dim)).eval()
         with torch.no_grad():
             for parameter in model.parameters():
@@ -122,36 +122,20 @@ def make_batch(config: ModelConfig, seed: int = 0, num_users: int = 5, empty: fl
     rng = np.random.default_rng(seed)
     modalities = []
     for modality in config.modalities:
-        total = rng.integers(1, 12, num_users) * (rng.random(num_users) >= empty)
-        counts = np.minimum(total, modality.max_events)
-        vectors = rng.standard_normal((total.sum(), config.vector_dim(modality))).astype(np.float32)
-        texts = encode([f"{modality.name} {word}" for word in range(WORDS)], config.text_dim)
-        words = rng.integers(0, WORDS, total.sum())
-        vectors[:, : config.text_dim] = texts[words]
-        times = 1.7e9 + np.sort(rng.random(total.sum())) * 90 * DAY
-        ends = np.cumsum(total)
-        own = [slice(end - n, end) for end, n in zip(ends, total, strict=True)]
-        newest = np.concatenate([np.arange(end - n, end) for end, n in zip(ends, counts, strict=True)]).astype(np.int64)
-        zeros = np.zeros(config.vector_dim(modality), np.float32)
-        recent = [
-            [(times[u] >= times[u].max() - days * DAY).sum() if n else 0 for days in (7, 28)]
-            for u, n in zip(own, total, strict=True)
-        ]
+        counts = rng.integers(1, 12, num_users) * (rng.random(num_users) >= empty)
+        total = int(counts.sum())
+        offsets = np.concatenate(([0], np.cumsum(counts)))
+        times = 1.7e9 + rng.random(total) * 90 * DAY
+        for first, last in pairwise(offsets):
+            times[first:last].sort()
         modalities.append(
             ModalityBatch(
-                mean_BV=np.stack([vectors[u].mean(0) if n else zeros for u, n in zip(own, total, strict=True)]),
-                num_events_B=total,
-                first_event_B=np.array([times[u].min() if n else 0.0 for u, n in zip(own, total, strict=True)]),
-                last_event_B=np.array([times[u].max() if n else 0.0 for u, n in zip(own, total, strict=True)]),
-                num_recent_BR=np.array(recent, dtype=np.int64),
-                vectors_NV=vectors[newest],
-                times_N=times[newest],
-                offsets_B1=np.concatenate(([0], np.cumsum(counts))),
-                texts_TX=texts,
-                text_rows_A=words,
-                text_offsets_B1=np.concatenate(([0], ends)),
-                local_A=np.zeros(total.sum()) if modality.snapshot else times,
-                numeric_AC=vectors[:, config.text_dim :].astype(np.float64),
+                offsets_B1=offsets,
+                times_A=times,
+                local_A=np.zeros(total) if modality.snapshot else times,
+                numeric_AC=rng.standard_normal((total, modality.num_numeric)),
+                text_rows_A=rng.integers(0, WORDS, total),
+                texts_TX=encode([f"{modality.name} {word}" for word in range(WORDS)], config.text_dim),
             )
         )
     return UserBatch(tuple(modalities))

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from tests.strategies import BUFFER_DAYS, MODALITIES, History, Row, day_start
+from updater.lake.landing import text_id
 from updater.model.batch import ModalityBatch, UserBatch
 
 STREAMS = ("bill", "search")
 NAMES = tuple(modality["name"] for modality in MODALITIES)
-MAX_EVENTS = {modality["name"]: modality["max_events"] for modality in MODALITIES}
 DAY = 86_400.0
 
 Content = dict[str, tuple[Row, ...]]
@@ -132,32 +132,17 @@ def embeddings(history: History, user: str, ds: date, model: Any, encoder: Any, 
     newest = max((row.event_time.timestamp() for name in STREAMS for row in held[name]), default=0.0)
     parts = []
     for config in model.config.modalities:
-        rows, width = held[config.name], model.config.vector_dim(config)
-        stored = summary(config.name, rows, encoder, width)
-        snapshot = config.name not in STREAMS
-        tokens = rows[-MAX_EVENTS[config.name] :]
-        ends = [newest, newest] if snapshot and rows else [stored["first_event"] or 0.0, stored["last_event"] or 0.0]
+        rows, snapshot = held[config.name], config.name not in STREAMS
+        texts = sorted({text_of(config.name, row) for row in rows}, key=text_id)
+        numbers = [[float(np.arcsinh(number)) for number in numbers_of(config.name, row)] for row in rows]
         parts.append(
             ModalityBatch(
-                mean_BV=np.array([stored["mean"]], np.float32),
-                num_events_B=np.array([len(rows)]),
-                first_event_B=np.array([ends[0]]),
-                last_event_B=np.array([ends[1]]),
-                num_recent_BR=np.array([[stored["num_recent_7"], stored["num_recent_28"]]]),
-                vectors_NV=np.array([vector(config.name, row, encoder) for row in tokens], np.float32).reshape(
-                    -1, width
-                ),
-                times_N=np.array([newest if snapshot else row.event_time.timestamp() for row in tokens], np.float64),
-                offsets_B1=np.array([0, len(tokens)]),
-                texts_TX=np.array(
-                    [vector(config.name, row, encoder)[: model.config.text_dim] for row in rows], np.float32
-                ).reshape(-1, model.config.text_dim),
-                text_rows_A=np.arange(len(rows)),
-                text_offsets_B1=np.array([0, len(rows)]),
-                local_A=np.array([0.0 if snapshot else _local(row, history) for row in rows]),
-                numeric_AC=np.array(
-                    [vector(config.name, row, encoder)[model.config.text_dim :] for row in rows], np.float64
-                ).reshape(len(rows), config.num_numeric),
+                offsets_B1=np.array([0, len(rows)]),
+                times_A=np.array([newest if snapshot else row.event_time.timestamp() for row in rows], np.float64),
+                local_A=np.array([0.0 if snapshot else _local(row, history) for row in rows], np.float64),
+                numeric_AC=np.array(numbers, np.float64).reshape(len(rows), config.num_numeric),
+                text_rows_A=np.array([texts.index(text_of(config.name, row)) for row in rows], np.int64),
+                texts_TX=encoder.encode(texts).astype(np.float32).reshape(len(texts), model.config.text_dim),
             )
         )
     return model.embed(UserBatch(tuple(parts)), queries)[0]

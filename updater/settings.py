@@ -113,7 +113,7 @@ class Model(Checked, table="model"):
     """How many of the backbone's first layers to use; 0 means all."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the backbone's matrix products; bfloat16 is faster with AMX or AVX512-BF16, and slower without."""
-    layout: Literal["anchored", "paper"] = "paper"
+    layout: Literal["anchored", "paper"] = "anchored"
     """anchored: each distinct text is a token, and a question counts them; paper: summaries and the newest events."""
     max_texts: AtLeastOne = 256
     """Distinct texts of a user that become tokens of an anchored layout; all are counted."""

@@ -14,8 +14,8 @@ from tests.deployment import Deployment
 from tests.factories import SCENARIOS, land_rows
 from tests.strategies import COLUMNS, TOUR
 from updater.errors import ConfigError, UnfinishedWorkError, WindowOrderError
+from updater.model.inference import InferenceModel
 from updater.model.text_encoder import TextEncoder
-from updater.model.user_model import InferenceModel
 from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.detect import detect

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from tests.model_factories import QUERIES, make_batch, make_model
 
-MODELS = {name: make_model(name) for name in ("qwen2", "llama")}
+MODELS = {
+    "qwen2": make_model("qwen2"),
+    "llama": make_model("llama"),
+    "paper": make_model("qwen2", layout="paper"),
+    "none": make_model(backbone="none"),
+}
 
 
 @settings(max_examples=25, deadline=None)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from updater.model.event_adapter import FIRST_BEND, QuestionGate, StraightAdapter
+from updater.model.event_adapter import FIRST_BEND, StraightAdapter
 from updater.model.user_model import EmbeddingHead
 
 
@@ -31,14 +31,3 @@ def test_the_rest_is_two_layers_beside_it() -> None:
 def test_embeddings_have_length_one() -> None:
     head = EmbeddingHead(8, 16, 4)
     torch.testing.assert_close(head(torch.randn(3, 2, 8)).norm(dim=-1), torch.ones(3, 2))
-
-
-@torch.no_grad()
-def test_a_gate_begins_near_one_and_turns_columns_up_and_down() -> None:
-    torch.manual_seed(3)
-    gate = QuestionGate(64, 9)
-    first = gate(torch.randn(400, 64))
-    assert 0.05 < (first - 1).std() < 0.3
-    gate.linear.weight[:] = 0
-    gate.linear.bias[2], gate.linear.bias[3] = 50.0, -50.0
-    torch.testing.assert_close(gate(torch.randn(1, 64))[0, 1:4], torch.tensor([1.0, 2.0, 0.0]))

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.model_factories import ANCHORED, QUERIES, encode, make_batch, make_model
+from tests.model_factories import QUERIES, encode, make_batch, make_model
 from updater.model.anchored_counts import Likeness, sum_in_order, sum_padded, summed
 from updater.model.user_model import UserModel
 
 
 def anchored(seed: int = 0, **changes: object) -> UserModel:
     """A model of this layout, fitted to a batch."""
-    model = make_model(seed=seed, layout="anchored", modalities=ANCHORED, **changes)
+    model = make_model(seed=seed, **changes)
     model.fit([make_batch(model.config, seed=9, num_users=12)], QUERIES)
     return model
 
@@ -42,17 +42,18 @@ def test_silent_layers_are_no_layers() -> None:
 def test_what_a_question_counts() -> None:
     counts, users = MODEL.layout.counts, MODEL.layout.users(BATCH)
     questions_SX, texts = MODEL.question_vectors(QUERIES), users.texts
-    keys = counts.text_keys(users.centred_VX)[torch.from_numpy(texts.row_T)]
+    centred_VX = MODEL.layout.text_centring(torch.from_numpy(texts.vectors_VX))
+    keys = counts.text_keys(centred_VX)[torch.from_numpy(texts.row_T)]
     weights = Likeness(counts.kernels, counts.question_keys(questions_SX))(keys)
     x, offsets = torch.from_numpy(summed(texts)), torch.from_numpy(texts.offsets_B1)
     padded, in_order = sum_padded(weights, x, offsets), sum_in_order(weights, x, offsets)
     torch.testing.assert_close(padded, in_order, rtol=1e-5, atol=1e-5)
-    numbers = counts.numbers(padded.reshape(len(BATCH.modalities[0].num_events_B) * len(QUERIES), -1))
+    numbers = counts.numbers(padded.reshape(len(BATCH.modalities[0].counts_B) * len(QUERIES), -1))
     numbers = numbers.view(BATCH.num_users, len(QUERIES), 2, 8)
     user, question, kernel = 2, 1, 1
     expected = np.zeros(9)
     for row in range(*texts.offsets_B1[user : user + 2]):
-        centred = users.centred_VX[texts.row_T[row]]
+        centred = centred_VX[texts.row_T[row]]
         a = torch.nn.functional.normalize(counts.question_keys.linear(questions_SX[question]), dim=0)
         b = torch.nn.functional.normalize(counts.text_keys.linear(centred), dim=0)
         sharpness, threshold = counts.kernels.sharpness_J[kernel], counts.kernels.threshold_J[kernel]

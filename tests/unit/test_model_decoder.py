@@ -9,21 +9,21 @@ from tests.model_factories import BACKBONES, OTHERS, QUERIES, SUPPORTED, make_ba
 from updater.model import decoder
 from updater.model.batch import UserBatch
 from updater.model.decoder import is_supported
-from updater.model.user_model import InferenceModel, UserModel
+from updater.model.inference import InferenceModel
+from updater.model.user_model import UserModel
 
 
 def one_pass_per_query(model: UserModel, batch: UserBatch, queries: list[str]) -> np.ndarray:
     """Nothing shared: prefix and one query through the backbone as Hugging Face made it."""
-    suffixes, lengths = model.suffixes(queries, ())
     embeddings = []
     for user in range(batch.num_users):
-        packed = model.prefix(batch.select([user]), model.embed_ids(model._instruction), suffixes)
-        prefix = packed.rows_TD[: packed.prefix_lengths_B[0]]
-        for suffix in suffixes.split(lengths):
-            rows = torch.cat([prefix, suffix])[None]
+        alone = batch.select([user])
+        prefix = model.prefix_rows(alone).rows_TD
+        ends_SD = model.ends(model.layout.users(alone), queries)[0]
+        for words, end in zip(model.words(queries, ()), ends_SD, strict=True):
+            rows = torch.cat([prefix, words, end[None]])[None]
             states = model.backbone.base_model(inputs_embeds=rows, use_cache=False).last_hidden_state
-            columns = packed.columns_BS[0] * model.gates([suffix])[0]
-            embeddings.append(model.read(states[0, -1], columns))
+            embeddings.append(model.head(states[0, -1]))
     return torch.stack(embeddings).view(batch.num_users, len(queries), -1).numpy()
 
 
@@ -49,7 +49,7 @@ def test_suffixes_in_groups_equal_one_plain_pass_per_query(rows: int, monkeypatc
     model = make_model()
     batch = make_batch(model.config)
     queries = [f"{query} {more}".strip() for more in ("", "value value", "risk") for query in QUERIES]
-    _, lengths = model.suffixes(queries, ())
+    lengths = [len(words) + 1 for words in model.words(queries, ())]
     assert (rows < min(lengths), 2 * max(lengths) < rows < sum(lengths), rows > sum(lengths)).count(True) == 1
 
     np.testing.assert_allclose(

@@ -8,10 +8,10 @@ from torch import nn
 from tests.model_factories import QUERIES, make_batch, make_model
 from updater.model import linear
 from updater.model.decoder import READ_ROWS, ROWS
+from updater.model.inference import ADAPTER_ROWS
 from updater.model.linear import PackedLinear, in_chunks, pack_linears
 from updater.model.sources import PADDED_LENGTHS, TOKENS_PER_FORWARD
 from updater.model.text_encoder import load_text_encoder
-from updater.model.user_model import ADAPTER_ROWS
 
 
 @pytest.fixture(params=["onednn", "default"])

@@ -6,12 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.model_factories import ANCHORED, make_batch, make_config
+from tests.model_factories import make_batch, make_config
 from updater.model.batch import UserBatch
 from updater.model.text_statistics import amounts, user_texts
 from updater.model.user_columns import num_columns, periods, user_columns
 
-CONFIG = make_config(layout="anchored", modalities=ANCHORED)
+CONFIG = make_config()
 BATCH = make_batch(CONFIG, seed=3, num_users=9)
 
 Event = tuple[int, float, int, float]
@@ -22,7 +22,7 @@ def events_of(batch: UserBatch, user: int) -> list[Event]:
     """The user's events in streams."""
     found = []
     for m, part in enumerate(batch.modalities[:2]):
-        for row in range(*part.text_offsets_B1[user : user + 2]):
+        for row in range(*part.offsets_B1[user : user + 2]):
             found.append((m, part.local_A[row], int(part.text_rows_A[row]), float(amounts(part)[row])))
     return found
 
@@ -79,7 +79,7 @@ def the_long_way(user: int) -> list[float]:
     newest = max((int(event[1] // 86_400) for event in events), default=0)
     columns: list[float] = []
     for m, part in enumerate(BATCH.modalities):
-        numeric = part.numeric_AC[slice(*part.text_offsets_B1[user : user + 2])]
+        numeric = part.numeric_AC[slice(*part.offsets_B1[user : user + 2])]
         recent = numeric
         if m == 2:
             columns.append(np.log1p(len(numeric)))

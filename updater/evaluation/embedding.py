@@ -75,7 +75,7 @@ def embed(
 def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Sequence[Embedder]) -> None:
     """Write the files of one anchor; its users are read once for all."""
     from updater.model.checkpoint import load_model
-    from updater.model.user_model import InferenceModel
+    from updater.model.inference import InferenceModel
     from updater.runtime.session import Tools
 
     context = open_context(settings, now)

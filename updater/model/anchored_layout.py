@@ -5,9 +5,9 @@ What <USER_EMB> is given is the question's vector, what the question counts of t
 
 # B users, S questions, T texts of all users, N those that are tokens, M modalities, X text_dim, D model width
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,28 +15,32 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
 from updater.model.anchored_counts import AnchoredCounts, Likeness, sum_padded, summed
-from updater.model.batch import Int64, UserBatch, segment_rows
+from updater.model.batch import Int64, ModalityBatch, UserBatch
 from updater.model.config import ModelConfig
 from updater.model.event_adapter import StraightAdapter
+from updater.model.layout import Add, PackedRows, Run, assemble, run_module
 from updater.model.standardisation import Centring, Standardisation
 from updater.model.text_statistics import NUM_STATISTICS, UserTexts, user_texts
 from updater.model.user_columns import num_columns, user_columns
-from updater.model.user_prefix import PackedRows, Run, run_module
 
 TEXT_HIDDEN = 64
-Sum = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Hidden width of the adapter of a text's statistics."""
 
 
 @dataclass(frozen=True)
-class UserInputs:
+class AnchoredUsers:
     """What is known of B users before a question is asked."""
 
-    batch: UserBatch
-    texts: UserTexts
-    centred_VX: Tensor
-    """Centred vectors of the distinct texts of all users."""
     user_BD: Tensor
     """User tokens."""
+    profiles: tuple[ModalityBatch, ...]
+    """Their rows in the modalities that are snapshots."""
+    texts: UserTexts
+
+    def select(self, users: Int64) -> "AnchoredUsers":
+        """The users at `users`."""
+        profiles = tuple(part.select(users) for part in self.profiles)
+        return AnchoredUsers(self.user_BD[users], profiles, self.texts.select(users))
 
 
 class AnchoredLayout(nn.Module):
@@ -84,77 +88,86 @@ class AnchoredLayout(nn.Module):
         cast(Standardisation, self.user_adapter[0]).fit(columns)
         cast(Standardisation, self.statistics_adapter[0]).fit(statistics)
 
-    def users(self, batch: UserBatch, run: Run = run_module) -> UserInputs:
-        """Read B users."""
-        texts = user_texts(self.config, batch)
-        columns_BC = self._tensor(user_columns(self.config, batch).astype(np.float32))
-        return UserInputs(
-            batch,
-            texts,
-            run(self.text_centring, self._tensor(texts.vectors_VX)),
-            run(self.user_adapter, columns_BC),
-        )
+    def served(self) -> list[nn.Module]:
+        """The modules with weights that are applied to rows."""
+        counts = [self.counts.question_keys, self.counts.text_keys, self.counts.adapter]
+        tokens = [self.user_adapter, self.text_linear, self.statistics_adapter, self.profile_linear]
+        return [*counts, *tokens, self.question_linear]
 
-    def ends(self, users: UserInputs, questions_SX: Tensor, run: Run = run_module, add: Sum = sum_padded) -> Tensor:
-        """What <USER_EMB> is given beside its learned vector, per user and question: shape (B, S, D)."""
-        counts, texts = self.counts, users.texts
-        likeness = Likeness(counts.kernels, run(counts.question_keys, questions_SX))
-        keys_TH = run(counts.text_keys, users.centred_VX)[self._tensor(texts.row_T)]
-        weights_TW = run(likeness, keys_TH)
-        sums_BWK = add(weights_TW, self._tensor(summed(texts)), self._tensor(texts.offsets_B1))
-        num_users, num_questions = len(sums_BWK), len(questions_SX)
-        numbers_RN = run(counts.numbers, sums_BWK.reshape(num_users * num_questions, -1))
-        counted_BSD = run(counts.adapter, numbers_RN).view(num_users, num_questions, -1)
-        return counted_BSD + run(self.question_linear, questions_SX) + users.user_BD[:, None]
-
-    def lengths(self, batch: UserBatch) -> Int64:
+    def lengths(self, users: AnchoredUsers) -> Int64:
         """Tokens of each user's prefix, shape (B,)."""
-        counts_B = np.diff(user_texts(self.config, batch).offsets_B1)
+        counts_B = np.diff(users.texts.offsets_B1)
         lengths: Int64 = 1 + len(self._snapshots) + np.minimum(counts_B, self.config.max_texts)
         return lengths
 
-    def rows(self, users: UserInputs, ends_BSD: Tensor, words: Sequence[Tensor], run: Run = run_module) -> PackedRows:
-        """Input embeddings of users, each [prefix][words of question 1][its end]…, users one after the other."""
+    def users(self, batch: UserBatch, run: Run = run_module) -> AnchoredUsers:
+        """User tokens and texts of B users."""
+        columns_BC = self._tensor(user_columns(self.config, batch).astype(np.float32))
+        profiles = tuple(batch.modalities[m] for m in self._snapshots)
+        return AnchoredUsers(run(self.user_adapter, columns_BC), profiles, user_texts(self.config, batch))
+
+    def ends(self, users: AnchoredUsers, questions_SX: Tensor, gates_SN: Tensor, run: Run, add: Add) -> Tensor:
+        """What <USER_EMB> is given beside its learned vector, per user and question: shape (B, S, D)."""
+        numbers_BSN = self.numbers(users, questions_SX, run, add) * gates_SN
+        return self.counted(numbers_BSN, run) + self.uncounted(users, questions_SX, run)
+
+    def numbers(
+        self, users: AnchoredUsers, questions_SX: Tensor, run: Run = run_module, add: Add = sum_padded
+    ) -> Tensor:
+        """What each question counts of each user, as numbers to learn from, (B, S, NUM_NUMBERS)."""
+        counts, texts = self.counts, users.texts
+        likeness = Likeness(counts.kernels, run(counts.question_keys, questions_SX))
+        keys_VH = run(counts.text_keys, run(self.text_centring, self._tensor(texts.vectors_VX)))
+        weights_TW = run(likeness, keys_VH[self._tensor(texts.row_T)])
+        sums_BWK = add(weights_TW, self._tensor(summed(texts)), self._tensor(texts.offsets_B1))
+        num_users, num_questions = len(sums_BWK), len(questions_SX)
+        numbers_RN = run(counts.numbers, sums_BWK.reshape(num_users * num_questions, -1))
+        return numbers_RN.view(num_users, num_questions, -1)
+
+    def counted(self, numbers: Tensor, run: Run = run_module) -> Tensor:
+        """What the numbers of counts (…, NUM_NUMBERS) add to <USER_EMB>, (…, D)."""
+        return run(self.counts.adapter, numbers.flatten(0, -2)).view(*numbers.shape[:-1], -1)
+
+    def uncounted(self, users: AnchoredUsers, questions_SX: Tensor, run: Run = run_module) -> Tensor:
+        """All else that <USER_EMB> is given, (B, S, D)."""
+        return run(self.question_linear, questions_SX) + users.user_BD[:, None]
+
+    def rows(
+        self,
+        users: AnchoredUsers,
+        words: Sequence[Tensor],
+        ends_BSD: Tensor,
+        run: Run = run_module,
+        most_texts: int | None = None,
+    ) -> PackedRows:
+        """[user][a token of each snapshot][a token of each text], then the questions."""
         texts, num_users = users.texts, len(users.user_BD)
-        newest_N = texts.newest(self.config.max_texts)
+        most = self.config.max_texts if most_texts is None else min(most_texts, self.config.max_texts)
+        newest_N = texts.newest(most)
+        words_VD = run(self.text_linear, run(self.text_centring, self._tensor(texts.vectors_VX)))
         statistics_NK = np.log1p(texts.statistics_TK[newest_N]).astype(np.float32)
         tokens_ND = (
-            run(self.text_linear, users.centred_VX)[self._tensor(texts.row_T[newest_N])]
+            words_VD[self._tensor(texts.row_T[newest_N])]
             + run(self.statistics_adapter, self._tensor(statistics_NK))
             + self.modality_MD[self._tensor(texts.modality_T[newest_N])]
         )
-        profiles = self._profiles(users, run)
-        table = torch.cat([users.user_BD, *profiles, tokens_ND, *words, ends_BSD.flatten(0, 1)])
-        user = np.arange(num_users)
-        counts_B = np.minimum(np.diff(texts.offsets_B1), self.config.max_texts)
-        pieces = [(user + p * num_users, np.ones(num_users)) for p in range(1 + len(profiles))]
-        start = (1 + len(profiles)) * num_users
-        pieces.append((start + np.cumsum(counts_B) - counts_B, counts_B))
-        start += len(tokens_ND)
-        end = start + sum(map(len, words))
-        for question, rows in enumerate(words):
-            pieces.append((np.full(num_users, start), np.full(num_users, len(rows))))
-            pieces.append((end + user * len(words) + question, np.ones(num_users)))
-            start += len(rows)
-        starts, lengths = (np.stack(each, axis=1).astype(np.int64) for each in zip(*pieces, strict=True))
-        index = self._tensor(segment_rows(starts.ravel(), lengths.ravel()))
-        return PackedRows(table.index_select(0, index), 1 + len(profiles) + counts_B)
+        profiles = [self._profile(m, part, run) for m, part in zip(self._snapshots, users.profiles, strict=True)]
+        first_B = np.arange(num_users)
+        counts_B = np.minimum(np.diff(texts.offsets_B1), most)
+        pieces: list[tuple[Any, Any]] = [(first_B + number * num_users, 1) for number in range(1 + len(profiles))]
+        pieces.append(((1 + len(profiles)) * num_users + np.cumsum(counts_B) - counts_B, counts_B))
+        return assemble([users.user_BD, *profiles, tokens_ND], pieces, words, ends_BSD)
 
-    def _profiles(self, users: UserInputs, run: Run) -> list[Tensor]:
-        """Per snapshot modality the token of each user (B, D): the mean of its rows."""
-        tokens = []
-        starts = np.cumsum([0, *(len(part.texts_TX) for part in users.batch.modalities)])
-        for m in self._snapshots:
-            part = users.batch.modalities[m]
-            vectors = run(self.profile_linear, users.centred_VX[starts[m] : starts[m + 1]])
-            present_B1 = self._tensor(part.num_events_B > 0)[:, None]
-            if not len(vectors):
-                tokens.append(self.absent_MD[m].expand(len(part.num_events_B), -1))
-                continue
-            rows, offsets = self._tensor(part.text_rows_A), self._tensor(part.text_offsets_B1)
-            mean_BD = embedding_bag(rows, vectors, offsets, mode="mean", include_last_offset=True)
-            tokens.append(torch.where(present_B1, mean_BD + self.modality_MD[m], self.absent_MD[m]))
-        return tokens
+    def _profile(self, m: int, part: ModalityBatch, run: Run) -> Tensor:
+        """The token of each user in a snapshot modality, (B, D): the mean of its rows' texts."""
+        absent_BD = self.absent_MD[m].expand(len(part.counts_B), -1)
+        if not len(part.texts_TX):
+            return absent_BD
+        texts_TD = run(self.profile_linear, run(self.text_centring, self._tensor(part.texts_TX)))
+        rows, offsets = self._tensor(part.text_rows_A), self._tensor(part.offsets_B1)
+        # A bag adds a user's rows in their order, whoever else is there.
+        mean_BD = embedding_bag(rows, texts_TD, offsets, mode="mean", include_last_offset=True)
+        return torch.where(self._tensor(part.counts_B > 0)[:, None], mean_BD + self.modality_MD[m], absent_BD)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.modality_MD.device)

@@ -24,7 +24,7 @@ from updater.model.user_model import UserModel
 __all__ = ["create_config", "create_model", "load_model", "model_digest", "save_model"]
 
 CONFIG, WEIGHTS, TOKENIZER = FILES = ("config.json", "model.safetensors", "tokenizer.json")
-LEARNED = ("soft_prompts", "prototypes")
+LEARNED = ("soft_prompts", "prototypes", "count_gates")
 """Dictionaries of a model that have a key for each tuned scenario."""
 
 

@@ -80,7 +80,7 @@ class ModelConfig:
     """Hugging Face config of the causal language model, with the layers that are used; of none only `hidden_size`."""
     instruction: str
     """Text in front of every prefix."""
-    layout: Literal["anchored", "paper"] = "paper"
+    layout: Literal["anchored", "paper"] = "anchored"
     """What the prefix is made of: each distinct text with its statistics, or summaries and the newest events."""
     buffer_days: int = 90
     """Length of the buffer, in days."""

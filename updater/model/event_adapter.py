@@ -6,9 +6,6 @@ from torch import Tensor, nn
 FIRST_BEND = 0.1
 """What the part of a `StraightAdapter` that is not linear begins with, as a share of PyTorch's initial weights."""
 
-FIRST_GATE = 0.3
-"""Deviation of a gate's argument with initial weights: enough for a soft prompt to find something to turn."""
-
 
 class Adapter(nn.Module):
     """LayerNorm, Linear, GELU, Linear (arXiv 2602.14492, section on the hierarchical encoder: MLP(LN(h)))."""
@@ -57,21 +54,3 @@ class StraightAdapter(nn.Module):
         """Fold a linear map of the outputs, (out, out), into the weights."""
         for parameter in (self.straight.weight, self.down.weight, self.down.bias):
             parameter.copy_(map_OO.to(parameter.device) @ parameter.to(map_OO.dtype))
-
-
-class QuestionGate(nn.Module):
-    """How much a question makes of each of a user's columns, 0 to 2: from the mean of its tokens, soft prompt included.
-
-    LayerNorm, Linear, a logistic curve. It begins near 1: what to turn up and what to leave out is learned.
-    """
-
-    def __init__(self, width: int, num_columns: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.linear = nn.Linear(width, num_columns)
-        nn.init.normal_(self.linear.weight, std=FIRST_GATE / width**0.5)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, means: Tensor) -> Tensor:
-        """Mean input embeddings of suffixes (…, D) to gates (…, S)."""
-        return 2.0 * torch.sigmoid(self.linear(self.norm(means)))

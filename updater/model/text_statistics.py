@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from updater.model.batch import Float32, Float64, Int64, ModalityBatch, UserBatch, segment_rows
+from updater.model.batch import Float32, Float64, Int64, ModalityBatch, UserBatch, segment_rows, select_segments
 from updater.model.config import ModelConfig
 
 DAY = 86_400.0
@@ -30,7 +30,7 @@ class UserTexts:
     """The distinct texts of B users in the modalities that are streams, T in all; each user's by rising ORDER."""
 
     vectors_VX: Float32
-    """Text vectors of all modalities, one after the other."""
+    """Text vectors, a modality's after the other's."""
     row_T: Int64
     """Row in `vectors_VX`."""
     modality_T: Int64
@@ -40,15 +40,18 @@ class UserTexts:
     """Distinct days, events, days decayed by HALF_LIVES, age of the newest, sum of absolute amounts, and mean days
     between two days (0 if there is one), shape (T, NUM_STATISTICS)."""
 
+    def select(self, users: Int64) -> "UserTexts":
+        """The users at `users`, with the vectors of their texts alone."""
+        rows, offsets = select_segments(self.offsets_B1, users)
+        used, row_T = np.unique(self.row_T[rows], return_inverse=True)
+        return UserTexts(
+            self.vectors_VX[used], row_T.astype(np.int64), self.modality_T[rows], offsets, self.statistics_TK[rows]
+        )
+
     def newest(self, most: int) -> Int64:
         """Rows of the last `most` texts of each user, and so of at most as many tokens."""
         counts = np.minimum(np.diff(self.offsets_B1), most)
         return segment_rows(self.offsets_B1[1:] - counts, counts)
-
-
-def owners(part: ModalityBatch) -> Int64:
-    """The user of each event of a modality, shape (A,)."""
-    return np.repeat(np.arange(len(part.num_events_B)), np.diff(part.text_offsets_B1))
 
 
 def local_days(part: ModalityBatch) -> Int64:
@@ -62,7 +65,7 @@ def newest_days(config: ModelConfig, batch: UserBatch) -> Int64:
     newest_B = np.zeros(batch.num_users, np.int64)
     for modality, part in zip(config.modalities, batch.modalities, strict=True):
         if not modality.snapshot:
-            np.maximum.at(newest_B, owners(part), local_days(part))
+            np.maximum.at(newest_B, part.owners_A, local_days(part))
     return newest_B
 
 
@@ -104,7 +107,7 @@ def _nothing() -> Sequence[np.ndarray]:
 
 def _of_modality(m: int, start: int, part: ModalityBatch, newest_B: Int64) -> tuple[Int64, Int64, Int64, Float64]:
     """Of the pairs of a user and a text: the user, the text's row, the modality, and the statistics (P, K)."""
-    owner_A = owners(part)
+    owner_A = part.owners_A
     age_A = newest_B[owner_A] - local_days(part)
     pairs_P, pair_A = np.unique(owner_A * len(part.texts_TX) + part.text_rows_A, return_inverse=True)
     num_pairs, longest = len(pairs_P), int(age_A.max(initial=0)) + 1

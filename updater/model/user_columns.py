@@ -10,7 +10,7 @@ import numpy as np
 
 from updater.model.batch import Float64, Int64, ModalityBatch, UserBatch
 from updater.model.config import ModelConfig
-from updater.model.text_statistics import amounts, local_days, newest_days, owners
+from updater.model.text_statistics import amounts, local_days, newest_days
 
 PERIODS = (7, 14, 28, 56)
 """Days before the newest event that are looked at, beside the whole buffer."""
@@ -43,7 +43,7 @@ def user_columns(config: ModelConfig, batch: UserBatch) -> Float64:
     columns: list[Float64] = []
     every_owner, every_age = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for modality, part in zip(config.modalities, batch.modalities, strict=True):
-        owner_A = owners(part)
+        owner_A = part.owners_A
         if modality.snapshot:
             columns.append(np.log1p(np.bincount(owner_A, minlength=num_users))[:, None])
             age_A = np.zeros(len(owner_A), np.int64)
@@ -118,7 +118,7 @@ def _kinds(part: ModalityBatch, owner_A: Int64, age_A: Int64, num_users: int, lo
     np.maximum.at(commonest, owner, np.bincount(pair_A, minlength=len(pairs)).astype(np.float64))
     kinds = np.bincount(owner, minlength=num_users)
     again = np.bincount(owner[num_days > 1], minlength=num_users)
-    return np.stack([np.log1p(kinds), np.log1p(again), commonest / np.maximum(part.num_events_B, 1)], axis=1)
+    return np.stack([np.log1p(kinds), np.log1p(again), commonest / np.maximum(part.counts_B, 1)], axis=1)
 
 
 def _means(numeric: Float64, owner: Int64, num_users: int) -> Float64:

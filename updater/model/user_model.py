@@ -1,32 +1,31 @@
 """The user model: users and questions in, one embedding per user and question out."""
 
-# B users, S scenario queries, Q rows of all suffixes, D model width, E embedding_dim
+# B users, S questions, W words of a question, D model width, X text_dim, E embedding_dim
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from updater.errors import ConfigError
+from updater.model.anchored_counts import NUM_NUMBERS, sum_padded
 from updater.model.anchored_layout import AnchoredLayout
-from updater.model.batch import Float32, Int64, UserBatch, check_batch
+from updater.model.batch import Float32, Int64, UserBatch
 from updater.model.config import ModelConfig
-from updater.model.decoder import READ_ROWS, PackedDecoder, is_supported
-from updater.model.event_adapter import QuestionGate, StraightAdapter
-from updater.model.linear import in_chunks, pack_linears
+from updater.model.event_adapter import StraightAdapter
+from updater.model.layout import Add, Layout, PackedRows, Run, run_module
+from updater.model.paper_layout import PaperLayout
 from updater.model.question_vectors import Encode, QuestionVectors
-from updater.model.reference import read_suffixes, read_suffixes_together
-from updater.model.user_prefix import PackedRows, Run, UserPrefix, run_module
+from updater.model.reference import Read, read_suffixes
+from updater.model.training_pass import read_suffixes_together
 
 NORM_EPS = 1e-6
-ADAPTER_ROWS = 64
-"""Rows of each call of an adapter's linear layers."""
-TOKENS_PER_PACK = 8192
-"""Prefix and suffix tokens of the users that share a forward pass; more only costs memory."""
+TRAINED_TEXTS = 80
+"""Texts of a user that are tokens in training, where a longer prefix costs much; all are counted."""
 
 
 class EmbeddingHead(StraightAdapter):
@@ -37,7 +36,7 @@ class EmbeddingHead(StraightAdapter):
 
     def forward(self, states: Tensor) -> Tensor:
         """Hidden states (…, D) to embeddings of length 1 (…, E)."""
-        return nn.functional.normalize(self.read(states), dim=-1)
+        return normalize(self.read(states), dim=-1)
 
     def read(self, states: Tensor) -> Tensor:
         """The same before they are brought to length 1."""
@@ -56,8 +55,15 @@ class UserModel(nn.Module):
     ) -> None:
         """Wrap a Hugging Face causal language model, or none.
 
+        Args:
+            config: the model's shape.
+            backbone: the language model; None for the backbone `none`.
+            tokenizer: of its words.
+            encode_questions: how the text encoder makes vectors of questions; it is loaded if left out.
+
         Raises:
-            ConfigError: the longest possible prefix does not fit into the backbone's positions.
+            ConfigError: the longest possible prefix does not fit into the backbone's positions, or the paper's layout
+                is to do without a backbone.
         """
         super().__init__()
         width = config.backbone_config["hidden_size"]
@@ -65,27 +71,36 @@ class UserModel(nn.Module):
         self.tokenizer = tokenizer
         self.backbone = backbone
         self.questions = QuestionVectors(config.text_encoder, config.text_encoder_version, encode_questions)
+        self.layout: Layout = (
+            AnchoredLayout(config, width)
+            if config.layout == "anchored"
+            else PaperLayout(config, width, self._instruction)
+        )
         self.user_emb_D = nn.Parameter(torch.randn(width) * 0.02)
         self.soft_prompts = nn.ParameterDict()
         """Per scenario name learned tokens in front of its query, shape (tokens, D)."""
         self.prototypes = nn.ParameterDict()
         """Per scenario name the learned centre of each class, shape (classes, embedding_dim)."""
+        self.count_gates = nn.ParameterDict()
+        """Per scenario name what the numbers of its question's counts are multiplied by, shape (NUM_NUMBERS,)."""
+        self.norm = nn.RMSNorm(width, eps=NORM_EPS) if backbone is None else None
+        """What stands for the backbone's last norm where there is none."""
         self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)
-        if config.layout == "anchored":
-            self.layout = AnchoredLayout(config, width)
-            self.norm = nn.RMSNorm(width, eps=NORM_EPS) if backbone is None else None
-            self._check_positions(1 + len(config.modalities) + config.max_texts, "model.max_texts")
-            return
-        self.prefix = UserPrefix(config, width)
-        self.gate = QuestionGate(width, self.prefix.num_columns)
-        self._instruction = self.token_ids(config.instruction)
-        longest = len(self._instruction) + 1 + sum(2 + modality.max_events for modality in config.modalities)
-        self._check_positions(longest, "max_events of the modalities")
+        self._check_positions()
 
-    def _check_positions(self, longest: int, lower: str) -> None:
-        if self.backbone is not None and longest >= self.backbone.config.max_position_embeddings:
+    def _check_positions(self) -> None:
+        config = self.config
+        if self.backbone is None:
+            if config.layout == "paper":
+                raise ConfigError('model.layout "paper" needs a language model; set model.backbone to one.')
+            return
+        longest, lower = 1 + len(config.modalities) + config.max_texts, "model.max_texts"
+        if config.layout == "paper":
+            longest = len(self.token_ids(config.instruction)) + 1 + sum(2 + m.max_events for m in config.modalities)
+            lower = "max_events of the modalities"
+        if longest >= self.backbone.config.max_position_embeddings:
             raise ConfigError(
-                f"A user prefix can take {longest} tokens, backbone {self.config.backbone!r} has "
+                f"A user prefix can take {longest} tokens, backbone {config.backbone!r} has "
                 f"{self.backbone.config.max_position_embeddings} positions; lower {lower}."
             )
 
@@ -106,23 +121,18 @@ class UserModel(nn.Module):
 
         save_model(self, directory)
 
+    def fit(self, batches: Iterable[UserBatch], questions: Sequence[str]) -> None:
+        """Fit what is not learned to training users and questions: means, deviations, first maps of the counts.
+
+        A model of the paper's layout has nothing of the kind.
+        """
+        if isinstance(self.layout, AnchoredLayout):
+            self.layout.fit(batches, torch.from_numpy(self.questions(questions)))
+
     def forward(self, batch: UserBatch, queries: Sequence[str], scenarios: Sequence[str] = ()) -> Tensor:
         """Embeddings with autograd, one user at a time. Arguments and result as in `embed`."""
-        suffixes_QD, lengths = self.suffixes(queries, scenarios)
-        packed = self.prefix(batch, self.instruction_rows(), suffixes_QD)
-        states = read_suffixes(self.backbone, packed.rows_TD, packed.prefix_lengths_B, lengths)
-        return self.read(states, packed.columns_BS[:, None] * self.gates(torch.split(suffixes_QD, lengths)))
-
-    @torch.no_grad()
-    def question_vectors(self, queries: Sequence[str]) -> Tensor:
-        """Questions by the frozen text encoder, less the mean of the training questions, shape (S, X); length 1."""
-        vectors = torch.from_numpy(self.questions(queries)).to(self.user_emb_D.device)
-        centred: Tensor = self.layout.question_centring(vectors)
-        return centred
-
-    def fit(self, batches: Iterable[UserBatch], questions: Sequence[str]) -> None:
-        """Fit what is not learned to training users and questions: means, deviations, first maps of the counts."""
-        self.layout.fit(batches, torch.from_numpy(self.questions(questions)))
+        embeddings: Tensor = self.head(self._states(batch, queries, scenarios, read_suffixes))
+        return embeddings
 
     def train_forward(self, batch: UserBatch, queries: Sequence[str], *, layers: bool = True) -> Tensor:
         """Readings of the head, not normalised, of all users at once, with autograd: shape (B, S, E).
@@ -132,46 +142,64 @@ class UserModel(nn.Module):
             queries: S questions.
             layers: False to leave out the backbone's layers.
         """
-        layout = self.layout
-        users = layout.users(batch)
-        ends_BSD = self.user_emb_D + layout.ends(users, self.question_vectors(queries))
-        if layers and self.backbone is not None:
-            words = self.words(queries, ())
-            rows = layout.rows(users, ends_BSD, words)
-            lengths = [len(each) + 1 for each in words]
-            states = read_suffixes_together(self.backbone, rows.rows_TD, rows.prefix_lengths_B, lengths)
-        else:
-            states = self._final_norm(ends_BSD)
-        readings: Tensor = self.head.read(states)
-        return readings
+        read = read_suffixes_together if layers else None
+        return self.head.read(self._states(batch, queries, (), read, TRAINED_TEXTS))
 
-    def _final_norm(self, states: Tensor) -> Tensor:
-        norm = self.backbone.base_model.norm if self.norm is None else self.norm
-        normed: Tensor = norm(states)
-        return normed
+    def _states(
+        self,
+        batch: UserBatch,
+        queries: Sequence[str],
+        scenarios: Sequence[str],
+        read: Read | None,
+        most_texts: int | None = None,
+    ) -> Tensor:
+        """Hidden states at <USER_EMB> (B, S, D); without layers if there is no `read` or no backbone."""
+        users = self.layout.users(batch)
+        ends_BSD = self.ends(users, queries, scenarios)
+        if read is None or self.backbone is None:
+            return self.final_norm(ends_BSD)
+        words = self.words(queries, scenarios)
+        packed = self.layout.rows(users, words, ends_BSD, most_texts=most_texts)
+        return read(self.backbone, packed.rows_TD, packed.prefix_lengths_B, [len(each) + 1 for each in words])
 
-    def words(self, queries: Sequence[str], scenarios: Sequence[str]) -> list[Tensor]:
-        """Input embeddings of each question's words, soft prompts in front, shapes (W, D)."""
-        found = []
-        for i, query in enumerate(queries):
-            rows = self.embed_ids(self.token_ids(query))
-            if i < len(scenarios) and scenarios[i] in self.soft_prompts:
-                rows = torch.cat([self.soft_prompts[scenarios[i]], rows])
-            found.append(rows)
-        return found
+    def ends(
+        self,
+        users: Any,
+        queries: Sequence[str],
+        scenarios: Sequence[str] = (),
+        run: Run = run_module,
+        add: Add = sum_padded,
+    ) -> Tensor:
+        """What stands at <USER_EMB>, per user (as `layout.users` knows them) and question: shape (B, S, D)."""
+        questions_SX = self.question_vectors(queries)
+        gates = [
+            self.count_gates[scenarios[i]] if i < len(scenarios) and scenarios[i] in self.count_gates else None
+            for i in range(len(queries))
+        ]
+        neutral_N = torch.ones(NUM_NUMBERS, device=self.user_emb_D.device)
+        gates_SN = torch.stack([neutral_N if gate is None else gate for gate in gates])
+        return self.user_emb_D + self.layout.ends(users, questions_SX, gates_SN, run, add)
 
-    def gates(self, suffixes: Sequence[Tensor], run: Run = run_module) -> Tensor:
-        """How much each question makes of each of a user's columns, shape (questions, S), from its suffix (W, D)."""
-        return run(self.gate, torch.stack([suffix.mean(dim=0) for suffix in suffixes]))
-
-    def read(self, states: Tensor, columns: Tensor, run: Run = run_module) -> Tensor:
-        """Embeddings (…, E) from states at <USER_EMB> (…, D) and the columns (…, S) of users, weighed by the questions.
-
-        The head hears the state plus the user token as the question has it.
+    @torch.no_grad()
+    def taken_apart(self, batch: UserBatch, queries: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """What stands at <USER_EMB> before a scenario's gates: the numbers of the counts (B, S, NUM_NUMBERS), and all
+        else (B, S, D). `put_together` makes one of the two.
         """
-        if self.config.user_token:
-            states = states + run(self.prefix.user_adapter, columns)
-        return run(self.head, states)
+        users, questions_SX = self.layout.users(batch), self.question_vectors(queries)
+        if isinstance(self.layout, AnchoredLayout):
+            rest_BSD = self.layout.uncounted(users, questions_SX)
+            return self.layout.numbers(users, questions_SX), self.user_emb_D + rest_BSD
+        rest_BSD = self.ends(users, queries)
+        return rest_BSD.new_zeros(*rest_BSD.shape[:2], NUM_NUMBERS), rest_BSD
+
+    def put_together(self, numbers: Tensor, rest: Tensor) -> Tensor:
+        """What stands at <USER_EMB> (…, D), from the numbers of the counts (…, NUM_NUMBERS) and all else (…, D)."""
+        return rest + self.layout.counted(numbers) if isinstance(self.layout, AnchoredLayout) else rest
+
+    def final_norm(self, states: Tensor) -> Tensor:
+        """What comes after the layers, for states that have not been through them."""
+        normed: Tensor = (self.backbone.base_model.norm if self.norm is None else self.norm)(states)
+        return normed
 
     def embed(
         self,
@@ -179,41 +207,52 @@ class UserModel(nn.Module):
         queries: Sequence[str],
         scenarios: Sequence[str] = (),
         *,
-        tokens_per_pack: int = TOKENS_PER_PACK,
+        tokens_per_pack: int | None = None,
     ) -> Float32:
         """As `InferenceModel.embed`, with the weights packed for this call: for a model that is still being trained."""
+        from updater.model.inference import InferenceModel
+
         return InferenceModel(self).embed(batch, queries, scenarios, tokens_per_pack=tokens_per_pack)
 
     def prefix_rows(self, batch: UserBatch) -> PackedRows:
         """Input embeddings of the users' prefixes alone, with autograd."""
-        instruction_ID = self.instruction_rows()
-        packed: PackedRows = self.prefix(batch, instruction_ID, instruction_ID[:0])
-        return packed
+        nothing = self.user_emb_D.new_zeros(batch.num_users, 0, len(self.user_emb_D))
+        return self.layout.rows(self.layout.users(batch), [], nothing)
 
     def prefix_lengths(self, batch: UserBatch) -> Int64:
         """Tokens of each user's prefix, shape (B,)."""
-        return self.prefix.lengths(batch, len(self._instruction))
+        return self.layout.lengths(self.layout.users(batch))
 
-    def suffixes(self, queries: Sequence[str], scenarios: Sequence[str]) -> tuple[Tensor, list[int]]:
-        """Input embeddings of all suffixes, shape (Q, D), and the length of each."""
+    @torch.no_grad()
+    def question_vectors(self, queries: Sequence[str]) -> Tensor:
+        """Questions by the frozen text encoder, less the mean of the training questions, shape (S, X); length 1.
+
+        The paper's layout does not need them, and its vectors have no numbers: shape (S, 0).
+        """
         if not queries:
             raise ValueError("queries is empty; ask at least one.")
-        suffixes = []
-        for i, query in enumerate(queries):
-            parts = [self.embed_ids(self.token_ids(query)), self.user_emb_D[None]]
+        if not isinstance(self.layout, AnchoredLayout):
+            return self.user_emb_D.new_zeros(len(queries), 0)
+        vectors = torch.from_numpy(self.questions(queries)).to(self.user_emb_D.device)
+        centred: Tensor = self.layout.question_centring(vectors)
+        return centred
+
+    def words(self, queries: Sequence[str], scenarios: Sequence[str]) -> list[Tensor]:
+        """Input embeddings of each question's words, soft prompts in front, shapes (W, D); none without a backbone."""
+        if self.backbone is None:
+            return [self.user_emb_D.new_zeros(0, len(self.user_emb_D)) for _ in queries]
+        ids = [self.token_ids(query) for query in queries]
+        # One lookup for all of them: each costs a gradient as large as the vocabulary.
+        found = list(torch.split(self.embed_ids([token for each in ids for token in each]), [*map(len, ids)]))
+        for i, rows in enumerate(found):
             if i < len(scenarios) and scenarios[i] in self.soft_prompts:
-                parts.insert(0, self.soft_prompts[scenarios[i]])
-            suffixes.append(torch.cat(parts))
-        return torch.cat(suffixes), [len(suffix) for suffix in suffixes]
+                found[i] = torch.cat([self.soft_prompts[scenarios[i]], rows])
+        return found
 
     def token_ids(self, text: str) -> list[int]:
         """Tokens of a question or an answer, without special ones."""
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids
-
-    def instruction_rows(self) -> Tensor:
-        """Input embeddings of the instruction that every prefix begins with, shape (tokens, D)."""
-        return self.embed_ids(self._instruction)
 
     def embed_ids(self, ids: list[int]) -> Tensor:
         """Input embeddings of tokens, shape (tokens, D)."""
@@ -221,90 +260,5 @@ class UserModel(nn.Module):
         result: Tensor = embedding(torch.tensor(ids, dtype=torch.long, device=self.user_emb_D.device))
         return result
 
-
-class InferenceModel:
-    """A user model with its weights as they are now, packed once. Training it further does not show here."""
-
-    def __init__(self, model: UserModel) -> None:
-        self.config = model.config
-        self._model = model
-        self._serving = _Serving(model)
-
-    @torch.inference_mode()
-    def embed(
-        self,
-        batch: UserBatch,
-        queries: Sequence[str],
-        scenarios: Sequence[str] = (),
-        *,
-        tokens_per_pack: int = TOKENS_PER_PACK,
-    ) -> Float32:
-        """Scenario embeddings, all queries read off one pass over each user's prefix.
-
-        Args:
-            batch: B users.
-            queries: S questions.
-            scenarios: their scenarios' names, if soft prompts are to be used.
-            tokens_per_pack: tokens that share a forward pass; does not change the result.
-
-        Returns:
-            L2-normalised embeddings, shape (B, S, E).
-
-        Raises:
-            ValueError: the batch does not fit the model, or there is no query.
-        """
-        check_batch(batch, self.config)
-        model, serving = self._model, self._serving
-        suffixes_QD, lengths = model.suffixes(queries, scenarios)
-        gates_QS = model.gates(torch.split(suffixes_QD, lengths), serving.run)
-        counts = model.prefix.count_topics(batch, serving.run)
-        instruction_ID = model.instruction_rows()
-        embeddings = np.empty((batch.num_users, len(queries), self.config.embedding_dim), dtype=np.float32)
-        for users in _packs(model.prefix_lengths(batch) + sum(lengths), tokens_per_pack):
-            known = [counts_BK[users] for counts_BK in counts]
-            packed = model.prefix(batch.select(users), instruction_ID, suffixes_QD, serving.run, known)
-            states_ND = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths).flatten(0, 1)
-            columns_NS = (packed.columns_BS[:, None] * gates_QS).flatten(0, 1)
-            values = model.read(states_ND, columns_NS, serving.run)
-            embeddings[users] = values.view(len(users), len(queries), -1).numpy(force=True)
-        return embeddings
-
-
-class _Serving:
-    """A snapshot of a model's weights in the layout of the fast path."""
-
-    def __init__(self, model: UserModel) -> None:
-        backbone = model.backbone
-        on_cpu = model.user_emb_D.device.type == "cpu"
-        self._dtype = torch.bfloat16 if model.config.precision == "bfloat16" else torch.float32
-        self._decoder = PackedDecoder(backbone, self._dtype) if on_cpu and is_supported(backbone.config) else None
-        self._backbone = backbone
-        self._head = model.head
-        prefix = model.prefix
-        adapters = [*prefix.event_topics, *prefix.event_adapters, *prefix.summary_projections, model.gate]
-        adapters += [prefix.modality_adapter, prefix.user_adapter]
-        self._packed = {adapter: pack_linears(adapter, ADAPTER_ROWS) for adapter in adapters}
-        self._packed[model.head] = pack_linears(model.head, READ_ROWS)
-
-    def run(self, module: nn.Module, rows: Tensor) -> Tensor:
-        """Apply an adapter or the head in calls of a fixed number of rows."""
-        return in_chunks(self._packed[module], rows, READ_ROWS if module is self._head else ADAPTER_ROWS)
-
-    def decode(self, rows_TD: Tensor, prefix_lengths_B: Int64, suffix_lengths: Sequence[int]) -> Tensor:
-        """Hidden states at the end of each suffix, shape (B, S, D)."""
-        if self._decoder is not None:
-            return self._decoder(rows_TD, prefix_lengths_B, suffix_lengths)
-        with torch.autocast(rows_TD.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16):
-            return read_suffixes(self._backbone, rows_TD, prefix_lengths_B, suffix_lengths).float()
-
-
-def _packs(tokens_B: Int64, tokens_per_pack: int) -> Iterator[Int64]:
-    """Consecutive users whose tokens add up to at most `tokens_per_pack`; a larger user goes alone."""
-    start = total = 0
-    for user, tokens in enumerate(tokens_B.tolist()):
-        if user > start and total + tokens > tokens_per_pack:
-            yield np.arange(start, user)
-            start, total = user, 0
-        total += tokens
-    if len(tokens_B) > start:
-        yield np.arange(start, len(tokens_B))
+    def _instruction(self) -> Tensor:
+        return self.embed_ids(self.token_ids(self.config.instruction))

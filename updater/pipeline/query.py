@@ -61,13 +61,12 @@ def embed_user(context: Context, user_id: str, query: str | None, scenario: str 
     with one_thread():
         buffered = read_buffer(context, tools, window, [bucket_of(user, settings.buffer.num_buckets)], [user])
         everyone = np.arange(1)
-        summaries = [events.summarise(everyone) for events in buffered.events]
-        if not any(summary.num_events_B[0] for summary in summaries):
+        if not any(events.offsets_U1[-1] for events in buffered.events):
             raise ConfigError(
                 f"User {user!r} has no stream event in the {settings.buffer.days} days up to {window} and no snapshot; "
                 "check the id, or run the windows that have its rows."
             )
-        batch = user_batch(buffered.events, summaries, everyone)
+        batch = user_batch(buffered.events, everyone)
         if chosen is None:
             values = tools.inference.embed(batch, [query or ""])[0, 0]
         else:

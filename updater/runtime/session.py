@@ -9,8 +9,9 @@ import duckdb
 from updater.errors import ConfigError
 from updater.ledger import ModelRecord
 from updater.model.checkpoint import load_model, model_digest
+from updater.model.inference import InferenceModel
 from updater.model.sources import text_encoder_version
-from updater.model.user_model import InferenceModel, UserModel
+from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context
 from updater.settings import Settings
 from updater.state.event_store import connect

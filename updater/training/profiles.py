@@ -30,7 +30,7 @@ class Profiles:
 
     def batch(self, rows: npt.NDArray[np.int64]) -> UserBatch:
         """The model's input for the users at `rows`, as the daily update would make it."""
-        return user_batch(self.events, [summary.take(rows) for summary in self.summaries], rows)
+        return user_batch(self.events, rows)
 
     def num_tokens(self, row: int) -> int:
         """Event tokens in the prefix of the user at `row`."""

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +27,11 @@ from updater.model.user_model import UserModel
 from updater.training.losses import prototype_loss
 from updater.training.profiles import Profiles
 
-MOST_BYTES = 2_000_000_000
+MOST_BYTES = 4_000_000_000
 """Keys and values that are kept; beyond it they are computed again."""
-USERS_PER_PASS = 64
+BLOCK = 16
+"""Neighbouring rows of an anchor's profiles that are computed together, whoever of them is asked for, so that a result
+does not depend on what else was tuned."""
 CLASSES = 2
 CENTRES_RATE = 0.1
 """Learning rate of the centres as a share of the prompt's: they begin where they are best."""
@@ -43,11 +44,10 @@ SHRINK = 10.0
 """Pull of prompt and gates to where they begin, over the number of labels."""
 JUDGES = 5
 """One in so many users judges what was learned from the others."""
-STANDARD_ERRORS = 1.0
+STANDARD_ERRORS = 2.0
 """By which the judges' loss has to fall for it to be kept."""
 
 Report = Callable[[int, float], None]
-Key = TypeVar("Key", bound=tuple[Any, ...])
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,8 @@ class PromptTuner:
             classes = torch.from_numpy(labels.classes[chosen])
             loss = prototype_loss(embeddings, learned.centres, classes, temperature=options.temperature)
             optimiser.zero_grad()
-            (loss + SHRINK / len(labels.rows) * learned.distance()).backward()
+            pulled: Tensor = loss + SHRINK / len(labels.rows) * learned.distance()
+            pulled.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             losses.append(float(loss.detach()))
             if report:
@@ -247,46 +248,49 @@ class PromptTuner:
     def _ends(self, gates: Tensor | None, labels: Labels, chosen: Int64) -> Tensor:
         """What <USER_EMB> is given, (B, D)."""
         keys = [(labels.anchors[i], int(labels.rows[i]), labels.questions[i]) for i in chosen]
-        missing = [key for key in dict.fromkeys(keys) if key not in self._asked]
-        for anchor, group in _by_anchor(missing):
-            rows = np.array(sorted({row for _, row, _ in group}), dtype=np.int64)
-            queries = list(dict.fromkeys(question for _, _, question in group))
-            with torch.no_grad():
-                found = self._model.asked(self._profiles[anchor].batch(rows), queries)
-            for b, row in enumerate(rows.tolist()):
-                for q, question in enumerate(queries):
-                    self._asked[anchor, row, question] = found.numbers_BSN[b, q], found.rest_BSD[b, q]
+        for anchor, row, question in keys:
+            if (anchor, row, question) not in self._asked:
+                block = self._block(anchor, row)
+                numbers_BSN, rest_BSD = self._model.taken_apart(self._profiles[anchor].batch(block), [question])
+                for b, other in enumerate(block.tolist()):
+                    self._asked[anchor, other, question] = numbers_BSN[b, 0], rest_BSD[b, 0]
         numbers_BN, rest_BD = (torch.stack(part) for part in zip(*(self._asked[key] for key in keys), strict=True))
-        return self._model.ends_of(numbers_BN if gates is None else numbers_BN * gates, rest_BD)
+        return self._model.put_together(numbers_BN if gates is None else numbers_BN * gates, rest_BD)
 
     def _prefixes(self, keys: Sequence[tuple[date, int]]) -> list[KeptPrefix]:
-        found = {key: self._kept[key] for key in keys if key in self._kept}
-        missing = [key for key in dict.fromkeys(keys) if key not in found]
-        found.update(self._compute(missing))
-        for key in missing:
-            if self._bytes + found[key].num_bytes <= MOST_BYTES:
-                self._kept[key] = found[key]
-                self._bytes += found[key].num_bytes
+        found: dict[tuple[date, int], KeptPrefix] = {}
+        for key in keys:
+            if key in self._kept:
+                found[key] = self._kept[key]
+            elif key not in found:
+                made = self._compute(*key)
+                found |= made
+                size = sum(prefix.num_bytes for prefix in made.values())
+                if self._bytes + size <= MOST_BYTES:
+                    self._kept |= made
+                    self._bytes += size
         return [found[key] for key in keys]
 
     @torch.no_grad()
-    def _compute(self, keys: Sequence[tuple[date, int]]) -> dict[tuple[date, int], KeptPrefix]:
+    def _compute(self, anchor: date, row: int) -> dict[tuple[date, int], KeptPrefix]:
+        """The prefixes of a block."""
+        block = self._block(anchor, row)
+        packed = self._model.prefix_rows(self._profiles[anchor].batch(block))
+        lengths = packed.prefix_lengths_B.tolist()
+        # Padding comes last, so that no row of a prefix sees it.
+        rows_BPD = nn.utils.rnn.pad_sequence(list(torch.split(packed.rows_TD, lengths)), batch_first=True)
+        past = self._model.backbone.base_model(inputs_embeds=rows_BPD, use_cache=True).past_key_values
         made = {}
-        for anchor, group in _by_anchor(keys):
-            for start in range(0, len(group), USERS_PER_PASS):
-                part = group[start : start + USERS_PER_PASS]
-                packed = self._model.prefix_rows(self._profiles[anchor].batch(np.array([row for _, row in part])))
-                lengths = packed.prefix_lengths_B.tolist()
-                # Padding comes last, so that no row of a prefix sees it.
-                rows_BPD = nn.utils.rnn.pad_sequence(list(packed.rows_TD.split(lengths)), batch_first=True)
-                past = self._model.backbone.base_model(inputs_embeds=rows_BPD, use_cache=True).past_key_values
-                for user, (key, length) in enumerate(zip(part, lengths, strict=True)):
-                    layers = [
-                        tuple(side[user, :, :length].transpose(0, 1).clone() for side in (layer.keys, layer.values))
-                        for layer in past.layers
-                    ]
-                    made[key] = KeptPrefix(layers, length)
+        for user, (other, length) in enumerate(zip(block.tolist(), lengths, strict=True)):
+            # Copies, or the whole block would stay for one of its users.
+            layers = [(_rows(layer.keys[user], length), _rows(layer.values[user], length)) for layer in past.layers]
+            made[anchor, other] = KeptPrefix(layers, length)
         return made
+
+    def _block(self, anchor: date, row: int) -> Int64:
+        """The rows that are computed together with `row`."""
+        start = row // BLOCK * BLOCK
+        return np.arange(start, min(start + BLOCK, len(self._profiles[anchor].users)))
 
     def _first_prompt(self, question: str) -> Tensor:
         """The question's own first words, repeated if it is short: a prompt that says nothing new yet."""
@@ -326,12 +330,9 @@ def _frozen(values: Tensor) -> nn.Parameter:
     return nn.Parameter(values.detach().clone(), requires_grad=False)
 
 
-def _by_anchor(keys: Sequence[Key]) -> list[tuple[date, list[Key]]]:
-    """`keys`, which begin with an anchor day, by that day."""
-    groups: dict[date, list[Key]] = {}
-    for key in keys:
-        groups.setdefault(key[0], []).append(key)
-    return list(groups.items())
+def _rows(part: Tensor, length: int) -> Tensor:
+    """The first rows of keys or values (heads, P, width) as (P, heads, width)."""
+    return part[:, :length].transpose(0, 1).clone()
 
 
 def _cache(prefixes: Sequence[KeptPrefix]) -> object:

@@ -73,7 +73,7 @@ class Towers(nn.Module):
 
     def _anchors(self, batch: UserBatch, pairs: Pairs) -> tuple[Tensor, Tensor, int]:
         model = self.model
-        prefix_BPD, prefix_lengths_B, columns_BS = pad_prefixes(model, batch)
+        prefix_BPD, prefix_lengths_B = pad_prefixes(model, batch)
         tails = [
             [
                 [*question, USER_EMB, *(pairs.answers[answer] if predicted else ())]
@@ -86,11 +86,7 @@ class Towers(nn.Module):
         states_BLD = run_decoder(model, torch.cat([prefix_BPD, tail_BLD], dim=1), layout)
         ends = layout.starts_BK + np.array([[len(question) for question in row] for row in pairs.questions])
         users = np.arange(len(ends))[:, None]
-        first = layout.starts_BK - prefix_BPD.shape[1]
-        last = ends - prefix_BPD.shape[1] + 1
-        suffixes = [tail_BLD[user, first[user, k] : last[user, k]] for user, k in np.ndindex(ends.shape)]
-        columns_BKS = columns_BS[:, None] * model.gates(suffixes).view(*ends.shape, -1)
-        embeddings_BKE = model.read(states_BLD[users, ends], columns_BKS)
+        embeddings_BKE = model.head(states_BLD[users, ends])
         where, labels = _targets(pairs, ends)
         if not len(labels):
             return embeddings_BKE, embeddings_BKE.new_zeros(()), 0
@@ -150,13 +146,11 @@ def lay_out(prefix_lengths_B: Int64, prefix_rows: int, tail_lengths: Sequence[Se
     return Layout(num_rows, torch.from_numpy(positions), mask, starts)
 
 
-def pad_prefixes(model: UserModel, batch: UserBatch) -> tuple[Tensor, Int64, Tensor]:
-    """Input embeddings of the users' prefixes, shape (B, P, D), padded at the end, their lengths, and the
-    users' columns, shape (B, S).
-    """
+def pad_prefixes(model: UserModel, batch: UserBatch) -> tuple[Tensor, Int64]:
+    """Input embeddings of the users' prefixes, shape (B, P, D), padded at the end, and their lengths."""
     packed = model.prefix_rows(batch)
     pieces = torch.split(packed.rows_TD, packed.prefix_lengths_B.tolist())
-    return nn.utils.rnn.pad_sequence(list(pieces), batch_first=True), packed.prefix_lengths_B, packed.columns_BS
+    return nn.utils.rnn.pad_sequence(list(pieces), batch_first=True), packed.prefix_lengths_B
 
 
 def run_decoder(model: UserModel, rows_BLD: Tensor, layout: Layout) -> Tensor:

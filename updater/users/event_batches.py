@@ -21,8 +21,8 @@ from updater.state.text_vectors import TextVectors
 from updater.users.local_time import local_seconds
 
 MICROSECONDS = 1e6
-FINGERPRINT_VERSION = 2
-"""In front of each prefix fingerprint; the first ones had none."""
+FINGERPRINT_VERSION = 3
+"""In front of each prefix fingerprint; `former_fingerprints` has the earlier ones."""
 
 
 @dataclass(frozen=True)
@@ -104,83 +104,50 @@ def load_events(
     )
 
 
-def user_batch(events: Sequence[UserEvents], summaries: Sequence[Summaries], users: npt.NDArray[np.int64]) -> UserBatch:
-    """The model's input for `users` (positions in `events`); `summaries` are already those of `users`, in the same
-    order.
+def user_batch(events: Sequence[UserEvents], users: npt.NDArray[np.int64]) -> UserBatch:
+    """The model's input for `users` (positions in `events`): all their buffered events.
 
     A snapshot has no times of its own: its rows are given the user's newest event time, so they never age.
     """
-    last = np.stack([summary.last_event_B for summary in summaries])
-    newest_B = np.nan_to_num(np.fmax.reduce(last, axis=0)) if len(users) else np.zeros(0)
-    return UserBatch(tuple(_modality_batch(e, s, users, newest_B) for e, s in zip(events, summaries, strict=True)))
+    newest_B = np.zeros(len(users))
+    for event in events:
+        starts, ends = event.offsets_U1[users], event.offsets_U1[users + 1]
+        owners = np.flatnonzero(ends > starts)
+        newest_B[owners] = np.fmax(newest_B[owners], event.times_N[ends[owners] - 1])
+    return UserBatch(tuple(_modality_batch(event, users, newest_B) for event in events))
 
 
 def _modality_batch(
-    events: UserEvents, summary: Summaries, users: npt.NDArray[np.int64], newest_B: npt.NDArray[np.float64]
+    events: UserEvents, users: npt.NDArray[np.int64], newest_B: npt.NDArray[np.float64]
 ) -> ModalityBatch:
-    rows, offsets = events.rows_of(users, events.modality.max_events)
-    times = events.times_N[rows]
-    if events.modality.kind == "snapshot":
-        times = np.repeat(newest_B, np.diff(offsets))
-        first = last = np.where(summary.num_events_B > 0, newest_B, 0.0)
-    else:
-        first, last = np.nan_to_num(summary.first_event_B), np.nan_to_num(summary.last_event_B)
-    all_rows, all_offsets = events.rows_of(users)
-    texts, text_rows = np.unique(events.text_rows_N[all_rows], return_inverse=True)
+    rows, offsets = events.rows_of(users)
+    snapshot = events.modality.kind == "snapshot"
+    texts, text_rows = np.unique(events.text_rows_N[rows], return_inverse=True)
     return ModalityBatch(
-        mean_BV=summary.mean_BV,
-        num_events_B=summary.num_events_B,
-        first_event_B=first,
-        last_event_B=last,
-        num_recent_BR=summary.num_recent_BR,
-        vectors_NV=events.vectors(rows).astype(np.float32),
-        times_N=times,
-        offsets_B1=offsets,
-        texts_TX=events.texts_TV[texts].astype(np.float32),
+        offsets_B1=offsets.astype(np.int64),
+        times_A=np.repeat(newest_B, np.diff(offsets)) if snapshot else events.times_N[rows],
+        local_A=events.local_N[rows],
+        numeric_AC=events.numeric_NC[rows],
         text_rows_A=text_rows.astype(np.int64),
-        text_offsets_B1=all_offsets,
-        local_A=events.local_N[all_rows],
-        numeric_AC=events.numeric_NC[all_rows],
+        texts_TX=events.texts_TV[texts].astype(np.float32),
     )
 
 
-def prefix_fingerprints(
-    events: Sequence[UserEvents], summaries: Sequence[Summaries], users: npt.NDArray[np.int64]
-) -> list[str]:
-    """Per user a digest of all that the prefix is made from: the user's rows of `user_batch`, with texts by their ids.
+def prefix_fingerprints(events: Sequence[UserEvents], users: npt.NDArray[np.int64]) -> list[str]:
+    """Per user a digest of all that embeddings are made from: the user's events of `user_batch`, with texts by their
+    ids.
 
     The model is not a part of it, so another model version leaves the fingerprints as they are. The number in front
     tells how they are made.
     """
     hashes = [blake2b(digest_size=16) for _ in users]
-    batch = user_batch(events, summaries, users)
-    for event, part in zip(events, batch.modalities, strict=True):
-        rows, offsets = event.rows_of(users, event.modality.max_events)
-        all_rows, _ = event.rows_of(users)
-        numeric, of_events = event.numeric_NC[rows], event.text_rows_N[all_rows]
-        for b, digest in enumerate(hashes):
-            own, every = slice(offsets[b], offsets[b + 1]), slice(*part.text_offsets_B1[b : b + 2])
-            scalars = [part.num_events_B[b], part.first_event_B[b], part.last_event_B[b], own.stop - own.start]
-            digest.update(np.array(scalars, np.float64).tobytes() + part.num_recent_BR[b].tobytes())
-            digest.update(part.mean_BV[b].tobytes() + part.times_N[own].tobytes() + numeric[own].tobytes())
-            digest.update(b"".join(event.text_ids[row] for row in of_events[every]))
-    return [f"{FINGERPRINT_VERSION}-{digest.hexdigest()}" for digest in hashes]
-
-
-def first_fingerprints(
-    events: Sequence[UserEvents], summaries: Sequence[Summaries], users: npt.NDArray[np.int64]
-) -> list[str]:
-    """Fingerprints as they were made before they had a version: of number, mean and newest events only.
-
-    A user who has not changed since keeps such a row, which is right.
-    """
-    hashes = [blake2b(digest_size=16) for _ in users]
-    for event, summary in zip(events, summaries, strict=True):
-        rows, offsets = event.rows_of(users, event.modality.max_events)
-        times, numeric = event.times_N[rows], event.numeric_NC[rows]
+    for event in events:
+        rows, offsets = event.rows_of(users)
         ids = [event.text_ids[row] for row in event.text_rows_N[rows]]
+        # A snapshot's rows have no times.
+        times = np.nan_to_num(event.times_N[rows])
         for b, digest in enumerate(hashes):
             own = slice(offsets[b], offsets[b + 1])
-            digest.update(summary.num_events_B[b].tobytes() + summary.mean_BV[b].tobytes())
-            digest.update(b"".join(ids[own]) + times[own].tobytes() + numeric[own].tobytes())
-    return [digest.hexdigest() for digest in hashes]
+            digest.update(np.array([own.stop - own.start]).tobytes() + times[own].tobytes())
+            digest.update(event.numeric_NC[rows[own]].tobytes() + b"".join(ids[own]))
+    return [f"{FINGERPRINT_VERSION}-{digest.hexdigest()}" for digest in hashes]

@@ -167,8 +167,7 @@ def _embed(
     for event, summary in zip(events, values.summaries, strict=True):
         changed = np.intersect1d(rows, values.changed[event.modality.name], assume_unique=True)
         summary.put(changed, event.summarise(order[changed]))
-    summaries = [summary.take(rows) for summary in values.summaries]
-    values.fingerprints += prefix_fingerprints(events, summaries, order[rows])
-    batch = user_batch(events, summaries, order[rows])
+    values.fingerprints += prefix_fingerprints(events, order[rows])
+    batch = user_batch(events, order[rows])
     queries, names = [scenario.query for scenario in scenarios], [scenario.name for scenario in scenarios]
     return tools.inference.embed(batch, queries, names)

@@ -42,7 +42,8 @@ from updater.state import embeddings as offline
 from updater.state import summaries as summary_store
 from updater.state.bucket_files import bucket_files
 from updater.state.event_store import Buffer, EventFile
-from updater.users.event_batches import first_fingerprints, load_events, prefix_fingerprints, user_batch
+from updater.users.event_batches import load_events, prefix_fingerprints, user_batch
+from updater.users.former_fingerprints import first_fingerprints, second_fingerprints
 
 logger = logging.getLogger(__name__)
 
@@ -253,7 +254,7 @@ class _Comparison:
             report.summaries += len(names)
         report.users += len(names)
         queries, scenarios = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
-        embeddings = tools.inference.embed(user_batch(events, rebuilt, everyone), queries, scenarios)
+        embeddings = tools.inference.embed(user_batch(events, everyone), queries, scenarios)
         published = {
             view: offline.read_newest(context.layout.offline(view), bucket, users, window.ds, self.sampler.lookup)
             for view in views(context, tools.model_record.version)
@@ -261,7 +262,8 @@ class _Comparison:
         for position, scenario in enumerate(settings.scenarios):
             found = published[columns.scenario_view(scenario.name, tools.model_record.version)]
             compare_embeddings(scenario.name, names, embeddings[:, position], found, report, self.tolerance)
-        marks = [function(events, rebuilt, everyone) for function in (prefix_fingerprints, first_fingerprints)]
+        former = [made(events, rebuilt, everyone) for made in (second_fingerprints, first_fingerprints)]
+        marks = [prefix_fingerprints(events, everyone), *former]
         compare_fingerprints(names, marks, published[columns.SUMMARIES_VIEW], report)
         if not self.online:
             return
