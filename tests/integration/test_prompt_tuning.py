@@ -15,8 +15,9 @@ from updater.errors import ConfigError
 from updater.model.anchored_counts import NUM_NUMBERS
 from updater.model.checkpoint import load_model, save_model
 from updater.model.user_model import UserModel
-from updater.training import prompt_tuning
-from updater.training.prompt_tuning import Labels, PromptTuner
+from updater.training import labelled_users, prompt_tuning
+from updater.training.labelled_users import LabelledUsers, Labels
+from updater.training.prompt_tuning import PromptTuner
 
 USERS = sorted(f"u{number}" for number in range(24))
 PROFILES = {anchor: make_profiles(anchor, USERS) for anchor in ANCHORS}
@@ -115,12 +116,12 @@ def test_tuning_sees_what_serving_computes(backbone: str) -> None:
     prompt, gates = torch.randn(OPTIONS.tokens, 32, generator=generator), torch.rand(NUM_NUMBERS, generator=generator)
     model.soft_prompts[SCENARIO] = torch.nn.Parameter(prompt, requires_grad=False)
     model.count_gates[SCENARIO] = torch.nn.Parameter(gates, requires_grad=False)
-    tuner = PromptTuner(model, PROFILES, OPTIONS)
+    users = LabelledUsers(model.requires_grad_(False), PROFILES)
     chosen = np.array([0, 30, 7, 7, 47])
     # The second time, all prefixes are kept ones.
     for _ in range(2):
-        got = tuner.embed(prompt, gates, labels, chosen).detach().numpy()
-        plain = tuner.embed(None, None, labels, chosen).detach().numpy()
+        got = users.embed(prompt, gates, labels, chosen).detach().numpy()
+        plain = users.embed(None, None, labels, chosen).detach().numpy()
         for place, embedding, before in zip(chosen, got, plain, strict=True):
             batch = PROFILES[labels.anchors[place]].batch(labels.rows[[place]])
             question = labels.questions[place]
@@ -164,8 +165,8 @@ def test_labels_are_chosen_by_the_seed() -> None:
 
 def test_without_room_for_prefixes_the_result_is_the_same(monkeypatch: pytest.MonkeyPatch, kept: None) -> None:
     results = []
-    for most in (prompt_tuning.MOST_BYTES, 0):
-        monkeypatch.setattr(prompt_tuning, "MOST_BYTES", most)
+    for most in (labelled_users.MOST_BYTES, 0):
+        monkeypatch.setattr(labelled_users, "MOST_BYTES", most)
         model = make_anchored()
         PromptTuner(model, PROFILES, Tuning(tokens=2, steps=3, users_per_step=8)).tune(SCENARIO, make_labels())
         results.append(model)

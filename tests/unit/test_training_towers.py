@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.model_factories import QUERIES, make_batch, make_model, no_events
+from tests.model_factories import QUERIES, make_batch, no_events
+from tests.training_data import make_paper_model as make_model
 from updater.model.batch import Int64, UserBatch
 from updater.model.user_model import UserModel
 from updater.training.towers import USER_EMB, Pairs, TowerOutput, Towers, embed_padded, lay_out
@@ -59,8 +60,7 @@ def states(model: UserModel, rows: Tensor) -> Tensor:
 
 def one_anchor(model: UserModel, batch: UserBatch, user: int, question: Sequence[int]) -> Tensor:
     state = states(model, rows_of(model, batch, user, [*question, USER_EMB]))[-1]
-    gates = model.gates([torch.cat([tokens(model, [id]) for id in (*question, USER_EMB)])])[0]
-    return model.read(state, model.prefix_rows(batch.select([user])).columns_BS[0] * gates)
+    return model.head(state)
 
 
 def one_answer(model: UserModel, answer: Sequence[int]) -> Tensor:
@@ -134,7 +134,7 @@ def test_gradients_are_those_of_the_long_way() -> None:
         loss.backward()
         found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
     assert found[0].keys() == found[1].keys()
-    assert {"user_emb_D", "head.up.weight", "prefix.marker_MD"} <= found[0].keys()
+    assert {"user_emb_D", "head.up.weight", "layout.marker_MD"} <= found[0].keys()
     for name, gradient in found[0].items():
         scale = found[1][name].abs().max().item()
         torch.testing.assert_close(gradient, found[1][name], rtol=0.0, atol=1e-4 * scale + 1e-7, msg=name)

@@ -102,7 +102,8 @@ class Training(Checked, table="training"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("users_per_step", "layers_users_per_step"):
+        sizes = ["users_per_step", *(["layers_users_per_step"] if self.objective == "dense" else [])]
+        for name in sizes:
             if getattr(self, name) % self.processes:
                 raise ConfigError(
                     f"training.{name} is {getattr(self, name)}, which {self.processes} processes cannot share evenly; "

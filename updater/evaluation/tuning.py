@@ -23,8 +23,9 @@ from updater.model.checkpoint import load_model, model_digest, save_model
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
+from updater.training.labelled_users import Labels
 from updater.training.profiles import Profiles, read_all
-from updater.training.prompt_tuning import Labels, PromptTuner
+from updater.training.prompt_tuning import PromptTuner
 from updater.training.runs import training_layout
 
 PROMPT, GATES, CENTRES = "prompt", "count_gates", "prototypes"
