@@ -75,6 +75,11 @@ def make_profiles(anchor: date, users: Sequence[str], seed: int = 0) -> Profiles
     return Profiles(anchor, known, tuple(events), tuple(each.summarise(everyone) for each in events))
 
 
+def make_paper_model(name: str = "qwen2", **changes: Any) -> UserModel:
+    """A random model of the paper's layout."""
+    return make_model(name, layout="paper", **changes)
+
+
 def make_rows(profiles: Mapping[date, Profiles]) -> pa.Table:
     """Rows of UserU: three questions that all are asked and whose answers are tastes, and some of each user's own."""
     rows = []
@@ -140,7 +145,7 @@ def _train(root: Path, index: int, count: int, port: int, options: Training) -> 
         numbers = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
         os.environ.update({name: str(number) for name, number in numbers.items()})
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1")
-    model = make_model()
+    model = make_paper_model()
     pretrain(model, make_table(model, options), options, root / "run", "recipe", Rank(index, count))
     if index == 0:
         save_model(model, root / "model")

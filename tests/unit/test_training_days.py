@@ -76,7 +76,8 @@ def test_numbers_below_one_are_refused(name: str) -> None:
 
 
 def test_users_that_cannot_be_shared_are_refused() -> None:
-    assert Training(users_per_step=6, processes=3)
+    assert Training(users_per_step=6, layers_users_per_step=3, processes=3)
+    assert Training(objective="paper", users_per_step=6, processes=3)
     with pytest.raises(ConfigError, match="use a multiple"):
         Training(users_per_step=6, processes=4)
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.model_factories import QUERIES, make_model
+from tests.model_factories import QUERIES
 from tests.training_data import ANCHORS, OWN, make_options, make_profiles, make_rows, make_table
+from tests.training_data import make_paper_model as make_model
 from updater.domain.buckets import is_held_out
 from updater.domain.training import Training
 from updater.errors import ConfigError
@@ -92,10 +93,6 @@ def test_processes_see_what_one_process_sees() -> None:
         np.testing.assert_array_equal(own.predicted_BK, pairs.predicted_BK[share])
         for modality, whole in zip(part.modalities, batch.modalities, strict=True):
             np.testing.assert_array_equal(modality.counts_B, whole.counts_B[share])
-            own_texts, texts = (
-                part.texts_TX[part.text_rows_A] for part in (modality, whole.select(np.arange(len(rows))[share]))
-            )
-            np.testing.assert_array_equal(own_texts, texts)
 
 
 def test_pairs_of_a_step_are_rows_of_the_data() -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.model_factories import QUERIES, make_batch, make_model, no_events
+from tests.model_factories import QUERIES, make_batch, no_events
+from tests.training_data import make_paper_model as make_model
 from updater.model.batch import Int64, UserBatch
 from updater.model.user_model import UserModel
 from updater.training.towers import USER_EMB, Pairs, TowerOutput, Towers, embed_padded, lay_out
@@ -58,7 +59,8 @@ def states(model: UserModel, rows: Tensor) -> Tensor:
 
 
 def one_anchor(model: UserModel, batch: UserBatch, user: int, question: Sequence[int]) -> Tensor:
-    return model.head(states(model, rows_of(model, batch, user, [*question, USER_EMB]))[-1])
+    state = states(model, rows_of(model, batch, user, [*question, USER_EMB]))[-1]
+    return model.head(state)
 
 
 def one_answer(model: UserModel, answer: Sequence[int]) -> Tensor:
@@ -96,7 +98,7 @@ def run(model: UserModel, batch: UserBatch, pairs: Pairs, vocabulary: Int64 = VO
 
 @pytest.mark.parametrize("name", ["qwen2", "llama"])
 def test_towers_are_the_long_way(name: str) -> None:
-    model = make_model(name, layout="paper")
+    model = make_model(name)
     batch, pairs = make_batch(model.config, num_users=NUM_USERS), make_pairs(model)
     assert len(set(model.prefix_lengths(batch).tolist())) > 2
     with torch.no_grad():
@@ -109,7 +111,7 @@ def test_towers_are_the_long_way(name: str) -> None:
 
 
 def test_anchors_are_what_the_daily_update_would_serve() -> None:
-    model = make_model(layout="paper")
+    model = make_model()
     batch, pairs = make_batch(model.config, num_users=NUM_USERS), make_pairs(model)
     with torch.no_grad():
         got = run(model, batch, pairs).anchors_NE.view(NUM_USERS, NUM_QUESTIONS, -1)
@@ -120,7 +122,7 @@ def test_anchors_are_what_the_daily_update_would_serve() -> None:
 
 
 def test_gradients_are_those_of_the_long_way() -> None:
-    model = make_model(layout="paper")
+    model = make_model()
     batch, pairs = make_batch(model.config, num_users=2), make_pairs(model, 2)
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(rows, model.config.embedding_dim, generator=generator) for rows in (6, len(ANSWERS))]
@@ -139,7 +141,7 @@ def test_gradients_are_those_of_the_long_way() -> None:
 
 
 def test_a_question_sees_neither_other_questions_nor_answers() -> None:
-    model = make_model(layout="paper")
+    model = make_model()
     batch, pairs = make_batch(model.config, num_users=1), make_pairs(model, 1)
     with torch.no_grad():
         before = run(model, batch, pairs).anchors_NE
@@ -162,7 +164,7 @@ def test_a_question_sees_neither_other_questions_nor_answers() -> None:
 
 
 def test_company_and_padding_change_nothing() -> None:
-    model = make_model(layout="paper")
+    model = make_model()
     pairs = make_pairs(model)
     batch = make_batch(model.config, num_users=NUM_USERS)
     one = dataclasses.replace(
@@ -179,7 +181,7 @@ def test_company_and_padding_change_nothing() -> None:
 
 
 def test_many_answers_are_read_in_groups_and_come_back_in_order() -> None:
-    model = make_model(layout="paper")
+    model = make_model()
     rng = np.random.default_rng(0)
     answers = [rng.integers(1, 20, length).tolist() for length in rng.integers(1, 30, 100)]
     pairs = Pairs(
@@ -211,7 +213,7 @@ def test_layout() -> None:
 
 
 def test_rows_of_tokens_are_padded_at_the_end() -> None:
-    model = make_model(layout="paper")
+    model = make_model()
     got = embed_padded(model, [[4, USER_EMB, 4], [2]])
     assert got.shape == (2, 3, 32)
     assert torch.equal(got[0], torch.stack([*model.embed_ids([4]), model.user_emb_D, *model.embed_ids([4])]))

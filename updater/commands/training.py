@@ -93,5 +93,6 @@ def show_tuning(report: Any) -> None:
         tables.say(
             f"{each['scenario']:24} {each['labels']:,} labels of {tasks}, loss {each['loss']:.3f} "
             f"({each['chance']:.3f} by knowing only how common each answer is)"
+            f"{'' if each['kept'] else '; no better than the plain question for other users, and left out'}"
         )
     tables.say(f"model  {report['model']}")

@@ -102,7 +102,8 @@ class Training(Checked, table="training"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("users_per_step", "layers_users_per_step"):
+        sizes = ["users_per_step", *(["layers_users_per_step"] if self.objective == "dense" else [])]
+        for name in sizes:
             if getattr(self, name) % self.processes:
                 raise ConfigError(
                     f"training.{name} is {getattr(self, name)}, which {self.processes} processes cannot share evenly; "
@@ -133,6 +134,8 @@ class Tuning(Checked, table="tuning"):
     """Optimiser steps of each scenario."""
     users_per_step: AtLeastOne = 64
     """Labelled users of a step."""
+    labels: Number = 0
+    """Labels of each scenario that are learned from, chosen by the seed; 0 for all."""
     learning_rate: LearningRate = 1e-2
     """Peak of a cosine schedule."""
     temperature: Positive = 0.07

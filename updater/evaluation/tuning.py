@@ -23,11 +23,12 @@ from updater.model.checkpoint import load_model, model_digest, save_model
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
+from updater.training.labelled_users import Labels
 from updater.training.profiles import Profiles, read_all
-from updater.training.prompt_tuning import Labels, PromptTuner
+from updater.training.prompt_tuning import PromptTuner
 from updater.training.runs import training_layout
 
-PROMPT, CENTRES = "prompt", "prototypes"
+PROMPT, GATES, CENTRES = "prompt", "count_gates", "prototypes"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class TuneReport:
     """Mean over the last steps."""
     chance: float
     """The same loss of somebody who knows nothing but how common each answer is."""
+    kept: bool
+    """False if the plain question did as well for users who were not learned from, so that there is no prompt."""
 
 
 def tunable_scenarios(settings: Settings) -> list[str]:
@@ -92,10 +95,14 @@ def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequenc
     tuner = PromptTuner(loaded, profiles, settings.tuning)
     for scenario in scenarios:
         made = _labels(profiles, chosen[scenario], labels, settings)
-        loss = tuner.tune(scenario, made, settings.training.seed)
+        tuned = tuner.tune(scenario, made, settings.training.seed)
         path = _prompt_file(context, model, scenario)
-        tensors = {PROMPT: loaded.soft_prompts[scenario].data, CENTRES: loaded.prototypes[scenario].data}
-        report = TuneReport(scenario, str(path), len(chosen[scenario]), len(made.rows), loss, _chance(made))
+        learned = {PROMPT: loaded.soft_prompts, GATES: loaded.count_gates, CENTRES: loaded.prototypes}
+        tensors = {name: values[scenario].data for name, values in learned.items() if scenario in values}
+        num_labels = min(len(made.rows), settings.tuning.labels or len(made.rows))
+        report = TuneReport(
+            scenario, str(path), len(chosen[scenario]), num_labels, tuned.loss, _chance(made), tuned.kept
+        )
         with partitions.write_file(str(path)) as file:
             file.write(save(tensors, {"report": json.dumps(asdict(report))}))
 
@@ -104,10 +111,10 @@ def join_prompts(context: Context, model: str) -> str:
     """Write the model together with all prompts that were tuned on it under this config. Returns the directory."""
     loaded = load_model(model)
     prompts = _prompt_directory(context, model)
+    learned = {PROMPT: loaded.soft_prompts, GATES: loaded.count_gates, CENTRES: loaded.prototypes}
     for path in sorted(prompts.glob("*.safetensors")):
-        tensors = load_file(path)
-        loaded.soft_prompts[path.stem] = nn.Parameter(tensors[PROMPT])
-        loaded.prototypes[path.stem] = nn.Parameter(tensors[CENTRES])
+        for name, values in load_file(path).items():
+            learned[name][path.stem] = nn.Parameter(values)
     target = Path(training_layout(context).trained_model(f"{Path(model).name}-tuned-{prompts.name}"))
     save_model(loaded, target)
     return str(target)

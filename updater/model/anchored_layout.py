@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
-from updater.model.anchored_counts import AnchoredCounts, Likeness, summed
+from updater.model.anchored_counts import AnchoredCounts, Likeness, sum_padded, summed
 from updater.model.batch import Int64, ModalityBatch, UserBatch
 from updater.model.config import ModelConfig
 from updater.model.event_adapter import StraightAdapter
@@ -108,6 +108,13 @@ class AnchoredLayout(nn.Module):
 
     def ends(self, users: AnchoredUsers, questions_SX: Tensor, gates_SN: Tensor, run: Run, add: Add) -> Tensor:
         """What <USER_EMB> is given beside its learned vector, per user and question: shape (B, S, D)."""
+        numbers_BSN = self.numbers(users, questions_SX, run, add) * gates_SN
+        return self.counted(numbers_BSN, run) + self.uncounted(users, questions_SX, run)
+
+    def numbers(
+        self, users: AnchoredUsers, questions_SX: Tensor, run: Run = run_module, add: Add = sum_padded
+    ) -> Tensor:
+        """What each question counts of each user, as numbers to learn from, (B, S, NUM_NUMBERS)."""
         counts, texts = self.counts, users.texts
         likeness = Likeness(counts.kernels, run(counts.question_keys, questions_SX))
         keys_VH = run(counts.text_keys, run(self.text_centring, self._tensor(texts.vectors_VX)))
@@ -115,9 +122,15 @@ class AnchoredLayout(nn.Module):
         sums_BWK = add(weights_TW, self._tensor(summed(texts)), self._tensor(texts.offsets_B1))
         num_users, num_questions = len(sums_BWK), len(questions_SX)
         numbers_RN = run(counts.numbers, sums_BWK.reshape(num_users * num_questions, -1))
-        gated_BSN = numbers_RN.view(num_users, num_questions, -1) * gates_SN
-        counted_BSD = run(counts.adapter, gated_BSN.flatten(0, 1)).view(num_users, num_questions, -1)
-        return counted_BSD + run(self.question_linear, questions_SX) + users.user_BD[:, None]
+        return numbers_RN.view(num_users, num_questions, -1)
+
+    def counted(self, numbers: Tensor, run: Run = run_module) -> Tensor:
+        """What the numbers of counts (…, NUM_NUMBERS) add to <USER_EMB>, (…, D)."""
+        return run(self.counts.adapter, numbers.flatten(0, -2)).view(*numbers.shape[:-1], -1)
+
+    def uncounted(self, users: AnchoredUsers, questions_SX: Tensor, run: Run = run_module) -> Tensor:
+        """All else that <USER_EMB> is given, (B, S, D)."""
+        return run(self.question_linear, questions_SX) + users.user_BD[:, None]
 
     def rows(
         self,

@@ -177,6 +177,22 @@ class UserModel(nn.Module):
         gates_SN = torch.stack([neutral_N if gate is None else gate for gate in gates])
         return self.user_emb_D + self.layout.ends(users, questions_SX, gates_SN, run, add)
 
+    @torch.no_grad()
+    def taken_apart(self, batch: UserBatch, queries: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """What stands at <USER_EMB> before a scenario's gates: the numbers of the counts (B, S, NUM_NUMBERS), and all
+        else (B, S, D). `put_together` makes one of the two.
+        """
+        users, questions_SX = self.layout.users(batch), self.question_vectors(queries)
+        if isinstance(self.layout, AnchoredLayout):
+            rest_BSD = self.layout.uncounted(users, questions_SX)
+            return self.layout.numbers(users, questions_SX), self.user_emb_D + rest_BSD
+        rest_BSD = self.ends(users, queries)
+        return rest_BSD.new_zeros(*rest_BSD.shape[:2], NUM_NUMBERS), rest_BSD
+
+    def put_together(self, numbers: Tensor, rest: Tensor) -> Tensor:
+        """What stands at <USER_EMB> (…, D), from the numbers of the counts (…, NUM_NUMBERS) and all else (…, D)."""
+        return rest + self.layout.counted(numbers) if isinstance(self.layout, AnchoredLayout) else rest
+
     def final_norm(self, states: Tensor) -> Tensor:
         """What comes after the layers, for states that have not been through them."""
         normed: Tensor = (self.backbone.base_model.norm if self.norm is None else self.norm)(states)
