@@ -22,7 +22,6 @@ from benchmarks.deployment import FIRST_DAY, local_settings
 from benchmarks.row import Row, measured
 from benchmarks.timing import cpu_seconds, top_functions
 from updater.lake import partitions
-from updater.model.batch import UserBatch
 from updater.pipeline.compact.run import maintain
 from updater.pipeline.daily.detect import read_changes
 from updater.pipeline.daily.refresh import refresh_days
@@ -207,13 +206,13 @@ def _timed(context: Context, run: Callable[[], WindowReport]) -> Timed:
     assert tools.inference
     reports: list[WindowReport] = []
     lengths = [np.zeros(0)]
-    measure = tools.model.prefix_lengths
+    measure = tools.model.layout.lengths
 
-    def counted(batch: UserBatch) -> np.ndarray:
-        lengths.append(measure(batch))  # asked once per batch
+    def counted(users: Any) -> np.ndarray:
+        lengths.append(measure(users))  # asked once per batch
         return lengths[-1]
 
-    with patch.object(tools.model, "prefix_lengths", counted):
+    with patch.object(tools.model.layout, "lengths", counted):
         seconds = cpu_seconds(lambda: reports.append(run()))
     return Timed(reports[0], seconds, float(np.concatenate(lengths).sum() / max(reports[0].prefixes, 1)))
 

@@ -26,24 +26,23 @@ TRIAL_ROWS = 2 * ROWS
 
 def one_pass_per_query(model: UserModel, batch: UserBatch, queries: Sequence[str]) -> Float32:
     """Hugging Face without any reuse."""
-    states: list[tuple[Tensor, Tensor]] = []
-    for prefix_PD, suffixes, columns_S in _inputs(model, batch, queries):
-        for suffix, gates_S in zip(suffixes, model.gates(suffixes), strict=True):
+    states: list[Tensor] = []
+    for prefix_PD, suffixes in _inputs(model, batch, queries):
+        for suffix in suffixes:
             rows = torch.cat((prefix_PD, suffix))[None]
-            output = model.backbone.base_model(inputs_embeds=rows, use_cache=False)
-            states.append((output.last_hidden_state[0, -1], columns_S * gates_S))
+            states.append(model.backbone.base_model(inputs_embeds=rows, use_cache=False).last_hidden_state[0, -1])
     return _embeddings(model, states, batch)
 
 
 def cached_prefix(model: UserModel, batch: UserBatch, queries: Sequence[str]) -> Float32:
     """Hugging Face with the prefix in a DynamicCache, one query after the other."""
-    states: list[tuple[Tensor, Tensor]] = []
-    for prefix_PD, suffixes, columns_S in _inputs(model, batch, queries):
+    states: list[Tensor] = []
+    for prefix_PD, suffixes in _inputs(model, batch, queries):
         cache = DynamicCache()
         model.backbone.base_model(inputs_embeds=prefix_PD[None], past_key_values=cache, use_cache=True)
-        for suffix, gates_S in zip(suffixes, model.gates(suffixes), strict=True):
+        for suffix in suffixes:
             output = model.backbone.base_model(inputs_embeds=suffix[None], past_key_values=cache, use_cache=True)
-            states.append((output.last_hidden_state[0, -1], columns_S * gates_S))
+            states.append(output.last_hidden_state[0, -1])
             # A negative count removes that many; without it the next query would see this one.
             cache.crop(-len(suffix))
     return _embeddings(model, states, batch)
@@ -55,21 +54,17 @@ def one_masked_pass(model: UserModel, batch: UserBatch, queries: Sequence[str]) 
     return embeddings
 
 
-def _inputs(
-    model: UserModel, batch: UserBatch, queries: Sequence[str]
-) -> Iterator[tuple[Tensor, Sequence[Tensor], Tensor]]:
-    """Per user the prefix, the suffixes, and the user's columns, which the head hears."""
-    suffixes_QD, lengths = model.suffixes(queries, ())
-    packed = model.prefix(batch, model.embed_ids(model._instruction), suffixes_QD)
-    start = 0
-    for user, length in enumerate(packed.prefix_lengths_B.tolist()):
-        yield packed.rows_TD[start : start + length], suffixes_QD.split(lengths), packed.columns_BS[user]
-        start += length + len(suffixes_QD)
+def _inputs(model: UserModel, batch: UserBatch, queries: Sequence[str]) -> Iterator[tuple[Tensor, Sequence[Tensor]]]:
+    """Per user the prefix and the suffixes."""
+    users = model.layout.users(batch)
+    ends_BSD, packed, words = model.ends(users, queries), model.prefix_rows(batch), model.words(queries, ())
+    prefixes = torch.split(packed.rows_TD, packed.prefix_lengths_B.tolist())
+    for prefix_PD, ends_SD in zip(prefixes, ends_BSD, strict=True):
+        yield prefix_PD, [torch.cat((rows, end[None])) for rows, end in zip(words, ends_SD, strict=True)]
 
 
-def _embeddings(model: UserModel, states: list[tuple[Tensor, Tensor]], batch: UserBatch) -> Float32:
-    states_ND, columns_NS = (torch.stack(rows) for rows in zip(*states, strict=True))
-    return np.asarray(model.read(states_ND, columns_NS).view(batch.num_users, -1, model.config.embedding_dim))
+def _embeddings(model: UserModel, states: list[Tensor], batch: UserBatch) -> Float32:
+    return np.asarray(model.head(torch.stack(states)).view(batch.num_users, -1, model.config.embedding_dim))
 
 
 class BareProducts:

@@ -39,7 +39,7 @@ HALF_BILLION: Mapping[str, Any] = {
 
 
 def tiny_model() -> UserModel:
-    """The demo's model."""
+    """The demo's language model, in the paper's layout."""
     return create_model(_config(TINY_BACKBONE, "tiny"))
 
 
@@ -61,6 +61,8 @@ def _config(backbone: Mapping[str, Any], name: str) -> ModelConfig:
         backbone=name,
         backbone_config={**backbone, "vocab_size": load_tokenizer(locate("minilm")).get_vocab_size()},
         instruction=INSTRUCTION.format(names=", ".join(SHARES)),
+        # The layout whose prefixes have as many tokens as are wanted.
+        layout="paper",
     )
 
 
@@ -75,24 +77,16 @@ def make_users(model: UserModel, num_users: int, prefix_tokens: int, seed: int =
     rng = np.random.default_rng(seed)
     parts = []
     for modality, count in zip(config.modalities, counts, strict=True):
-        width, total = config.vector_dim(modality), num_users * count
-        vectors_NV = rng.standard_normal((total, width)).astype(np.float32) / 20
-        offsets_B1 = np.arange(num_users + 1) * count
+        total = num_users * count
+        times = np.sort(1.7e9 + rng.random(total) * 30 * 86_400)
         parts.append(
             ModalityBatch(
-                mean_BV=rng.standard_normal((num_users, width)).astype(np.float32),
-                num_events_B=np.full(num_users, count),
-                first_event_B=np.full(num_users, 1.7e9),
-                last_event_B=np.full(num_users, 1.7e9 + 30 * 86_400),
-                num_recent_BR=np.full((num_users, 2), count),
-                vectors_NV=vectors_NV,
-                times_N=np.sort(1.7e9 + rng.random(total) * 30 * 86_400),
-                offsets_B1=offsets_B1,
-                texts_TX=vectors_NV[:, : config.text_dim].copy(),
-                text_rows_A=np.arange(total),
-                text_offsets_B1=offsets_B1,
-                local_A=np.sort(1.7e9 + rng.random(total) * 30 * 86_400),
+                offsets_B1=np.arange(num_users + 1) * count,
+                times_A=times,
+                local_A=times,
                 numeric_AC=rng.standard_normal((total, modality.num_numeric)),
+                text_rows_A=np.arange(total),
+                texts_TX=rng.standard_normal((total, config.text_dim)).astype(np.float32) / 20,
             )
         )
     batch = UserBatch(tuple(parts))

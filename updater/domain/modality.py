@@ -24,11 +24,11 @@ class Modality(Checked, table="modalities"):
     text: str = ""
     """Template over columns, e.g. "{category} at {merchant} for {amount:.0f}". It must not depend on "now"."""
     numeric: tuple[str, ...] = ()
-    """Columns that are standardised and concatenated to the text vector."""
+    """Columns beside the text; the first is the amount that is added up."""
     category: str = ""
     """The column that training data and fidelity questions group by; empty for none."""
     max_events: Number = 64
-    """Newest events that become tokens of the user prefix; the summary always covers all events."""
+    """Newest events that become tokens of the paper's layout."""
     optional: bool = False
     """A day of an optional modality may be missing."""
 

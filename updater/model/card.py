@@ -3,6 +3,10 @@
 from updater.model.config import ModelConfig
 
 CARD = "README.md"
+LAYOUTS = {
+    "anchored": "That state is given what the question counts of the user's texts.",
+    "paper": "The prefix is laid out as the paper has it: summaries of modalities and the newest events.",
+}
 
 
 def model_card(config: ModelConfig, num_parameters: int, scenarios: list[str]) -> str:
@@ -25,13 +29,13 @@ tags:
 # User model
 
 Turns the buffered behaviour of a user and a question into one embedding of {config.embedding_dim} numbers and length 1
-(Query as Anchor, arXiv 2602.14492). The embedding is the head's reading of two things: a causal language model's state
-behind the user's prefix and the question, and statistics of the user's history that reach the head past the language
-model, weighed by the question.
+(Query as Anchor, arXiv 2602.14492). The embedding is the head's reading of a causal language model's state behind the
+user's prefix and the question. {LAYOUTS[config.layout]}
 
 | | |
 |---|---|
 | backbone | {config.backbone} |
+| layout | {config.layout} |
 | text encoder | {config.text_encoder} ({config.text_encoder_version}) |
 | embedding | {config.embedding_dim} float32 |
 | parameters | {num_parameters:,} |

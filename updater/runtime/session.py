@@ -89,10 +89,11 @@ def fitting_model(settings: Settings, directory: str) -> UserModel:
     """The model in `directory`. Raises ConfigError if it is incomplete or was made for another config or encoder."""
     model = load_model(directory)
     made_for = model.config
-    known = [(m.name, m.num_numeric, m.max_events) for m in made_for.modalities]
-    declared = [(m.name, len(m.numeric), m.max_events) for m in settings.modalities]
+    known = [(m.name, m.num_numeric, m.max_events, m.snapshot) for m in made_for.modalities]
+    declared = [(m.name, len(m.numeric), m.max_events, m.kind == "snapshot") for m in settings.modalities]
     for what, found, wanted in (
         ("modalities", known, declared),
+        ("buffer.days", made_for.buffer_days, settings.buffer.days),
         ("model.embedding_dim", made_for.embedding_dim, settings.model.embedding_dim),
         ("text encoder", made_for.text_encoder_version, text_encoder_version(settings.model.text_encoder)),
     ):
