@@ -1,8 +1,11 @@
 """Small random user models and batches for tests."""
 
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,8 +13,10 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from tests.small_models import make_text_encoder
 from updater.model.batch import ModalityBatch, UserBatch
 from updater.model.config import ModalityConfig, ModelConfig
+from updater.model.sources import text_encoder_version
 from updater.model.user_model import UserModel
 
 DAY = 86_400.0
@@ -52,8 +57,21 @@ MODALITIES = (
     ModalityConfig(name="search", max_events=3),
     ModalityConfig(name="tabular", num_numeric=1, max_events=0, snapshot=True),
 )
+TEXT_DIM = 12
 WORDS = 8
 """Distinct texts of a modality in `make_batch`."""
+
+
+@cache
+def _encoder() -> "TemporaryDirectory[str]":
+    made = TemporaryDirectory(prefix="updater-encoder-")
+    make_text_encoder(Path(made.name, "encoder"), TEXT_DIM)
+    return made
+
+
+def encoder_directory() -> str:
+    """A small text encoder, made once per test session."""
+    return f"{_encoder().name}/encoder"
 
 
 def make_tokenizer() -> Tokenizer:
@@ -79,9 +97,9 @@ def make_config(name: str = "qwen2", **changes: Any) -> ModelConfig:
         **BACKBONES[name],
     }
     values: dict[str, Any] = {
-        "text_encoder": "nowhere",
-        "text_encoder_version": "nowhere-0",
-        "text_dim": 12,
+        "text_encoder": encoder_directory(),
+        "text_encoder_version": text_encoder_version(encoder_directory()),
+        "text_dim": TEXT_DIM,
         "modalities": MODALITIES,
         "backbone": "tiny",
         "backbone_config": backbone,
@@ -94,7 +112,7 @@ def make_config(name: str = "qwen2", **changes: Any) -> ModelConfig:
     return ModelConfig(**{**values, **changes})
 
 
-def encode(texts: Sequence[str], text_dim: int = 12) -> np.ndarray:
+def encode(texts: Sequence[str], text_dim: int = TEXT_DIM) -> np.ndarray:
     """Random directions, the same for equal texts."""
     seeds = [int.from_bytes(sha256(text.encode()).digest()[:4]) for text in texts]
     vectors = np.stack([np.random.default_rng(seed).standard_normal(text_dim) for seed in seeds])
@@ -110,7 +128,7 @@ def make_model(name: str = "qwen2", seed: int = 0, **changes: Any) -> UserModel:
         backbone = None
         if config.backbone != "none":
             backbone = AutoModelForCausalLM.from_config(hugging_face, dtype=torch.float32)
-        model = UserModel(config, backbone, make_tokenizer(), lambda texts: encode(texts, config.text_dim)).eval()
+        model = UserModel(config, backbone, make_tokenizer()).eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.5 / parameter.shape[-1] ** 0.5)

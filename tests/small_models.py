@@ -15,13 +15,13 @@ WORDS = (
 )
 
 
-def make_text_encoder(directory: Path) -> Path:
+def make_text_encoder(directory: Path, width: int = 16) -> Path:
     """A BERT of one layer with random weights and a tokenizer of whole words."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         config = BertConfig(
             vocab_size=len(WORDS),
-            hidden_size=16,
+            hidden_size=width,
             num_hidden_layers=1,
             num_attention_heads=2,
             intermediate_size=32,

@@ -116,7 +116,9 @@ def test_the_models_are_asked_once_per_new_text_and_changed_user(
         texts.clear()
         users.clear()
         made.run([ds])
-        assert sorted(texts) == sorted(oracle.new_texts(TOUR, ds))
+        # Beside them every process encodes the scenarios' questions, whose vectors are not stored.
+        questions = {scenario["query"] for scenario in SCENARIOS}
+        assert sorted(text for text in texts if text not in questions) == sorted(oracle.new_texts(TOUR, ds))
         assert sum(users) == len({user for user, _ in oracle.changed_cells(TOUR, ds)})
 
 

@@ -106,7 +106,7 @@ def test_only_tokens_gates_and_centres_are_learned_and_the_loss_falls(kept: None
         SCENARIO, labels
     )
     assert last.loss < 0.95 * still.loss
-    assert np.mean((scores(model, labels) > 0.5) == labels.classes) > 0.7
+    assert np.mean((scores(model, labels) > 0.5) == labels.classes) > 0.6
 
 
 @pytest.mark.parametrize("backbone", ["tiny", "none"])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.model_factories import QUERIES, make_batch, make_model, make_tokenizer
+from tests.model_factories import QUERIES, make_batch, make_config, make_model, make_tokenizer
 from updater.errors import ConfigError
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import ModelConfig, create_config
@@ -37,8 +37,10 @@ def backbone(name: str, directory: Path) -> torch.nn.Module:
 
 def config_of(directory: Path, make_settings: Any, **changes: Any) -> ModelConfig:
     """The config of a small user model on that backbone."""
-    config = create_config(make_settings(model={"backbone": str(directory), **changes}))
-    return dataclasses.replace(config, instruction="data of", text_dim=12)
+    config = create_config(make_settings(model={"backbone": str(directory), "max_texts": 20, **changes}))
+    small = make_config()
+    encoder = {name: getattr(small, name) for name in ("text_encoder", "text_encoder_version", "text_dim")}
+    return dataclasses.replace(config, instruction="data of", **encoder)
 
 
 @pytest.mark.parametrize("num_layers", [1, 2, 3])

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from tests.model_factories import QUERIES, make_batch, make_config, make_model, make_tokenizer
 from tests.small_models import WORDS, make_text_encoder
 from updater.errors import ConfigError
+from updater.model.anchored_counts import NUM_NUMBERS
 from updater.model.batch import UserBatch
 from updater.model.checkpoint import create_model, load_model, model_digest, save_model
-from updater.model.config import ModelConfig, create_config
+from updater.model.config import FORMAT, ModelConfig, create_config
 from updater.model.loading import load_encoder
 from updater.model.text_encoder import text_encoder_version
 from updater.model.user_model import UserModel
@@ -35,6 +36,7 @@ def config(tmp_path: Path) -> ModelConfig:
 def test_saved_model_gives_the_same_bits(tmp_path: Path) -> None:
     model = make_model()
     model.soft_prompts["lapse"] = torch.nn.Parameter(torch.randn(6, 32))
+    model.count_gates["lapse"] = torch.nn.Parameter(torch.randn(NUM_NUMBERS))
     batch = make_batch(model.config)
     save_model(model, tmp_path / "v1")
     loaded = load_model(tmp_path / "v1")
@@ -96,7 +98,8 @@ def test_pretrained_backbone_brings_weights_and_tokenizer(tmp_path: Path) -> Non
         assert torch.equal(model.backbone.state_dict()[name], value), name
     save_model(model, tmp_path / "v1")
     batch = make_batch(config)
-    np.testing.assert_array_equal(load_model(tmp_path / "v1").embed(batch, QUERIES), model.embed(batch, QUERIES))
+    loaded = load_model(tmp_path / "v1")
+    np.testing.assert_array_equal(loaded.embed(batch, QUERIES), model.embed(batch, QUERIES))
 
 
 def test_files_are_for_whom_the_umask_lets_read(tmp_path: Path) -> None:
@@ -113,6 +116,19 @@ def test_missing_file_is_named(tmp_path: Path, file: str) -> None:
     for read in (load_model, model_digest):
         with pytest.raises(ConfigError, match=file):
             read(tmp_path)
+
+
+@pytest.mark.parametrize(("found", "release"), [(None, "an earlier"), (FORMAT + 1, "another")])
+def test_another_format_is_refused_with_the_way_to_a_new_model(tmp_path: Path, found: int | None, release: str) -> None:
+    save_model(make_model(), tmp_path)
+    raw = json.loads((tmp_path / "config.json").read_text())
+    assert raw.pop("format") == FORMAT
+    (tmp_path / "config.json").write_text(json.dumps(raw if found is None else {**raw, "format": found}))
+    with pytest.raises(
+        ConfigError, match=rf"{release} release.*`updater train`.*`updater promote --model DIR`"
+    ) as error:
+        load_model(tmp_path)
+    assert error.value.exit_code == 2
 
 
 def test_digest_follows_every_file(tmp_path: Path) -> None:
@@ -153,7 +169,7 @@ def test_unknown_config_key_is_refused(where: tuple[Any, ...]) -> None:
         ModelConfig.from_json(json.dumps(raw))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"modalities": 3}', "{}"])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 2, "modalities": 3}', '{"format": 2}'])
 def test_malformed_config_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="model config"):
         ModelConfig.from_json(text)

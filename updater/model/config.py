@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 
+FORMAT = 2
+"""Of config.json: 1, which has no number, is the shape before question-anchored counts."""
 INSTRUCTION = "The following are heterogeneous user data from multiple sources, including {names}:"
 """First tokens of every user prefix (arXiv 2602.14492, Fig. 3, with this config's modalities)."""
 
@@ -115,17 +117,26 @@ class ModelConfig:
 
     def to_json(self) -> str:
         """Canonical JSON; equal configs give equal text."""
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "ModelConfig":
-        """Inverse of `to_json`. Raises ConfigError for malformed JSON and for unknown or missing keys."""
+        """Inverse of `to_json`. Raises ConfigError for malformed JSON, another format, and unknown or missing keys."""
         try:
             raw = json.loads(text)
+            _check_format(raw.pop("format", 1))
             modalities = tuple(_build(ModalityConfig, modality) for modality in raw.pop("modalities", []))
         except (json.JSONDecodeError, AttributeError, TypeError) as error:
             raise ConfigError(f"model config is not the JSON of a ModelConfig: {error}.") from None
         return _build(cls, {**raw, "modalities": modalities})
+
+
+def _check_format(found: object) -> None:
+    if found != FORMAT:
+        raise ConfigError(
+            f"The model was written by {'an earlier' if found == 1 else 'another'} release, whose models this one does "
+            "not compute; train a new one with `updater train` and make it live with `updater promote --model DIR`."
+        )
 
 
 def _build(cls: type[T], raw: dict[str, Any]) -> T:

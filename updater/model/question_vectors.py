@@ -1,6 +1,6 @@
 """Vectors of whole questions, by the frozen text encoder that made the event vectors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,17 +8,13 @@ from updater.errors import ConfigError
 from updater.model.batch import Float32
 from updater.model.text_encoder import load_text_encoder
 
-Encode = Callable[[Sequence[str]], np.ndarray]
-"""From texts to their vectors, (N, X)."""
-
 
 class QuestionVectors:
     """Encodes each question once. The encoder is loaded for questions that are new, and not kept."""
 
-    def __init__(self, text_encoder: str, version: str, encode: Encode | None = None) -> None:
+    def __init__(self, text_encoder: str, version: str) -> None:
         self._text_encoder = text_encoder
         self._version = version
-        self._encode = encode or self._load_and_encode
         self._known: dict[str, Float32] = {}
 
     def __call__(self, questions: Sequence[str]) -> Float32:
@@ -31,7 +27,7 @@ class QuestionVectors:
             self._known.update(zip(new, self._encode(new).astype(np.float32), strict=True))
         return np.stack([self._known[question] for question in questions])
 
-    def _load_and_encode(self, questions: Sequence[str]) -> np.ndarray:
+    def _encode(self, questions: Sequence[str]) -> np.ndarray:
         encoder = load_text_encoder(self._text_encoder)
         if encoder.version != self._version:
             raise ConfigError(

@@ -19,7 +19,7 @@ from updater.model.config import ModelConfig
 from updater.model.event_adapter import StraightAdapter
 from updater.model.layout import Add, Layout, PackedRows, Run, run_module
 from updater.model.paper_layout import PaperLayout
-from updater.model.question_vectors import Encode, QuestionVectors
+from updater.model.question_vectors import QuestionVectors
 from updater.model.reference import Read, read_suffixes
 from updater.model.training_pass import read_suffixes_together
 
@@ -50,16 +50,13 @@ class UserModel(nn.Module):
     that does not depend on the other users; from the latter not in a single bit, with a packed decoder on a CPU.
     """
 
-    def __init__(
-        self, config: ModelConfig, backbone: Any, tokenizer: Tokenizer, encode_questions: Encode | None = None
-    ) -> None:
+    def __init__(self, config: ModelConfig, backbone: Any, tokenizer: Tokenizer) -> None:
         """Wrap a Hugging Face causal language model, or none.
 
         Args:
             config: the model's shape.
             backbone: the language model; None for the backbone `none`.
             tokenizer: of its words.
-            encode_questions: how the text encoder makes vectors of questions; it is loaded if left out.
 
         Raises:
             ConfigError: the longest possible prefix does not fit into the backbone's positions, or the paper's layout
@@ -70,7 +67,7 @@ class UserModel(nn.Module):
         self.config = config
         self.tokenizer = tokenizer
         self.backbone = backbone
-        self.questions = QuestionVectors(config.text_encoder, config.text_encoder_version, encode_questions)
+        self.questions = QuestionVectors(config.text_encoder, config.text_encoder_version)
         self.layout: Layout = (
             AnchoredLayout(config, width)
             if config.layout == "anchored"
