@@ -15,15 +15,19 @@ import pytest
 
 from updater.domain.buckets import bucket_of
 from updater.domain.modality import Modality
+from updater.evaluation.tasks import question as question_of
+from updater.evaluation.tasks import read_tasks
 from updater.lake.landing import text_id
 from updater.lake.partitions import write_table
 from updater.lake.schemas import event_schema
+from updater.settings import load_settings
 from updater.state.event_store import EventFile, connect
 from updater.training.dense.outcomes import OutcomeReader, Outcomes
 from updater.training.dense.questions import Question, make_questions
 from updater.training.dense.text_columns import parse_column
 from updater.training.dense.values import common_values
 
+ROOT = Path(__file__).parents[2]
 START, DAYS = date(2024, 3, 20), 30
 """The clocks of Berlin change on 31 March."""
 ANCHOR, FUTURE, BUFFER = START + timedelta(days=14), 8, 10
@@ -281,3 +285,28 @@ def test_never_asked_is_left_out_of_every_column_and_words_are_asked_once(settin
     assert (
         "bill events in the next 7 days?" in texts and "Change of number of bill events in the next 28 days?" in texts
     )
+
+
+@pytest.mark.parametrize("name", ["demo", "local", "paper", "production", "quality"])
+def test_every_config_has_questions(name):
+    """Of six modalities as of two, with categories and without, whatever their names."""
+    modalities = load_settings(ROOT / "configs" / f"{name}.toml", environ={}).modalities
+    values = {(m.name, m.category): ["one", "two"] for m in modalities if m.kind == "stream" and m.category}
+    asked = make_questions(modalities, values, (), 28)
+    texts = [question.text for question in asked]
+    assert len(set(texts)) == len(texts) and not any("{" in text or "_" in text for text in texts)
+    assert sum(question.is_counted for question in asked) == 2 * len(values)
+    assert {question.modality for question in asked} == {m.name for m in modalities if m.kind == "stream"}
+
+
+def test_label_tasks_are_asked_in_words_that_training_uses():
+    settings = load_settings(ROOT / "configs" / "quality.toml", environ={})
+    tasks = read_tasks(settings.evaluation.tasks)
+    named = {column: [] for column in (("item", "category"), ("item", "department"), ("item", "brand"))}
+    named["item", "brand"].append("Private")
+    for task in tasks:
+        parameters = task.rule
+        if getattr(parameters, "value", "") and (parameters.modality, parameters.column) in named:
+            named[parameters.modality, parameters.column].append(parameters.value)
+    asked = {question.text for question in make_questions(settings.modalities, named, (), 28)}
+    assert {question_of(settings, task).query for task in tasks} <= asked
