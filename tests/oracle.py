@@ -9,6 +9,7 @@ import numpy as np
 from tests.strategies import BUFFER_DAYS, MODALITIES, History, Row, day_start
 from updater.lake.landing import text_id
 from updater.model.batch import ModalityBatch, UserBatch
+from updater.model.config import ModelConfig
 
 STREAMS = ("bill", "search")
 NAMES = tuple(modality["name"] for modality in MODALITIES)
@@ -128,10 +129,15 @@ def _local(row: Row, history: History) -> float:
 
 def embeddings(history: History, user: str, ds: date, model: Any, encoder: Any, queries: list[str]) -> np.ndarray:
     """The user's embeddings at the end of `ds`, from scratch and alone; shape (questions, embedding_dim)."""
+    return model.embed(batch(history, user, ds, model.config, encoder), queries)[0]
+
+
+def batch(history: History, user: str, ds: date, made_for: ModelConfig, encoder: Any) -> UserBatch:
+    """The model's input of one user at the end of `ds`, from scratch."""
     held = {modality: content(history, modality, ds).get(user, ()) for modality in NAMES}
     newest = max((row.event_time.timestamp() for name in STREAMS for row in held[name]), default=0.0)
     parts = []
-    for config in model.config.modalities:
+    for config in made_for.modalities:
         rows, snapshot = held[config.name], config.name not in STREAMS
         texts = sorted({text_of(config.name, row) for row in rows}, key=text_id)
         numbers = [[float(np.arcsinh(number)) for number in numbers_of(config.name, row)] for row in rows]
@@ -142,7 +148,7 @@ def embeddings(history: History, user: str, ds: date, model: Any, encoder: Any, 
                 local_A=np.array([0.0 if snapshot else _local(row, history) for row in rows], np.float64),
                 numeric_AC=np.array(numbers, np.float64).reshape(len(rows), config.num_numeric),
                 text_rows_A=np.array([texts.index(text_of(config.name, row)) for row in rows], np.int64),
-                texts_TX=encoder.encode(texts).astype(np.float32).reshape(len(texts), model.config.text_dim),
+                texts_TX=encoder.encode(texts).astype(np.float32).reshape(len(texts), made_for.text_dim),
             )
         )
-    return model.embed(UserBatch(tuple(parts)), queries)[0]
+    return UserBatch(tuple(parts))

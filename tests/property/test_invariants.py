@@ -19,13 +19,18 @@ from tests.factories import SCENARIOS
 from tests.strategies import MODALITIES, TOUR, History, histories
 from updater.model.checkpoint import load_model
 from updater.model.text_encoder import load_text_encoder
+from updater.model.text_statistics import user_texts
+from updater.model.user_columns import user_columns
 from updater.pipeline.daily.admission import open_window
+from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.daily.detect import detect
 from updater.pipeline.daily.encode import encode
 from updater.pipeline.daily.publish import commit, publish
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import WindowReport, prepare
 from updater.runtime.process_pool import Workers
+from updater.runtime.session import Tools
+from updater.users.event_batches import user_batch
 
 TOLERANCE = 1e-5
 SCENARIO_NAMES = [scenario["name"] for scenario in SCENARIOS]
@@ -55,6 +60,34 @@ def read_embeddings(made: Deployment, ds: date) -> dict[tuple[str, str], np.ndar
         for name in SCENARIO_NAMES
         for row in made.offline_rows(f"{name}_v1", ds)
     }
+
+
+@few
+@example(TOUR)
+@given(histories())
+def test_statistics_equal_a_rebuild_to_the_bit(history: History) -> None:
+    """Whatever order events arrived in, and whoever is read along: late, replaced, deleted, sent again, expired."""
+    with deployment(history) as made:
+        made.run(history.windows)
+        context, ds = made.context, history.windows[-1]
+        known = sorted({user for name in oracle.NAMES for user in oracle.content(history, name, ds)})
+        with Tools(context) as tools:
+            config = tools.model.config
+            buffered = read_buffer(context, tools, context.window(ds), [0], known)
+        if not known:
+            return
+        together = user_batch(buffered.events, np.arange(len(known)))
+        columns, texts = user_columns(config, together), user_texts(config, together)
+        for row, user in enumerate(known):
+            alone = oracle.batch(history, user, ds, config, text_encoder())
+            np.testing.assert_array_equal(columns[row], user_columns(config, alone)[0])
+            rebuilt, own = user_texts(config, alone), slice(*texts.offsets_B1[row : row + 2])
+            np.testing.assert_array_equal(texts.statistics_TK[own], rebuilt.statistics_TK)
+            np.testing.assert_array_equal(texts.vectors_VX[texts.row_T[own]], rebuilt.vectors_VX[rebuilt.row_T])
+            assert (
+                tools.inference.embed(together, QUERIES)[row].tobytes()
+                == tools.inference.embed(alone, QUERIES).tobytes()
+            )
 
 
 @few
