@@ -48,9 +48,3 @@ class StraightAdapter(nn.Module):
         """(…, in) to (…, out)."""
         y: Tensor = self.straight(x) + self.down(self.activation(self.up(x)))
         return y
-
-    @torch.no_grad()
-    def follow_by(self, map_OO: Tensor) -> None:
-        """Fold a linear map of the outputs, (out, out), into the weights."""
-        for parameter in (self.straight.weight, self.down.weight, self.down.bias):
-            parameter.copy_(map_OO.to(parameter.device) @ parameter.to(map_OO.dtype))
