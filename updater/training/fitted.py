@@ -17,7 +17,7 @@ from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.process_pool import Workers
 from updater.runtime.threads import one_thread
 from updater.training.build import data_root, plan_build
-from updater.training.dense.train import digest, fitted_to, read_answers
+from updater.training.dense.train import fitted_to, read_answers
 from updater.training.paper import anchor_days, data_digest, first_model, training_rows
 from updater.training.profiles import read_all
 from updater.training.runs import training_layout
@@ -50,10 +50,14 @@ def _fitted_to_answers(context: Context, config: ModelConfig, progress: Progress
     plan = plan_build(context.settings)
     with Workers(context.settings, context.now) as workers:
         land_and_encode(context, workers, plan.first, plan.last, progress)
-    table = read_answers(context, progress)
-    target = _target(context, config, digest(table))
+    # Names of event files tell what is in them, at less cost than reading it.
+    events = {
+        name: [(str(file.ds), file.path.rpartition("/")[2]) for file in files]
+        for name, files in context.all_event_files(plan.last).items()
+    }
+    target = _target(context, config, fingerprint(events, context.settings.buffer.days))
     if not (target / CONFIG).exists():
-        _save(fitted_to(config, table), target, progress)
+        _save(fitted_to(config, read_answers(context, progress)), target, progress)
     return str(target)
 
 
