@@ -84,8 +84,8 @@ def make_answers(num_users: int = 60, valid: bool = True) -> DenseTable:
         outcomes[anchor] = Outcomes(np.asarray(answers, dtype=np.uint8), measures, np.ones(num_users, dtype=bool))
     everyone = np.arange(num_users)
     known: Any = profiles
-    judged = {VALID: everyone} if valid else {}
-    return make_table(QUESTIONS, outcomes, known, dict.fromkeys(ANCHORS, everyone), judged)
+    evaluated = {VALID: everyone} if valid else {}
+    return make_table(QUESTIONS, outcomes, known, dict.fromkeys(ANCHORS, everyone), evaluated)
 
 
 def make_options(**changes: Any) -> Training:

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.adding import add, say
+from updater.evaluation.evaluation_set import EvaluationSet, evaluate_systems, load_evaluation_set
 from updater.evaluation.events import Events, open_events
-from updater.evaluation.exam import Exam, read_exam, sit_exam
 from updater.evaluation.html import with_ablations
 from updater.evaluation.report import make_ablations
-from updater.evaluation.scoring import Scored
+from updater.evaluation.scoring import Scores
 from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.runtime.deployment import Context, Progress, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.build import build_data
@@ -93,7 +93,7 @@ REFERENCES = (
 
 
 def run_ablations(
-    context: Context, workers: Workers, report: Path, page: Path, progress: Progress, only: Collection[str] = ()
+    context: Context, pool: ProcessPool, report: Path, page: Path, progress: Progress, only: Collection[str] = ()
 ) -> None:
     """Train the variants, one in each process, judge them, and add them to a report.
 
@@ -101,7 +101,7 @@ def run_ablations(
 
     Args:
         context: the deployment of configs/quality.toml.
-        workers: two processes or more train as many variants at a time.
+        pool: two processes or more train as many variants at a time.
         report: the JSON to add to.
         page: the page to add to.
         progress: told what is done.
@@ -111,21 +111,23 @@ def run_ablations(
     context = open_context(settings, context.now)
     asked = set(only or ROWS)
     asked |= {BASE, *(REFERENCES[row] for row in asked), *(PROMPTS[row][1] for row in asked & PROMPTS.keys())}
-    models = _train(context, workers, [name for name in VARIANTS if name in asked], progress)
+    models = _train(context, pool, [name for name in VARIANTS if name in asked], progress)
     models[FITTED] = fitted_model(context, load_model(models[BASE]).config, progress)
     models[FIRST] = _first_weights(context, models[BASE])
-    scored: dict[str, Scored] = {}
+    scored: dict[str, Scores] = {}
     with open_events(context, progress) as events:
-        exam = read_exam(events)
+        evaluation_set = load_evaluation_set(events)
         for row in (row for row in ROWS if row in asked):
             if row in models:
-                scored[row] = _sit(context, workers, events, exam, models[row], "base", progress)
+                scored[row] = _run(context, pool, events, evaluation_set, models[row], "base", progress)
                 continue
             tokens, frozen = PROMPTS[row]
             tuning = dataclasses.replace(settings.tuning, tokens=tokens)
             tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
-            tune_scenarios(tuned, workers, models[frozen], tunable_scenarios(settings), progress)
-            scored[row] = _sit(tuned, workers, events, exam, join_prompts(tuned, models[frozen]), "tuned", progress)
+            tune_scenarios(tuned, pool, models[frozen], tunable_scenarios(settings), progress)
+            scored[row] = _run(
+                tuned, pool, events, evaluation_set, join_prompts(tuned, models[frozen]), "tuned", progress
+            )
     made = make_ablations(scored, REFERENCES, settings.evaluation.bootstrap, settings.model.seed)
     known = json.loads(report.read_text())["ablations"] | made
     found = {row: known[row] for row in ROWS if row in known}
@@ -138,12 +140,12 @@ def run_ablations(
 def small(settings: Settings) -> Settings:
     """The same deployment with the budget and the tasks of an ablation."""
     training = dataclasses.replace(settings.training, steps=STEPS, layers_steps=LAYERS_STEPS, processes=1)
-    judged = settings.evaluation
-    judged = dataclasses.replace(
-        judged, tasks=str(HERE / "ablations.toml"), train=judged.train[-1:], test=judged.test[:1]
+    evaluated = settings.evaluation
+    evaluated = dataclasses.replace(
+        evaluated, tasks=str(HERE / "ablations.toml"), train=evaluated.train[-1:], test=evaluated.test[:1]
     )
     tuning = dataclasses.replace(settings.tuning, steps=TUNING_STEPS)
-    return dataclasses.replace(settings, training=training, evaluation=judged, tuning=tuning)
+    return dataclasses.replace(settings, training=training, evaluation=evaluated, tuning=tuning)
 
 
 def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
@@ -157,16 +159,16 @@ def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
         now,
     )
     alone = dataclasses.replace(context.settings, run=dataclasses.replace(settings.run, processes=1))
-    with Workers(alone, now) as workers:
-        build_data(context, workers)
+    with ProcessPool(alone, now) as pool:
+        build_data(context, pool)
     return train(context).model
 
 
-def _train(context: Context, workers: Workers, names: list[str], progress: Progress) -> dict[str, str]:
+def _train(context: Context, pool: ProcessPool, names: list[str], progress: Progress) -> dict[str, str]:
     """Directories of the variants."""
     jobs = [(context.settings, context.now, VARIANTS[name]) for name in names]
     models = {}
-    for done, (index, model) in enumerate(workers.map(train_variant, jobs)):
+    for done, (index, model) in enumerate(pool.map(train_variant, jobs)):
         models[names[index]] = model
         progress("training variants", done + 1, len(jobs))
     return models
@@ -179,8 +181,16 @@ def _first_weights(context: Context, trained: str) -> str:
     return directory
 
 
-def _sit(
-    context: Context, workers: Workers, events: Events, exam: Exam, model: str, system: str, progress: Progress
-) -> Scored:
+def _run(
+    context: Context,
+    pool: ProcessPool,
+    events: Events,
+    evaluation_set: EvaluationSet,
+    model: str,
+    system: str,
+    progress: Progress,
+) -> Scores:
     with Scratch(context.settings) as scratch:
-        return sit_exam(context, workers, events, exam, Candidate(model), [system], scratch, progress)[1][system]
+        return evaluate_systems(context, pool, events, evaluation_set, Candidate(model), [system], scratch, progress)[
+            1
+        ][system]

@@ -1,7 +1,7 @@
 """Training's speed against the machine's: `python -m benchmarks.quality throughput`.
 
-The matrix products and attentions of whole optimiser steps are recorded and run again bare, on the same shapes and in
-turns with the steps. What lies between the two is layout, activations, the optimiser and Python.
+The matrix products and attentions of whole optimizer steps are recorded and run again bare, on the same shapes and in
+turns with the steps. What lies between the two is layout, activations, the optimizer and Python.
 """
 
 import dataclasses
@@ -24,9 +24,9 @@ from updater.training.dense.table import DenseTable, read_table
 from updater.training.dense.task import DenseTask
 from updater.training.dense.train import fitted_to
 from updater.training.distributed import Rank
-from updater.training.fitting import standardised
+from updater.training.fitting import standardized
 from updater.training.profiles import read_all
-from updater.training.schedule import make_optimiser
+from updater.training.schedule import make_optimizer
 
 PRODUCTS = ("mm", "addmm", "bmm")
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
@@ -71,13 +71,13 @@ def measure(context: Context) -> dict[str, float]:
     torch.set_num_threads(1)
     trained = plan_build(settings).trained(options.future_days)[-1:]
     table = read_table(context, trained[0] + timedelta(days=options.future_days), read_all(context, trained), trained)
-    model = fitted_to(standardised(create_config(settings), table.trained_profiles()), table)
+    model = fitted_to(standardized(create_config(settings), table.trained_profiles()), table)
     task = DenseTask(model, table, options.seed)
     begin_layers(model, options)
-    optimiser = make_optimiser(task, options)
+    optimizer = make_optimizer(task, options)
 
     def step(number: int) -> None:
-        _step(task, optimiser, table, options, number)
+        _step(task, optimizer, table, options, number)
 
     step(0)
     found: dict[str, list[float]] = {"step": [], "products": [], "attentions": []}
@@ -96,12 +96,12 @@ def measure(context: Context) -> dict[str, float]:
     }
 
 
-def _step(task: DenseTask, optimiser: torch.optim.Optimizer, table: DenseTable, options: Training, number: int) -> None:
+def _step(task: DenseTask, optimizer: torch.optim.Optimizer, table: DenseTable, options: Training, number: int) -> None:
     made = make_step(table, options, options.layers_users_per_step, 1, number, Rank())
     answers, others, known = task(made, True)
-    optimiser.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)
     ((answers + others) / known).backward()
-    optimiser.step()
+    optimizer.step()
 
 
 def _seconds(calls: list[Call]) -> float:

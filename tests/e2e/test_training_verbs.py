@@ -105,7 +105,7 @@ def test_train(scene: Scene, trained: dict[str, Any]) -> None:
     assert [line["step"] for line in lines] == list(range(1, steps + 1))
     assert lines[-1]["answers"] == pytest.approx(trained["losses"]["answers"], abs=1e-6)
     assert not list(run.glob("*/*.safetensors")) and not (scene.training / "useru").exists()
-    # The numbers of events are standardised by what training saw.
+    # The numbers of events are standardized by what training saw.
     [bill] = load_model(trained["model"]).config.modalities
     assert bill.numeric_mean != (0.0,)
 

@@ -14,7 +14,7 @@ from updater.domain.buckets import is_held_out, is_sampled
 from updater.errors import ConfigError
 from updater.pipeline.init import create_ledger
 from updater.runtime.deployment import Context, no_progress, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.training.build import build_data, plan_build
 from updater.training.dense import table as dense_table
@@ -30,8 +30,8 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     settings = load_settings(config, environ={})
     create_ledger(settings)
     made = open_context(settings)
-    with Workers(settings, made.now) as workers:
-        assert build_data(made, workers) == []
+    with ProcessPool(settings, made.now) as pool:
+        assert build_data(made, pool) == []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dense_table, "LEAST_BUYERS", 1)
         yield made

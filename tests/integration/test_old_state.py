@@ -13,12 +13,12 @@ from tests.factories import bill, land_rows
 from updater.errors import ConfigError
 from updater.model.checkpoint import create_config, create_model, save_model
 from updater.pipeline.daily.window import run_window
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.versions.promote import promote
 from updater.pipeline.versions.registry import register_model
 from updater.runtime.deployment import open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "state-0.1.tar.xz"
@@ -38,28 +38,28 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def test_a_state_of_version_0_1_takes_a_new_model_verifies_and_goes_on(settings: Settings, tmp_path: Path) -> None:
-    initialise(settings)
+    initialize(settings)
     context = open_context(settings)
     new = date(2024, 1, 6)
     land_rows(
         settings.paths.lake, "bill", new, [bill("ana", "new", "2024-01-06 08:00"), bill("fay", "x", "2024-01-06 08:00")]
     )
     land_rows(settings.paths.lake, "search", new, [], columns={"query": pa.string()})
-    with Workers(settings, context.now) as workers:
-        for refused in (lambda: verify(context, None), lambda: run_window(context, workers, new)):
+    with ProcessPool(settings, context.now) as pool:
+        for refused in (lambda: verify(context, None), lambda: run_window(context, pool, new)):
             with pytest.raises(ConfigError, match=r"written by an earlier release.*`updater promote --model DIR`"):
                 refused()
 
     save_model(create_model(create_config(settings)), tmp_path / "model")
     model = register_model(context, tmp_path / "model", "new", trained=False)
-    with Workers(settings, context.now) as workers:
-        assert promote(context, workers, model, None).verified_users == 5
+    with ProcessPool(settings, context.now) as pool:
+        assert promote(context, pool, model, None).verified_users == 5
     report = verify(context, None)
     assert report.differences == []
     assert (report.ds, report.users, report.embeddings) == ("2024-01-05", 5, 10)
 
-    with Workers(settings, context.now) as workers:
-        done = run_window(context, workers, new)
+    with ProcessPool(settings, context.now) as pool:
+        done = run_window(context, pool, new)
     assert done.prefixes >= 1
     report = verify(context, None)
     assert report.differences == []

@@ -204,7 +204,7 @@ def changed(one: Weights, other: Weights, name: str) -> bool:
 def test_merged_weights_compute_what_adapted_ones_did(pretrained: UserModel) -> None:
     model, batch = copy(pretrained), make_batch(pretrained.config)
     add_adapters(model, make_options())
-    randomise(parameter for name, parameter in model.named_parameters() if "lora_" in name)
+    randomize(parameter for name, parameter in model.named_parameters() if "lora_" in name)
     model.eval()
     with torch.no_grad():
         adapted = model(batch, QUERIES)
@@ -216,7 +216,7 @@ def test_merged_weights_compute_what_adapted_ones_did(pretrained: UserModel) -> 
     np.testing.assert_allclose(model.embed(batch, QUERIES), merged.numpy(), atol=1e-5)
 
 
-def randomise(parameters: Iterable[torch.nn.Parameter]) -> None:
+def randomize(parameters: Iterable[torch.nn.Parameter]) -> None:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in parameters:

@@ -89,7 +89,7 @@ def test_what_is_fitted() -> None:
 
 
 def user_columns_of(model: UserModel, batch: object) -> np.ndarray:
-    """The columns before they are standardised."""
+    """The columns before they are standardized."""
     from updater.model.user_columns import user_columns
 
     return user_columns(model.config, batch).astype(np.float32)

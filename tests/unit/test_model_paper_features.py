@@ -1,4 +1,4 @@
-"""Inputs of the paper layout's adapters: standardised, and blind to "now"."""
+"""Inputs of the paper layout's adapters: standardized, and blind to "now"."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ BILL, SEARCH = CONFIG.modalities[:2]
 TEXT, STATISTICS = CONFIG.text_dim, 6
 
 
-def test_standardising_commutes_with_the_mean() -> None:
+def test_standardizing_commutes_with_the_mean() -> None:
     part, newest_B = BATCH.modalities[0], newest_event(BATCH)
     rows = np.arange(len(part.times_A))
     features = event_features(CONFIG, BILL, part, rows, newest_B)

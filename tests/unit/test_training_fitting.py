@@ -11,7 +11,7 @@ import pytest
 
 from tests.training_data import ANCHORS, make_profiles
 from updater.training import fitting
-from updater.training.fitting import fit_model, standardisation
+from updater.training.fitting import fit_model, standardization
 
 USERS = sorted(f"u{number}" for number in range(40))
 PROFILES = {anchor: make_profiles(anchor, USERS) for anchor in ANCHORS}
@@ -38,14 +38,14 @@ def test_all_trained_profiles_are_looked_at_or_an_even_share(monkeypatch: pytest
     assert fitted(keys) == [8, 2] * 2
 
 
-def test_standardisation_is_over_all_events_and_never_divides_by_nothing() -> None:
+def test_standardization_is_over_all_events_and_never_divides_by_nothing() -> None:
     profiles = [PROFILES[anchor] for anchor in ANCHORS]
-    mean, std = standardisation(profiles, 0)
+    mean, std = standardization(profiles, 0)
     together = np.concatenate([known.events[0].numeric_NC for known in profiles])
     np.testing.assert_allclose(mean, together.mean(axis=0))
     np.testing.assert_allclose(std, together.std(axis=0))
     empty = make_profiles(date(2024, 5, 1), [])
-    assert [part.tolist() for part in standardisation([empty], 0)] == [[0.0, 0.0], [1.0, 1.0]]
+    assert [part.tolist() for part in standardization([empty], 0)] == [[0.0, 0.0], [1.0, 1.0]]
     events = dataclasses.replace(profiles[0].events[0], numeric_NC=np.ones_like(profiles[0].events[0].numeric_NC))
     constant = dataclasses.replace(profiles[0], events=(events, *profiles[0].events[1:]))
-    assert standardisation([constant], 0)[1].tolist() == [1e-3, 1e-3]
+    assert standardization([constant], 0)[1].tolist() == [1e-3, 1e-3]

@@ -40,7 +40,7 @@ class Training(Checked, table="training"):
     never_asked: tuple[str, ...] = ()
     """Categories, as `modality:category`, that no question about the future names: they show what a new one does."""
     steps: AtLeastOne = 900
-    """Optimiser steps; of the dense objective those without the backbone's layers."""
+    """Optimizer steps; of the dense objective those without the backbone's layers."""
     users_per_step: AtLeastOne = 64
     """Users of a step, over all processes."""
     layers_steps: Number = 1000
@@ -131,7 +131,7 @@ class Tuning(Checked, table="tuning"):
     tokens: AtLeastOne = 6
     """Learned tokens of a scenario."""
     steps: AtLeastOne = 500
-    """Optimiser steps of each scenario."""
+    """Optimizer steps of each scenario."""
     users_per_step: AtLeastOne = 64
     """Labelled users of a step."""
     labels: Number = 0

@@ -19,7 +19,7 @@ from updater.model.batch import Int64, ModalityBatch, UserBatch
 from updater.model.config import ModelConfig
 from updater.model.event_adapter import StraightAdapter
 from updater.model.layout import Add, PackedRows, Run, assemble, run_module
-from updater.model.standardisation import Centring, Standardisation
+from updater.model.standardization import Centring, Standardization
 from updater.model.text_statistics import NUM_STATISTICS, UserTexts, user_texts
 from updater.model.user_columns import num_columns, user_columns
 
@@ -53,11 +53,11 @@ class AnchoredLayout(nn.Module):
         self.text_centring = Centring(text_dim)
         self.question_centring = Centring(text_dim)
         self.user_adapter = nn.Sequential(
-            Standardisation(columns), StraightAdapter(columns, config.adapter_dim, width, nn.GELU())
+            Standardization(columns), StraightAdapter(columns, config.adapter_dim, width, nn.GELU())
         )
         self.text_linear = nn.Linear(text_dim, width)
         self.statistics_adapter = nn.Sequential(
-            Standardisation(NUM_STATISTICS),
+            Standardization(NUM_STATISTICS),
             nn.Linear(NUM_STATISTICS, TEXT_HIDDEN),
             nn.GELU(),
             nn.Linear(TEXT_HIDDEN, width),
@@ -85,8 +85,8 @@ class AnchoredLayout(nn.Module):
         vectors_NX = torch.from_numpy(np.stack([texts[key] for key in sorted(texts)]))
         self.text_centring.fit(vectors_NX)
         self.counts.fit(self.text_centring(vectors_NX))
-        cast(Standardisation, self.user_adapter[0]).fit(columns)
-        cast(Standardisation, self.statistics_adapter[0]).fit(statistics)
+        cast(Standardization, self.user_adapter[0]).fit(columns)
+        cast(Standardization, self.statistics_adapter[0]).fit(statistics)
 
     def served(self) -> list[nn.Module]:
         """The modules with weights that are applied to rows."""

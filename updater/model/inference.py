@@ -47,7 +47,7 @@ class InferenceModel:
             tokens_per_pack: tokens that share a forward pass, TOKENS_PER_PACK if left out; does not change the result.
 
         Returns:
-            L2-normalised embeddings, shape (B, S, E).
+            L2-normalized embeddings, shape (B, S, E).
 
         Raises:
             ValueError: the batch does not fit the model, or there is no query.

@@ -1,4 +1,4 @@
-"""Inputs of the paper layout's adapters, in numpy: standardised vectors and times. Nothing here moves with "now"."""
+"""Inputs of the paper layout's adapters, in numpy: standardized vectors and times. Nothing here moves with "now"."""
 
 # B users, N events, X text_dim, C numeric columns of a modality
 
@@ -54,7 +54,7 @@ def newest_rows(part: ModalityBatch, most: int) -> tuple[Int64, Int64]:
 def event_features(
     config: ModelConfig, modality: ModalityConfig, part: ModalityBatch, rows_N: Int64, newest_B: Float64
 ) -> Float32:
-    """Standardised event vectors, then age against the user's own newest event, time of day and weekday (UTC).
+    """Standardized event vectors, then age against the user's own newest event, time of day and weekday (UTC).
 
     Args:
         config: the model's.
@@ -69,7 +69,7 @@ def event_features(
     width, times_N = config.vector_dim(modality), part.times_A[rows_N]
     features = np.empty((len(rows_N), width + NUM_TIME_FEATURES), dtype=np.float32)
     features[:, : config.text_dim] = _lengthened(config, part.texts_TX[part.text_rows_A[rows_N]])
-    features[:, config.text_dim : width] = _standardised(modality, part.numeric_AC[rows_N])
+    features[:, config.text_dim : width] = _standardized(modality, part.numeric_AC[rows_N])
     features[:, width] = _log_days(newest_B[part.owners_A[rows_N]] - times_N)
     minutes = np.floor(times_N / 60).astype(np.int64)
     features[:, width + 1 : width + 3] = _MINUTE_OF_DAY[minutes % 1440]
@@ -79,7 +79,7 @@ def event_features(
 
 
 def summary_features(config: ModelConfig, modality: ModalityConfig, part: ModalityBatch, newest_B: Float64) -> Float32:
-    """Mean text vector over the whole buffer, then counts and gaps, then mean numeric columns, standardised.
+    """Mean text vector over the whole buffer, then counts and gaps, then mean numeric columns, standardized.
 
     Returns:
         Shape (B, summary_dim), zeros where the modality is absent.
@@ -97,7 +97,7 @@ def summary_features(config: ModelConfig, modality: ModalityConfig, part: Modali
     features[present, config.text_dim : end] = _statistics(part, newest_B)[present]
     numeric = [np.bincount(part.owners_A, column, len(counts_B)) for column in part.numeric_AC.T]
     for number, means_B in enumerate(
-        _standardised(modality, np.stack(numeric, 1) / np.maximum(counts_B, 1)[:, None]).T if numeric else ()
+        _standardized(modality, np.stack(numeric, 1) / np.maximum(counts_B, 1)[:, None]).T if numeric else ()
     ):
         features[present, end + number] = means_B[present]
     return features
@@ -109,7 +109,7 @@ def _lengthened(config: ModelConfig, texts: npt.NDArray[np.floating]) -> npt.NDA
     return result
 
 
-def _standardised(modality: ModalityConfig, numeric: Float64) -> Float64:
+def _standardized(modality: ModalityConfig, numeric: Float64) -> Float64:
     result: Float64 = (numeric - np.array(modality.numeric_mean)) / np.array(modality.numeric_std)
     return result
 

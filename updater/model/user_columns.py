@@ -37,7 +37,7 @@ def num_columns(config: ModelConfig) -> int:
 
 
 def user_columns(config: ModelConfig, batch: UserBatch) -> Float64:
-    """Columns of B users, not standardised, shape (B, C); counts, amounts and days as logarithms."""
+    """Columns of B users, not standardized, shape (B, C); counts, amounts and days as logarithms."""
     num_users, longest = batch.num_users, config.buffer_days
     newest_B = newest_days(config, batch)
     columns: list[Float64] = []

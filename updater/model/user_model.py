@@ -29,7 +29,7 @@ TRAINED_TEXTS = 80
 
 
 class EmbeddingHead(StraightAdapter):
-    """Linear, ReLU, Linear (as in the code of arXiv 2602.14492) beside a linear map, then L2 normalisation."""
+    """Linear, ReLU, Linear (as in the code of arXiv 2602.14492) beside a linear map, then L2 normalization."""
 
     def __init__(self, width: int, hidden_dim: int, embedding_dim: int) -> None:
         super().__init__(width, hidden_dim, embedding_dim, nn.ReLU())
@@ -132,7 +132,7 @@ class UserModel(nn.Module):
         return embeddings
 
     def train_forward(self, batch: UserBatch, queries: Sequence[str], *, layers: bool = True) -> Tensor:
-        """Readings of the head, not normalised, of all users at once, with autograd: shape (B, S, E).
+        """Readings of the head, not normalized, of all users at once, with autograd: shape (B, S, E).
 
         Args:
             batch: B users.

@@ -14,7 +14,7 @@ from updater.model.config import ModelConfig
 from updater.model.user_model import UserModel
 from updater.pipeline.daily.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.runtime.threads import one_thread
 from updater.training.build import data_root, plan_build
 from updater.training.dense.train import fitted_to, read_answers
@@ -48,8 +48,8 @@ def fitted_model(context: Context, config: ModelConfig, progress: Progress = no_
 
 def _fitted_to_answers(context: Context, config: ModelConfig, progress: Progress) -> str:
     plan = plan_build(context.settings)
-    with Workers(context.settings, context.now) as workers:
-        land_and_encode(context, workers, plan.first, plan.last, progress)
+    with ProcessPool(context.settings, context.now) as pool:
+        land_and_encode(context, pool, plan.first, plan.last, progress)
     # Names of event files tell what is in them, at less cost than reading it.
     events = {
         name: [(str(file.ds), file.path.rpartition("/")[2]) for file in files]

@@ -35,11 +35,11 @@ def _batches(profiles: Mapping[date, Profiles], trained: Keys) -> Iterator[UserB
             yield profiles[anchor].batch(rows[start : start + PROFILES_PER_BATCH])
 
 
-def standardised(config: ModelConfig, profiles: Sequence[Profiles]) -> ModelConfig:
+def standardized(config: ModelConfig, profiles: Sequence[Profiles]) -> ModelConfig:
     """`config` with each numeric column's mean and deviation over the events of `profiles`."""
     modalities = []
     for number, modality in enumerate(config.modalities):
-        mean, std = standardisation(profiles, number)
+        mean, std = standardization(profiles, number)
         modalities.append(
             dataclasses.replace(modality, numeric_mean=tuple(mean.tolist()), numeric_std=tuple(std.tolist()))
             if modality.num_numeric
@@ -48,7 +48,7 @@ def standardised(config: ModelConfig, profiles: Sequence[Profiles]) -> ModelConf
     return dataclasses.replace(config, modalities=tuple(modalities))
 
 
-def standardisation(profiles: Sequence[Profiles], modality: int) -> tuple[npt.NDArray[np.float64], ...]:
+def standardization(profiles: Sequence[Profiles], modality: int) -> tuple[npt.NDArray[np.float64], ...]:
     """Mean and standard deviation of a modality's numeric columns over the events of `profiles`."""
     numeric = np.concatenate([known.events[modality].numeric_NC for known in profiles])
     if not len(numeric):

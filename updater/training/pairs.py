@@ -53,7 +53,7 @@ class PairTable:
 def read_pairs(
     rows: pa.Table, profiles: Mapping[date, Profiles], model: UserModel, options: Training, left_out: set[str]
 ) -> PairTable:
-    """Tokenise the rows of UserU whose users have a profile and are not `left_out`."""
+    """Tokenize the rows of UserU whose users have a profile and are not `left_out`."""
     encoder = _Encoder(model)
     shared: dict[tuple[date, int], list[int]] = {}
     own: dict[tuple[date, int], list[int]] = {}
@@ -134,7 +134,7 @@ def _choose(table: PairTable, row: int, options: Training, step: int) -> list[in
 
 
 class _Encoder:
-    """Tokenises each distinct text once."""
+    """Tokenizes each distinct text once."""
 
     def __init__(self, model: UserModel) -> None:
         self._model = model

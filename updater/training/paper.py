@@ -17,7 +17,7 @@ from updater.runtime.deployment import Context, Progress
 from updater.training.build import data_root
 from updater.training.checkpoints import remove_checkpoints
 from updater.training.distributed import Rank
-from updater.training.fitting import fit_model, standardised
+from updater.training.fitting import fit_model, standardized
 from updater.training.pairs import PairTable, read_pairs
 from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles, held_out_users, read_all
@@ -31,7 +31,7 @@ def train_on_pairs(context: Context, progress: Progress, rank: Rank) -> TrainRep
     settings, options = context.settings, context.settings.training
     rows = training_rows(context)
     profiles = read_all(context, anchor_days(rows), progress)
-    config = standardised(create_config(settings), list(profiles.values()))
+    config = standardized(create_config(settings), list(profiles.values()))
     run = Run.of(context, fingerprint(config.to_json(), repr(options), data_digest(rows), HELD_OUT))
     if report := run.finished():
         return report

@@ -19,7 +19,7 @@ from updater.training.losses import contrastive_loss
 from updater.training.memory import freed_memory_kept
 from updater.training.pairs import PairTable, pairs_of_step, users_of_step
 from updater.training.precision import autocast
-from updater.training.schedule import Schedule, make_optimiser
+from updater.training.schedule import Schedule, make_optimizer
 from updater.training.towers import Towers
 
 Report = Callable[[int, dict[str, float]], None]
@@ -79,8 +79,8 @@ def pretrain(
         cpu=not torch.cuda.is_available(), kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)]
     )
     towers.to(accelerator.device)
-    optimiser = make_optimiser(towers, options)
-    begin = load_checkpoint(directory, towers, optimiser, recipe)
+    optimizer = make_optimizer(towers, options)
+    begin = load_checkpoint(directory, towers, optimizer, recipe)
     wrapped = accelerator.prepare_model(towers)
     journal = Journal(directory) if rank.is_first else None
     losses = {name: math.nan for name in ("contrastive", "next_token")}
@@ -88,19 +88,19 @@ def pretrain(
     for step in range(begin, options.steps):
         # Dropout too follows from seed, step and process alone.
         torch.manual_seed(options.seed * 1_000_003 + step * 1_009 + rank.index)
-        schedule.set(optimiser, step)
+        schedule.set(optimizer, step)
         rows = users_of_step(table, options, step)[rank.share(options.users_per_step)]
         with autocast(options, pretrained):
             loss, losses = step_losses(wrapped, table, rows, options, step, rank)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(trained_parameters(towers).values(), options.clip_norm)
-        optimiser.step()
+        optimizer.step()
         losses["gradient_norm"] = float(norm)
         if journal:
             journal.write(step + 1, losses)
             if (step + 1) % options.save_every == 0 and step + 1 < options.steps:
-                save_checkpoint(directory, towers, optimiser, step + 1, recipe)
+                save_checkpoint(directory, towers, optimizer, step + 1, recipe)
         if report:
             report(step + 1, losses)
     if journal:

@@ -93,8 +93,8 @@ class PromptTuner:
         rng = np.random.default_rng((seed, len(labels.rows)))
         if self._options.labels:
             labels = labels.take(np.sort(rng.permutation(len(labels.rows))[: self._options.labels]))
-        judge = self._judges(labels)
-        learn, ask = labels.take(np.flatnonzero(~judge)), labels.take(np.flatnonzero(judge))
+        run_evaluation = self._judges(labels)
+        learn, ask = labels.take(np.flatnonzero(~run_evaluation)), labels.take(np.flatnonzero(run_evaluation))
         # Of few labels those of one class may all be with the judges.
         learn = learn if len(np.unique(learn.classes)) == CLASSES else labels
         plain = self._first_centres(None, None, learn, rng)
@@ -113,22 +113,22 @@ class PromptTuner:
     def _learn(self, learned: _Learned, labels: Labels, rng: np.random.Generator, report: Report | None) -> float:
         options = self._options
         rates = {learned.prompt: 1.0, learned.gates: 1.0, learned.centres: CENTRES_RATE}
-        optimiser = torch.optim.AdamW([{"params": [p]} for p in rates], weight_decay=0.0)
+        optimizer = torch.optim.AdamW([{"params": [p]} for p in rates], weight_decay=0.0)
         losses: list[float] = []
         order = np.empty(0, dtype=np.int64)
         for step in range(options.steps):
             while len(order) < options.users_per_step:
                 order = np.concatenate([order, rng.permutation(len(labels.rows))])
             chosen, order = order[: options.users_per_step], order[options.users_per_step :]
-            for group, share in zip(optimiser.param_groups, rates.values(), strict=True):
+            for group, share in zip(optimizer.param_groups, rates.values(), strict=True):
                 group["lr"] = options.learning_rate * share * 0.5 * (1 + math.cos(math.pi * step / options.steps))
             embeddings = self._users.embed(learned.prompt, learned.gates, labels, chosen)
             classes = torch.from_numpy(labels.classes[chosen])
             loss = prototype_loss(embeddings, learned.centres, classes, temperature=options.temperature)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             pulled: Tensor = loss + SHRINK / len(labels.rows) * learned.distance()
             pulled.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
             losses.append(float(loss.detach()))
             if report:
                 report(step + 1, losses[-1])
@@ -177,16 +177,16 @@ class PromptTuner:
         means = [embeddings[classes == k].mean(dim=0) if (classes == k).any() else overall for k in range(CLASSES)]
         first = torch.stack(means)
         centres = nn.Parameter(first.clone())
-        optimiser = torch.optim.LBFGS([centres], max_iter=FIRST_STEPS, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS([centres], max_iter=FIRST_STEPS, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             fit = prototype_loss(embeddings, centres, classes, temperature=options.temperature)
             value: Tensor = fit + FIRST_DECAY * (centres - first).square().sum()
             value.backward()  # type: ignore[no-untyped-call]
             return value
 
-        optimiser.step(loss)  # type: ignore[no-untyped-call]
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
         return centres.detach()
 
 

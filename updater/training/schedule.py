@@ -28,13 +28,13 @@ class Schedule:
             return self.peak * (step + 1) / warmup
         return self.peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self.steps - warmup)))
 
-    def set(self, optimiser: torch.optim.Optimizer, step: int) -> None:
-        """Give `optimiser` the rate of a step."""
-        for group in optimiser.param_groups:
+    def set(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Give `optimizer` the rate of a step."""
+        for group in optimizer.param_groups:
             group["lr"] = self.rate(step)
 
 
-def make_optimiser(module: nn.Module, options: Training) -> torch.optim.AdamW:
+def make_optimizer(module: nn.Module, options: Training) -> torch.optim.AdamW:
     """AdamW whose decay spares vectors: norms, biases and learned tokens."""
     parameters = trained_parameters(module).values()
     groups = [

@@ -20,7 +20,7 @@ from updater.training.distributed import Rank, average_gradients, process_group,
 from updater.training.journal import Journal
 from updater.training.memory import freed_memory_kept
 from updater.training.precision import autocast
-from updater.training.schedule import Schedule, make_optimiser
+from updater.training.schedule import Schedule, make_optimizer
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -147,21 +147,21 @@ class _Run:
         """Train a stage to its end, and take its best weights."""
         directory, steps = stage.directory(self._directory), stage.schedule.steps
         self._task.train()
-        optimiser = make_optimiser(self._task, self._options)
-        begin = load_checkpoint(directory, self._task, optimiser, self._recipe)
+        optimizer = make_optimizer(self._task, self._options)
+        begin = load_checkpoint(directory, self._task, optimizer, self._recipe)
         best = Best(directory)
         if not begin:
             self._judge(stage, best, 0)
         losses = {"answers": self.trained.loss}
         for step in range(begin, steps):
-            losses = self._step(stage, optimiser, step)
+            losses = self._step(stage, optimizer, step)
             done = step + 1
             if done % self._options.validate_every == 0 or done == steps:
                 losses |= self._judge(stage, best, done)
             # A stage that is done is not done again; the last one's end is the model.
             saved = done % self._options.save_every == 0 if done < steps else not stage.is_last
             if self._rank.is_first and saved:
-                save_checkpoint(directory, self._task, optimiser, done, self._recipe)
+                save_checkpoint(directory, self._task, optimizer, done, self._recipe)
             if self._journal:
                 self._journal.write(stage.before + done, losses)
             if self._report:
@@ -176,22 +176,22 @@ class _Run:
         if self._journal:
             self._journal.close()
 
-    def _step(self, stage: Stage, optimiser: torch.optim.Optimizer, step: int) -> dict[str, float]:
+    def _step(self, stage: Stage, optimizer: torch.optim.Optimizer, step: int) -> dict[str, float]:
         options, rank = self._options, self._rank
         # Dropout too follows from seed, stage, step and process alone.
         torch.manual_seed(options.seed * 1_000_003 + (stage.before + step) * 1_009 + rank.index)
-        stage.schedule.set(optimiser, step)
+        stage.schedule.set(optimizer, step)
         made = make_step(self._table, options, stage.users_per_step, stage.number, step, rank)
         with autocast(options, self._pretrained and stage.layers):
             answers, others, known = self._task(made, stage.layers)
         # Averaged over processes, the gradient is that of one process with all users.
         count = max(1.0, sum_over_ranks(float(known), rank))
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         ((answers + others) * rank.count / count).backward()
         parameters = trained_parameters(self._task).values()
         average_gradients(parameters, rank)
         norm = nn.utils.clip_grad_norm_(parameters, options.clip_norm)
-        optimiser.step()
+        optimizer.step()
         sums = {"answers": answers, "others": others}
         means = {name: sum_over_ranks(float(value.detach()), rank) / count for name, value in sums.items()}
         return {**means, "gradient_norm": float(norm)}

@@ -13,7 +13,7 @@ from updater.training.dense.layers import has_layers
 from updater.training.dense.loop import remove_stages, stages, train_dense
 from updater.training.dense.table import DenseTable, read_table
 from updater.training.distributed import Rank
-from updater.training.fitting import fit_model, standardised
+from updater.training.fitting import fit_model, standardized
 from updater.training.profiles import read_all
 from updater.training.runs import Run, TrainReport
 
@@ -22,7 +22,7 @@ def train_on_answers(context: Context, progress: Progress, rank: Rank) -> TrainR
     """Train a new model; see `updater.training.train.train`."""
     settings, options = context.settings, context.settings.training
     table = read_answers(context, progress)
-    config = standardised(create_config(settings), table.trained_profiles())
+    config = standardized(create_config(settings), table.trained_profiles())
     run = Run.of(context, fingerprint(config.to_json(), repr(options), digest(table), HELD_OUT))
     if report := run.finished():
         return report

@@ -11,7 +11,7 @@ LEAST_DEVIATION = 0.05
 """Columns that vary by less are not blown up any further."""
 
 
-class Standardisation(nn.Module):
+class Standardization(nn.Module):
     """(…, C) to (…, C); nothing but the clipping until it is fitted."""
 
     def __init__(self, num_columns: int) -> None:
