@@ -1,4 +1,4 @@
-"""`updater train`: from UserU and the state to a checkpoint that can be tuned, evaluated and promoted."""
+"""`updater model train`: from UserU and the state to a checkpoint that can be tuned, evaluated and promoted."""
 
 import dataclasses
 import json
@@ -74,7 +74,9 @@ def train(
     rank = rank or this_rank()
     rows = read_split(data_root(settings), "train")
     if not rows.num_rows:
-        raise ConfigError(f"{data_root(settings)} holds no training rows; run `updater train --build-data` first.")
+        raise ConfigError(
+            f"{data_root(settings)} holds no training rows; run `updater model train --build-data` first."
+        )
     with one_thread():
         profiles = read_all(context, sorted(set(rows["anchor_day"].to_pylist())), progress)
         config = standardised(create_config(settings), list(profiles.values()))
