@@ -64,7 +64,6 @@ def show_training(report: Any) -> None:
 @click.option("--scenario", "scenarios", multiple=True, help="Scenario to tune; repeatable; default: all with labels.")
 @click.option("--model", metavar="DIR", required=True, help="Directory of a pre-trained model.")
 @verb
-@computes
 def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: str) -> None:
     """Learn soft prompts of scenarios from labels.
 

@@ -19,6 +19,7 @@ from updater.model.checkpoint import CONFIG, create_model, save_model
 from updater.model.config import ModelConfig, create_config
 from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.device import model_device
 from updater.runtime.session import Tools
 from updater.runtime.threads import one_thread
 from updater.state.layout import StateLayout
@@ -94,6 +95,7 @@ def train(
             recipe,
             rank,
             lambda step, losses: progress(f"training (loss {losses['contrastive']:.2f})", step, options.steps),
+            model_device(settings),
         )
         # Answers go through the same head, so how near they lie to their questions is told before it changes.
         valid = _valid(context, model, progress) if rank.is_first else None
