@@ -52,6 +52,8 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def verb(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that every verb has, and errors as one sentence with the exit code of their kind."""
 
+    own = list(getattr(command, "__click_params__", []))
+
     @click.option("--config", metavar="FILE", help="Config file (TOML); default: $UPDATER_CONFIG, then ./updater.toml.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON value for machines instead of tables.")
     @click.option("--verbose", is_flag=True, help=VERBOSE)
@@ -72,6 +74,9 @@ def verb(command: Callable[..., Any]) -> Callable[..., Any]:
                 stop(error, ConfigError.exit_code, debug, missing)
             stop(error, 1, debug, f"{type(error).__name__}: {error} (run again with --debug for the traceback).")
 
+    # Help shows the common options below the command's own ones; click has the list the other way round.
+    common = run.__click_params__[len(own) :]  # type: ignore[attr-defined]
+    run.__click_params__ = [*common, *own]  # type: ignore[attr-defined]
     return run
 
 
