@@ -153,7 +153,7 @@ def _page(rows: list[Row], differences: int, command: str) -> str:
             "# Daily windows over a year",
             "",
             f"`{command}`, commit {commit}, {machine}. Seconds are medians of {STEP} windows; the buffer is full from",
-            f"window 90 on. `updater maintain` ran after every {MAINTAIN_EVERY}th window; its CPU seconds are the",
+            f"window 90 on. `updater state compact` ran after every {MAINTAIN_EVERY}th window; its CPU seconds are the",
             f"largest of those windows. {NUM_BUCKETS} buckets, {NUM_SCENARIOS} scenarios. At the end `verify --all`",
             f"found {differences} differences.",
             "",

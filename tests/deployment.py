@@ -17,6 +17,7 @@ from tests.small_models import make_backbone, make_text_encoder
 from tests.strategies import BUFFER_DAYS, MODALITIES
 from updater.pipeline.daily.window import WindowReport, run_window
 from updater.pipeline.init import initialise
+from updater.pipeline.query import EmbedReport, embed_users
 from updater.runtime.deployment import Context, open_context
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings, load_settings
@@ -101,6 +102,13 @@ class Deployment:
         context = self.context
         with Workers(self.settings, context.now) as workers:
             return [run_window(context, workers, ds) for ds in days]
+
+    def embed(self, user: str, query: str | None = None, scenario: str | None = None) -> EmbedReport:
+        """A user's embedding for a question or a scenario."""
+        context = self.context
+        with Workers(self.settings, context.now) as workers:
+            (report,) = embed_users(context, workers, [user], query, scenario)
+        return report
 
     def published(self, last: date | None = None) -> dict[str, str]:
         """Digest of every file below offline/ and summaries/ (up to a day), by path: what nothing may change."""

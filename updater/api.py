@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from updater.pipeline.monitor.status import StatusReport
     from updater.pipeline.monitor.verify_compare import VerifyReport
     from updater.pipeline.query import EmbedReport
+    from updater.pipeline.query_file import EmbedFileReport
     from updater.pipeline.versions.promote import PromotionReport
     from updater.runtime.deployment import Context, Progress
 
@@ -125,14 +126,39 @@ class Deployment:
         """Embeddings of users for one question, by the live model, as of the newest committed window.
 
         Args:
-            users: ids as the lake has them.
+            users: ids as the lake has them; the result has their order.
             query: any question; exclusive with `scenario`.
             scenario: a scenario of the config: its query, after its soft prompt if it has one.
+
+        Raises:
+            NotFoundError: a user is unknown or was erased.
         """
-        from updater.pipeline.query import embed_user
+        from updater.pipeline.query import embed_users
+        from updater.runtime.process_pool import Workers
 
         context = self._context()
-        return [embed_user(context, user, query, scenario) for user in users]
+        with Workers(self.settings, context.now) as workers:
+            return embed_users(context, workers, users, query, scenario, self._progress())
+
+    def embed_to_parquet(
+        self, users: Sequence[str], output: str, query: str | None = None, scenario: str | None = None
+    ) -> "EmbedFileReport":
+        """The same for any number of users, into one Parquet file that appears whole.
+
+        Users who are unknown or erased have no row, and are named in the result.
+
+        Args:
+            users: ids as the lake has them.
+            output: path or fsspec URL of the file.
+            query: any question; exclusive with `scenario`.
+            scenario: a scenario of the config.
+        """
+        from updater.pipeline.query_file import embed_to_parquet
+        from updater.runtime.process_pool import Workers
+
+        context = self._context()
+        with Workers(self.settings, context.now) as workers:
+            return embed_to_parquet(context, workers, users, query, scenario, output, self._progress())
 
     def erase(self, users: Iterable[str]) -> "ErasureReport":
         """Remove users from everything but the lake, permanently; later rows of theirs are dropped."""

@@ -27,7 +27,7 @@ from updater.domain.privacy import Privacy
 from updater.domain.retention import Retention
 from updater.domain.scenario import Scenario
 from updater.domain.training import Training, Tuning
-from updater.domain.values import AtLeastOne, Checked, Days, Number, Processes, Seed, Share
+from updater.domain.values import AtLeastOne, Checked, Days, Device, Number, Processes, Seed, Share
 from updater.errors import ConfigError
 
 NOT_SETTINGS = frozenset(
@@ -113,6 +113,8 @@ class Model(Checked, table="model"):
     """How many of the backbone's first layers to use; 0 means all."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the backbone's matrix products; bfloat16 is faster with AMX or AVX512-BF16, and slower without."""
+    device: Device = "cpu"
+    """Where the model computes: cpu, cuda, cuda:N, or auto for CUDA where there is one. Texts stay on the CPU."""
     embedding_dim: AtLeastOne = 128
     """Width of a scenario embedding."""
     seed: Seed = 7

@@ -100,7 +100,7 @@ def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> N
 
 
 def show_audit(rows: Sequence[Json]) -> None:
-    """The result of `updater audit`: a line per row, newest first, with instants in UTC."""
+    """The result of `updater state audit`: a line per row, newest first, with instants in UTC."""
     if not rows:
         say("Nobody has changed anything yet.")
     width = max((len(row["actor"]) for row in rows), default=0)
@@ -110,7 +110,7 @@ def show_audit(rows: Sequence[Json]) -> None:
 
 
 def show_plan(plan: Json) -> None:
-    """The result of `updater run --dry-run`."""
+    """The result of `updater plan` and `updater run --dry-run`."""
     if plan["already_done"]:
         say(f"{plan['ds']} is already done; a run would change nothing.")
         return
@@ -169,6 +169,11 @@ def show_backfill_plan(plan: Json) -> None:
         )
 
 
+def version_state(model: Json) -> str:
+    """Whether a model version is live, may become live, or is gone."""
+    return "live" if model["live"] else "removed" if model["removed"] else "not live"
+
+
 def show_status(report: Json) -> None:
     """The result of `updater status`."""
     say(
@@ -179,8 +184,7 @@ def show_status(report: Json) -> None:
         f"unfinished  {', '.join(report['unfinished']) or 'none'}",
     )
     for model in report["versions"]:
-        state = "live" if model["live"] else "removed" if model["removed"] else "not live"
-        say(f"version {model['version']:<3} {model['model']}, {state}")
+        say(f"version {model['version']:<3} {model['model']}, {version_state(model)}")
     for item in report["rewritten"]:
         say(
             f"rewritten   {item['modality']} {item['ds']} changed after it was processed; "
@@ -244,7 +248,7 @@ def show_health(health: Json) -> None:
 
 
 def show_verification(report: Json) -> None:
-    """The result of `updater verify`."""
+    """The result of `updater state verify`."""
     say(
         f"{report['users']:,} users at {report['ds']}: {report['summaries']:,} summaries and "
         f"{report['texts']:,} text vectors compared to the bit, "
@@ -257,7 +261,7 @@ def show_verification(report: Json) -> None:
 
 
 def show_erasure(report: Json) -> None:
-    """The result of `updater erase`."""
+    """The result of `updater user erase`."""
     say(
         f"Erased {report['users']:,} users: {report['rows']:,} rows out of files ({report['files_rewritten']:,} files "
         f"rewritten, {report['files_removed']:,} removed), {report['online_rows']:,} out of the online store.",
@@ -273,7 +277,7 @@ def show_erasure(report: Json) -> None:
 
 
 def show_erasure_proof(report: Json) -> None:
-    """The result of `updater erase --prove`."""
+    """The result of `updater user erase --verify`."""
     where = f"{report['files']:,} files, the ledger, the registry and the online store"
     say(f"{report['users']:,} users searched in {where}: {'found' if report['places'] else 'found nowhere'}.")
     groups: dict[str, list[str]] = {}

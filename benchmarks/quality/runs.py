@@ -68,7 +68,7 @@ def without_a_step(settings: Settings) -> Settings:
 
 
 def train_alone(settings: Settings, now: datetime) -> str:
-    """What `updater train` does, in this process. Returns the model's directory."""
+    """What `updater model train` does, in this process. Returns the model's directory."""
     return train(open_context(settings, now)).model
 
 

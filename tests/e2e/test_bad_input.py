@@ -134,7 +134,7 @@ def test_every_kind_of_bad_row_is_set_aside_and_counted(shop: Shop) -> None:
             "merchant",
         }
     assert shop.users() == {"u1", "é" * 128, "u2", "u3", "u4"}
-    assert json.loads(shop.call("verify", "--all", "--json").stdout)["differences"] == []
+    assert json.loads(shop.call("state", "verify", "--all", "--json").stdout)["differences"] == []
 
 
 def test_text_that_is_not_utf8_is_set_aside(shop: Shop) -> None:
@@ -202,7 +202,7 @@ def test_of_an_id_that_comes_twice_the_last_row_stands(shop: Shop) -> None:
         shop.land("bill", [row], ds)
         shop.land("search", [], ds, columns=ONLY_KEYS)
         assert shop.report(ds)["changed_users"] == users
-    assert json.loads(shop.call("verify", "--all", "--json").stdout)["differences"] == []
+    assert json.loads(shop.call("state", "verify", "--all", "--json").stdout)["differences"] == []
 
 
 def test_good_rows_that_land_again_leave_no_rejected_rows_behind(shop: Shop) -> None:
@@ -223,10 +223,10 @@ def test_a_day_without_rows_works(shop: Shop) -> None:
     shop.land("search", [], columns=ONLY_KEYS)
     report = shop.report()
     assert (report["changed_users"], report["rows"], report["texts_encoded"]) == (0, 0, 0)
-    assert json.loads(shop.call("verify", "--all", "--json").stdout)["differences"] == []
+    assert json.loads(shop.call("state", "verify", "--all", "--json").stdout)["differences"] == []
     shop.good(NEXT)
     assert shop.report(NEXT)["changed_users"] == 3
-    assert json.loads(shop.call("verify", "--all", "--json").stdout)["differences"] == []
+    assert json.loads(shop.call("state", "verify", "--all", "--json").stdout)["differences"] == []
 
 
 def test_a_day_that_has_not_landed(shop: Shop) -> None:
@@ -362,7 +362,7 @@ def test_the_day_of_a_backfill_that_is_refused_stops_it_after_the_days_before(sh
         ("run",),
         ("backfill", "--from-date", "2024-05-02"),
         ("backfill", "--from-date", "2024-05-02", "--to-date", "2024-05-01"),
-        ("verify", "--sample", "0"),
+        ("state", "verify", "--sample", "0"),
         ("runn", "--ds", "2024-05-01"),
     ],
 )
@@ -392,7 +392,14 @@ def test_a_config_that_is_wrong(shop: Shop) -> None:
 def test_a_state_that_is_not_initialised(tmp_path: Path) -> None:
     config = write_config(tmp_path, modalities=MODALITIES)
     shop = Shop(tmp_path, config, load_settings(config, environ={}))
-    for args in (("run", "--ds", "2024-05-01"), ("status",), ("verify",)):
+    for args in (
+        ("run", "--ds", "2024-05-01"),
+        ("status",),
+        (
+            "state",
+            "verify",
+        ),
+    ):
         refused(shop.call(*args), 2, "updater init")
     assert not Path(shop.settings.paths.state).exists()
 

@@ -106,7 +106,7 @@ def test_a_backfill_killed_between_its_days(scene: Scene, undisturbed: dict[str,
     scene.restore()
     backfill = ("backfill", "--from-date", str(FIRST), "--to-date", str(LAST))
     assert scene.call(*backfill, **{VARIABLE: point}).exit_code == -SIGKILL
-    check = scene.call("verify", "--all", "--json")
+    check = scene.call("state", "verify", "--all", "--json")
     assert (check.exit_code, check.stderr) == (0, ""), "what is committed is whole although what follows is not"
     assert scene.call(*backfill).exit_code == 0
     assert scene.published() == expected

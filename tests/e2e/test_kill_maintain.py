@@ -37,7 +37,7 @@ class Scene(SavedState):
         self.save()
 
     def maintain(self, clock: str, **env: str) -> int:
-        return self.call("maintain", "--json", SOURCE_DATE_EPOCH=clock, **env).exit_code
+        return self.call("state", "compact", "--json", SOURCE_DATE_EPOCH=clock, **env).exit_code
 
     def outcome(self) -> dict[str, Any]:
         """All files, and what the ledger says of events."""
@@ -61,7 +61,7 @@ def undisturbed(scene: Scene) -> dict[str, Any]:
     scene.restore()
     assert scene.maintain(FIRST) == 0
     assert scene.maintain(SECOND) == 0
-    assert scene.call("verify", "--all").exit_code == 0
+    assert scene.call("state", "verify", "--all").exit_code == 0
     found = scene.outcome()
     assert len(found["files"]) < len(tree(scene.saved, PARTS)) / 3
     return found

@@ -71,9 +71,9 @@ def test_every_action_leaves_a_row_with_its_actor(tmp_path: Path, monkeypatch: p
     assert found[3][2] == {"ds": "2024-05-04", "by": "airflow"}
     assert USER not in str(found)
 
-    shown = CliRunner().invoke(main, ["audit", "--last", "2", "--json", "--config", str(made.settings.source)])
+    shown = CliRunner().invoke(main, ["state", "audit", "--last", "2", "--json", "--config", str(made.settings.source)])
     assert [row["action"] for row in json.loads(shown.output)] == ["restate", "run"]
-    shown = CliRunner().invoke(main, ["audit", "--config", str(made.settings.source)])
+    shown = CliRunner().invoke(main, ["state", "audit", "--config", str(made.settings.source)])
     assert shown.exit_code == 0
     assert "backfill" in shown.output and "2024-05-03" in shown.output
 

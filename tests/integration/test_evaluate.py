@@ -1,4 +1,4 @@
-"""`updater evaluate` on a small lake, from the command line to the page."""
+"""`updater model evaluate` on a small lake, from the command line to the page."""
 
 import json
 
@@ -38,7 +38,7 @@ def config(tmp_path_factory):
 
 
 def test_the_whole_verb(config):
-    done = call(config, "evaluate", "--json")
+    done = call(config, "model", "evaluate", "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     report = found["report"]
@@ -73,7 +73,15 @@ def test_again_it_embeds_nobody_and_writes_where_it_is_told(config, tmp_path):
     assert cached
 
     done = call(
-        config, "evaluate", "--systems", "base,text", "--split", "validation", "--output", str(tmp_path / "out")
+        config,
+        "model",
+        "evaluate",
+        "--systems",
+        "base,text",
+        "--split",
+        "validation",
+        "--output",
+        str(tmp_path / "out"),
     )
     assert done.exit_code == 0, done.output
     assert "means over 4 tasks" in done.stdout and "does not pass the gate" in done.stdout
@@ -85,7 +93,7 @@ def test_again_it_embeds_nobody_and_writes_where_it_is_told(config, tmp_path):
 
 
 def test_it_prints_the_tasks_and_what_counts_reach(config):
-    done = call(config, "evaluate", "--systems", "base,text,rfm_categories")
+    done = call(config, "model", "evaluate", "--systems", "base,text,rfm_categories")
     assert done.exit_code == 0, done.output
     assert "AUC of each task" in done.stdout and all(task in done.stdout for task in TASKS)
     assert "Beside it: the mean AUC of base is" in done.stdout
@@ -94,7 +102,7 @@ def test_it_prints_the_tasks_and_what_counts_reach(config):
 @pytest.mark.parametrize("systems", ["rfm", "rfm,recency,text"])
 def test_baselines_take_no_model(tmp_path, systems):
     config = write_evaluation(tmp_path)
-    done = call(config, "evaluate", "--systems", systems, "--json")
+    done = call(config, "model", "evaluate", "--systems", systems, "--json")
     assert done.exit_code == 0, done.output
     assert sorted(json.loads(done.stdout)["report"]["mean"]) == sorted(systems.split(","))
 
@@ -103,7 +111,7 @@ def test_without_a_model_the_way_out_is_said_before_anything_is_read(tmp_path, m
     config = write_evaluation(tmp_path)
     monkeypatch.setattr("updater.evaluation.evaluate.open_events", lambda *_: pytest.fail("it began to read"))
     for args in ((), ("--systems", "rfm,base")):
-        done = call(config, "evaluate", *args)
+        done = call(config, "model", "evaluate", *args)
         assert (done.exit_code, "name one with --model, run `updater init`" in done.stderr) == (2, True), done.output
 
 
@@ -157,7 +165,7 @@ def test_labels_that_are_not_known_yet_are_not_there(config):
     ],
 )
 def test_a_wrong_argument(config, args, code, said):
-    done = call(config, "evaluate", *args)
+    done = call(config, "model", "evaluate", *args)
     assert done.exit_code == code
     assert said in done.stderr
 
@@ -175,6 +183,6 @@ def test_a_wrong_argument(config, args, code, said):
 )
 def test_a_wrong_config(config, monkeypatch, variable, value, code, said):
     monkeypatch.setenv(f"UPDATER_EVALUATION__{variable}", value)
-    done = call(config, "evaluate", "--systems", "rfm")
+    done = call(config, "model", "evaluate", "--systems", "rfm")
     assert done.exit_code == code
     assert said in done.stderr

@@ -39,7 +39,7 @@ def scene(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(scene):
     config, model = scene
-    args = ["evaluate", "--model", model, "--json", "--config", str(config)]
+    args = ["model", "evaluate", "--model", model, "--json", "--config", str(config)]
     done = CliRunner().invoke(main, args)
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
@@ -83,4 +83,4 @@ def test_init_refuses_to_ignore_a_model(scene):
     (other / "config.json").write_text((other / "config.json").read_text() + "\n")
     refused = init("--model", str(other))
     assert refused.exit_code == 2
-    assert f"updater promote --model {other}" in refused.stderr and "keeps" in refused.stderr
+    assert f"updater model promote --model {other}" in refused.stderr and "keeps" in refused.stderr

@@ -25,7 +25,6 @@ from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import prepare
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
-from updater.pipeline.query import embed_user
 from updater.pipeline.restate.run import restate_range
 from updater.pipeline.versions.promote import PromotionReport, plan_promotion, promote
 from updater.pipeline.versions.registry import model_version, prune_version, register_model
@@ -270,22 +269,22 @@ def test_a_question_is_answered_from_the_stored_state(made: Deployment, second: 
     )
     for name in NAMES:
         (row,) = (row for row in made.offline_rows(f"{name}_v2", FOURTH) if row["user_id"] == user)
-        report = embed_user(made.context, user, None, name)
+        report = made.embed(user, None, name)
         published = np.array(row[f"{name}_embedding"], np.float32)
         assert np.array(report.embedding, np.float32).tobytes() == published.tobytes()
         assert (report.model, report.as_of) == (second.name, made.context.window(FOURTH).as_of.isoformat())
-    asked = np.array(embed_user(made.context, user, QUERIES[1], None).embedding)
-    np.testing.assert_allclose(asked, embed_user(made.context, user, None, NAMES[1]).embedding, atol=1e-5)
-    plain = np.array(embed_user(made.context, user, QUERIES[0], None).embedding)
-    assert np.abs(plain - embed_user(made.context, user, None, NAMES[0]).embedding).max() > 1e-3, "no soft prompt"
-    assert np.linalg.norm(embed_user(made.context, user, "milk?", None).embedding) == pytest.approx(1, abs=1e-5)
+    asked = np.array(made.embed(user, QUERIES[1], None).embedding)
+    np.testing.assert_allclose(asked, made.embed(user, None, NAMES[1]).embedding, atol=1e-5)
+    plain = np.array(made.embed(user, QUERIES[0], None).embedding)
+    assert np.abs(plain - made.embed(user, None, NAMES[0]).embedding).max() > 1e-3, "no soft prompt"
+    assert np.linalg.norm(made.embed(user, "milk?", None).embedding) == pytest.approx(1, abs=1e-5)
     with pytest.raises(ConfigError, match=r"User 'nobody' has no stream event in the 3 days up to .* and no snapshot"):
-        embed_user(made.context, "nobody", "milk?", None)
+        made.embed("nobody", "milk?", None)
     with pytest.raises(ConfigError, match="Scenario 'x' is not in"):
-        embed_user(made.context, user, None, "x")
+        made.embed(user, None, "x")
     for both in ((None, None), ("milk?", NAMES[0]), (" ", None)):
         with pytest.raises(ConfigError, match="Ask one question"):
-            embed_user(made.context, user, *both)
+            made.embed(user, *both)
 
 
 def test_asking_does_not_import_feast() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import emit, progress_lines, verb
+from updater.commands.command import computes, emit, progress_lines, verb
 from updater.settings import Settings
 
 
@@ -23,6 +23,7 @@ from updater.settings import Settings
     help="Which anchors of [evaluation] are reported.",
 )
 @verb
+@computes
 def evaluate(
     settings: Settings,
     as_json: bool,
@@ -32,9 +33,10 @@ def evaluate(
     systems: str | None,
     split: str,
 ) -> None:
-    """Judge a model on the label tasks of the config, beside baselines, and write a report.
+    """Compare a model with baselines on the label tasks.
 
-    It says whether the model passes the gate that a promotion in Airflow asks for. Run again, it embeds nobody twice.
+    Writes a report, and says whether the model passes the gate that a promotion in Airflow asks for. Run again, it
+    embeds nobody twice.
     """
     from updater.evaluation.evaluate import evaluate as judge
     from updater.pipeline.init import create_ledger
@@ -62,7 +64,7 @@ def _auc(value: float | None) -> str:
 
 
 def show_evaluation(found: dict[str, Any]) -> None:
-    """The result of `updater evaluate`."""
+    """The result of `updater model evaluate`."""
     names = ("auc", "auc_se", "ks", "ks_se", "cold_auc")
     rows = [
         [system, *("" if values.get(name) is None else f"{values[name]:.4f}" for name in names)]

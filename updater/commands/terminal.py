@@ -2,18 +2,6 @@
 
 import sys
 from io import TextIOWrapper
-from typing import Any
-
-import click
-
-
-class Commands(click.Group):
-    """A group of commands, all of which may print whatever a config or a lake holds, help texts included."""
-
-    def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line."""
-        escape_unprintable()
-        return super().main(*args, **options)
 
 
 def escape_unprintable() -> None:

@@ -6,18 +6,19 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import emit, progress_lines, verb
+from updater.commands.command import computes, emit, progress_lines, verb
 from updater.settings import Settings
 
 
 @click.command()
 @click.option("--build-data", is_flag=True, help="Only build the training data (UserU), and train nothing.")
 @verb
+@computes
 def train(settings: Settings, as_json: bool, build_data: bool) -> None:
-    """Build the training data from the lake, and pre-train a new model on it. Needs no window and changes none.
+    """Pre-train a new model on data built from the lake.
 
-    Killed and run again, it goes on where it was. The model is a directory; `updater tune` and `updater promote` take
-    it from there.
+    It needs no window and changes none. Killed and run again, it goes on where it was. The model is a directory, which
+    `updater model tune` and `updater model promote` take.
     """
     from updater.pipeline.init import create_ledger
     from updater.runtime.deployment import open_context
@@ -64,9 +65,10 @@ def show_training(report: Any) -> None:
 @click.option("--model", metavar="DIR", required=True, help="Directory of a pre-trained model.")
 @verb
 def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: str) -> None:
-    """Learn soft prompts of scenarios on a frozen model, from labels read through Feast as of when they were known.
+    """Learn soft prompts of scenarios from labels.
 
-    Writes a copy of the model with all prompts that were tuned on it, for `updater evaluate` and `updater promote`.
+    The model stays as it is; labels are read through Feast as of when they were known. Writes a copy of the model with
+    all prompts that were tuned on it, for `updater model evaluate` and `updater model promote`.
     """
     from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
     from updater.runtime.deployment import open_context

@@ -76,13 +76,14 @@ def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Seq
     """Write the files of one anchor; its users are read once for all."""
     from updater.model.checkpoint import load_model
     from updater.model.user_model import InferenceModel
+    from updater.runtime.device import model_device
     from updater.runtime.session import Tools
 
     context = open_context(settings, now)
     profiles = read_profiles(context, Tools(context), anchor)
     for embedder in embedders:
         if embedder.directory:
-            model = InferenceModel(load_model(embedder.directory))
+            model = InferenceModel(load_model(embedder.directory).to(model_device(settings)))
             queries = [question.query for question in embedder.questions]
             scenarios = [question.scenario for question in embedder.questions]
             parts = [model.embed(profiles.batch(rows), queries, scenarios) for rows in _rows(settings, profiles)]

@@ -1,4 +1,4 @@
-"""`updater evaluate`: how much the embeddings of a model know, compared with what is simpler."""
+"""`updater model evaluate`: how much the embeddings of a model know, compared with what is simpler."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -182,7 +182,9 @@ def _names(context: Context, systems: Sequence[str], version: int | None, direct
     # Nothing can be fitted without training data, and then nothing was trained.
     if "fitted" in names and not can_fit(context):
         if systems:
-            raise ConfigError("system 'fitted' is fitted to training data; run `updater train --build-data` first.")
+            raise ConfigError(
+                "system 'fitted' is fitted to training data; run `updater model train --build-data` first."
+            )
         names.remove("fitted")
     return names
 

@@ -1,4 +1,4 @@
-"""`updater tune`: a scenario's soft prompt from its label tasks, whose answers are read through the feature store."""
+"""`updater model tune`: a scenario's soft prompt from its label tasks, answers read through the feature store."""
 
 import json
 from collections.abc import Mapping, Sequence

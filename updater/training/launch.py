@@ -1,6 +1,7 @@
 """Training in several processes on this machine: this one is the first, the others are started beside it.
 
-On several machines `accelerate launch` or `torchrun` start `updater train` themselves; then nothing is started here.
+On several machines `accelerate launch` or `torchrun` start `updater model train` themselves; then nothing is started
+here.
 """
 
 import os
@@ -38,7 +39,8 @@ def ranks(settings: Settings) -> Iterator[Rank]:
     before = dict(os.environ)
     common = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
     common |= {"MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "updater.cli", "train", "--json", "--config", str(settings.source)]
+    command = [sys.executable, "-m", "updater.cli", "model", "train", "--json"]
+    command += ["--config", str(settings.source), "--device", settings.model.device]
     with TemporaryDirectory() as directory:
         # A pipe that nobody reads while training goes on would fill up.
         messages = [Path(directory, f"rank-{rank}") for rank in range(1, count)]

@@ -78,7 +78,7 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
         if ledger.completed_erasures() != erased:
             raise ConfigError(
                 f"Users were erased while {window} was loaded into the online store, so locks on files in "
-                f"{context.layout.root} do not hold between its machines; run `updater erase` for them again, "
+                f"{context.layout.root} do not hold between its machines; run `updater user erase` for them again, "
                 "and mount one with locks."
             )
     logger.info(

@@ -23,7 +23,7 @@ from updater.lake import partitions
 from updater.lake.erased_rows import without_users
 from updater.lake.schemas import is_text
 from updater.pipeline.erase.files import files_below
-from updater.pipeline.erase.run import state_ids
+from updater.pipeline.user_ids import state_ids
 from updater.runtime.deployment import Context, Progress, no_progress
 
 MIN_BYTES, MIN_DIGITS = 8, 16
@@ -74,7 +74,7 @@ def raise_if_found(proof: ErasureProof) -> None:
     if proof.places:
         raise VerificationError(
             f"The users are found in {len(proof.places)} places, first: {proof.places[0]}; erase them (again) while "
-            "nothing else runs, with `updater erase`."
+            "nothing else runs, with `updater user erase`."
         )
 
 

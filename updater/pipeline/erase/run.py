@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from updater.domain.buckets import bucket_of
 from updater.domain.erasure import erasure_hash
-from updater.errors import ConfigError
 from updater.lake.pseudonyms import known_id
 from updater.pipeline.erase.buckets import erase_from_buckets
 from updater.pipeline.erase.files import FileChanges, erase_from_events, erase_from_others
 from updater.pipeline.monitor import audit
+from updater.pipeline.user_ids import state_ids
 from updater.runtime.crash_points import durable
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.state_lock import StateLock
@@ -113,17 +113,3 @@ def _not_online(context: Context, users: Sequence[str]) -> set[str]:
     if not users or not find_online(context.settings, users):
         return set(users)
     return {user for user in users if not find_online(context.settings, [user])}
-
-
-def state_ids(context: Context, user_ids: Sequence[str]) -> list[str]:
-    """The ids by which the state knows users, sorted, each once. Raises ConfigError if one cannot be an id."""
-    if not user_ids:
-        raise ConfigError("No user is named; give --user-id or --from-file.")
-    for user in user_ids:
-        try:
-            user.encode()
-        except UnicodeEncodeError:
-            raise ConfigError(f"The user id {user!a} is not UTF-8; no row of the state can have it.") from None
-        if not user:
-            raise ConfigError("A user id is empty; no row of the state can have it.")
-    return sorted({known_id(context.settings, user) for user in user_ids})

@@ -1,4 +1,4 @@
-"""What a monitoring system is told: the values of `updater status --check` in Prometheus's text format."""
+"""What a monitoring system is told: the values of `updater status --fail-on-alert` in Prometheus's text format."""
 
 import logging
 from collections.abc import Iterator

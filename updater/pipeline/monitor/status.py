@@ -7,7 +7,7 @@ from typing import Any
 from updater.lake import partitions
 from updater.pipeline.monitor.health import Health, measure
 from updater.pipeline.restate.changed_partitions import find_rewritten
-from updater.pipeline.versions.registry import has_files
+from updater.pipeline.versions.registry import list_versions
 from updater.runtime.deployment import Context
 from updater.state.layout import StatePart
 
@@ -59,16 +59,7 @@ def status(context: Context, check: bool = False) -> StatusReport:
     model = context.live_model()
     watermark = context.ledger.watermark()
     report = StatusReport(watermark.isoformat() if watermark else None, model.name, model.trained)
-    report.versions = [
-        {
-            "version": record.version,
-            "model": record.name,
-            "trained": record.trained,
-            "live": record.live,
-            "removed": not has_files(context, record.version),
-        }
-        for record in context.ledger.models()
-    ]
+    report.versions = list_versions(context)
     report.waiting = [ds.isoformat() for ds in landed_everywhere(context) if watermark is None or ds > watermark]
     report.unfinished = [ds.isoformat() for ds in context.ledger.unfinished_windows()]
     report.rewritten = rewritten(context, watermark) if watermark else []

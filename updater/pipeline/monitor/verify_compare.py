@@ -39,7 +39,7 @@ def raise_if_different(report: VerifyReport) -> None:
     if report.differences:
         raise VerificationError(
             f"{len(report.differences)} differences at {report.ds}, first: {report.differences[0]} "
-            "See `updater verify --json` for all; `updater status` lists partitions that were "
+            "See `updater state verify --json` for all; `updater status` lists partitions that were "
             "rewritten after they had been processed."
         )
 

@@ -10,6 +10,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from updater.domain.unfinished import unfinished_name
 from updater.errors import ConfigError, NotFoundError
@@ -83,6 +84,20 @@ def model_version(context: Context, version: int) -> ModelRecord:
             name=str(version),
         )
     return record
+
+
+def list_versions(context: Context) -> list[dict[str, Any]]:
+    """Every model version, oldest first: number, name, whether trained, live, or removed again."""
+    return [
+        {
+            "version": record.version,
+            "model": record.name,
+            "trained": record.trained,
+            "live": record.live,
+            "removed": not has_files(context, record.version),
+        }
+        for record in context.ledger.models()
+    ]
 
 
 def has_files(context: Context, version: int) -> bool:

@@ -1,4 +1,4 @@
-"""Commands about model versions."""
+"""Commands about models: make one, compare it, make it live."""
 
 from dataclasses import asdict
 from datetime import date
@@ -7,9 +7,17 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import DAY, emit, progress_bar, verb
+from updater.commands.command import DAY, computes, emit, progress_bar, verb
+from updater.commands.evaluation import evaluate
+from updater.commands.groups import CommandGroup
+from updater.commands.training import train, tune
 from updater.errors import ConfigError
 from updater.settings import Settings
+
+
+@click.group(cls=CommandGroup)
+def model() -> None:
+    """Make models, compare them, and choose the live one."""
 
 
 def check_first_model(settings: Settings, directory: str) -> None:
@@ -21,12 +29,22 @@ def check_first_model(settings: Settings, directory: str) -> None:
     if live is not None and live.digest != model_digest(directory):
         raise ConfigError(
             f"This state has the model {live.name}, which `updater init` keeps; "
-            f"run `updater promote --model {directory}` to make the other one live."
+            f"run `updater model promote --model {directory}` to make the other one live."
         )
 
 
-@click.command()
-@click.option("--version", type=click.IntRange(min=1), help="Number of a model version; `updater status` lists them.")
+@model.command("list")
+@verb
+def list_models(settings: Settings, as_json: bool) -> None:
+    """List the model versions of the state."""
+    from updater.pipeline.versions.registry import list_versions
+    from updater.runtime.deployment import open_context
+
+    emit(list_versions(open_context(settings)), as_json, show_versions)
+
+
+@model.command()
+@click.option("--version", type=click.IntRange(min=1), help="Number of a version; `updater model list` has them.")
 @click.option("--model", "directory", metavar="DIR", help="Directory of a model that is to become a version first.")
 @click.option(
     "--from-date",
@@ -35,6 +53,7 @@ def check_first_model(settings: Settings, directory: str) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Print how many values would be computed, and change nothing.")
 @verb
+@computes
 def promote(
     settings: Settings,
     as_json: bool,
@@ -43,9 +62,10 @@ def promote(
     from_date: date | None,
     dry_run: bool,
 ) -> None:
-    """Make a model version live, after computing, loading and verifying the values it would have if it had always been.
+    """Make a model version live, with the values of its past.
 
-    Killed and run again, it goes on where it was. Promoting an older version is how to go back to it.
+    First the values are computed, loaded and verified that it would have if it had always been live. Killed and run
+    again, it goes on where it was. Promoting an older version is how to go back to it.
     """
     from updater.pipeline.versions.promote import chosen_model, plan_promotion
     from updater.pipeline.versions.promote import promote as make_live
@@ -55,41 +75,46 @@ def promote(
     if (version is None) == (directory is None):
         raise click.UsageError("Name the model: give either --version or --model.")
     context = open_context(settings)
-    model = chosen_model(context, version, directory, dry_run)
+    chosen = chosen_model(context, version, directory, dry_run)
     if dry_run:
-        emit(asdict(plan_promotion(context, model, from_date)), as_json, show_promotion)
+        emit(asdict(plan_promotion(context, chosen, from_date)), as_json, show_promotion)
         return
     with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
-        report = make_live(context, workers, model, from_date, progress)
+        report = make_live(context, workers, chosen, from_date, progress)
     emit(asdict(report), as_json, show_promotion)
 
 
-@click.command()
+@model.command()
 @click.option("--version", type=click.IntRange(min=1), required=True, help="Number of a version that is not live.")
 @verb
-def prune(settings: Settings, as_json: bool, version: int) -> None:
-    """Remove a model version that nobody reads any more: feature views, online and offline rows, weights."""
+def delete(settings: Settings, as_json: bool, version: int) -> None:
+    """Delete a model version that nobody reads any more.
+
+    Its feature views, online and offline rows and weights go.
+    """
     from updater.pipeline.versions.registry import prune_version
     from updater.runtime.deployment import open_context
 
-    emit(asdict(prune_version(open_context(settings), version)), as_json, show_pruning)
+    emit(asdict(prune_version(open_context(settings), version)), as_json, show_deletion)
 
 
-@click.command()
-@click.option("--user-id", required=True, help="The user's id in the lake.")
-@click.option("--query", help="Any question.")
-@click.option("--scenario", help="A scenario of the config: its query, after its soft prompt if it has one.")
-@verb
-def embed(settings: Settings, as_json: bool, user_id: str, query: str | None, scenario: str | None) -> None:
-    """Print a user's embedding for one question, by the live model, as of the newest committed window."""
-    from updater.pipeline.query import embed_user
-    from updater.runtime.deployment import open_context
+model.place("Build", train, tune, evaluate, promote)
+model.place("Look", list_models)
+model.place("Mend", delete)
 
-    emit(asdict(embed_user(open_context(settings), user_id, query, scenario)), as_json, show_embedding)
+
+def show_versions(versions: list[dict[str, Any]]) -> None:
+    """The result of `updater model list`."""
+    rows = [[each["version"], each["model"], tables.version_state(each), _yes(each["trained"])] for each in versions]
+    tables.table("Model versions", ["version", "model", "state", "trained"], rows)
+
+
+def _yes(is_so: bool) -> str:
+    return "yes" if is_so else "no"
 
 
 def show_promotion(report: dict[str, Any]) -> None:
-    """The result of `updater promote`."""
+    """The result of `updater model promote`."""
     if report["already_live"]:
         tables.say(f"{report['model']} is live; nothing changed.")
         return
@@ -101,22 +126,12 @@ def show_promotion(report: dict[str, Any]) -> None:
     tables.say(f"{report['model']} is live, after {report['former']}.", f"Computed {values}, {checked}.")
 
 
-def show_pruning(report: dict[str, Any]) -> None:
-    """The result of `updater prune`."""
+def show_deletion(report: dict[str, Any]) -> None:
+    """The result of `updater model delete`."""
     if report["already_done"]:
         tables.say(f"{report['model']} was already removed; nothing changed.")
         return
     tables.say(
         f"Removed {report['model']}: {report['offline_files']:,} offline files, "
         f"feature views {', '.join(report['feature_views']) or 'none'}."
-    )
-
-
-def show_embedding(report: dict[str, Any]) -> None:
-    """The result of `updater embed`."""
-    tables.say(
-        f"as of   {report['as_of']}",
-        f"model   {report['model']}" + ("" if report["trained"] else "  (untrained)"),
-        f"query   {report['query']}",
-        f"[{', '.join(f'{value:.4f}' for value in report['embedding'])}]",
     )
