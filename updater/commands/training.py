@@ -64,7 +64,7 @@ def show_training(report: Any) -> None:
 @click.option("--model", metavar="DIR", required=True, help="Directory of a pre-trained model.")
 @verb
 def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: str) -> None:
-    """Learn soft prompts of scenarios on a frozen model, from labels read through Feast as of when they were known.
+    """Learn soft prompts of scenarios on a frozen model, from the labels that were known by then.
 
     Writes a copy of the model with all prompts that were tuned on it, for `updater evaluate` and `updater promote`.
     """
