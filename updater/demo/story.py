@@ -27,7 +27,7 @@ from updater.training.build import build_data
 from updater.training.launch import ranks
 from updater.training.train import train
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 SHOWN_COMPONENTS = 4
 
 
@@ -109,7 +109,7 @@ def _train(settings: Settings, progress: Progress) -> str:
 
 def _run_through_airflow(settings: Settings, ds: date) -> dict[str, float]:
     """Run a day's DAG here and now. Returns the seconds of its steps."""
-    from updater.airflow.run_day import run_day
+    from updater.demo.run_day import run_day
 
     start = time.perf_counter()
     result = run_day(str(settings.source), ds)
