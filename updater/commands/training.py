@@ -24,8 +24,7 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
     from updater.runtime.process_pool import Workers
     from updater.training.build import build_data as build
     from updater.training.distributed import this_rank
-    from updater.training.launch import ranks
-    from updater.training.train import train as pretrain
+    from updater.training.launch import launch
 
     create_ledger(settings)
     context = open_context(settings)
@@ -37,9 +36,8 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
             if build_data:
                 emit([asdict(each) for each in built], as_json, show_training_data)
                 return
-        with ranks(settings) as rank:
-            report = pretrain(context, progress, rank)
-    if rank.is_first:
+        report = launch(context, progress)
+    if this_rank().is_first:
         emit(asdict(report), as_json, show_training)
 
 
