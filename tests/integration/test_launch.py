@@ -14,6 +14,7 @@ from updater.training import launch as module
 from updater.training.launch import launch
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_says_why_and_leaves_this_one_as_it_was(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
