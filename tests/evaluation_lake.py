@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.deployment import write_config
 from tests.factories import MODALITIES, bill, land_rows
-from updater.evaluation.events import Events, open_events
+from updater.labels.events import Events, open_events
 from updater.pipeline.init import create_ledger
 from updater.runtime.deployment import open_context
 from updater.settings import Settings

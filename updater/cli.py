@@ -202,7 +202,7 @@ def demo(
 
     It lands the Complete Journey data, builds the state, runs daily windows, verifies them, and reads features back.
     """
-    from updater import demo as story
+    from updater.demo import story
 
     log(verbose)
     try:

@@ -19,13 +19,13 @@ import pyarrow as pa
 
 from benchmarks.quality.adding import add, say
 from updater.domain.fingerprint import fingerprint
-from updater.evaluation.events import Events, open_events
 from updater.evaluation.exam import Exam, read_exam, sit_exam
 from updater.evaluation.html import with_ablations
 from updater.evaluation.report import make_ablations
 from updater.evaluation.scoring import Scored
 from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
+from updater.labels.events import Events, open_events
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
 from updater.runtime.deployment import Context, Progress, open_context

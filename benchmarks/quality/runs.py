@@ -11,12 +11,12 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.quality.adding import add, say
-from updater.evaluation.events import open_events
 from updater.evaluation.exam import read_exam, sit_exam
 from updater.evaluation.report import make_ablations
 from updater.evaluation.scoring import Scored
 from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
+from updater.labels.events import open_events
 from updater.runtime.deployment import Context, Progress, open_context
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings

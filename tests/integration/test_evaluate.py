@@ -1,6 +1,7 @@
 """`updater model evaluate` on a small lake, from the command line to the page."""
 
 import json
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +12,10 @@ from tests.deployment import tree
 from tests.evaluation_lake import TEST, TRAIN, events_of, write_evaluation
 from updater.cli import main
 from updater.evaluation.embedding import DAYS_SINCE, Embedder
-from updater.evaluation.labels import read_labels
 from updater.evaluation.systems import embedding_systems
-from updater.evaluation.tasks import known_at, label_tables, read_tasks
+from updater.labels.known import known_at, read_labels
+from updater.labels.tables import label_tables
+from updater.labels.tasks import read_tasks
 from updater.lake.partitions import read_table
 from updater.runtime.deployment import open_context
 from updater.settings import load_settings
@@ -150,6 +152,35 @@ def test_labels_that_are_not_known_yet_are_not_there(config):
 
     assert anchors(known_at(settings, task, second)) == {first, second}
     assert anchors(known_at(settings, task, first)) == {first}
+    assert anchors(known_at(settings, task, first) - timedelta(microseconds=1)) == set()
+
+
+def test_known_labels_are_those_that_a_historical_join_finds(config):
+    settings = load_settings(config, environ={})
+    tasks = [task for task in read_tasks(settings.evaluation.tasks) if task.name in ("buys", "will_buy_rice")]
+    first, _ = TRAIN
+    until = known_at(settings, tasks[0], first)
+    with events_of(settings) as events:
+        everything = label_tables(events, tasks, TRAIN)
+        known = read_labels(events, tasks, TRAIN, until)
+
+    keys = ("user_id", "anchor_day")
+    instant = pa.timestamp("us", "UTC")
+    for task in tasks:
+        rows = everything[task.name].to_pylist()
+        users = pa.table(
+            {"user_id": [row["user_id"] for row in rows], "anchor_day": [str(row["anchor"]) for row in rows]}
+        )
+        known_since = pa.array([known_at(settings, task, row["anchor"]) for row in rows], instant)
+        published = users.append_column("event_timestamp", known_since)
+        asked = users.append_column("event_timestamp", pa.array([until] * len(rows), instant))
+        with Scratch(settings) as scratch:
+            scratch.publish("labels", published.append_column("label", everything[task.name]["label"]), keys)
+            joined = scratch.point_in_time(asked, ["labels:label"])["label"].to_pylist()
+        assert {answer is None for answer in joined} == {True, False}
+        assert known[task.name].to_pylist() == [
+            row for row, answer in zip(rows, joined, strict=True) if answer is not None
+        ]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from tests.deployment import Deployment, write_config
 from tests.factories import MODALITIES, bill, land_rows, search
 from updater.cli import main
 from updater.errors import ConfigError
-from updater.evaluation.events import open_events
-from updater.evaluation.tasks import Task, label_tables
+from updater.labels.events import open_events
+from updater.labels.tables import label_tables
+from updater.labels.tasks import Task
 from updater.lake.pseudonyms import Pseudonyms
 from updater.pipeline.init import initialise
 from updater.pipeline.monitor.verify import verify

@@ -14,10 +14,11 @@ import pytest
 
 from updater.domain.window import day_window, days
 from updater.errors import ConfigError
-from updater.evaluation.events import open_events
 from updater.evaluation.metrics import auc_and_ks
 from updater.evaluation.probe import fit_logistic
-from updater.evaluation.tasks import label_tables, read_tasks
+from updater.labels.events import open_events
+from updater.labels.tables import label_tables
+from updater.labels.tasks import read_tasks
 from updater.lake.partitions import has_landed
 from updater.pipeline.init import create_ledger
 from updater.runtime.deployment import open_context

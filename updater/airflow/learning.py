@@ -24,12 +24,9 @@ def build_data(params: Report) -> int:
 def pretrain(params: Report) -> str:
     """Pre-train a model. Returns its directory."""
     from updater.runtime.deployment import open_context
-    from updater.training.launch import ranks
-    from updater.training.train import train
+    from updater.training.launch import launch
 
-    settings = load_settings(params["config"])
-    with ranks(settings) as rank:
-        return train(open_context(settings), rank=rank).model
+    return launch(open_context(load_settings(params["config"]))).model
 
 
 def tunable_scenarios(params: Report) -> list[str]:

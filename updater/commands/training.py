@@ -25,8 +25,7 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
     from updater.runtime.process_pool import Workers
     from updater.training.build import build_data as build
     from updater.training.distributed import this_rank
-    from updater.training.launch import ranks
-    from updater.training.train import train as pretrain
+    from updater.training.launch import launch
 
     create_ledger(settings)
     context = open_context(settings)
@@ -38,9 +37,8 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
             if build_data:
                 emit([asdict(each) for each in built], as_json, show_training_data)
                 return
-        with ranks(settings) as rank:
-            report = pretrain(context, progress, rank)
-    if rank.is_first:
+        report = launch(context, progress)
+    if this_rank().is_first:
         emit(asdict(report), as_json, show_training)
 
 
@@ -65,10 +63,10 @@ def show_training(report: Any) -> None:
 @click.option("--model", metavar="DIR", required=True, help="Directory of a pre-trained model.")
 @verb
 def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: str) -> None:
-    """Learn soft prompts of scenarios from labels.
+    """Learn soft prompts of scenarios on a frozen model, from the labels that were known by then.
 
-    The model stays as it is; labels are read through Feast as of when they were known. Writes a copy of the model with
-    all prompts that were tuned on it, for `updater model evaluate` and `updater model promote`.
+    Writes a copy of the model with all prompts that were tuned on it, for `updater model evaluate` and `updater model
+    promote`.
     """
     from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
     from updater.runtime.deployment import open_context

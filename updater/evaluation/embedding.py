@@ -14,8 +14,7 @@ import pyarrow as pa
 
 from updater.domain import columns
 from updater.domain.fingerprint import fingerprint
-from updater.evaluation.labels import INSTANT
-from updater.evaluation.tasks import Question
+from updater.labels.tasks import Question
 from updater.lake import partitions
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
 from updater.runtime.process_pool import Workers
@@ -124,7 +123,7 @@ def _table(context: Context, profiles: Profiles, values_UQE: Float32) -> pa.Tabl
     return pa.table(
         {
             columns.JOIN_KEY: pa.array(profiles.users.tolist(), pa.string()),
-            columns.EVENT_TIMESTAMP: pa.array([window.as_of] * num_users, INSTANT),
+            columns.EVENT_TIMESTAMP: pa.array([window.as_of] * num_users, pa.timestamp("us", "UTC")),
             DAYS_SINCE: np.nan_to_num(since, nan=float(context.settings.buffer.days)),
             **embeddings,
         }

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from updater.config_file import nearest
 from updater.errors import ConfigError
-from updater.evaluation.events import open_events
 from updater.evaluation.exam import read_exam, sit_exam
 from updater.evaluation.figures import Points, draw, needed
 from updater.evaluation.html import render
@@ -22,7 +21,8 @@ from updater.evaluation.systems import (
     System,
     embedding_rows,
 )
-from updater.evaluation.tasks import Task, question
+from updater.labels.events import open_events
+from updater.labels.tasks import Task, question
 from updater.lake import partitions
 from updater.model.checkpoint import load_model
 from updater.pipeline.versions.registry import check_model, model_version

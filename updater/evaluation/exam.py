@@ -9,8 +9,6 @@ import pyarrow as pa
 from updater.domain.window import day_window, first_buffer_day
 from updater.errors import ConfigError
 from updater.evaluation.embedding import Embedder, embed
-from updater.evaluation.events import Events
-from updater.evaluation.labels import read_labels
 from updater.evaluation.scoring import Rows, Scored, part_rows, score_system
 from updater.evaluation.systems import (
     Candidate,
@@ -20,7 +18,10 @@ from updater.evaluation.systems import (
     embedding_systems,
     recency_system,
 )
-from updater.evaluation.tasks import Split, Task, known_at, read_task_file, read_tasks
+from updater.labels.events import Events
+from updater.labels.known import known_at, read_labels
+from updater.labels.split import Split
+from updater.labels.tasks import Task, read_task_file, read_tasks
 from updater.pipeline.daily.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.process_pool import Workers

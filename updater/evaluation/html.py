@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from updater.evaluation.figures import Picture, bars, differences
-from updater.evaluation.tasks import Split
+from updater.labels.split import Split
 
 SYSTEMS = {
     "tuned": "the model's embedding for the task's question after its soft prompt, if it has one",

@@ -20,7 +20,7 @@ from updater import __version__
 from updater.errors import VerificationError
 from updater.evaluation.metrics import Estimate, Predictions, Replicates, bootstrap, mean_over_tasks
 from updater.evaluation.scoring import Scored
-from updater.evaluation.tasks import Task
+from updater.labels.tasks import Task
 from updater.lake import partitions
 
 Json = dict[str, Any]

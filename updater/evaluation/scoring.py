@@ -16,7 +16,8 @@ from updater.errors import ConfigError
 from updater.evaluation.metrics import Floats, Predictions, auc_and_ks
 from updater.evaluation.probe import fit_boosting, fit_logistic
 from updater.evaluation.systems import System
-from updater.evaluation.tasks import Task, is_held_out
+from updater.labels.split import is_held_out
+from updater.labels.tasks import Task
 from updater.runtime.deployment import Progress, no_progress
 from updater.runtime.process_pool import Workers
 

@@ -19,9 +19,9 @@ from updater.domain import columns
 from updater.errors import ConfigError
 from updater.evaluation.baselines import Features, Groups, commonest, rfm_features
 from updater.evaluation.embedding import DAYS_SINCE, Embedder, question_column
-from updater.evaluation.events import Events
 from updater.evaluation.metrics import Floats
-from updater.evaluation.tasks import Amount, Question, Task, question
+from updater.labels.events import Events
+from updater.labels.tasks import Amount, Question, Task, question
 from updater.lake import partitions
 from updater.model.checkpoint import create_model, load_model, model_digest, save_model
 from updater.runtime.deployment import Context, Progress, no_progress

@@ -1,4 +1,4 @@
-"""`updater model tune`: a scenario's soft prompt from its label tasks, answers read through the feature store."""
+"""`updater model tune`: the soft prompt of a scenario, out of the answers of its label tasks that are known by then."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from torch import nn
 from updater.domain.buckets import HELD_OUT, is_held_out
 from updater.domain.fingerprint import fingerprint
 from updater.errors import ConfigError
-from updater.evaluation.events import open_events
-from updater.evaluation.labels import read_labels
-from updater.evaluation.tasks import Task, question, read_tasks
+from updater.labels.events import open_events
+from updater.labels.known import read_labels
+from updater.labels.tasks import Task, question, read_tasks
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest, save_model
 from updater.runtime.deployment import Context, Progress, no_progress, open_context

@@ -19,8 +19,6 @@ from updater.settings import Settings
 
 MIN_KEY_BYTES = 32
 """Shorter keys could be guessed: whoever has a pseudonym and a list of possible ids can try keys."""
-BLOCK_BYTES = 64
-"""Block of SHA-256."""
 _MARK = b"\0updater: fingerprint of a pseudonymisation key"
 
 
@@ -50,16 +48,6 @@ class Pseudonyms:
         ids = pc.dictionary_encode(array.cast(pa.large_binary()))
         hashed = [self._mac(raw) if raw else "" for raw in ids.dictionary.to_pylist()]
         return pa.array(hashed, pa.string()).take(ids.indices)
-
-    def sql(self, column: str) -> tuple[str, dict[str, bytes]]:
-        """The same for a text column of a DuckDB query: an expression, and the parameters that it needs."""
-        padded = (self._key if len(self._key) <= BLOCK_BYTES else sha256(self._key).digest()).ljust(BLOCK_BYTES, b"\0")
-        inner = f"unhex(sha256($id_key_inner::blob || encode({column}::varchar)))"
-        expression = f"case when {column} = '' then '' else sha256($id_key_outer::blob || {inner}) end"
-        return expression, {
-            "id_key_inner": bytes(byte ^ 0x36 for byte in padded),
-            "id_key_outer": bytes(byte ^ 0x5C for byte in padded),
-        }
 
     def _mac(self, message: bytes) -> str:
         return hmac.new(self._key, message, sha256).hexdigest()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from updater.domain.training import Training
 from updater.model.batch import Int64
-from updater.model.linear import has_bfloat16
+from updater.model.torch_internals import has_bfloat16
 from updater.model.user_model import UserModel
 from updater.training.checkpoints import load_checkpoint, save_checkpoint, trained_parameters
 from updater.training.distributed import Rank, gather_numbers, gather_rows, sum_over_ranks

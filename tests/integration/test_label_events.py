@@ -10,7 +10,8 @@ from tests.factories import MODALITIES, bill, land_rows
 from updater.domain.window import day_window
 from updater.errors import ConfigError, NotLandedError
 from updater.evaluation.baselines import commonest, rfm_features
-from updater.evaluation.tasks import Task, label_tables
+from updater.labels.tables import label_tables
+from updater.labels.tasks import Task
 from updater.pipeline.erase.run import erase
 
 ANCHOR, LAST = date(2024, 5, 3), date(2024, 5, 5)

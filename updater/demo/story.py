@@ -24,10 +24,9 @@ from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.sources import completejourney
 from updater.training.build import build_data
-from updater.training.launch import ranks
-from updater.training.train import train
+from updater.training.launch import launch
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 SHOWN_COMPONENTS = 4
 
 
@@ -97,8 +96,7 @@ def _train(settings: Settings, progress: Progress) -> str:
         f"{time.perf_counter() - start:.1f} s."
     )
     start = time.perf_counter()
-    with ranks(settings) as rank:
-        report = train(context, progress, rank)
+    report = launch(context, progress)
     tables.say(
         f"Trained the model in {time.perf_counter() - start:.1f} s: {report.steps} steps, contrastive loss "
         f"{report.contrastive:.2f}. It is a small one, trained briefly: it shows the path, and is none to "
@@ -109,7 +107,7 @@ def _train(settings: Settings, progress: Progress) -> str:
 
 def _run_through_airflow(settings: Settings, ds: date) -> dict[str, float]:
     """Run a day's DAG here and now. Returns the seconds of its steps."""
-    from updater.airflow.run_day import run_day
+    from updater.demo.run_day import run_day
 
     start = time.perf_counter()
     result = run_day(str(settings.source), ds)
