@@ -29,7 +29,7 @@ from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import WindowReport, finish, prepare, run_window
 from updater.pipeline.init import initialise
 from updater.runtime import process_pool as pool
-from updater.runtime.deployment import Context, no_progress, open_context
+from updater.runtime.deployment import WritableContext, no_progress, open_writable
 from updater.runtime.process_pool import Workers
 from updater.settings import load_settings
 from updater.sources.synthetic import SyntheticSpec, land
@@ -122,7 +122,7 @@ class _State:
         self.day = FIRST_DAY + timedelta(days=HISTORY_DAYS - 1)
         land(self.settings.paths.lake, self.spec, FIRST_DAY, self.day)
         initialise(self.settings)
-        self.context = open_context(self.settings)
+        self.context = open_writable(self.settings)
         self.workers = CountingWorkers(self.settings, self.context.now)
         self.window(self.day)
         self.window(self.land_next(ACTIVE_IN_HISTORY))  # warms what the timed ones share
@@ -156,7 +156,7 @@ class _State:
         copied = load_settings(root / self.settings.source.name, environ={})
         copied = replace(copied, paths=replace(copied.paths, lake=self.settings.paths.lake))
         initialise(copied)
-        context = open_context(copied, self.context.now)
+        context = open_writable(copied, self.context.now)
         with Workers(copied, context.now) as workers:
             done = _timed(context, partial(recompute, context, workers, day))
         shutil.rmtree(root)
@@ -168,7 +168,7 @@ class _State:
         return top_functions(partial(run_window, self.context, self.workers, day))
 
 
-def recompute(context: Context, workers: Workers, ds: date) -> WindowReport:
+def recompute(context: WritableContext, workers: Workers, ds: date) -> WindowReport:
     """Run a window as if every user with events had changed."""
     window = context.window(ds)
     report = WindowReport(str(window), model=context.live_model().name)
@@ -201,7 +201,7 @@ class CountingWorkers(Workers):
         return super().encode(texts, progress)
 
 
-def _timed(context: Context, run: Callable[[], WindowReport]) -> Timed:
+def _timed(context: WritableContext, run: Callable[[], WindowReport]) -> Timed:
     # A process keeps the tools of one state only; loading them again is no part of either way.
     _, tools = pool._open(context.settings, context.now)
     assert tools.inference

@@ -56,14 +56,14 @@ def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
 
     The first one builds the whole buffer.
     """
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_context, open_writable
 
-    context = open_context(settings)
     if dry_run:
         from updater.pipeline.daily.dry_run import plan_window
 
-        emit(asdict(plan_window(context, ds)), as_json, tables.show_plan)
+        emit(asdict(plan_window(open_context(settings), ds)), as_json, tables.show_plan)
         return
+    context = open_writable(settings)
     from updater.pipeline.daily.window import run_window
     from updater.runtime.process_pool import Workers
 
@@ -86,16 +86,17 @@ def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
 @verb
 def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, dry_run: bool, restate: bool) -> None:
     """Run the missing windows of a range, oldest first. Killed and run again, it goes on where it was."""
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_context, open_writable
 
     if to_date < from_date:
         raise click.BadParameter("lies before --from-date.", param_hint="--to-date")
-    context = open_context(settings)
     if dry_run:
         from updater.pipeline.daily.dry_run import plan_backfill
 
-        emit(asdict(plan_backfill(context, from_date, to_date, restate)), as_json, tables.show_backfill_plan)
+        plan = plan_backfill(open_context(settings), from_date, to_date, restate)
+        emit(asdict(plan), as_json, tables.show_backfill_plan)
         return
+    context = open_writable(settings)
     from updater.pipeline.daily.backfill import backfill as run_backfill
     from updater.pipeline.restate.run import restate_range as run_restatement
     from updater.runtime.process_pool import Workers
@@ -202,15 +203,14 @@ def erase(
     """Remove users from everything but the lake, permanently: files are written anew, and late rows are dropped."""
     from updater.pipeline.erase.proof import find, raise_if_found
     from updater.pipeline.erase.run import erase as remove
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_context, open_writable
 
     users = [*user_ids, *(read_ids(from_file) if from_file else [])]
-    context = open_context(settings)
     with progress_bar(as_json) as progress:
         if not prove:
-            emit(asdict(remove(context, users, progress)), as_json, tables.show_erasure)
+            emit(asdict(remove(open_writable(settings), users, progress)), as_json, tables.show_erasure)
             return
-        proof = find(context, users, progress)
+        proof = find(open_context(settings), users, progress)
     emit(asdict(proof), as_json, tables.show_erasure_proof)
     raise_if_found(proof)
 

@@ -20,7 +20,7 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
     it from there.
     """
     from updater.pipeline.init import create_ledger
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import Workers
     from updater.training.build import build_data as build
     from updater.training.distributed import this_rank
@@ -28,7 +28,7 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
     from updater.training.train import train as pretrain
 
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with progress_lines(as_json) as progress:
         # Processes that something else started, such as torchrun, find the data built.
         if this_rank().count == 1:

@@ -22,12 +22,12 @@ from updater.errors import ConfigError, NotLandedError
 from updater.lake.partitions import join, landed_days
 from updater.lake.schemas import numeric_columns
 from updater.pipeline.daily.detect import land_day
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.state.event_store import Buffer, EventFile, connect
 
 
 @contextmanager
-def open_events(context: Context, progress: Progress = no_progress) -> Iterator["Events"]:
+def open_events(context: WritableContext, progress: Progress = no_progress) -> Iterator["Events"]:
     """The events of a deployment, for the length of a `with` block."""
     with connect(context.settings.paths.lake, context.settings.paths.state) as connection:
         yield Events(context, connection, progress)
@@ -36,7 +36,7 @@ def open_events(context: Context, progress: Progress = no_progress) -> Iterator[
 class Events:
     """Makes the tables `past_<modality>` and `next_<modality>` on `connection`."""
 
-    def __init__(self, context: Context, connection: duckdb.DuckDBPyConnection, progress: Progress) -> None:
+    def __init__(self, context: WritableContext, connection: duckdb.DuckDBPyConnection, progress: Progress) -> None:
         self.connection = connection
         self.settings = context.settings
         self._context = context

@@ -22,7 +22,7 @@ from updater.evaluation.systems import (
 )
 from updater.evaluation.tasks import Split, Task, known_at, read_task_file, read_tasks
 from updater.pipeline.daily.prefetch import land_and_encode
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.store.scratch import Scratch
@@ -54,7 +54,7 @@ def read_exam(events: Events, split: str = "test") -> Exam:
 
 
 def sit_exam(
-    context: Context,
+    context: WritableContext,
     workers: Workers,
     events: Events,
     exam: Exam,

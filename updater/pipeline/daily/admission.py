@@ -9,10 +9,10 @@ from updater.errors import ConfigError, NotLandedError, UnfinishedWorkError, Win
 from updater.lake import partitions
 from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context, day_after, day_before
+from updater.runtime.deployment import Context, WritableContext, day_after, day_before
 
 
-def open_window(context: Context, window: Window, by: str | None = None) -> None:
+def open_window(context: WritableContext, window: Window, by: str | None = None) -> None:
     """Open the window in the ledger, or find it opened by an earlier attempt.
 
     Args:

@@ -11,7 +11,7 @@ from updater.pipeline.daily.window import WindowReport, finish, missing_days, pr
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.prometheus import write_configured
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import Workers
 from updater.runtime.timing import Stopwatch
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def backfill(
-    context: Context, workers: Workers, from_date: date, to_date: date, progress: Progress = no_progress
+    context: WritableContext, workers: Workers, from_date: date, to_date: date, progress: Progress = no_progress
 ) -> list[WindowReport]:
     """Run the missing windows of a range; both dates are inclusive. Killed and run again, it goes on where it was.
 

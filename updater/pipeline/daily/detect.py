@@ -25,7 +25,7 @@ from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import PartitionRecord
 from updater.pipeline.daily.admission import landing_days, not_landed
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.timing import Stopwatch
 from updater.state.event_store import CHANGES_SCHEMA, Buffer, connect
 from updater.state.rewrite import events_name
@@ -50,7 +50,7 @@ class Detected:
 
 
 def detect(
-    context: Context,
+    context: WritableContext,
     window: Window,
     modality: Modality,
     progress: Progress = no_progress,
@@ -112,7 +112,7 @@ def detected(context: Context, window: Window, modality: Modality) -> Detected:
     return Detected(modality.name, record.num_rows, record.num_rejected, users, dict(reasons), record.num_erased)
 
 
-def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord | None:
+def land_day(context: WritableContext, ds: date, modality: Modality) -> PartitionRecord | None:
     """Turn a landed partition into an event file, once; None if an optional modality has none.
 
     A partition whose window is published keeps its event file even if the lake's files were rewritten, and one that
@@ -139,7 +139,7 @@ def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord 
     return record
 
 
-def read_landed(context: Context, ds: date, modality: Modality) -> PartitionRecord:
+def read_landed(context: WritableContext, ds: date, modality: Modality) -> PartitionRecord:
     """Read and check a landed partition and write its event file; the record is the caller's to keep.
 
     See `land_day` for errors.

@@ -15,7 +15,7 @@ from updater.domain.window import Window
 from updater.lake import partitions
 from updater.lake.schemas import TEXT_ID_BYTES
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.session import text_vectors
 from updater.runtime.timing import Stopwatch
 from updater.state.event_store import EventFile, row_batches
@@ -70,7 +70,7 @@ def _new_texts(files: Sequence[EventFile], vectors: TextVectors) -> tuple[pa.Tab
 
 
 def encode(
-    context: Context,
+    context: WritableContext,
     window: Window,
     modality: Modality,
     encode_texts: EncodeTexts,
@@ -96,7 +96,7 @@ def encode(
 
 
 def encode_files(
-    context: Context,
+    context: WritableContext,
     files: Sequence[EventFile],
     encode_texts: EncodeTexts,
     label: str,

@@ -24,7 +24,7 @@ from updater.pipeline.daily.bucket_commit import commit_bucket, outputs_digest
 from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buffer, read_stored
 from updater.pipeline.daily.detect import read_changes
 from updater.pipeline.daily.staging import place, stage
-from updater.runtime.deployment import Context, day_after, day_before
+from updater.runtime.deployment import Context, WritableContext, day_after, day_before
 from updater.runtime.process_pool import Workers, open_tools
 from updater.runtime.session import Tools
 from updater.runtime.timing import Stopwatch
@@ -40,7 +40,9 @@ USERS_PER_READ = 4096
 """Users whose event rows (without vectors) a process holds at a time: some hundred bytes per event."""
 
 
-def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Sequence[int]) -> list[dict[str, int]]:
+def refresh_buckets(
+    context: WritableContext, tools: Tools, window: Window, buckets: Sequence[int]
+) -> list[dict[str, int]]:
     """Bring buckets from the day before to `window`, or find them done. Returns the counts of each.
 
     Buckets are read together, as many as the memory bound allows, because opening a buffer's files costs more than a
@@ -73,7 +75,7 @@ def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Seq
 
 
 def _refresh_together(
-    context: Context,
+    context: WritableContext,
     tools: Tools,
     window: Window,
     planned: Sequence[tuple[int, Head | None, BucketPlan]],
@@ -108,7 +110,7 @@ def _refresh_together(
 
 
 def _publish_bucket(
-    context: Context,
+    context: WritableContext,
     tools: Tools,
     window: Window,
     bucket: int,

@@ -17,7 +17,7 @@ from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.prometheus import write_configured
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.process_pool import Workers
 from updater.runtime.session import text_vectors
 from updater.state.event_store import connect
@@ -60,7 +60,7 @@ class WindowReport:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
 
 
-def run_window(context: Context, workers: Workers, ds: date, progress: Progress = no_progress) -> WindowReport:
+def run_window(context: WritableContext, workers: Workers, ds: date, progress: Progress = no_progress) -> WindowReport:
     """Run one window. A window that is committed is left as it is.
 
     Raises:
@@ -89,7 +89,9 @@ def run_window(context: Context, workers: Workers, ds: date, progress: Progress 
     return report
 
 
-def prepare(context: Context, workers: Workers, window: Window, report: WindowReport, progress: Progress) -> int:
+def prepare(
+    context: WritableContext, workers: Workers, window: Window, report: WindowReport, progress: Progress
+) -> int:
     """Open the window, detect its changes and encode its new texts.
 
     Returns the number of users that changed in the modality in which most did.
@@ -106,7 +108,7 @@ def prepare(context: Context, workers: Workers, window: Window, report: WindowRe
     return num_users
 
 
-def finish(context: Context, window: Window, report: WindowReport) -> None:
+def finish(context: WritableContext, window: Window, report: WindowReport) -> None:
     """Publish, materialise and commit a window whose buckets are refreshed; fills in the report's counts.
 
     With `[run] verify_before_publish` a sample of the recomputed users is verified before anything of it is online.

@@ -14,7 +14,7 @@ from updater.pipeline.daily.bucket_commit import outputs_digest
 from updater.pipeline.daily.staging import place
 from updater.pipeline.erase.files import FileChanges, write
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context, Progress
+from updater.runtime.deployment import Progress, WritableContext
 from updater.state import summaries as summary_store
 from updater.state.bucket_files import all_files, bucket_files
 from updater.state.event_store import connect
@@ -26,7 +26,7 @@ NewFiles = dict[str, tuple[BucketFile, bytes | None]]
 
 
 def erase_from_buckets(
-    context: Context, buckets: Sequence[int], among: Among, found: FileChanges, progress: Progress
+    context: WritableContext, buckets: Sequence[int], among: Among, found: FileChanges, progress: Progress
 ) -> None:
     """Rewrite what `buckets` published, with the records and heads that name it, and correct the active users."""
     for done, bucket in enumerate(buckets):
@@ -39,13 +39,13 @@ def erase_from_buckets(
         _count_active(context, bucket)
 
 
-def _views(context: Context) -> dict[str, str]:
+def _views(context: WritableContext) -> dict[str, str]:
     """Root of the files by the name that a staged file has for them."""
     names = partitions.list_names(context.layout.views())
     return {name: context.layout.bucket_files(name) for name in (SUMMARIES, *names)}
 
 
-def _rewrite_published(context: Context, bucket: int, among: Among, found: FileChanges) -> None:
+def _rewrite_published(context: WritableContext, bucket: int, among: Among, found: FileChanges) -> None:
     published: dict[tuple[date, int], dict[str, BucketFile]] = defaultdict(dict)
     for view, root in _views(context).items():
         for file in all_files(root, bucket):
@@ -65,7 +65,7 @@ def _rewrite_published(context: Context, bucket: int, among: Among, found: FileC
             _put(file.path, content, found)
 
 
-def _rewrite_merged(context: Context, bucket: int, among: Among, found: FileChanges) -> None:
+def _rewrite_merged(context: WritableContext, bucket: int, among: Among, found: FileChanges) -> None:
     """Files that days were merged into are found by their names, which stay, even if they become empty."""
     for root in _views(context).values():
         for file in all_files(root, bucket):
@@ -86,7 +86,7 @@ def _put(path: str, content: bytes | None, found: FileChanges) -> None:
             found.rewritten += 1
 
 
-def _replace_record(context: Context, record: BucketRecord, made: NewFiles) -> None:
+def _replace_record(context: WritableContext, record: BucketRecord, made: NewFiles) -> None:
     names = []
     for name in record.files:
         view = name.partition("-")[2]
@@ -102,7 +102,7 @@ def _replace_record(context: Context, record: BucketRecord, made: NewFiles) -> N
             context.ledger.replace_bucket_record(record, new)
 
 
-def _count_active(context: Context, bucket: int) -> None:
+def _count_active(context: WritableContext, bucket: int) -> None:
     """Let the newest record say how many active users are left: the next window counts on from there."""
     head = context.ledger.head(bucket)
     record = context.ledger.bucket_record(bucket, head.ds) if head else None

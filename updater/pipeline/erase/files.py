@@ -14,7 +14,7 @@ from updater.lake import partitions
 from updater.lake.erased_rows import Among
 from updater.lake.schemas import EVENT_ROWS
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context, Progress
+from updater.runtime.deployment import Context, Progress, WritableContext
 from updater.state.layout import ERASURE, Erasure, StateLayout, StatePart
 from updater.state.rewrite import events_name, read_without
 
@@ -30,7 +30,7 @@ class FileChanges:
     removed: int = 0
 
 
-def erase_from_events(context: Context, among: Among, found: FileChanges, progress: Progress) -> None:
+def erase_from_events(context: WritableContext, among: Among, found: FileChanges, progress: Progress) -> None:
     """Put event files without the users' rows in the place of those with them; the ledger names the new ones."""
     landed = [(path, _day(path)) for path in files_below(context, StatePart.EVENTS) if path.endswith(".parquet")]
     for done, (path, ds) in enumerate(landed):
@@ -51,7 +51,7 @@ def erase_from_events(context: Context, among: Among, found: FileChanges, progre
 
 
 def erase_from_others(
-    context: Context, buckets: Sequence[int], among: Among, found: FileChanges, progress: Progress
+    context: WritableContext, buckets: Sequence[int], among: Among, found: FileChanges, progress: Progress
 ) -> None:
     """Rewrite all other files of the state that hold rows of the users, who are in `buckets`, in place."""
     paths = [path for path in files_below(context) if _may_hold(context, path, buckets)]
@@ -106,7 +106,7 @@ def _write_events(path: str, table: pa.Table) -> str | None:
     return name
 
 
-def _repoint_plan(context: Context, modality: str, ds: date, old: str, new: str | None) -> None:
+def _repoint_plan(context: WritableContext, modality: str, ds: date, old: str, new: str | None) -> None:
     """Name the new event file in the plan of a restatement that is under way."""
     if not partitions.exists(context.layout.restatement_plan()):
         return

@@ -18,7 +18,7 @@ from updater.pipeline.erase.buckets import erase_from_buckets
 from updater.pipeline.erase.files import FileChanges, erase_from_events, erase_from_others
 from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
 
@@ -58,7 +58,7 @@ class _Among:
         return found
 
 
-def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_progress) -> ErasureReport:
+def erase(context: WritableContext, user_ids: Sequence[str], progress: Progress = no_progress) -> ErasureReport:
     """Remove users, by the ids that the lake has, from everything but the lake, and keep their rows out from now on.
 
     Raises:

@@ -27,7 +27,7 @@ from updater.pipeline.monitor.verify_compare import raise_if_different
 from updater.pipeline.versions.backfill import WINDOWS_PER_QUERY, VersionBackfill, backfill_buckets, lacking
 from updater.pipeline.versions.registry import check_model, model_version, register_model
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.process_pool import Workers
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
@@ -61,8 +61,8 @@ class PromotionReport:
     verified_users: int = 0
 
 
-def chosen_model(context: Context, version: int | None, directory: str | None, dry_run: bool) -> ModelRecord:
-    """The version of that number, or the model in `directory`, which becomes one unless it is a dry run.
+def chosen_model(context: WritableContext, version: int | None, directory: str | None) -> ModelRecord:
+    """The version of that number, or the model in `directory`, which becomes one.
 
     Raises:
         ConfigError: there is no such version, or the model does not fit.
@@ -70,9 +70,14 @@ def chosen_model(context: Context, version: int | None, directory: str | None, d
     if version is not None:
         return model_version(context, version)
     name = Path(directory or "").resolve()
-    if not dry_run:
-        return register_model(context, name, name.name, trained=True)
-    digest = check_model(context.settings, name)
+    return register_model(context, name, name.name, trained=True)
+
+
+def expected_model(context: Context, version: int | None, directory: str | None) -> ModelRecord:
+    """What `chosen_model` would return. Raises as it does, and registers nothing."""
+    if version is not None:
+        return model_version(context, version)
+    digest = check_model(context.settings, Path(directory or "").resolve())
     models = context.ledger.models()
     for known in models:
         if known.digest == digest:
@@ -99,7 +104,11 @@ def plan_promotion(context: Context, model: ModelRecord, from_date: date | None)
 
 
 def promote(
-    context: Context, workers: Workers, model: ModelRecord, from_date: date | None, progress: Progress = no_progress
+    context: WritableContext,
+    workers: Workers,
+    model: ModelRecord,
+    from_date: date | None,
+    progress: Progress = no_progress,
 ) -> PromotionReport:
     """Make `model` live, after its feature views have all rows. Killed and run again, it goes on where it was.
 
@@ -204,7 +213,7 @@ def _num_windows(job: VersionBackfill) -> int:
 
 
 def _make(
-    context: Context, workers: Workers, job: VersionBackfill, report: PromotionReport, progress: Progress
+    context: WritableContext, workers: Workers, job: VersionBackfill, report: PromotionReport, progress: Progress
 ) -> None:
     """Register the version's views, write the rows that it lacks, and load the online store."""
     from updater.store.access import materialise
