@@ -54,7 +54,7 @@ def create_database_engine(url: str, purpose: Purpose, *, read_only: bool = Fals
         if is_sqlite(parsed):
             if read_only:
                 path = str(parsed.database)
-                engine = create_engine(parsed, poolclass=NullPool, creator=lambda: _open_read_only(path))
+                engine = create_engine(parsed, poolclass=NullPool, creator=lambda: open_to_read(path))
             else:
                 engine = create_engine(parsed, poolclass=NullPool, connect_args={"timeout": LOCK_TIMEOUT_SECONDS})
             event.listen(engine, "connect", _configure_sqlite)
@@ -130,6 +130,30 @@ def is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
+def open_to_read(path: str) -> sqlite3.Connection:
+    """A connection to the SQLite file at `path` that refuses to write. The file may lie where nobody can write; then
+    the connection is one to close soon, because it does not see what others write there.
+    """
+    connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT_SECONDS)
+    try:
+        connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if can_write_beside(path) or Path(f"{path}-wal").exists():
+            raise
+        # To read a file in WAL mode SQLite puts files of its own beside it, and here it may not. While there are none
+        # nobody is writing, so the file can be taken as it is.
+        connection = sqlite3.connect(f"file:{quote(path)}?immutable=1", timeout=LOCK_TIMEOUT_SECONDS, uri=True)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def can_write_beside(path: str) -> bool:
+    """False if this process may not make files in the directory of `path`, which is there."""
+    directory = Path(path).parent
+    return os.access(directory, os.W_OK) or not directory.exists()
+
+
 def is_missing_table(error: BaseException | None) -> bool:
     """True if a driver says that a table or column is not there, which is no fault of the connection."""
     if isinstance(error, sqlite3.OperationalError):
@@ -139,21 +163,6 @@ def is_missing_table(error: BaseException | None) -> bool:
 
 def _examples(purpose: Purpose) -> str:
     return f"use sqlite:////path/{purpose.name}.db or postgresql+psycopg://user@host/database"
-
-
-def _open_read_only(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT_SECONDS)
-    try:
-        connection.execute("PRAGMA schema_version").fetchone()
-    except sqlite3.OperationalError:
-        connection.close()
-        if os.access(Path(path).parent, os.W_OK) or Path(f"{path}-wal").exists():
-            raise
-        # To read a file in WAL mode SQLite puts files of its own beside it, and here it may not. Without them nobody
-        # is writing, so the file can be taken as it is.
-        connection = sqlite3.connect(f"file:{quote(path)}?immutable=1", timeout=LOCK_TIMEOUT_SECONDS, uri=True)
-    connection.execute("PRAGMA query_only = ON")
-    return connection
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _: object) -> None:

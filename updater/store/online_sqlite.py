@@ -17,6 +17,7 @@ from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
 from feast.protos.feast.types.Value_pb2 import Value
 
+from updater.database import can_write_beside, open_to_read
 from updater.store.guard import WireRow, rank, wire_batches
 from updater.store.lifecycle import OwnViews
 from updater.store.reading import BatchedReads, ViewCells, view_cells
@@ -40,6 +41,8 @@ class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # ty
     _conn: sqlite3.Connection | None = None
 
     def _get_conn(self, config: Any) -> sqlite3.Connection:
+        if self._conn is None and not can_write_beside(self._get_db_path(config)):
+            return open_to_read(self._get_db_path(config))
         if self._conn is None:
             path = Path(self._get_db_path(config))
             path.parent.mkdir(parents=True, exist_ok=True)
