@@ -101,7 +101,7 @@ class ConcurrentUpdateError(UpdaterError):
 
     exit_code = 7
     cause: str | None = None
-    """What came in between: `erasure`, `promotion`, `maintenance` or `window`."""
+    """What came in between: `erasure`, `promotion`, `restatement`, `maintenance` or `window`."""
     ds: date | None = None
     bucket: int | None = None
 

@@ -244,7 +244,10 @@ def _is_right(
     context: Context, model: ModelRecord, seen: Published, report: PromotionReport, progress: Progress
 ) -> bool:
     """Compare a sample. False if a window came in between, which the version has no rows of yet."""
-    verification = verify(context, VERIFIED_USERS, progress, model)
+    try:
+        verification = verify(context, VERIFIED_USERS, progress, model)
+    except ConcurrentUpdateError:
+        return False
     if verification.differences and context.ledger.published() != seen:
         return False
     try:
