@@ -4,7 +4,8 @@ The plan is one file that stays until everything is done, so a killed restatemen
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ from updater.state.event_store import connect, read_rows
 AFFECTED_SCHEMA = pa.schema([("modality", pa.string()), ("user_id", pa.string()), ("bucket", pa.int32())])
 
 
-@dataclass
+@dataclass(frozen=True)
 class Restatement:
     """What was rewritten, and whom it affects."""
 
@@ -33,13 +34,12 @@ class Restatement:
     """The watermark when the restatement was planned."""
     generation: int
     created: datetime
-    records: list[PartitionRecord]
+    records: Sequence[PartitionRecord]
     """New ledger records of the rewritten partitions."""
     affected: pa.Table
     """`AFFECTED_SCHEMA`: the users whose rows differ, per modality."""
     num_erased: int
     """How many erased users were known when the partitions were read, or the plan was read back."""
-    counts: dict[str, int] = field(default_factory=dict)
 
     def users(self, bucket: int) -> list[str]:
         """Affected users of a bucket, sorted."""
