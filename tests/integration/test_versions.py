@@ -21,6 +21,7 @@ from updater.ledger import ModelRecord
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
 from updater.model.text_encoder import load_text_encoder
+from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import prepare
 from updater.pipeline.monitor.status import status
@@ -30,6 +31,7 @@ from updater.pipeline.restate.run import restate_range
 from updater.pipeline.versions.promote import PromotionReport, plan_promotion, promote
 from updater.pipeline.versions.registry import model_version, prune_version, register_model
 from updater.runtime.process_pool import Workers
+from updater.runtime.timing import StepTimes
 
 pytestmark = pytest.mark.campaign
 
@@ -194,9 +196,8 @@ def test_a_window_that_is_committed_meanwhile_is_made_too(made: Deployment, seco
 def test_what_is_under_way_is_not_overtaken(made: Deployment, second: ModelRecord) -> None:
     context = made.context
     with Workers(made.settings, context.now) as workers:
-        from updater.pipeline.daily.window import WindowReport
-
-        prepare(context, workers, context.window(FOURTH), WindowReport(str(FOURTH)), lambda *_: None)
+        open_window(context, context.window(FOURTH))
+        prepare(context, workers, context.window(FOURTH), StepTimes())
         list(refresh_days(workers, [FOURTH], [0]))
     with pytest.raises(UnfinishedWorkError, match=f"The window {FOURTH} is under way"):
         make_live(made, second)

@@ -10,13 +10,12 @@ from updater.lake import partitions
 from updater.pipeline.compact.run import maintain as maintain_state
 from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.detect import detect as detect_changes
-from updater.pipeline.daily.detect import read_changes
-from updater.pipeline.daily.encode import count_new_texts
 from updater.pipeline.daily.encode import encode as encode_texts
+from updater.pipeline.daily.land import read_changes
 from updater.pipeline.daily.publish import publish as complete_offline
 from updater.pipeline.daily.publish import views
 from updater.pipeline.daily.refresh import refresh_days as walk_buckets
-from updater.pipeline.daily.window import WindowReport, finish, missing_days
+from updater.pipeline.daily.window import finish, missing_days
 from updater.pipeline.monitor import prometheus as metrics
 from updater.pipeline.monitor import verify as verification
 from updater.pipeline.monitor.health import measure, raise_if_crossed
@@ -24,6 +23,7 @@ from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.verify_compare import raise_if_different
 from updater.runtime.deployment import Context, WritableContext, open_context, open_writable
 from updater.runtime.process_pool import Workers
+from updater.runtime.timing import StepTimes
 from updater.settings import load_settings
 
 
@@ -62,7 +62,7 @@ def detect(ds: str, modality: str, *, config: str | None = None) -> dict[str, An
         "rows": found.rows,
         "rejected": found.rejected,
         "changed_users": found.changed_users,
-        "texts": count_new_texts(context, window, declared),
+        "texts": found.texts.texts.num_rows,
     }
 
 
@@ -119,9 +119,8 @@ def materialise(ds: str, *, config: str | None = None) -> dict[str, Any]:
     """Load the day into the online store and commit its window."""
     context = _writable(config)
     window = context.window(date.fromisoformat(ds))
-    report = WindowReport(ds, model=context.live_model().name)
     with window_events(context, window):
-        finish(context, window, report)
+        report = finish(context, window, context.live_model().name, StepTimes())
     return {"rows": report.rows, "views": views(context)}
 
 

@@ -7,8 +7,8 @@ from datetime import date
 
 from updater.domain.window import days
 from updater.lake import partitions
-from updater.pipeline.daily.detect import land_day
 from updater.pipeline.daily.encode import encode_files
+from updater.pipeline.daily.land import land_day
 from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import Workers
 

@@ -22,7 +22,7 @@ from updater.errors import NothingCommittedError
 from updater.lake import partitions
 from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import ModelRecord, PartitionRecord
-from updater.pipeline.daily.detect import read_changes
+from updater.pipeline.daily.land import read_changes
 from updater.pipeline.daily.publish import views
 from updater.pipeline.monitor.online_check import compare_online, not_overtaken
 from updater.pipeline.monitor.undisturbed import undisturbed
