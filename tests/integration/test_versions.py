@@ -214,8 +214,9 @@ def test_a_version_that_fails_verification_is_not_live(made: Deployment, second:
             target = made.state / "offline" / view / source.parent.name / source.name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
-    with pytest.raises(VerificationError, match="Model version 2 is not live"):
+    with pytest.raises(VerificationError, match="Model version 2 is not live") as refused:
         make_live(made, second)
+    assert refused.value.findings, "every difference, not only the first"
     assert made.context.live_model().version == 1
     assert verify(made.context, None).differences == []
 

@@ -103,7 +103,9 @@ class Events:
                 land_day(self._context, ds, modality)
             elif needed and self._context.ledger.partition(modality.name, ds) is None:
                 raise NotLandedError(
-                    f"{modality.name} has not landed on {ds}, which a label needs; choose an earlier anchor."
+                    f"{modality.name} has not landed on {ds}, which a label needs; choose an earlier anchor.",
+                    modality=modality.name,
+                    ds=ds,
                 )
             self._landed.add((modality.name, ds))
 
@@ -164,7 +166,9 @@ class Events:
             if ds not in self._days(modality.name):
                 raise NotLandedError(
                     f"{modality.name} of {ds} is no longer in the lake, from which column {column!r} is read; "
-                    "land the day again, or use the modality's category."
+                    "land the day again, or use the modality's category.",
+                    modality=modality.name,
+                    ds=ds,
                 )
             self.connection.register("partition_rows", self._context.landed(other, ds).events)
             self.connection.execute(

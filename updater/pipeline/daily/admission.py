@@ -114,7 +114,9 @@ def not_landed(context: Context, ds: date, modality: Modality) -> NotLandedError
     return NotLandedError(
         f"{context.lake(modality.name, ds)} has not landed: it has no {partitions.SUCCESS}; land "
         "the day and run again, "
-        f"or declare modality {modality.name!r} optional."
+        f"or declare modality {modality.name!r} optional.",
+        modality=modality.name,
+        ds=ds,
     )
 
 

@@ -158,7 +158,7 @@ def _audit(context: Context, window: Window) -> None:
     try:
         raise_if_different(report)
     except VerificationError as error:
-        raise VerificationError(f"{window} is not online and not committed: {error}") from None
+        raise VerificationError(f"{window} is not online and not committed: {error}", findings=error.findings) from None
 
 
 def missing_days(context: Context, from_date: date, to_date: date) -> list[date]:

@@ -73,7 +73,8 @@ def raise_if_found(proof: ErasureProof) -> None:
     if proof.places:
         raise VerificationError(
             f"The users are found in {len(proof.places)} places, first: {proof.places[0]}; erase them (again) while "
-            "nothing else runs, with `updater erase`."
+            "nothing else runs, with `updater erase`.",
+            findings=proof.places,
         )
 
 

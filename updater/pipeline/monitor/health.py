@@ -156,7 +156,8 @@ def raise_if_crossed(health: Health) -> None:
     if health.crossed:
         raise VerificationError(
             f"{len(health.crossed)} of the config's bounds are crossed: {'; '.join(map(str, health.crossed))}. "
-            "docs/operations.md, Watching, says what to look at."
+            "docs/operations.md, Watching, says what to look at.",
+            findings=[str(crossing) for crossing in health.crossed],
         )
 
 

@@ -54,7 +54,8 @@ def raise_if_different(report: VerifyReport) -> None:
         raise VerificationError(
             f"{len(report.differences)} differences at {report.ds}, first: {report.differences[0]} "
             "See `updater verify --json` for all; `updater status` lists partitions that were "
-            "rewritten after they had been processed."
+            "rewritten after they had been processed.",
+            findings=report.differences,
         )
 
 

@@ -270,5 +270,7 @@ def _verified_users(context: Context, model: ModelRecord, seen: Published, progr
     try:
         raise_if_different(verification)
     except VerificationError as error:
-        raise VerificationError(f"Model version {model.version} is not live: {error}") from None
+        raise VerificationError(
+            f"Model version {model.version} is not live: {error}", findings=error.findings
+        ) from None
     return verification.users
