@@ -52,6 +52,8 @@ import os, sys
 from datetime import date
 from updater.ledger import open_reader
 from updater.pipeline.daily.dry_run import plan_backfill, plan_window
+from updater.pipeline.compact.run import plan_maintenance
+from updater.pipeline.erase.proof import find
 from updater.pipeline.monitor.prometheus import metrics_text
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
@@ -68,6 +70,8 @@ assert plan_window(context, second).changed_users == 1
 assert plan_backfill(context, first, second, restate=True).days == [second.isoformat()]
 assert verify(context, 10).differences == []
 assert len(embed_user(context, "ann", "what next?", None).embedding) == 8
+assert plan_maintenance(context).dry_run
+assert find(context, ["ann"]).places
 assert "updater_windows_completed 1.0" in metrics_text(context)
 assert open_reader(settings.ledger.url).audit()
 """
