@@ -18,7 +18,7 @@ from tests.strategies import BUFFER_DAYS, MODALITIES
 from updater.pipeline.daily.window import WindowReport, run_window
 from updater.pipeline.init import initialise
 from updater.pipeline.query import EmbedReport, embed_users
-from updater.runtime.deployment import Context, open_context
+from updater.runtime.deployment import WritableContext, open_writable
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings, load_settings
 
@@ -83,9 +83,9 @@ class Deployment:
         return cls(load_settings(root / "updater.toml", environ={}))
 
     @property
-    def context(self) -> Context:
+    def context(self) -> WritableContext:
         """A context with the deployment's clock."""
-        return open_context(self.settings, self.now)
+        return open_writable(self.settings, self.now)
 
     @property
     def lake(self) -> str:

@@ -12,7 +12,7 @@ from tests.deployment import write_config
 from tests.factories import MODALITIES, bill, land_rows
 from updater.labels.events import Events, open_events
 from updater.pipeline.init import create_ledger
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.settings import Settings
 
 BUFFER_DAYS = 5
@@ -70,7 +70,7 @@ def write_evaluation(root: Path, num_users: int = 40, **overrides: Any) -> Path:
 def events_of(settings: Settings) -> Iterator[Events]:
     """The events of a deployment that need not be initialised."""
     create_ledger(settings)
-    with open_events(open_context(settings)) as events:
+    with open_events(open_writable(settings)) as events:
         yield events
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from updater.pipeline.query import EmbedReport
     from updater.pipeline.query_file import EmbedFileReport
     from updater.pipeline.versions.promote import PromotionReport
-    from updater.runtime.deployment import Context, Progress
+    from updater.runtime.deployment import Context, Progress, WritableContext
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Deployment:
         from updater.pipeline.daily.window import run_window
         from updater.runtime.process_pool import Workers
 
-        context = self._context()
+        context = self._writable()
         with Workers(self.settings, context.now) as workers:
             return run_window(context, workers, ds, self._progress())
 
@@ -86,7 +86,7 @@ class Deployment:
         from updater.pipeline.daily.backfill import backfill
         from updater.runtime.process_pool import Workers
 
-        context = self._context()
+        context = self._writable()
         with Workers(self.settings, context.now) as workers:
             return backfill(context, workers, from_date, to_date, self._progress())
 
@@ -98,7 +98,7 @@ class Deployment:
         from updater.pipeline.restate.run import restate_range
         from updater.runtime.process_pool import Workers
 
-        context = self._context()
+        context = self._writable()
         with Workers(self.settings, context.now) as workers:
             return restate_range(context, workers, from_date, to_date, self._progress())
 
@@ -164,7 +164,7 @@ class Deployment:
         """Remove users from everything but the lake, permanently; later rows of theirs are dropped."""
         from updater.pipeline.erase.run import erase
 
-        return erase(self._context(), list(users), self._progress())
+        return erase(self._writable(), list(users), self._progress())
 
     def find(self, users: Iterable[str]) -> "ErasureProof":
         """Search every file and store for users; after an erasure the result names no place."""
@@ -185,8 +185,8 @@ class Deployment:
         from updater.pipeline.versions.promote import chosen_model, promote
         from updater.runtime.process_pool import Workers
 
-        context = self._context()
-        record = chosen_model(context, version, model, dry_run=False)
+        context = self._writable()
+        record = chosen_model(context, version, model)
         with Workers(self.settings, context.now) as workers:
             return promote(context, workers, record, from_date, self._progress())
 
@@ -194,6 +194,11 @@ class Deployment:
         from updater.runtime.deployment import open_context
 
         return open_context(self.settings, self.now)
+
+    def _writable(self) -> "WritableContext":
+        from updater.runtime.deployment import open_writable
+
+        return open_writable(self.settings, self.now)
 
     def _progress(self) -> "Progress":
         from updater.runtime.deployment import no_progress

@@ -102,10 +102,10 @@ def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
         show_window_plan(settings, as_json, ds)
         return
     from updater.pipeline.daily.window import run_window
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import Workers
 
-    context = open_context(settings)
+    context = open_writable(settings)
     with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
         report = run_window(context, workers, ds, progress)
     emit(report.to_json(), as_json, lambda value: tables.show_windows([value]))
@@ -129,16 +129,17 @@ def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, 
 
     Killed and run again, it goes on where it was.
     """
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_context, open_writable
 
     if to_date < from_date:
         raise click.BadParameter("lies before --from-date.", param_hint="--to-date")
-    context = open_context(settings)
     if dry_run:
         from updater.pipeline.daily.dry_run import plan_backfill
 
-        emit(asdict(plan_backfill(context, from_date, to_date, restate)), as_json, tables.show_backfill_plan)
+        plan = plan_backfill(open_context(settings), from_date, to_date, restate)
+        emit(asdict(plan), as_json, tables.show_backfill_plan)
         return
+    context = open_writable(settings)
     from updater.pipeline.daily.backfill import backfill as run_backfill
     from updater.pipeline.restate.run import restate_range as run_restatement
     from updater.runtime.process_pool import Workers

@@ -28,7 +28,7 @@ from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scen
 from updater.labels.events import Events, open_events
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
-from updater.runtime.deployment import Context, Progress, open_context
+from updater.runtime.deployment import Progress, WritableContext, open_writable
 from updater.runtime.process_pool import Workers
 from updater.runtime.threads import one_thread
 from updater.settings import Settings, load_settings
@@ -121,7 +121,7 @@ REFERENCES = (
 
 
 def run_ablations(
-    context: Context, workers: Workers, report: Path, page: Path, progress: Progress, only: Collection[str] = ()
+    context: WritableContext, workers: Workers, report: Path, page: Path, progress: Progress, only: Collection[str] = ()
 ) -> None:
     """Train the variants, one in each process, judge them, and add them to a report.
 
@@ -136,7 +136,7 @@ def run_ablations(
         only: names of rows to add; all if empty.
     """
     settings = small(context.settings)
-    context = open_context(settings, context.now)
+    context = open_writable(settings, context.now)
     asked = set(only or ROWS)
     asked |= {BASE, *(REFERENCES[row] for row in asked), *(PROMPTS[row][1] for row in asked & PROMPTS.keys())}
     models = _train(context, workers, [name for name in VARIANTS if name in asked], progress)
@@ -152,7 +152,7 @@ def run_ablations(
                 continue
             tokens, frozen = PROMPTS[row]
             tuning = dataclasses.replace(settings.tuning, tokens=tokens)
-            tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
+            tuned = open_writable(dataclasses.replace(settings, tuning=tuning), context.now)
             tune_scenarios(tuned, workers, models[frozen], tunable_scenarios(settings), progress)
             scored[row] = _sit(tuned, workers, events, exam, join_prompts(tuned, models[frozen]), "tuned", progress)
     made = make_ablations(scored, REFERENCES, settings.evaluation.bootstrap, settings.model.seed)
@@ -181,7 +181,7 @@ def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
     """Train one variant in this process. Returns its directory, beside which lie the seconds of its steps."""
     options = dataclasses.replace(settings.training, **variant.training)
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, **variant.backbone))
-    context = open_context(settings, now)
+    context = open_writable(settings, now)
     with one_thread():
         rows, profiles = _data(settings.source, now)
         config = standardised(dataclasses.replace(create_config(settings), **variant.model), list(profiles.values()))
@@ -203,12 +203,12 @@ def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
 @cache
 def _data(source: Path, now: datetime) -> tuple[pa.Table, dict[date, Profiles]]:
     """The training rows and the profiles, read once by a process for all of its variants."""
-    context = open_context(load_settings(source), now)
+    context = open_writable(load_settings(source), now)
     rows = read_split(data_root(context.settings), "train")
     return rows, read_all(context, sorted(set(rows["anchor_day"].to_pylist())))
 
 
-def _train(context: Context, workers: Workers, names: list[str], progress: Progress) -> dict[str, str]:
+def _train(context: WritableContext, workers: Workers, names: list[str], progress: Progress) -> dict[str, str]:
     """Directories of the variants."""
     jobs = [(context.settings, context.now, VARIANTS[name]) for name in names]
     models = {}
@@ -218,7 +218,7 @@ def _train(context: Context, workers: Workers, names: list[str], progress: Progr
     return models
 
 
-def _for_as_long(context: Context, seconds: float) -> str:
+def _for_as_long(context: WritableContext, seconds: float) -> str:
     """SmolLM2's first layers, trained for about as many seconds as the base. Returns the model's directory."""
 
     def trained(steps: int) -> str:
@@ -229,7 +229,7 @@ def _for_as_long(context: Context, seconds: float) -> str:
     return trained(max(1, round(seconds / (_seconds(trained(TRIAL_STEPS)) / TRIAL_STEPS))))
 
 
-def _first_weights(context: Context, trained: str) -> str:
+def _first_weights(context: WritableContext, trained: str) -> str:
     """First weights with the constants of a trained model. Returns the model's directory."""
     directory = context.layout.path("training", "models", "untrained")
     save_model(create_model(load_model(trained).config), directory)
@@ -237,7 +237,7 @@ def _first_weights(context: Context, trained: str) -> str:
 
 
 def _sit(
-    context: Context, workers: Workers, events: Events, exam: Exam, model: str, system: str, progress: Progress
+    context: WritableContext, workers: Workers, events: Events, exam: Exam, model: str, system: str, progress: Progress
 ) -> Scored:
     with Scratch(context.settings) as scratch:
         return sit_exam(context, workers, events, exam, Candidate(model), [system], scratch, progress)[1][system]

@@ -17,7 +17,7 @@ from updater.evaluation.scoring import Scored
 from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.labels.events import open_events
-from updater.runtime.deployment import Context, Progress, open_context
+from updater.runtime.deployment import Progress, WritableContext, open_writable
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.store.scratch import Scratch
@@ -26,7 +26,9 @@ from updater.training.train import train
 SYSTEMS = ("tuned", "base")
 
 
-def run_again(context: Context, workers: Workers, seeds: Sequence[int], report: Path, progress: Progress) -> None:
+def run_again(
+    context: WritableContext, workers: Workers, seeds: Sequence[int], report: Path, progress: Progress
+) -> None:
     """Train, tune and evaluate anew, and add what was found to a report after each run.
 
     Args:
@@ -47,7 +49,7 @@ def run_again(context: Context, workers: Workers, seeds: Sequence[int], report: 
     with open_events(context, progress) as events:
         exam = read_exam(events)
         for index, (name, settings) in enumerate(runs.items()):
-            one = open_context(settings, context.now)
+            one = open_writable(settings, context.now)
             tune_scenarios(one, workers, models[index], tunable_scenarios(settings), progress)
             candidate = Candidate(join_prompts(one, models[index]))
             with Scratch(settings) as scratch:
@@ -69,7 +71,7 @@ def without_a_step(settings: Settings) -> Settings:
 
 def train_alone(settings: Settings, now: datetime) -> str:
     """What `updater model train` does, in this process. Returns the model's directory."""
-    return train(open_context(settings, now)).model
+    return train(open_writable(settings, now)).model
 
 
 def _add(report: Path, scored: Mapping[str, Mapping[str, Scored]], first: str, settings: Settings) -> None:

@@ -26,7 +26,7 @@ def small_demo(tmp_path_factory):
     from tests.factories import toml_text
     from updater.pipeline.daily.backfill import backfill
     from updater.pipeline.init import initialise
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import Workers
     from updater.settings import load_settings
     from updater.sources import completejourney
@@ -48,7 +48,7 @@ def small_demo(tmp_path_factory):
     for modality in settings.modalities:
         keep_few_users(join(settings.paths.lake, modality.name))
     initialise(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with Workers(settings, context.now) as workers:
         backfill(context, workers, date(2017, 6, 30), LAST_WINDOW)
     return root

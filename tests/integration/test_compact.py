@@ -17,7 +17,7 @@ from tests.factories import SCENARIOS, land_rows
 from tests.strategies import COLUMNS
 from updater.errors import NothingCommittedError, UnfinishedWorkError, WindowOrderError
 from updater.pipeline.compact.report import MaintenanceReport
-from updater.pipeline.compact.run import maintain
+from updater.pipeline.compact.run import maintain, plan_maintenance
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.detect import detect
 from updater.pipeline.monitor.status import status
@@ -121,7 +121,7 @@ def test_files_become_few_and_values_stay(story: Story) -> None:
     before, published = story.training_set(*DAYS[::6]), story.made.published()
     files = {part: story.num_files(part) for part in PARTS}
 
-    plan = maintain(story.at(1, history_days=1), dry_run=True)
+    plan = plan_maintenance(story.at(1, history_days=1))
     assert story.made.published() == published
     assert not (story.made.state / "maintenance").exists(), "a dry run changes nothing"
 

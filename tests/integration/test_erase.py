@@ -99,8 +99,9 @@ def test_an_erased_user_is_found_nowhere_and_nobody_else_changes(made: Deploymen
     found = " ".join(places(made, user))
     for part in ("events", "rejected", "changes", "summaries", "offline", "online store"):
         assert part in found, f"the search must find what is there: {part}"
-    with pytest.raises(VerificationError, match="The users are found in"):
+    with pytest.raises(VerificationError, match="The users are found in") as caught:
         raise_if_found(find(made.context, [user]))
+    assert caught.value.findings
 
     report = erase(made.context, [user])
     assert (report.users, report.unfinished) == (1, 0)

@@ -17,7 +17,7 @@ from updater.labels.known import known_at, read_labels
 from updater.labels.tables import label_tables
 from updater.labels.tasks import read_tasks
 from updater.lake.partitions import read_table
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.settings import load_settings
 from updater.store.scratch import Scratch
 
@@ -119,7 +119,7 @@ def test_without_a_model_the_way_out_is_said_before_anything_is_read(tmp_path, m
 
 def test_features_are_those_of_the_rows_that_are_asked(config):
     settings = load_settings(config, environ={})
-    context = open_context(settings)
+    context = open_writable(settings)
     [task] = [task for task in read_tasks(settings.evaluation.tasks) if task.name == "buys"]
     with events_of(settings) as events:
         rows = label_tables(events, [task], TEST)["buys"]

@@ -13,7 +13,7 @@ from updater.evaluation.report import gate
 from updater.model.checkpoint import model_digest
 from updater.model.config import create_config
 from updater.pipeline.init import create_ledger
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import Workers
 from updater.settings import load_settings
 from updater.training.build import build_data
@@ -30,7 +30,7 @@ def scene(tmp_path_factory):
     config = write_evaluation(root, model={"backbone": "tiny"}, training=TRAINING, scenarios=SCENARIOS)
     settings = load_settings(config, environ={})
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with Workers(settings, context.now) as workers:
         build_data(context, workers)
     return config, fitted_model(context, create_config(settings))
@@ -64,7 +64,7 @@ def test_the_control_is_made_once(scene):
     config, model = scene
     settings = load_settings(config, environ={})
     before = model_digest(model)
-    assert fitted_model(open_context(settings), create_config(settings)) == model
+    assert fitted_model(open_writable(settings), create_config(settings)) == model
     assert model_digest(model) == before
 
 

@@ -122,8 +122,12 @@ def test_a_snapshot_has_no_past_to_count(tmp_path):
 
 
 def test_a_day_that_has_not_landed_is_refused(made):
-    with events_of(made.settings) as events, pytest.raises(NotLandedError, match="bill has not landed on 2024-05-06"):
+    with (
+        events_of(made.settings) as events,
+        pytest.raises(NotLandedError, match="bill has not landed on 2024-05-06") as no,
+    ):
         label_tables(events, [VISITS], [LAST])
+    assert (no.value.modality, no.value.ds) == ("bill", date(2024, 5, 6))
 
 
 def _commonest(made):

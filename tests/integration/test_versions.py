@@ -21,6 +21,7 @@ from updater.ledger import ModelRecord
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
 from updater.model.text_encoder import load_text_encoder
+from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import prepare
 from updater.pipeline.monitor.status import status
@@ -29,6 +30,7 @@ from updater.pipeline.restate.run import restate_range
 from updater.pipeline.versions.promote import PromotionReport, plan_promotion, promote
 from updater.pipeline.versions.registry import model_version, prune_version, register_model
 from updater.runtime.process_pool import Workers
+from updater.runtime.timing import StepTimes
 
 pytestmark = pytest.mark.campaign
 
@@ -193,9 +195,8 @@ def test_a_window_that_is_committed_meanwhile_is_made_too(made: Deployment, seco
 def test_what_is_under_way_is_not_overtaken(made: Deployment, second: ModelRecord) -> None:
     context = made.context
     with Workers(made.settings, context.now) as workers:
-        from updater.pipeline.daily.window import WindowReport
-
-        prepare(context, workers, context.window(FOURTH), WindowReport(str(FOURTH)), lambda *_: None)
+        open_window(context, context.window(FOURTH))
+        prepare(context, workers, context.window(FOURTH), StepTimes())
         list(refresh_days(workers, [FOURTH], [0]))
     with pytest.raises(UnfinishedWorkError, match=f"The window {FOURTH} is under way"):
         make_live(made, second)
@@ -212,8 +213,9 @@ def test_a_version_that_fails_verification_is_not_live(made: Deployment, second:
             target = made.state / "offline" / view / source.parent.name / source.name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
-    with pytest.raises(VerificationError, match="Model version 2 is not live"):
+    with pytest.raises(VerificationError, match="Model version 2 is not live") as refused:
         make_live(made, second)
+    assert refused.value.findings, "every difference, not only the first"
     assert made.context.live_model().version == 1
     assert verify(made.context, None).differences == []
 

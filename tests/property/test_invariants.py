@@ -24,8 +24,9 @@ from updater.pipeline.daily.detect import detect
 from updater.pipeline.daily.encode import encode
 from updater.pipeline.daily.publish import commit, publish
 from updater.pipeline.daily.refresh import refresh_days
-from updater.pipeline.daily.window import WindowReport, prepare
+from updater.pipeline.daily.window import prepare
 from updater.runtime.process_pool import Workers
+from updater.runtime.timing import StepTimes
 
 TOLERANCE = 1e-5
 SCENARIO_NAMES = [scenario["name"] for scenario in SCENARIOS]
@@ -156,7 +157,8 @@ def test_detecting_all_days_first_and_walking_bucket_by_bucket_gives_the_bytes_o
         context = filled.context
         with Workers(filled.settings, context.now) as workers:
             for ds in history.windows:
-                prepare(context, workers, context.window(ds), WindowReport(str(ds)), lambda *_: None)
+                open_window(context, context.window(ds))
+                prepare(context, workers, context.window(ds), StepTimes())
             list(refresh_days(workers, history.windows, [1, 0]))
         for ds in history.windows:
             publish(context, context.window(ds))

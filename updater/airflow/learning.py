@@ -10,13 +10,13 @@ Report = dict[str, Any]
 def build_data(params: Report) -> int:
     """Build UserU from the lake. Returns its number of rows."""
     from updater.pipeline.init import create_ledger
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import Workers
     from updater.training.build import build_data as build
 
     settings = load_settings(params["config"])
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with Workers(settings, context.now) as workers:
         return sum(built.num_rows for built in build(context, workers))
 
@@ -58,10 +58,10 @@ def join_prompts(model: str, params: Report) -> str:
 def evaluate(model: str, params: Report) -> str:
     """Evaluate a tuned model beside the live one. Returns the report's file."""
     from updater.evaluation.evaluate import evaluate as judge
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import Workers
 
-    context = open_context(load_settings(params["config"]))
+    context = open_writable(load_settings(params["config"]))
     with Workers(context.settings, context.now) as workers:
         return judge(context, workers, model).report_file
 
@@ -77,9 +77,9 @@ def promote(model: str, params: Report) -> str:
     """Make a model live. Returns its version's name."""
     from updater.pipeline.versions.promote import chosen_model
     from updater.pipeline.versions.promote import promote as make_live
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import Workers
 
-    context = open_context(load_settings(params["config"]))
+    context = open_writable(load_settings(params["config"]))
     with Workers(context.settings, context.now) as workers:
-        return make_live(context, workers, chosen_model(context, None, model, False), None).model
+        return make_live(context, workers, chosen_model(context, None, model), None).model

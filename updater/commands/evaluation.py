@@ -40,13 +40,13 @@ def evaluate(
     """
     from updater.evaluation.evaluate import evaluate as judge
     from updater.pipeline.init import create_ledger
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import Workers
 
     if version is not None and directory is not None:
         raise click.UsageError("Name one model: give --version or --model, not both.")
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     wanted = [part.strip() for part in systems.split(",") if part.strip()] if systems else []
     with progress_lines(as_json) as progress, Workers(settings, context.now) as workers:
         found = judge(

@@ -67,18 +67,20 @@ def promote(
     First the values are computed, loaded and verified that it would have if it had always been live. Killed and run
     again, it goes on where it was. Promoting an older version is how to go back to it.
     """
-    from updater.pipeline.versions.promote import chosen_model, plan_promotion
+    from updater.pipeline.versions.promote import chosen_model, expected_model, plan_promotion
     from updater.pipeline.versions.promote import promote as make_live
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_context, open_writable
     from updater.runtime.process_pool import Workers
 
     if (version is None) == (directory is None):
         raise click.UsageError("Name the model: give either --version or --model.")
-    context = open_context(settings)
-    chosen = chosen_model(context, version, directory, dry_run)
     if dry_run:
-        emit(asdict(plan_promotion(context, chosen, from_date)), as_json, show_promotion)
+        looking = open_context(settings)
+        expected = expected_model(looking, version, directory)
+        emit(asdict(plan_promotion(looking, expected, from_date)), as_json, show_promotion)
         return
+    context = open_writable(settings)
+    chosen = chosen_model(context, version, directory)
     with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
         report = make_live(context, workers, chosen, from_date, progress)
     emit(asdict(report), as_json, show_promotion)
@@ -93,9 +95,9 @@ def delete(settings: Settings, as_json: bool, version: int) -> None:
     Its feature views, online and offline rows and weights go.
     """
     from updater.pipeline.versions.registry import prune_version
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
 
-    emit(asdict(prune_version(open_context(settings), version)), as_json, show_deletion)
+    emit(asdict(prune_version(open_writable(settings), version)), as_json, show_deletion)
 
 
 model.place("Build", train, tune, evaluate, promote)

@@ -91,10 +91,12 @@ def compact(settings: Settings, as_json: bool, dry_run: bool) -> None:
     [retention] says what that is. Windows may run at the same time. Killed and run again, it goes on.
     """
     from updater.pipeline.compact.run import maintain as keep_small
-    from updater.runtime.deployment import open_context
+    from updater.pipeline.compact.run import plan_maintenance
+    from updater.runtime.deployment import open_context, open_writable
 
     with progress_bar(as_json) as progress:
-        report = keep_small(open_context(settings), progress, dry_run)
+        plan = plan_maintenance(open_context(settings)) if dry_run else None
+        report = plan or keep_small(open_writable(settings), progress)
     emit(asdict(report), as_json, show_compaction)
 
 

@@ -21,14 +21,14 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
     `updater model tune` and `updater model promote` take.
     """
     from updater.pipeline.init import create_ledger
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import Workers
     from updater.training.build import build_data as build
     from updater.training.distributed import this_rank
     from updater.training.launch import launch
 
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with progress_lines(as_json) as progress:
         # Processes that something else started, such as torchrun, find the data built.
         if this_rank().count == 1:

@@ -113,15 +113,14 @@ def erase(
     """
     from updater.pipeline.erase.proof import find, raise_if_found
     from updater.pipeline.erase.run import erase as remove
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_context, open_writable
 
     users = [*user_ids, *(read_ids(users_file, users_column) if users_file else [])]
-    context = open_context(settings)
     with progress_bar(as_json) as progress:
         if not verify:
-            emit(asdict(remove(context, users, progress)), as_json, tables.show_erasure)
+            emit(asdict(remove(open_writable(settings), users, progress)), as_json, tables.show_erasure)
             return
-        proof = find(context, users, progress)
+        proof = find(open_context(settings), users, progress)
     emit(asdict(proof), as_json, tables.show_erasure_proof)
     raise_if_found(proof)
 

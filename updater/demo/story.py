@@ -14,12 +14,12 @@ from typing import Any
 from updater import tables
 from updater.domain import columns
 from updater.errors import UpdaterError
-from updater.pipeline.daily.detect import read_changes
+from updater.pipeline.daily.land import read_changes
 from updater.pipeline.daily.window import missing_days, run_window
 from updater.pipeline.init import create_ledger, initialise
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.monitor.verify_compare import raise_if_different
-from updater.runtime.deployment import Context, Progress, open_context
+from updater.runtime.deployment import Context, Progress, open_writable
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.sources import completejourney
@@ -62,7 +62,7 @@ def tell(settings: Settings, first_day: date, num_days: int, through_airflow: bo
     tables.say(f"Landed {sum(landed.values()):,} rows of the public Complete Journey data in {settings.paths.lake}.")
     model = _train(settings, progress)
     tables.show_setup(vars(initialise(settings, model)))
-    context = open_context(settings)
+    context = open_writable(settings)
     by_hand = last_day - timedelta(days=1) if through_airflow else last_day
     with Workers(settings, context.now) as workers:
         for ds in missing_days(context, first_day, by_hand):
@@ -88,7 +88,7 @@ def _train(settings: Settings, progress: Progress) -> str:
     """Train the model that the state begins with, on days before the first window. Returns its directory."""
     start = time.perf_counter()
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with Workers(settings, context.now) as workers:
         built = build_data(context, workers, progress)
     tables.say(

@@ -26,7 +26,7 @@ from updater.labels.tasks import Task, question
 from updater.lake import partitions
 from updater.model.checkpoint import load_model
 from updater.pipeline.versions.registry import check_model, model_version
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.store.scratch import Scratch
@@ -48,7 +48,7 @@ class Evaluated:
 
 
 def evaluate(
-    context: Context,
+    context: WritableContext,
     workers: Workers,
     model: str | None = None,
     *,

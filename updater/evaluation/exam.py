@@ -23,7 +23,7 @@ from updater.labels.known import known_at, read_labels
 from updater.labels.split import Split
 from updater.labels.tasks import Task, read_task_file, read_tasks
 from updater.pipeline.daily.prefetch import land_and_encode
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.store.scratch import Scratch
@@ -55,7 +55,7 @@ def read_exam(events: Events, split: str = "test") -> Exam:
 
 
 def sit_exam(
-    context: Context,
+    context: WritableContext,
     workers: Workers,
     events: Events,
     exam: Exam,

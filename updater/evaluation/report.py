@@ -114,7 +114,7 @@ def raise_if_worse(file: str) -> None:
     """Raise VerificationError if the model of a report.json should not go live."""
     fs, path = partitions.filesystem(file)
     if reasons := gate(json.loads(fs.cat_file(path))):
-        raise VerificationError(f"The model does not pass the gate of {file}: {'; '.join(reasons)}")
+        raise VerificationError(f"The model does not pass the gate of {file}: {'; '.join(reasons)}", findings=reasons)
 
 
 def _judge(differences: Json, name: str, *, better: bool) -> str | None:

@@ -20,7 +20,7 @@ from updater.labels.known import read_labels
 from updater.labels.tasks import Task, question, read_tasks
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest, save_model
-from updater.runtime.deployment import Context, Progress, no_progress, open_context
+from updater.runtime.deployment import Context, Progress, no_progress, open_writable
 from updater.runtime.process_pool import Workers
 from updater.settings import Settings
 from updater.training.profiles import Profiles
@@ -78,7 +78,7 @@ def tune_scenarios(
 
 def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequence[str]) -> None:
     """Tune some scenarios in this process, and write the prompt of each as soon as it is learned."""
-    context = open_context(settings, now)
+    context = open_writable(settings, now)
     anchors = settings.tuning.anchors or settings.evaluation.train
     if not anchors:
         raise ConfigError(f"{settings.source} names no tuning.anchors and no evaluation.train; name anchor days.")

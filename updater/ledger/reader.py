@@ -38,13 +38,13 @@ MODEL_COLUMNS = (*MODELS.c, LIVE_MODEL.c.version.is_not(None).label("live"))
 
 
 def open_reader(url: str) -> "LedgerReader":
-    """The ledger at `url`, to look at.
+    """The ledger at `url`, to look at: the database itself refuses to be written to.
 
     Raises:
         ConfigError: the ledger is not initialised, not migrated, or written by a newer release.
         ServiceUnavailableError: the database does not answer.
     """
-    engine = create_ledger_engine(url)
+    engine = create_ledger_engine(url, read_only=True)
     check_revision(engine)
     return LedgerReader(engine)
 

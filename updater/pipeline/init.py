@@ -59,7 +59,7 @@ def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
     from updater.pipeline.daily.admission import check_modalities
     from updater.pipeline.daily.publish import views
     from updater.pipeline.monitor import audit
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.store.config import write_feature_store_yaml
     from updater.store.definitions import apply, check, repository_files
 
@@ -70,7 +70,7 @@ def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
         record = _first_model(settings, trained)
         ledger.add_model(record)
         ledger.set_live_model(record.version)
-    context = open_context(settings)
+    context = open_writable(settings)
     check_modalities(context)
     audit.record(context, "init", model=context.live_model().name, feature_views=views(context))
     yaml = write_feature_store_yaml(settings)

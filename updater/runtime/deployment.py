@@ -12,7 +12,7 @@ from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.lake.landing import Landed, read_partition
 from updater.lake.pseudonyms import pseudonyms
-from updater.ledger import LedgerReader, LedgerWriter, ModelRecord, open_writer
+from updater.ledger import LedgerReader, LedgerWriter, ModelRecord, open_reader, open_writer
 from updater.settings import Settings
 from updater.state.event_store import EventFile
 from updater.state.layout import StateLayout
@@ -37,18 +37,12 @@ def clock() -> datetime:
 
 @dataclass(frozen=True)
 class Context:
-    """One process's view of a deployment."""
+    """One process's view of a deployment, for whoever looks: its ledger cannot be written to."""
 
     settings: Settings
-    ledger: LedgerWriter
+    ledger: LedgerReader
     now: datetime
     """When the work began: one instant for all that belongs together."""
-    read_clock: Callable[[], datetime] | None = None
-    """Tells how late it is by now; None where time stands still at `now`."""
-
-    def time(self) -> datetime:
-        """The instant at which something came to its end."""
-        return self.read_clock() if self.read_clock else self.now
 
     def window(self, ds: date) -> Window:
         """The window of landing day `ds`."""
@@ -127,8 +121,36 @@ class Context:
         return {name: fingerprint(self.settings.modality_fingerprint(name), cap) for name, cap in names}
 
 
+@dataclass(frozen=True)
+class WritableContext(Context):
+    """The same for whoever changes the state."""
+
+    ledger: LedgerWriter
+    read_clock: Callable[[], datetime] | None = None
+    """Tells how late it is by now; None where time stands still at `now`."""
+
+    def time(self) -> datetime:
+        """The instant at which something came to its end."""
+        return self.read_clock() if self.read_clock else self.now
+
+
 def open_context(settings: Settings, now: datetime | None = None) -> Context:
-    """Open the ledger and check that the config still fits the state.
+    """Open the ledger to look at it, and check that the config still fits the state.
+
+    Args:
+        settings: the config.
+        now: when the work began; the clock's time if left out.
+
+    Raises:
+        ConfigError: the ledger is not initialised, or a value that state depends on was changed.
+    """
+    ledger = open_reader(settings.ledger.url)
+    check_fixed_values(ledger, settings)
+    return Context(settings, ledger, now or clock())
+
+
+def open_writable(settings: Settings, now: datetime | None = None) -> WritableContext:
+    """Open the ledger to write to it, and check that the config still fits the state.
 
     Args:
         settings: the config.
@@ -139,7 +161,7 @@ def open_context(settings: Settings, now: datetime | None = None) -> Context:
     """
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
-    return Context(settings, ledger, now or clock(), None if now else clock)
+    return WritableContext(settings, ledger, now or clock(), None if now else clock)
 
 
 def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from updater.errors import UpdaterError
 from updater.ledger import ModelRecord
-from updater.runtime.deployment import Context, open_context
+from updater.runtime.deployment import WritableContext, open_writable
 from updater.runtime.threads import one_thread
 from updater.runtime.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
@@ -153,11 +153,13 @@ _OPENED: list[_Opened] = []
 """The last one of this process, if any."""
 
 
-def open_tools(settings: Settings, now: datetime, version: ModelRecord | None = None) -> "tuple[Context, Tools]":
+def open_tools(
+    settings: Settings, now: datetime, version: ModelRecord | None = None
+) -> "tuple[WritableContext, Tools]":
     """What a job in a worker process begins with: a context of its own, and tools that stay open from job to job."""
     from updater.runtime.session import Tools
 
-    context = open_context(settings, now)
+    context = open_writable(settings, now)
     version = version or context.live_model()
     if _OPENED and (_OPENED[0].settings, _OPENED[0].digest) != (settings, version.digest):
         _OPENED.pop().tools.close()

@@ -17,6 +17,7 @@ from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
 from feast.protos.feast.types.Value_pb2 import Value
 
+from updater.database import can_write_beside, open_to_read
 from updater.store.feast_internals import OpensSqlite
 from updater.store.guard import WireRow, rank, wire_batches
 from updater.store.lifecycle import OwnViews
@@ -37,6 +38,13 @@ class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[m
 
 class GuardedSqliteOnlineStore(OpensSqlite, OwnViews, BatchedReads, SqliteOnlineStore):  # type: ignore[misc]
     """Keeps the newest value of every row. Tables are Feast's, with one more column, `rank`, for the comparison."""
+
+    def connection(self, config: Any) -> sqlite3.Connection:
+        """The store's connection; one to read only, made for each use, where the file may not be written."""
+        database = self.database(config)
+        if self._conn is None and not can_write_beside(str(database)):
+            return open_to_read(str(database))
+        return super().connection(config)
 
     def connect(self, config: Any) -> sqlite3.Connection:
         """A new connection, to a file that is made if there is none."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from updater.domain.unfinished import UNFINISHED
 from updater.lake import partitions
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import Context, WritableContext
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Note:
     """With the size: a file of that name that was written since is another one, and its grace begins anew."""
 
 
-def retire(context: Context, paths: Iterable[str]) -> tuple[list[str], dict[str, int]]:
+def retire(context: WritableContext, paths: Iterable[str]) -> tuple[list[str], dict[str, int]]:
     """Note the files at `paths`, which are all that are not read any more, and remove those whose grace has passed.
 
     Returns:

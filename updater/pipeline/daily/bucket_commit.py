@@ -11,11 +11,11 @@ from updater.errors import ConcurrentUpdateError, WindowOrderError
 from updater.ledger import BucketRecord, Head
 from updater.pipeline.daily.staging import place
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import WritableContext
 
 
 def commit_bucket(
-    context: Context,
+    context: WritableContext,
     window: Window,
     previous: Head | None,
     new: Head,

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from updater.lake import partitions
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import WritableContext
 
 
-def stage(context: Context, ds: date, bucket: int, tables: dict[str, pa.Table]) -> list[str]:
+def stage(context: WritableContext, ds: date, bucket: int, tables: dict[str, pa.Table]) -> list[str]:
     """Write `tables` (feature view to rows) aside. Returns their names, which carry the digests of their bytes."""
     names = []
     for view, table in sorted(tables.items()):
@@ -27,7 +27,7 @@ def stage(context: Context, ds: date, bucket: int, tables: dict[str, pa.Table]) 
     return names
 
 
-def place(context: Context, bucket: int, ds: date) -> int:
+def place(context: WritableContext, bucket: int, ds: date) -> int:
     """Move the files that the ledger names for a bucket and day; files that are in place are left.
 
     Returns the number moved.
@@ -65,9 +65,9 @@ def discard(staged: str) -> None:
         partitions.remove(staged)
 
 
-def _staged(context: Context, ds: date, bucket: int) -> str:
+def _staged(context: WritableContext, ds: date, bucket: int) -> str:
     return context.layout.staged_bucket(ds, bucket)
 
 
-def _placed(context: Context, ds: date, bucket: int, view: str, generation: int) -> str:
+def _placed(context: WritableContext, ds: date, bucket: int, view: str, generation: int) -> str:
     return context.layout.bucket_file(view, ds, bucket, generation)

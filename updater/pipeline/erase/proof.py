@@ -34,14 +34,14 @@ PARQUET_MAGIC = b"PAR1"
 REGISTRY_COLUMN = "project_id"
 
 
-@dataclass
+@dataclass(frozen=True)
 class ErasureProof:
     """Where users are found. No place says which user it is."""
 
     users: int
     files: int = 0
     """Files searched."""
-    places: list[str] = field(default_factory=list)
+    places: Sequence[str] = field(default_factory=list)
 
 
 def find(context: Context, user_ids: Sequence[str], progress: Progress = no_progress) -> ErasureProof:
@@ -55,18 +55,17 @@ def find(context: Context, user_ids: Sequence[str], progress: Progress = no_prog
 
     known = state_ids(context, user_ids)
     users = sorted({*user_ids, *known})
-    proof = ErasureProof(len(known))
+    places: list[str] = []
     databases = _databases(context)
     paths = [*files_below(context), *_databases_elsewhere(context, databases)]
     for done, path in enumerate(paths):
         progress("searching", done, len(paths))
-        proof.files += 1
-        proof.places += [f"{place} of {path}" for place in _places(path, users)]
+        places += [f"{place} of {path}" for place in _places(path, users)]
     for url, purpose in databases.items():
         if not is_sqlite(make_url(url)):
-            proof.places += _find_in_database(create_database_engine(url, purpose), users)
-    proof.places += find_online(context.settings, users)
-    return proof
+            places += _find_in_database(create_database_engine(url, purpose), users)
+    places += find_online(context.settings, users)
+    return ErasureProof(len(known), len(paths), places)
 
 
 def raise_if_found(proof: ErasureProof) -> None:
@@ -74,7 +73,8 @@ def raise_if_found(proof: ErasureProof) -> None:
     if proof.places:
         raise VerificationError(
             f"The users are found in {len(proof.places)} places, first: {proof.places[0]}; erase them (again) while "
-            "nothing else runs, with `updater user erase`."
+            "nothing else runs, with `updater user erase`.",
+            findings=proof.places,
         )
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from updater.errors import ConfigError
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import WritableContext
 
 MAX_ACTOR = 200
 
 
-def record(context: Context, action: str, **subject: Any) -> None:
+def record(context: WritableContext, action: str, **subject: Any) -> None:
     """Add an audit row: this process's actor does `action` to `subject`.
 
     Args:

@@ -1,7 +1,7 @@
 """What a monitoring system is told: the values of `updater status --fail-on-alert` in Prometheus's text format."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -15,14 +15,14 @@ from updater.runtime.deployment import Context
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Metric:
     """One gauge; its samples differ in the value of one label, or there is one without a label."""
 
     name: str
     help: str
     label: str = ""
-    samples: dict[str, float] = field(default_factory=dict)
+    samples: Mapping[str, float] = field(default_factory=dict)
     """Values by the label's value; by the empty string where there is no label."""
 
 

@@ -19,7 +19,7 @@ from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buf
 from updater.pipeline.daily.refresh import tables
 from updater.pipeline.daily.staging import place, stage
 from updater.pipeline.restate.plan import Restatement
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import Context, WritableContext
 from updater.runtime.process_pool import Workers, open_tools
 from updater.runtime.session import Tools
 from updater.runtime.timing import Stopwatch
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def restate_bucket(
-    context: Context, tools: Tools, restatement: Restatement, window: Window, bucket: int
+    context: WritableContext, tools: Tools, restatement: Restatement, window: Window, bucket: int
 ) -> dict[str, int]:
     """Restate one window of a bucket, or find it done. Returns its counts.
 

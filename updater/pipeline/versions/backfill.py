@@ -26,7 +26,7 @@ from updater.ledger import ModelRecord
 from updater.pipeline.daily.bucket_values import compute, read_buffer, read_stored
 from updater.pipeline.daily.refresh import USERS_PER_READ
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context, day_after
+from updater.runtime.deployment import Context, WritableContext, day_after
 from updater.runtime.process_pool import Workers, open_tools
 from updater.runtime.session import Tools
 from updater.runtime.state_lock import StateLock
@@ -148,7 +148,9 @@ def _missing_rows(
     return connection.execute(f"{query} order by {keys}", bound).to_arrow_table()
 
 
-def backfill_version(context: Context, tools: Tools, job: VersionBackfill, buckets: Sequence[int]) -> dict[str, int]:
+def backfill_version(
+    context: WritableContext, tools: Tools, job: VersionBackfill, buckets: Sequence[int]
+) -> dict[str, int]:
     """Make what the version lacks in some buckets. Returns the prefixes computed and the rows written."""
     counts = {"prefixes": 0, "rows": 0}
     waiting: list[Lack] = []
@@ -166,7 +168,7 @@ def backfill_version(context: Context, tools: Tools, job: VersionBackfill, bucke
     return counts
 
 
-def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[Lack]) -> None:
+def _fill(context: WritableContext, tools: Tools, job: VersionBackfill, lacks: Sequence[Lack]) -> None:
     """Make what rests on the knowledge of one window, with one pass over the event files."""
     if not lacks:
         return
@@ -205,7 +207,7 @@ def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[
 
 
 def _write(
-    context: Context,
+    context: WritableContext,
     job: VersionBackfill,
     lack: Lack,
     scenario: Scenario,

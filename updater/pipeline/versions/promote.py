@@ -27,7 +27,7 @@ from updater.pipeline.monitor.verify_compare import raise_if_different
 from updater.pipeline.versions.backfill import WINDOWS_PER_QUERY, VersionBackfill, backfill_buckets, lacking
 from updater.pipeline.versions.registry import check_model, model_version, register_model
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.process_pool import Workers
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
@@ -40,7 +40,7 @@ VERIFIED_USERS = 100
 """Users whose newest values are compared with a rebuild from the lake before a version becomes live."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class PromotionReport:
     """What a promotion did, or with `dry_run` would do."""
 
@@ -61,8 +61,8 @@ class PromotionReport:
     verified_users: int = 0
 
 
-def chosen_model(context: Context, version: int | None, directory: str | None, dry_run: bool) -> ModelRecord:
-    """The version of that number, or the model in `directory`, which becomes one unless it is a dry run.
+def chosen_model(context: WritableContext, version: int | None, directory: str | None) -> ModelRecord:
+    """The version of that number, or the model in `directory`, which becomes one.
 
     Raises:
         ConfigError: there is no such version, or the model does not fit.
@@ -70,9 +70,14 @@ def chosen_model(context: Context, version: int | None, directory: str | None, d
     if version is not None:
         return model_version(context, version)
     name = Path(directory or "").resolve()
-    if not dry_run:
-        return register_model(context, name, name.name, trained=True)
-    digest = check_model(context.settings, name)
+    return register_model(context, name, name.name, trained=True)
+
+
+def expected_model(context: Context, version: int | None, directory: str | None) -> ModelRecord:
+    """What `chosen_model` would return. Raises as it does, and registers nothing."""
+    if version is not None:
+        return model_version(context, version)
+    digest = check_model(context.settings, Path(directory or "").resolve())
     models = context.ledger.models()
     for known in models:
         if known.digest == digest:
@@ -89,17 +94,21 @@ def plan_promotion(context: Context, model: ModelRecord, from_date: date | None)
         return replace(report, already_live=True)
     _check_state(context, seen)
     job = _job(context, model, seen, from_date)
-    report.windows = _num_windows(job)
+    prefixes = rows = 0
     with connect(context.settings.paths.state) as connection:
         for bucket in range(context.settings.buffer.num_buckets):
             for lack in lacking(context, connection, job, [bucket]):
-                report.prefixes += len(lack.users)
-                report.rows += lack.num_rows
-    return report
+                prefixes += len(lack.users)
+                rows += lack.num_rows
+    return replace(report, windows=_num_windows(job), prefixes=prefixes, rows=rows)
 
 
 def promote(
-    context: Context, workers: Workers, model: ModelRecord, from_date: date | None, progress: Progress = no_progress
+    context: WritableContext,
+    workers: Workers,
+    model: ModelRecord,
+    from_date: date | None,
+    progress: Progress = no_progress,
 ) -> PromotionReport:
     """Make `model` live, after its feature views have all rows. Killed and run again, it goes on where it was.
 
@@ -126,10 +135,19 @@ def promote(
             return replace(report, already_live=True)
         _check_state(context, seen)
         job = _job(context, model, seen, from_date)
-        report.windows = _num_windows(job)
-        _make(context, workers, job, report, progress)
-        if job.windows and not _is_right(context, model, seen, report, progress):
-            continue
+        made = _make(context, workers, job, progress)
+        report = replace(
+            report,
+            windows=_num_windows(job),
+            prefixes=report.prefixes + made.prefixes,
+            rows=report.rows + made.rows,
+            online_rows=made.online_rows,
+        )
+        if job.windows:
+            verified_users = _verified_users(context, model, seen, progress)
+            if verified_users is None:
+                continue
+            report = replace(report, verified_users=verified_users)
         done = {"windows": report.windows, "prefixes": report.prefixes, "rows": report.rows}
         subject = {"version": model.version, "model": model.name, "former": report.former, **done}
         with durable("promoted"):
@@ -203,9 +221,14 @@ def _num_windows(job: VersionBackfill) -> int:
     return sum(window.ds >= job.from_date for window in job.windows)
 
 
-def _make(
-    context: Context, workers: Workers, job: VersionBackfill, report: PromotionReport, progress: Progress
-) -> None:
+@dataclass(frozen=True)
+class _Made:
+    prefixes: int
+    rows: int
+    online_rows: int
+
+
+def _make(context: WritableContext, workers: Workers, job: VersionBackfill, progress: Progress) -> _Made:
     """Register the version's views, write the rows that it lacks, and load the online store."""
     from updater.store.access import materialise
     from updater.store.connecting import open_store
@@ -214,33 +237,40 @@ def _make(
     with durable("views"):
         apply(context.settings, [job.live, job.model.version])
     buckets = range(context.settings.buffer.num_buckets)
-    done = 0
+    done = prefixes = rows = online_rows = 0
     for group, counts in backfill_buckets(workers, job, buckets):
         done += len(group)
         progress(f"computing {job.model.name}", done, len(buckets))
-        report.prefixes += counts["prefixes"]
-        report.rows += counts["rows"]
+        prefixes += counts["prefixes"]
+        rows += counts["rows"]
     own = [view for view in views(context, job.model.version) if view != columns.SUMMARIES_VIEW]
     store = open_store(context.settings)
-    report.online_rows = 0
     for start in range(0, len(job.windows), WINDOWS_PER_QUERY):
         progress("materialising", start, len(job.windows))
         part = job.windows[start : start + WINDOWS_PER_QUERY]
         # So that no erased user's row, read before the erasure, comes online after it.
         with durable("materialised"), StateLock(context.layout.rewriting_lock()).shared():
-            report.online_rows += sum(materialise(store, part[-1], own, first=part[0]).values())
+            online_rows += sum(materialise(store, part[-1], own, first=part[0]).values())
+    return _Made(prefixes, rows, online_rows)
 
 
-def _is_right(
-    context: Context, model: ModelRecord, seen: Published, report: PromotionReport, progress: Progress
-) -> bool:
-    """Compare a sample. False if a window came in between, which the version has no rows of yet."""
-    verification = verify(context, VERIFIED_USERS, progress, model)
+def _verified_users(context: Context, model: ModelRecord, seen: Published, progress: Progress) -> int | None:
+    """Compare a sample of users; how many they are, or None if a window came in between, which the version has no
+    rows of yet.
+
+    Raises:
+        VerificationError: something differs though nothing came in between.
+    """
+    try:
+        verification = verify(context, VERIFIED_USERS, progress, model)
+    except ConcurrentUpdateError:
+        return None
     if verification.differences and context.ledger.published() != seen:
-        return False
+        return None
     try:
         raise_if_different(verification)
     except VerificationError as error:
-        raise VerificationError(f"Model version {model.version} is not live: {error}") from None
-    report.verified_users = verification.users
-    return True
+        raise VerificationError(
+            f"Model version {model.version} is not live: {error}", findings=error.findings
+        ) from None
+    return verification.users

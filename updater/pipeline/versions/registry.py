@@ -18,7 +18,7 @@ from updater.lake import partitions
 from updater.ledger import ModelRecord
 from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import durable
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import Context, WritableContext
 from updater.settings import Settings
 
 NO_NAME = re.compile(r"[^a-z0-9]+")
@@ -35,7 +35,7 @@ class PruneReport:
     offline_files: int
 
 
-def register_model(context: Context, directory: str | Path, name_hint: str, trained: bool) -> ModelRecord:
+def register_model(context: WritableContext, directory: str | Path, name_hint: str, trained: bool) -> ModelRecord:
     """Make the model in `directory` the next version of the state; it is not live yet.
 
     The same model again is the version that it was before. Killed and run again, it goes on where it was.
@@ -105,7 +105,7 @@ def has_files(context: Context, version: int) -> bool:
     return partitions.exists(context.layout.model(version))
 
 
-def prune_version(context: Context, version: int) -> PruneReport:
+def prune_version(context: WritableContext, version: int) -> PruneReport:
     """Remove a version that is not live: feature views and services, online and offline rows, and its files.
 
     The ledger keeps its row, so the number stays taken. Killed and run again, it goes on where it was.
@@ -161,7 +161,7 @@ def _models(context: Context) -> Path:
     return Path(partitions.filesystem(context.layout.models())[1])
 
 
-def _stage(context: Context, directory: str | Path, digest: str) -> Path:
+def _stage(context: WritableContext, directory: str | Path, digest: str) -> Path:
     """A complete copy of the model beside the versions; what is copied is what was checked."""
     from updater.model.card import CARD
     from updater.model.checkpoint import FILES, model_digest
@@ -186,7 +186,7 @@ def _stage(context: Context, directory: str | Path, digest: str) -> Path:
     return staged
 
 
-def _add(context: Context, digest: str, name_hint: str, trained: bool) -> ModelRecord | None:
+def _add(context: WritableContext, digest: str, name_hint: str, trained: bool) -> ModelRecord | None:
     """A ledger row with the next number; None if another process took that number for another model."""
     version = 1 + max((known.version for known in context.ledger.models()), default=0)
     hint = NO_NAME.sub("-", name_hint.lower()).strip("-") or "model"
