@@ -19,7 +19,7 @@ from benchmarks.stores import FEATURE_REPO, make_settings, user_id, write_offlin
 from benchmarks.timing import TOP, in_turns, ratios
 from updater.domain.columns import SUMMARIES_VIEW
 from updater.settings import Settings
-from updater.store.access import materialise
+from updater.store.access import materialize
 from updater.store.definitions import apply
 
 FEAST = str(Path(sys.executable).with_name("feast"))
@@ -39,7 +39,7 @@ def rows(smoke: bool) -> Iterator[Row]:
     with TemporaryDirectory(prefix="updater-bench-") as root:
         settings = make_settings(Path(root), "sqlite")
         apply(settings)
-        materialise(settings, write_offline(settings, 1_000), ["lapse_v1", SUMMARIES_VIEW])
+        materialize(settings, write_offline(settings, 1_000), ["lapse_v1", SUMMARIES_VIEW])
         command = _command(settings)
         read = [sys.executable, "-c", READ, _yaml(settings), user_id(7)]
         for each in (command, read):

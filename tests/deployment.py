@@ -16,10 +16,10 @@ from tests.factories import SCENARIOS, toml_text
 from tests.small_models import make_backbone, make_text_encoder
 from tests.strategies import BUFFER_DAYS, MODALITIES
 from updater.pipeline.daily.window import WindowReport, run_window
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.pipeline.query import EmbedReport, embed_users
 from updater.runtime.deployment import WritableContext, open_writable
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -65,16 +65,16 @@ def write_config(root: Path, **overrides: Any) -> Path:
 
 @dataclass
 class Deployment:
-    """An initialised state and its lake."""
+    """An initialized state and its lake."""
 
     settings: Settings
     now: datetime = NOW
 
     @classmethod
     def create(cls, root: Path, **overrides: Any) -> "Deployment":
-        """Write the config and initialise the state."""
+        """Write the config and initialize the state."""
         settings = load_settings(write_config(root, **overrides), environ={})
-        initialise(settings)
+        initialize(settings)
         return cls(settings)
 
     @classmethod
@@ -100,14 +100,14 @@ class Deployment:
     def run(self, days: Iterable[date]) -> list[WindowReport]:
         """Run daily windows."""
         context = self.context
-        with Workers(self.settings, context.now) as workers:
-            return [run_window(context, workers, ds) for ds in days]
+        with ProcessPool(self.settings, context.now) as pool:
+            return [run_window(context, pool, ds) for ds in days]
 
     def embed(self, user: str, query: str | None = None, scenario: str | None = None) -> EmbedReport:
         """A user's embedding for a question or a scenario."""
         context = self.context
-        with Workers(self.settings, context.now) as workers:
-            (report,) = embed_users(context, workers, [user], query, scenario)
+        with ProcessPool(self.settings, context.now) as pool:
+            (report,) = embed_users(context, pool, [user], query, scenario)
         return report
 
     def published(self, last: date | None = None) -> dict[str, str]:

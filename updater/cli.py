@@ -6,7 +6,7 @@ from datetime import date
 import click
 
 from updater import __version__, tables
-from updater.commands.command import DAY, VERBOSE, computes, emit, log, progress_bar, stop, verb
+from updater.commands.command import DAY, VERBOSE, command_options, computes, log, print_result, progress_bar, stop
 from updater.commands.completion import completion
 from updater.commands.former import formerly
 from updater.commands.groups import CommandGroup
@@ -44,24 +44,24 @@ def main() -> None:
     """Daily-fresh, scenario-adaptive user embeddings in your own feature store.
 
     Exit codes: 0 done; 2 usage or config; 3 data not landed; 4 data refused; 5 gap or out of order; 6 verification
-    failed or a bound crossed; 7 another command got in the way; 8 other work is unfinished; 9 no window yet; 10 not
-    found; 11 a server does not answer; 1 anything else. After 7, 8 and 11 the same command again may succeed.
+    failed or an alert; 7 another command got in the way; 8 other work is unfinished; 9 no window yet; 10 not found;
+    11 a server does not answer; 1 anything else. After 7, 8 and 11 the same command again may succeed.
     """
 
 
 @main.command()
 @click.option("--model", metavar="DIR", help="Trained model that a new state begins with; default: untrained weights.")
-@verb
+@command_options
 def init(settings: Settings, as_json: bool, model: str | None) -> None:
     """Create ledger and state, and register the feature views.
 
     Safe to repeat, as after adding a scenario.
     """
-    from updater.pipeline.init import initialise
+    from updater.pipeline.init import initialize
 
     if model is not None:
         check_first_model(settings, model)
-    emit(asdict(initialise(settings, model)), as_json, tables.show_setup)
+    print_result(asdict(initialize(settings, model)), as_json, tables.show_setup)
 
 
 WINDOW = click.option(
@@ -71,7 +71,7 @@ WINDOW = click.option(
 
 @main.command()
 @WINDOW
-@verb
+@command_options
 def plan(settings: Settings, as_json: bool, ds: date) -> None:
     """Show what a daily window would do; change nothing.
 
@@ -85,30 +85,30 @@ def show_window_plan(settings: Settings, as_json: bool, ds: date) -> None:
     from updater.pipeline.daily.dry_run import plan_window
     from updater.runtime.deployment import open_context
 
-    emit(asdict(plan_window(open_context(settings), ds)), as_json, tables.show_plan)
+    print_result(asdict(plan_window(open_context(settings), ds)), as_json, tables.show_plan)
 
 
 @main.command()
 @WINDOW
 @click.option("--dry-run", is_flag=True, help="Print what `updater plan` prints, and change nothing.")
-@verb
+@command_options
 @computes
 def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
     """Run one daily window.
 
-    The steps are detect, encode, refresh, publish, materialise, commit. The first window builds the whole buffer.
+    The steps are detect, encode, refresh, publish, materialize, commit. The first window builds the whole buffer.
     """
     if dry_run:
         show_window_plan(settings, as_json, ds)
         return
     from updater.pipeline.daily.window import run_window
     from updater.runtime.deployment import open_writable
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
     context = open_writable(settings)
-    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
-        report = run_window(context, workers, ds, progress)
-    emit(report.to_json(), as_json, lambda value: tables.show_windows([value]))
+    with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
+        report = run_window(context, pool, ds, progress)
+    print_result(report.to_json(), as_json, lambda value: tables.show_windows([value]))
 
 
 @main.command()
@@ -122,12 +122,12 @@ def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
     is_flag=True,
     help="First recompute what rests on partitions of the range that were rewritten after processing.",
 )
-@verb
+@command_options
 @computes
 def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, dry_run: bool, restate: bool) -> None:
     """Run the missing windows of a range, oldest first.
 
-    Killed and run again, it goes on where it was.
+    Resumable: run it again after a crash.
     """
     from updater.runtime.deployment import open_context, open_writable
 
@@ -137,41 +137,41 @@ def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, 
         from updater.pipeline.daily.dry_run import plan_backfill
 
         plan = plan_backfill(open_context(settings), from_date, to_date, restate)
-        emit(asdict(plan), as_json, tables.show_backfill_plan)
+        print_result(asdict(plan), as_json, tables.show_backfill_plan)
         return
     context = open_writable(settings)
     from updater.pipeline.daily.backfill import backfill as run_backfill
     from updater.pipeline.restate.run import restate_range as run_restatement
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
-    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
-        restated = run_restatement(context, workers, from_date, to_date, progress) if restate else None
-        reports = run_backfill(context, workers, from_date, to_date, progress)
+    with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
+        restated = run_restatement(context, pool, from_date, to_date, progress) if restate else None
+        reports = run_backfill(context, pool, from_date, to_date, progress)
     value = {"restated": restated, "windows": [report.to_json() for report in reports]}
-    emit(value, as_json, tables.show_backfill)
+    print_result(value, as_json, tables.show_backfill)
 
 
 @main.command()
 @click.option(
     "--fail-on-alert",
     is_flag=True,
-    help="Compare a sample of online values too; exit with 6 if a bound of [bounds] is crossed.",
+    help="Compare a sample of online values too; exit with 6 if a threshold of [alerts] is exceeded.",
 )
 @formerly("--check", "--fail-on-alert")
-@verb
+@command_options
 def status(settings: Settings, as_json: bool, fail_on_alert: bool) -> None:
     """Show freshness, waiting days, drift, runs and sizes.
 
     Also unfinished windows, partitions that were rewritten after processing, and model versions.
     """
-    from updater.pipeline.monitor.health import raise_if_crossed
+    from updater.pipeline.monitor.health import raise_on_alert
     from updater.pipeline.monitor.status import status as look
     from updater.runtime.deployment import open_context
 
     report = look(open_context(settings), fail_on_alert)
-    emit(asdict(report), as_json, tables.show_status)
+    print_result(asdict(report), as_json, tables.show_status)
     if fail_on_alert and report.health is not None:
-        raise_if_crossed(report.health)
+        raise_on_alert(report.health)
 
 
 @main.command()
@@ -208,7 +208,7 @@ def demo(
     log(verbose)
     try:
         with progress_bar(as_json=False) as progress:
-            story.tell(load_settings(config or story.config_file()), first_day, days, airflow, progress)
+            story.run_demo(load_settings(config or story.config_file()), first_day, days, airflow, progress)
     except UpdaterError as error:
         stop(error, error.exit_code, debug)
 

@@ -18,9 +18,9 @@ from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.lake import partitions
-from updater.pipeline.init import create_ledger, initialise
+from updater.pipeline.init import create_ledger, initialize
 from updater.runtime.deployment import open_writable
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources import completejourney
 from updater.training.build import build_data
@@ -61,28 +61,28 @@ def main() -> None:
         add(REPORT, "throughput", speed)
         print(json.dumps(speed, indent=1))
         return
-    with Workers(settings, context.now) as workers:
-        build_data(context, workers, progress)
+    with ProcessPool(settings, context.now) as pool:
+        build_data(context, pool, progress)
         if part:
-            initialise(settings)
+            initialize(settings)
             context = open_writable(settings)
         if part == "ablations":
-            run_ablations(context, workers, REPORT, REPORT.with_suffix(".html"), progress, named)
+            run_ablations(context, pool, REPORT, REPORT.with_suffix(".html"), progress, named)
             return
         if part == "runs":
-            run_again(context, workers, [int(seed) for seed in named], REPORT, progress)
+            run_again(context, pool, [int(seed) for seed in named], REPORT, progress)
             return
     with ranks(settings) as rank:
         trained = train(context, progress, rank)
     print(trained, flush=True)
-    with Workers(settings, context.now) as workers:
-        for tuned in tune_scenarios(context, workers, trained.model, tunable_scenarios(settings), progress):
+    with ProcessPool(settings, context.now) as pool:
+        for tuned in tune_scenarios(context, pool, trained.model, tunable_scenarios(settings), progress):
             print(tuned, flush=True)
     model = join_prompts(context, trained.model)
-    initialise(settings, model)
+    initialize(settings, model)
     context = open_writable(settings)
-    with Workers(settings, context.now) as workers:
-        found = evaluate(context, workers, model, output=str(HERE), progress=progress)
+    with ProcessPool(settings, context.now) as pool:
+        found = evaluate(context, pool, model, output=str(HERE), progress=progress)
     add(REPORT, "commit", commit())
     print(json.dumps(found.report["mean"], indent=1), found.gate, f"{time.perf_counter() - begin:.0f} s")
 

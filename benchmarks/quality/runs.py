@@ -11,14 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.quality.adding import add, say
-from updater.evaluation.exam import read_exam, sit_exam
+from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.report import make_ablations
-from updater.evaluation.scoring import Scored
+from updater.evaluation.scoring import Scores
 from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.labels.events import open_events
 from updater.runtime.deployment import Progress, WritableContext, open_writable
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.train import train
@@ -27,13 +27,13 @@ SYSTEMS = ("tuned", "base")
 
 
 def run_again(
-    context: WritableContext, workers: Workers, seeds: Sequence[int], report: Path, progress: Progress
+    context: WritableContext, pool: ProcessPool, seeds: Sequence[int], report: Path, progress: Progress
 ) -> None:
     """Train, tune and evaluate anew, and add what was found to a report after each run.
 
     Args:
         context: the deployment of configs/quality.toml.
-        workers: two processes or more train as many models at a time.
+        pool: two processes or more train as many models at a time.
         seeds: of the runs; the others are compared with the first.
         report: the JSON to add to.
         progress: told what is done.
@@ -42,18 +42,20 @@ def run_again(
     runs = {f"seed {seeds[0]}": first, "without a step": without_a_step(first)}
     runs |= {f"seed {seed}": with_seed(context.settings, seed) for seed in seeds[1:]}
     models: dict[int, str] = {}
-    for index, model in workers.map(train_alone, [(settings, context.now) for settings in runs.values()]):
+    for index, model in pool.map(train_alone, [(settings, context.now) for settings in runs.values()]):
         models[index] = model
         progress("training", len(models), len(runs))
-    scored: dict[str, Mapping[str, Scored]] = {}
+    scored: dict[str, Mapping[str, Scores]] = {}
     with open_events(context, progress) as events:
-        exam = read_exam(events)
+        evaluation_set = load_evaluation_set(events)
         for index, (name, settings) in enumerate(runs.items()):
             one = open_writable(settings, context.now)
-            tune_scenarios(one, workers, models[index], tunable_scenarios(settings), progress)
+            tune_scenarios(one, pool, models[index], tunable_scenarios(settings), progress)
             candidate = Candidate(join_prompts(one, models[index]))
             with Scratch(settings) as scratch:
-                scored[name] = sit_exam(one, workers, events, exam, candidate, SYSTEMS, scratch, progress)[1]
+                scored[name] = evaluate_systems(
+                    one, pool, events, evaluation_set, candidate, SYSTEMS, scratch, progress
+                )[1]
             _add(report, scored, next(iter(runs)), context.settings)
 
 
@@ -74,7 +76,7 @@ def train_alone(settings: Settings, now: datetime) -> str:
     return train(open_writable(settings, now)).model
 
 
-def _add(report: Path, scored: Mapping[str, Mapping[str, Scored]], first: str, settings: Settings) -> None:
+def _add(report: Path, scored: Mapping[str, Mapping[str, Scores]], first: str, settings: Settings) -> None:
     draws, seed = settings.evaluation.bootstrap, settings.model.seed
     made = {
         system: make_ablations(

@@ -54,7 +54,7 @@ def test_the_whole_verb(config):
     rows = {task: {values["rows"] for values in systems.values()} for task, systems in report["tasks"].items()}
     assert all(len(counts) == 1 for counts in rows.values())
     # The model has no soft prompts and is untrained, so that these are one and the same.
-    for name in ("auc", "ks", "cold_auc"):
+    for name in ("auc", "ks", "held_out_auc"):
         assert report["mean"]["tuned"][name] == report["mean"]["base"][name] == report["mean"]["untrained"][name]
     assert report["differences"]["tuned-base"]["auc"] == 0.0
     # There is no training data, so nothing was trained.

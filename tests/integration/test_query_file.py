@@ -18,7 +18,7 @@ from updater.errors import NotFoundError
 from updater.pipeline import query
 from updater.pipeline.erase.run import erase
 from updater.pipeline.query_file import embed_to_parquet
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 DAY = date(2024, 5, 1)
 USERS = [f"u{number:02}" for number in range(11)]
@@ -66,9 +66,9 @@ def test_many_users_have_the_bits_of_one_at_a_time(
     monkeypatch.setattr(query, "USERS_PER_READ", per_read)
     context, file = made.context, str(tmp_path / "out.parquet")
     settings = replace(made.settings, run=replace(made.settings.run, processes=processes))
-    with Workers(settings, context.now) as workers:
+    with ProcessPool(settings, context.now) as pool:
         report = embed_to_parquet(
-            context, workers, [*USERS, *USERS], asked.get("query"), asked.get("scenario"), file, lambda *_: None
+            context, pool, [*USERS, *USERS], asked.get("query"), asked.get("scenario"), file, lambda *_: None
         )
     rows = {row["user_id"]: row for row in pq.read_table(file).to_pylist()}
     assert (report.num_users, report.missing) == (len(USERS), "")
@@ -122,8 +122,8 @@ def test_a_file_appears_whole_or_not_at_all(made: Deployment, tmp_path: Path) ->
         raise KeyboardInterrupt
 
     context = made.context
-    with Workers(made.settings, context.now) as workers, pytest.raises(KeyboardInterrupt):
-        embed_to_parquet(context, workers, USERS, QUERY, None, str(file), fail)
+    with ProcessPool(made.settings, context.now) as pool, pytest.raises(KeyboardInterrupt):
+        embed_to_parquet(context, pool, USERS, QUERY, None, str(file), fail)
     assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
     assert file.read_bytes() == b"what was there"
 

@@ -16,11 +16,11 @@ from tests.factories import SCENARIOS, bill, land_rows
 from updater.errors import ConcurrentUpdateError, UnfinishedWorkError
 from updater.pipeline import steps
 from updater.pipeline.erase.run import erase
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.pipeline.monitor import verify as verification
 from updater.pipeline.monitor.verify import verify, verify_recomputed
 from updater.pipeline.restate.run import restate_range
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 
 FIRST = date(2024, 3, 1)
@@ -52,7 +52,7 @@ def made(tmp_path: Path, whole: Deployment) -> Deployment:
         shutil.copytree(root / name, tmp_path / name)
     shutil.copy(root / "updater.toml", tmp_path / "updater.toml")
     settings = load_settings(tmp_path / "updater.toml", environ={})
-    initialise(settings)
+    initialize(settings)
     return Deployment(settings)
 
 
@@ -88,8 +88,8 @@ def promoted(made: Deployment) -> None:
 
 def restated(made: Deployment) -> None:
     land(made.lake, SECOND, amount=3.0)
-    with Workers(made.settings, made.now) as workers:
-        assert restate_range(made.context, workers, SECOND, SECOND)["users"] == len(USERS)
+    with ProcessPool(made.settings, made.now) as pool:
+        assert restate_range(made.context, pool, SECOND, SECOND)["users"] == len(USERS)
 
 
 @pytest.mark.parametrize("sample", [len(USERS), None])

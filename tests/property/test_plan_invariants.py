@@ -55,7 +55,7 @@ def ask_anew(made: Deployment) -> Deployment:
 def told(plan: DryRun) -> dict[str, Any]:
     names = ("modality", "changed_users", "reasons", "texts_to_encode")
     return {
-        "counts": (plan.changed_users, plan.changed_cells, plan.prefixes, plan.texts_to_encode),
+        "counts": (plan.changed_users, plan.changed_summaries, plan.prefixes, plan.texts_to_encode),
         "modalities": [tuple(modality[name] for name in names) for modality in plan.modalities],
     }
 
@@ -63,7 +63,7 @@ def told(plan: DryRun) -> dict[str, Any]:
 def done(report: WindowReport) -> dict[str, Any]:
     names = ("modality", "changed_users", "reasons", "texts_encoded")
     return {
-        "counts": (report.changed_users, report.changed_cells, report.prefixes, report.texts_encoded),
+        "counts": (report.changed_users, report.changed_summaries, report.prefixes, report.texts_encoded),
         "modalities": [tuple(modality[name] for name in names) for modality in report.modalities],
     }
 
@@ -71,7 +71,7 @@ def done(report: WindowReport) -> dict[str, Any]:
 def by_bucket(plan: DryRun) -> dict[int, tuple[int, int]]:
     """Changed users and prefixes of each bucket with any."""
     return {
-        each["bucket"]: (each["changed_users"], each["changed_users"] + each["bystanders"]) for each in plan.buckets
+        each["bucket"]: (each["changed_users"], each["changed_users"] + each["backfill_users"]) for each in plan.buckets
     }
 
 

@@ -49,7 +49,7 @@ EXTRAS = {
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def verb(command: Callable[..., Any]) -> Callable[..., Any]:
+def command_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that every verb has, and errors as one sentence with the exit code of their kind."""
 
     own = list(getattr(command, "__click_params__", []))
@@ -81,7 +81,7 @@ def verb(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def computes(command: Callable[..., Any]) -> Callable[..., Any]:
-    """For commands in which the model computes: where it does; to be written below `verb`."""
+    """For commands in which the model computes: where it does; to be written below `command_options`."""
 
     @click.option(
         "--device",
@@ -177,7 +177,7 @@ def progress_bar(as_json: bool) -> Iterator[Any]:
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
 
 
-def emit(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+def print_result(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
     """Print a report as JSON or for people."""
     if as_json:
         click.echo(json.dumps(value, default=str))

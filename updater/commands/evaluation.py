@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import computes, emit, progress_lines, verb
+from updater.commands.command import command_options, computes, print_result, progress_lines
 from updater.settings import Settings
 
 
@@ -22,7 +22,7 @@ from updater.settings import Settings
     show_default=True,
     help="Which anchors of [evaluation] are reported.",
 )
-@verb
+@command_options
 @computes
 def evaluate(
     settings: Settings,
@@ -38,21 +38,21 @@ def evaluate(
     Writes a report, and says whether the model passes the gate that a promotion in Airflow asks for. Run again, it
     embeds nobody twice.
     """
-    from updater.evaluation.evaluate import evaluate as judge
+    from updater.evaluation.evaluate import evaluate as run_evaluation
     from updater.pipeline.init import create_ledger
     from updater.runtime.deployment import open_writable
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
     if version is not None and directory is not None:
         raise click.UsageError("Name one model: give --version or --model, not both.")
     create_ledger(settings)
     context = open_writable(settings)
     wanted = [part.strip() for part in systems.split(",") if part.strip()] if systems else []
-    with progress_lines(as_json) as progress, Workers(settings, context.now) as workers:
-        found = judge(
-            context, workers, directory, version=version, systems=wanted, split=split, output=output, progress=progress
+    with progress_lines(as_json) as progress, ProcessPool(settings, context.now) as pool:
+        found = run_evaluation(
+            context, pool, directory, version=version, systems=wanted, split=split, output=output, progress=progress
         )
-    emit(asdict(found), as_json, show_evaluation)
+    print_result(asdict(found), as_json, show_evaluation)
 
 
 MOST_TASKS = 12
@@ -65,7 +65,7 @@ def _auc(value: float | None) -> str:
 
 def show_evaluation(found: dict[str, Any]) -> None:
     """The result of `updater model evaluate`."""
-    names = ("auc", "auc_se", "ks", "ks_se", "cold_auc")
+    names = ("auc", "auc_se", "ks", "ks_se", "held_out_auc")
     rows = [
         [system, *("" if values.get(name) is None else f"{values[name]:.4f}" for name in names)]
         for system, values in found["report"]["mean"].items()
@@ -78,7 +78,7 @@ def show_evaluation(found: dict[str, Any]) -> None:
     rows = [[task, *(_auc(by_task[task][system]["auc"]) for system in systems)] for task in shown]
     more = f" (the first {len(shown)} of {len(by_task)})" if len(shown) < len(by_task) else ""
     tables.table(f"AUC of each task{more}", ["task", *systems], rows)
-    tables.say("The model passes the gate." if not found["gate"] else "The model does not pass the gate:")
-    tables.say(*(f"  {reason}" for reason in found["gate"]))
-    tables.say(*(f"Beside it: {said}" for said in found["beside"]))
-    tables.say(f"{found['report_file'].removesuffix('json')}html has everything.")
+    tables.echo("The model passes the gate." if not found["gate"] else "The model does not pass the gate:")
+    tables.echo(*(f"  {reason}" for reason in found["gate"]))
+    tables.echo(*(f"Beside it: {said}" for said in found["beside"]))
+    tables.echo(f"{found['report_file'].removesuffix('json')}html has everything.")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import DAY, computes, emit, progress_bar, verb
+from updater.commands.command import DAY, command_options, computes, print_result, progress_bar
 from updater.commands.evaluation import evaluate
 from updater.commands.groups import CommandGroup
 from updater.commands.training import train, tune
@@ -34,13 +34,13 @@ def check_first_model(settings: Settings, directory: str) -> None:
 
 
 @model.command("list")
-@verb
+@command_options
 def list_models(settings: Settings, as_json: bool) -> None:
     """List the model versions of the state."""
     from updater.pipeline.versions.registry import list_versions
     from updater.runtime.deployment import open_context
 
-    emit(list_versions(open_context(settings)), as_json, show_versions)
+    print_result(list_versions(open_context(settings)), as_json, show_versions)
 
 
 @model.command()
@@ -52,7 +52,7 @@ def list_models(settings: Settings, as_json: bool) -> None:
     help="First landing day of which the version gets all rows, YYYY-MM-DD, inclusive; default: the first there is.",
 )
 @click.option("--dry-run", is_flag=True, help="Print how many values would be computed, and change nothing.")
-@verb
+@command_options
 @computes
 def promote(
     settings: Settings,
@@ -67,28 +67,28 @@ def promote(
     First the values are computed, loaded and verified that it would have if it had always been live. Killed and run
     again, it goes on where it was. Promoting an older version is how to go back to it.
     """
-    from updater.pipeline.versions.promote import chosen_model, expected_model, plan_promotion
+    from updater.pipeline.versions.promote import expected_model, plan_promotion, resolve_model
     from updater.pipeline.versions.promote import promote as make_live
     from updater.runtime.deployment import open_context, open_writable
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
     if (version is None) == (directory is None):
         raise click.UsageError("Name the model: give either --version or --model.")
     if dry_run:
         looking = open_context(settings)
         expected = expected_model(looking, version, directory)
-        emit(asdict(plan_promotion(looking, expected, from_date)), as_json, show_promotion)
+        print_result(asdict(plan_promotion(looking, expected, from_date)), as_json, show_promotion)
         return
     context = open_writable(settings)
-    chosen = chosen_model(context, version, directory)
-    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
-        report = make_live(context, workers, chosen, from_date, progress)
-    emit(asdict(report), as_json, show_promotion)
+    chosen = resolve_model(context, version, directory)
+    with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
+        report = make_live(context, pool, chosen, from_date, progress)
+    print_result(asdict(report), as_json, show_promotion)
 
 
 @model.command()
 @click.option("--version", type=click.IntRange(min=1), required=True, help="Number of a version that is not live.")
-@verb
+@command_options
 def delete(settings: Settings, as_json: bool, version: int) -> None:
     """Delete a model version that nobody reads any more.
 
@@ -97,7 +97,7 @@ def delete(settings: Settings, as_json: bool, version: int) -> None:
     from updater.pipeline.versions.registry import prune_version
     from updater.runtime.deployment import open_writable
 
-    emit(asdict(prune_version(open_writable(settings), version)), as_json, show_deletion)
+    print_result(asdict(prune_version(open_writable(settings), version)), as_json, show_deletion)
 
 
 model.place("Build", train, tune, evaluate, promote)
@@ -118,22 +118,22 @@ def _yes(is_so: bool) -> str:
 def show_promotion(report: dict[str, Any]) -> None:
     """The result of `updater model promote`."""
     if report["already_live"]:
-        tables.say(f"{report['model']} is live; nothing changed.")
+        tables.echo(f"{report['model']} is live; nothing changed.")
         return
     values = f"{report['rows']:,} values ({report['prefixes']:,} prefixes) of {report['windows']:,} windows"
     if report["dry_run"]:
-        tables.say(f"{report['model']} lacks {values}; {report['former']} is live. Nothing was changed.")
+        tables.echo(f"{report['model']} lacks {values}; {report['former']} is live. Nothing was changed.")
         return
     checked = f"loaded {report['online_rows']:,} online rows, verified {report['verified_users']:,} users"
-    tables.say(f"{report['model']} is live, after {report['former']}.", f"Computed {values}, {checked}.")
+    tables.echo(f"{report['model']} is live, after {report['former']}.", f"Computed {values}, {checked}.")
 
 
 def show_deletion(report: dict[str, Any]) -> None:
     """The result of `updater model delete`."""
     if report["already_done"]:
-        tables.say(f"{report['model']} was already removed; nothing changed.")
+        tables.echo(f"{report['model']} was already removed; nothing changed.")
         return
-    tables.say(
+    tables.echo(
         f"Removed {report['model']}: {report['offline_files']:,} offline files, "
         f"feature views {', '.join(report['feature_views']) or 'none'}."
     )

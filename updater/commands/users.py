@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 import click
 
 from updater import tables
-from updater.commands.command import computes, emit, progress_bar, verb
+from updater.commands.command import command_options, computes, print_result, progress_bar
 from updater.commands.former import formerly
 from updater.commands.groups import CommandGroup
 from updater.commands.ids import read_ids
@@ -46,7 +46,7 @@ def names_users(command: Any) -> Any:
 @click.option("--query", help="Any question.")
 @click.option("--scenario", help="A scenario of the config: its query, after its soft prompt if it has one.")
 @click.option("--output", metavar="FILE", help="Parquet file to write, one row per user; needed for several users.")
-@verb
+@command_options
 @computes
 def embed(
     settings: Settings,
@@ -66,31 +66,31 @@ def embed(
     from updater.pipeline.query import embed_users
     from updater.pipeline.query_file import embed_to_parquet
     from updater.runtime.deployment import open_context
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
     users = [*user_ids, *(read_ids(users_file, users_column) if users_file else [])]
     if output is None and len(users) != 1:
         raise click.UsageError("Name one user, or several and with --output a file for their embeddings.")
     context = open_context(settings)
-    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
+    with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
         if output is None:
-            found = embed_users(context, workers, users, query, scenario)
-            emit(asdict(found[0]), as_json, show_embedding)
+            found = embed_users(context, pool, users, query, scenario)
+            print_result(asdict(found[0]), as_json, show_embedding)
             return
-        report = embed_to_parquet(context, workers, users, query, scenario, output, progress)
-    emit(asdict(report), as_json, show_embedding_file)
+        report = embed_to_parquet(context, pool, users, query, scenario, output, progress)
+    print_result(asdict(report), as_json, show_embedding_file)
 
 
 @user.command()
 @click.option("--user-id", required=True, metavar="U", help="The user's id in the lake.")
-@verb
+@command_options
 def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
     """Print the pseudonym of a user in state and store."""
     from updater.pipeline.user_ids import pseudonym_of
     from updater.runtime.deployment import open_context
 
     value = {"pseudonym": pseudonym_of(open_context(settings), user_id)}
-    emit(value, as_json, lambda found: tables.say(found["pseudonym"]))
+    print_result(value, as_json, lambda found: tables.echo(found["pseudonym"]))
 
 
 @user.command()
@@ -98,7 +98,7 @@ def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
 @click.option("--verify", is_flag=True, help="Change nothing; search everywhere for the users; exit with 6 if found.")
 @formerly("--prove", "--verify")
 @formerly("--from-file", "--users-file", type=click.File("rb"))
-@verb
+@command_options
 def erase(
     settings: Settings,
     as_json: bool,
@@ -118,10 +118,10 @@ def erase(
     users = [*user_ids, *(read_ids(users_file, users_column) if users_file else [])]
     with progress_bar(as_json) as progress:
         if not verify:
-            emit(asdict(remove(open_writable(settings), users, progress)), as_json, tables.show_erasure)
+            print_result(asdict(remove(open_writable(settings), users, progress)), as_json, tables.show_erasure)
             return
         proof = find(open_context(settings), users, progress)
-    emit(asdict(proof), as_json, tables.show_erasure_proof)
+    print_result(asdict(proof), as_json, tables.show_erasure_proof)
     raise_if_found(proof)
 
 
@@ -131,7 +131,7 @@ user.place("Mend", erase)
 
 def show_embedding(report: dict[str, Any]) -> None:
     """One user's result of `updater user embed`."""
-    tables.say(
+    tables.echo(
         f"as of   {report['as_of']}",
         f"model   {report['model']}" + ("" if report["trained"] else "  (untrained)"),
         f"query   {report['query']}",
@@ -142,9 +142,9 @@ def show_embedding(report: dict[str, Any]) -> None:
 def show_embedding_file(report: dict[str, Any]) -> None:
     """Many users' result."""
     untrained = "" if report["trained"] else " (untrained)"
-    tables.say(
+    tables.echo(
         f"Wrote the embeddings of {report['num_users']:,} users as of {report['as_of']}, by {report['model']}"
         f"{untrained}, to {report['file']}."
     )
     if report["missing"]:
-        tables.say(report["missing"])
+        tables.echo(report["missing"])

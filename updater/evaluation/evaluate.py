@@ -7,12 +7,12 @@ from pathlib import Path
 
 from updater.config_file import nearest
 from updater.errors import ConfigError
-from updater.evaluation.exam import read_exam, sit_exam
+from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.figures import Points, draw, needed
 from updater.evaluation.html import render
 from updater.evaluation.metrics import Predictions
 from updater.evaluation.report import Json, beside_gate, gate, make_report
-from updater.evaluation.scoring import Rows
+from updater.evaluation.scoring import TaskRows
 from updater.evaluation.systems import (
     BASELINES,
     EMBEDDINGS,
@@ -27,7 +27,7 @@ from updater.lake import partitions
 from updater.model.checkpoint import load_model
 from updater.pipeline.versions.registry import check_model, model_version
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.fitted import can_fit
@@ -49,7 +49,7 @@ class Evaluated:
 
 def evaluate(
     context: WritableContext,
-    workers: Workers,
+    pool: ProcessPool,
     model: str | None = None,
     *,
     version: int | None = None,
@@ -62,7 +62,7 @@ def evaluate(
 
     Args:
         context: the deployment; days that it has not processed are landed and encoded, its windows stay as they are.
-        workers: what computes.
+        pool: what computes.
         model: directory of the model; the live one if left out.
         version: instead of a directory, the number of a model version.
         systems: what is compared; all if empty.
@@ -83,17 +83,23 @@ def evaluate(
     needed()
     with open_events(context, progress) as events, Scratch(settings) as scratch:
         progress("labels", 0, 1)
-        exam = read_exam(events, split)
-        compared, scored = sit_exam(context, workers, events, exam, candidate, names, scratch, progress)
-        zero_shot = zero_shot_scores(settings, candidate, compared, exam.tasks, exam.rows) if candidate else {}
-        points = _points(settings, candidate, compared, exam.tasks, exam.rows) if candidate else None
-    report = make_report(exam.tasks, scored, zero_shot, settings.evaluation.bootstrap, settings.model.seed)
+        evaluation_set = load_evaluation_set(events, split)
+        compared, scored = evaluate_systems(context, pool, events, evaluation_set, candidate, names, scratch, progress)
+        zero_shot = (
+            zero_shot_scores(settings, candidate, compared, evaluation_set.tasks, evaluation_set.rows)
+            if candidate
+            else {}
+        )
+        points = (
+            _points(settings, candidate, compared, evaluation_set.tasks, evaluation_set.rows) if candidate else None
+        )
+    report = make_report(evaluation_set.tasks, scored, zero_shot, settings.evaluation.bootstrap, settings.model.seed)
     directory = output or context.layout.evaluation()
     reasons, beside = gate(report), beside_gate(report)
     file = partitions.join(directory, "report.json")
     _write(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
     picture = draw(points) if points else None
-    page = render(report, reasons, beside, model_name, exam.anchors, split, picture)
+    page = render(report, reasons, beside, model_name, evaluation_set.anchors, split, picture)
     _write(partitions.join(directory, "report.html"), page)
     return Evaluated(file, model_name, reasons, beside, report)
 
@@ -118,7 +124,7 @@ def zero_shot_scores(
     candidate: Candidate,
     systems: Sequence[System],
     tasks: Sequence[Task],
-    rows: Mapping[str, Rows],
+    rows: Mapping[str, TaskRows],
 ) -> dict[str, Predictions]:
     """Scores of the unseen tasks without a label of theirs: how much nearer a user is to the family's prototype of a
     yes than to that of a no, for models that keep prototypes of their soft prompts.
@@ -142,7 +148,7 @@ def _points(
     candidate: Candidate,
     systems: Sequence[System],
     tasks: Sequence[Task],
-    rows: Mapping[str, Rows],
+    rows: Mapping[str, TaskRows],
 ) -> Points | None:
     """Embeddings of a scenario before and after tuning; of a model without soft prompts, before and after training."""
     known = {system.name: system for system in systems}

@@ -7,7 +7,7 @@ from datetime import date
 import pyarrow as pa
 
 from updater.domain.window import Window, day_window
-from updater.labels.definitions import Kind, Reads
+from updater.labels.definitions import Kind, RequiredColumns
 from updater.labels.events import Events
 from updater.labels.tasks import Task
 
@@ -54,17 +54,17 @@ def _table(found: pa.Table, anchor: Window) -> pa.Table:
 
 
 def _load(events: Events, rules: Sequence[Kind], anchor: Window) -> None:
-    for read in _together(read for rule in rules for read in rule.past()):
+    for read in _merged(read for rule in rules for read in rule.past()):
         events.load_past(read.modality, anchor, read.num_days, read.columns)
-    for read in _together(read for rule in rules for read in rule.next()):
+    for read in _merged(read for rule in rules for read in rule.next()):
         events.load_next(read.modality, anchor, read.num_days, read.columns)
 
 
-def _together(reads: Iterable[Reads]) -> list[Reads]:
+def _merged(reads: Iterable[RequiredColumns]) -> list[RequiredColumns]:
     """One read for each modality that covers all of them."""
-    merged: dict[str, Reads] = {}
+    merged: dict[str, RequiredColumns] = {}
     for read in reads:
-        known = merged.get(read.modality, Reads(read.modality, 0))
+        known = merged.get(read.modality, RequiredColumns(read.modality, 0))
         columns = tuple(sorted({*known.columns, *read.columns}))
         merged[read.modality] = dataclasses.replace(known, num_days=max(known.num_days, read.num_days), columns=columns)
     return list(merged.values())

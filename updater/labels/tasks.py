@@ -11,7 +11,7 @@ A task is a TOML table, alone or as a family that asks the same of many values:
     [[families]]
     name = "will_buy_{value}_28d"
     domain = "marketing"
-    kind = "happens"
+    kind = "occurs"
     parameters = { modality = "item", column = "category", active_in = "trip" }
     values = ["YOGURT", "EGGS"]
     unseen = ["CAT FOOD"]

@@ -21,8 +21,8 @@ from updater.model.batch import UserBatch
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.user_ids import state_ids
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.process_pool import Workers, open_tools
-from updater.runtime.session import Tools
+from updater.runtime.process_pool import ProcessPool, open_session
+from updater.runtime.session import Session
 from updater.settings import Settings
 from updater.users.event_batches import user_batch
 
@@ -57,7 +57,7 @@ class EmbedReport:
     model: str
     trained: bool
     embedding: list[float]
-    """L2-normalised, float32."""
+    """L2-normalized, float32."""
 
 
 class Query:
@@ -87,7 +87,9 @@ class Query:
         self.unknown: list[str] = []
         """Users who were asked about and have no event in the buffer."""
 
-    def answers(self, user_ids: Sequence[str], workers: Workers, progress: Progress = no_progress) -> Iterator[Answers]:
+    def answers(
+        self, user_ids: Sequence[str], pool: ProcessPool, progress: Progress = no_progress
+    ) -> Iterator[Answers]:
         """Ask about users, by the ids that the lake has.
 
         Yields those who have one and their embeddings, by the ids of the state, a batch at a time and bucket by bucket:
@@ -99,13 +101,13 @@ class Query:
         gone = set(self.erased)
         buckets = {user: bucket_of(user, settings.buffer.num_buckets) for user in wanted if user not in gone}
         ordered = sorted(buckets, key=lambda user: (buckets[user], user))
-        per_job = max(1, min(USERS_PER_READ, -(-len(ordered) // workers.num_processes)))
+        per_job = max(1, min(USERS_PER_READ, -(-len(ordered) // pool.num_processes)))
         common = (settings, self._context.now, self.model, self.window.ds, self.question)
         jobs = [(*common, users) for users in _batches(ordered, per_job)]
         done = 0
         # Results wait until they are taken: so many jobs are handed out as are worked on together.
-        for wave in _batches(jobs, workers.num_processes):
-            for index, (users, values) in workers.map(_answer, wave):
+        for wave in _batches(jobs, pool.num_processes):
+            for index, (users, values) in pool.map(_answer, wave):
                 self.unknown += sorted(set(wave[index][-1]) - set(users))
                 done += len(wave[index][-1])
                 progress("embedding users", done, len(ordered))
@@ -131,7 +133,7 @@ class Query:
 
 def embed_users(
     context: Context,
-    workers: Workers,
+    pool: ProcessPool,
     user_ids: Sequence[str],
     query: str | None,
     scenario: str | None,
@@ -153,7 +155,7 @@ def embed_users(
             trained=asked.model.trained,
             embedding=values.tolist(),
         )
-        for users, embeddings in asked.answers(user_ids, workers, progress)
+        for users, embeddings in asked.answers(user_ids, pool, progress)
         for user, values in zip(users, embeddings, strict=True)
     }
     if missing := asked.missing():
@@ -176,26 +178,26 @@ def _answer(
     settings: Settings, now: datetime, model: ModelRecord, ds: date, question: Question, users: list[str]
 ) -> Answers:
     """In a worker: the users among `users` who have events, and their embeddings."""
-    context, tools = open_tools(settings, now, model)
+    context, session = open_session(settings, now, model)
     window = context.window(ds)
     buckets = sorted({bucket_of(user, settings.buffer.num_buckets) for user in users})
-    buffered = read_buffer(context, tools, window, buckets, users)
-    summaries = [events.summarise(np.arange(len(users))) for events in buffered.events]
+    buffered = read_buffer(context, session, window, buckets, users)
+    summaries = [events.summarize(np.arange(len(users))) for events in buffered.events]
     known = np.flatnonzero(np.any([summary.num_events_B > 0 for summary in summaries], axis=0))
     values = np.zeros((len(known), settings.model.embedding_dim), np.float32)
     for start in range(0, len(known), settings.run.users_per_batch):
         rows = known[start : start + settings.run.users_per_batch]
         batch = user_batch(buffered.events, [summary.take(rows) for summary in summaries], rows)
-        values[start : start + len(rows)] = _ask(settings, tools, batch, question)
+        values[start : start + len(rows)] = _ask(settings, session, batch, question)
     return np.array(buffered.users["user_id"].to_pylist(), object)[known].tolist(), values
 
 
-def _ask(settings: Settings, tools: Tools, batch: UserBatch, question: Question) -> npt.NDArray[np.float32]:
+def _ask(settings: Settings, session: Session, batch: UserBatch, question: Question) -> npt.NDArray[np.float32]:
     if question.scenario is None:
-        return tools.inference.embed(batch, [question.query])[:, 0]
+        return session.inference.embed(batch, [question.query])[:, 0]
     # An embedding's last bits depend on the set of questions of its pass, so these are those of a window.
     queries, names = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
-    return tools.inference.embed(batch, queries, names)[:, names.index(question.scenario)]
+    return session.inference.embed(batch, queries, names)[:, names.index(question.scenario)]
 
 
 def _batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:

@@ -13,7 +13,7 @@ from updater.errors import ConfigError, NotFoundError
 from updater.lake import partitions
 from updater.pipeline.query import Answers, Query
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 SCHEMA = pa.schema(
     [
@@ -50,7 +50,7 @@ class EmbedFileReport:
 
 def embed_to_parquet(
     context: Context,
-    workers: Workers,
+    pool: ProcessPool,
     user_ids: Sequence[str],
     query: str | None,
     scenario: str | None,
@@ -77,7 +77,7 @@ def embed_to_parquet(
         # Vectors are stored plainly, as everywhere in the state.
         plain = [name for name in SCHEMA.names if name != "embedding"]
         with pq.ParquetWriter(file, SCHEMA, compression="lz4", use_dictionary=plain) as writer:
-            for answers in asked.answers(user_ids, workers, progress):
+            for answers in asked.answers(user_ids, pool, progress):
                 if answers[0]:
                     writer.write_table(_table(asked, answers))
                 num_users += len(answers[0])

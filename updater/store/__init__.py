@@ -8,7 +8,7 @@ import warnings
 import updater.store.feast_import  # noqa: F401  (before all that imports Feast)
 
 # isort: split
-from updater.store.access import historical_rows, materialise, online_rows
+from updater.store.access import historical_rows, materialize, online_rows
 from updater.store.config import feature_store_config, write_feature_store_yaml
 from updater.store.connecting import open_store
 from updater.store.definitions import apply
@@ -22,7 +22,7 @@ __all__ = [
     "apply",
     "feature_store_config",
     "historical_rows",
-    "materialise",
+    "materialize",
     "online_rows",
     "open_store",
     "write_feature_store_yaml",

@@ -17,9 +17,9 @@ from updater.pipeline.compact.buckets import compact_buckets, contained_files, c
 from updater.pipeline.compact.events import compact_events, count_events, plan_event_files, unnamed_files
 from updater.pipeline.compact.report import MaintenanceReport, Part, sum_parts
 from updater.pipeline.compact.scope import Scope, check_alone, scope_of
-from updater.pipeline.compact.trash import retire, unfinished_files
+from updater.pipeline.compact.trash import retire, temporary_files
 from updater.pipeline.monitor import audit
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.session import text_vectors
 from updater.runtime.state_lock import StateLock
@@ -64,7 +64,7 @@ def plan_maintenance(context: Context) -> MaintenanceReport:
         *((part, Part(dropped=len(_files(directory)))) for part, directory in _expired(context, scope)),
         *((_part(context, path), Part(waiting=1)) for path in _retired(context, scope)),
     ]
-    return MaintenanceReport(str(scope.watermark), _iso(scope.reach), True, sum_parts(PARTS, counted))
+    return MaintenanceReport(str(scope.watermark), _iso(scope.earliest_recomputable), True, sum_parts(PARTS, counted))
 
 
 def maintain(context: WritableContext, progress: Progress = no_progress) -> MaintenanceReport:
@@ -82,10 +82,10 @@ def maintain(context: WritableContext, progress: Progress = no_progress) -> Main
     watch = Stopwatch()
     with StateLock(context.layout.rewriting_lock()).exclusive():
         scope = scope_of(context)
-        ds, reach = str(scope.watermark), _iso(scope.reach)
-        if scope.reach is not None:
-            with durable("reach"):
-                context.ledger.advance_reach(scope.reach)
+        ds, earliest = str(scope.watermark), _iso(scope.earliest_recomputable)
+        if scope.earliest_recomputable is not None:
+            with crash_point("reach"):
+                context.ledger.advance_earliest_recomputable(scope.earliest_recomputable)
             # A restatement that is planned meanwhile looks at the reach after it has saved its plan.
             check_alone(context)
         counted = [*_merge(context, scope, progress), *_prune(context, scope)]
@@ -94,8 +94,10 @@ def maintain(context: WritableContext, progress: Progress = no_progress) -> Main
         counted += [
             (_part(context, path), Part(removed=1, bytes_removed=num_bytes)) for path, num_bytes in removed.items()
         ]
-        audit.record(context, "maintain", ds=ds, reach=reach, removed=len(removed), waiting=len(waiting))
-    report = MaintenanceReport(ds, reach, False, sum_parts(PARTS, counted))
+        audit.record(
+            context, "maintain", ds=ds, earliest_recomputable=earliest, removed=len(removed), waiting=len(waiting)
+        )
+    report = MaintenanceReport(ds, earliest, False, sum_parts(PARTS, counted))
     logger.info(
         "maintained the state at %s: %d files merged into %d, %d removed, %d waiting, %.1f s",
         report.ds,
@@ -136,7 +138,7 @@ def _jobs(context: Context, scope: Scope) -> Iterator[Job]:
 
 def _compact_texts(context: WritableContext, small: Sequence[str]) -> None:
     if small:
-        with durable("merged_texts"):
+        with crash_point("merged_texts"):
             text_vectors(context).merge(small)
 
 
@@ -146,7 +148,7 @@ def _prune(context: WritableContext, scope: Scope) -> list[tuple[str, Part]]:
     for part, directory in _expired(context, scope):
         files = _files(directory)
         num_bytes = sum(path.stat().st_size for path in files)
-        with durable("pruned"):
+        with crash_point("pruned"):
             partitions.remove(directory)
         counted.append((part, Part(dropped=len(files), removed=len(files), bytes_removed=num_bytes)))
     return counted
@@ -154,7 +156,7 @@ def _prune(context: WritableContext, scope: Scope) -> list[tuple[str, Part]]:
 
 def _expired(context: Context, scope: Scope) -> list[tuple[StatePart, str]]:
     """Directories with the reports of old days, and the part of the state that each belongs to."""
-    firsts = ((StatePart.CHANGES, scope.reach), (StatePart.REJECTED, scope.rejected))
+    firsts = ((StatePart.CHANGES, scope.earliest_recomputable), (StatePart.REJECTED, scope.rejected))
     return [(part, directory) for part, first in firsts for directory in _days_before(context, part, first)]
 
 
@@ -180,7 +182,7 @@ def _retired(context: Context, scope: Scope) -> list[str]:
         *(path for modality in context.settings.modalities for path in unnamed_files(context, scope, modality)),
         *(path for root in roots(context) for path in contained_files(root)),
         *text_vectors(context).covered(),
-        *(path for part in PARTS for path in unfinished_files(context, part)),
+        *(path for part in PARTS for path in temporary_files(context, part)),
     ]
 
 

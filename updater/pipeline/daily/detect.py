@@ -18,7 +18,7 @@ from updater.domain.window import Window
 from updater.lake import partitions
 from updater.pipeline.daily.land import into_state, is_published, read_changes
 from updater.pipeline.daily.plan import ModalityPlan, plan_modality
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.session import text_vectors
 from updater.runtime.timing import Stopwatch
@@ -78,7 +78,7 @@ def save_changes(context: WritableContext, window: Window, plans: Sequence[Modal
     for plan in plans:
         path = context.layout.changes_file(plan.modality, window.ds)
         if not is_published(context, window.ds) or not partitions.exists(path):
-            with durable("changes"):
+            with crash_point("changes"):
                 partitions.write_table(path, plan.changes)
         logger.info(
             "detected %s of %s: %d rows, %d rejected, %d changed users, %.1f s",

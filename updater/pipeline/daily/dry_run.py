@@ -15,12 +15,12 @@ from updater.pipeline.daily.admission import check_landed, check_modalities, che
 from updater.pipeline.daily.land import into_scratch
 from updater.pipeline.daily.plan import WindowPlan, bucket_plan, plan_changes
 from updater.pipeline.daily.window import check_previous, missing_days
-from updater.pipeline.restate.changed_partitions import check_reach, find_rewritten
+from updater.pipeline.restate.changed_partitions import check_recomputable, find_rewritten
 from updater.runtime.deployment import Context
 from updater.state.event_store import connect
 
 SHOWN_USERS = 20
-TIMED = frozenset({"detect", "encode", "refresh", "publish", "materialise"})
+TIMED = frozenset({"detect", "encode", "refresh", "publish", "materialize"})
 """The steps whose seconds make a window's cost. Where one of them was not timed for the window alone, as in a backfill,
 the rest would say too little.
 """
@@ -35,9 +35,9 @@ class DryRun:
     modalities: Sequence[dict[str, Any]] = field(default_factory=list)
     """Per modality: rows, rejected rows, changed users, events by reason, texts to encode."""
     changed_users: int = 0
-    changed_cells: int = 0
+    changed_summaries: int = 0
     """User-modality pairs whose summary is recomputed."""
-    bystanders: int = 0
+    backfill_users: int = 0
     """Users without changes whose prefix is needed for a new or changed scenario."""
     prefixes: int = 0
     texts_to_encode: int = 0
@@ -97,12 +97,12 @@ def _told(plan: WindowPlan, buckets: dict[int, BucketPlan]) -> DryRun:
         ds=str(plan.window),
         modalities=modalities,
         changed_users=sum(len(planned.users) for planned in buckets.values()),
-        changed_cells=sum(len(users) for planned in buckets.values() for users in planned.changed.values()),
-        bystanders=sum(len(planned.bystanders) for planned in buckets.values()),
+        changed_summaries=sum(len(users) for planned in buckets.values() for users in planned.changed.values()),
+        backfill_users=sum(len(planned.backfill_users) for planned in buckets.values()),
         prefixes=sum(planned.num_prefixes for planned in buckets.values()),
         texts_to_encode=sum(modality.texts.texts.num_rows for modality in plan.modalities),
         buckets=[
-            {"bucket": bucket, "changed_users": len(planned.users), "bystanders": len(planned.bystanders)}
+            {"bucket": bucket, "changed_users": len(planned.users), "backfill_users": len(planned.backfill_users)}
             for bucket, planned in buckets.items()
         ],
         users=first[:SHOWN_USERS],
@@ -151,7 +151,7 @@ def plan_backfill(context: Context, from_date: date, to_date: date, restate: boo
     users: set[str] = set()
     first = watermark
     for modality, ds, _ in find_rewritten(context, from_date, to_date):
-        check_reach(context, modality, ds)
+        check_recomputable(context, modality, ds)
         users |= set(context.landed(modality, ds).events["user_id"].to_pylist())
         first = min(first, max(ds, first_window))
         rewritten.append(f"{modality.name} {ds}")

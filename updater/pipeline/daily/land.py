@@ -14,12 +14,12 @@ from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.errors import WindowOrderError
 from updater.lake import partitions
-from updater.lake.landed_files import source_token
+from updater.lake.landed_files import source_etag
 from updater.lake.landing import check_rejected_share
 from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import PartitionRecord
 from updater.pipeline.daily.admission import not_landed
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, WritableContext
 from updater.state.event_store import EventFile
 from updater.state.rewrite import events_name
@@ -89,7 +89,7 @@ def land_day(
         return record
     erased = len(context.ledger.erased())
     record = read_landed(context, ds, modality)
-    with durable("partition"):
+    with crash_point("partition"):
         context.ledger.record_partition(record, erased)
     return record
 
@@ -109,8 +109,11 @@ def _standing(
         raise not_landed(context, ds, modality)
     if record is None:
         return None, True
-    token, declaration = source_token(context.lake(modality.name, ds)), settings.modality_fingerprint(modality.name)
-    return record, (record.source_token, record.declaration) != (token, declaration)
+    token, modality_fingerprint = (
+        source_etag(context.lake(modality.name, ds)),
+        settings.modality_fingerprint(modality.name),
+    )
+    return record, (record.source_etag, record.modality_fingerprint) != (token, modality_fingerprint)
 
 
 def _recorded(context: Context, record: PartitionRecord) -> LandedDay:
@@ -126,12 +129,12 @@ def read_landed(context: WritableContext, ds: date, modality: Modality) -> Parti
     """
     settings = context.settings
     directory = context.lake(modality.name, ds)
-    token = source_token(directory)
-    declaration = settings.modality_fingerprint(modality.name)
+    token = source_etag(directory)
+    modality_fingerprint = settings.modality_fingerprint(modality.name)
     landed = context.landed(modality, ds)
     rejected = context.layout.rejected_file(modality.name, ds)
     if landed.rejected.num_rows:
-        with durable("rejected"):
+        with crash_point("rejected"):
             partitions.write_table(rejected, landed.rejected)
     else:
         partitions.remove(rejected)
@@ -142,16 +145,16 @@ def read_landed(context: WritableContext, ds: date, modality: Modality) -> Parti
             if landed.num_erased:
                 partitions.write_parquet(landed.events, content, EVENT_ROWS)
                 content.seek(0)
-            name = events_name(landed.digest, declaration, content if landed.num_erased else None)
+            name = events_name(landed.digest, modality_fingerprint, content if landed.num_erased else None)
         path = context.layout.event_file(modality.name, ds, name)
-        with durable("events"):
+        with crash_point("events"):
             partitions.write_table(path, landed.events, EVENT_ROWS)
     return PartitionRecord(
         modality=modality.name,
         ds=ds,
-        source_token=token,
+        source_etag=token,
         source_digest=landed.digest,
-        declaration=declaration,
+        modality_fingerprint=modality_fingerprint,
         events_file=name,
         num_rows=landed.num_rows,
         num_rejected=landed.rejected.num_rows,
@@ -173,10 +176,10 @@ def read_changes(context: Context, window: Window, modality: str) -> pa.Table:
 
 def check_kept(context: Context, window: Window) -> None:
     """Raise WindowOrderError if what it takes to detect the window's changes has been dropped."""
-    reach = context.ledger.reach()
-    if reach is not None and window.ds < reach:
+    earliest = context.ledger.earliest_recomputable()
+    if earliest is not None and window.ds < earliest:
         raise WindowOrderError(
-            f"{window} cannot be detected again: events are kept for windows from {reach} on only "
+            f"{window} cannot be detected again: events are kept for windows from {earliest} on only "
             "([retention] history_days); its values stand as they were published."
         )
 

@@ -13,13 +13,13 @@ from updater.pipeline.daily.detect import detected, save_changes
 from updater.pipeline.daily.encode import encode, encoded_before
 from updater.pipeline.daily.land import into_state
 from updater.pipeline.daily.plan import WindowPlan, plan_changes
-from updater.pipeline.daily.publish import commit, materialise, publish
+from updater.pipeline.daily.publish import commit, materialize, publish
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.prometheus import write_configured
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import text_vectors
 from updater.runtime.timing import StepTimes, Stopwatch
 from updater.state.event_store import connect
@@ -35,13 +35,13 @@ class WindowReport:
     modalities: Sequence[dict[str, Any]] = field(default_factory=list)
     """Per modality what detect found, and the texts encoded."""
     changed_users: int = 0
-    changed_cells: int = 0
+    changed_summaries: int = 0
     """User-modality pairs whose summary was recomputed."""
     prefixes: int = 0
     active_users: int = 0
     texts_encoded: int = 0
     rows: int = 0
-    """Rows materialised, over all feature views."""
+    """Rows materialized, over all feature views."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds per step."""
 
@@ -55,7 +55,7 @@ class WindowReport:
         return {**asdict(self), "share": round(self.share, 4)}
 
 
-def run_window(context: WritableContext, workers: Workers, ds: date, progress: Progress = no_progress) -> WindowReport:
+def run_window(context: WritableContext, pool: ProcessPool, ds: date, progress: Progress = no_progress) -> WindowReport:
     """Run one window. A window that is committed is left as it is.
 
     Raises:
@@ -71,11 +71,11 @@ def run_window(context: WritableContext, workers: Workers, ds: date, progress: P
         check_previous(context, window)
         in_lake = open_window(context, window)  # a window that is refused leaves no audit row
         audit.record(context, "run", ds=str(ds))
-        plan = prepare(context, workers, window, steps, progress, in_lake)
+        plan = prepare(context, pool, window, steps, progress, in_lake)
         with steps("refresh"):
             buckets = range(context.settings.buffer.num_buckets)
             done = 0
-            for group in refresh_days(workers, [ds], buckets, plan.changed_users):
+            for group in refresh_days(pool, [ds], buckets, plan.changed_users):
                 done += len(group)
                 progress(f"refreshing {window}", done, len(buckets))
         report = finish(context, window, model, steps)
@@ -85,7 +85,7 @@ def run_window(context: WritableContext, workers: Workers, ds: date, progress: P
 
 def prepare(
     context: WritableContext,
-    workers: Workers,
+    pool: ProcessPool,
     window: Window,
     steps: StepTimes,
     progress: Progress = no_progress,
@@ -101,12 +101,12 @@ def prepare(
     with steps("encode"):
         vectors = text_vectors(context)
         for modality, planned in zip(context.settings.modalities, plan.modalities, strict=True):
-            encode(context, window, modality, workers.encode, progress, vectors, planned.texts)
+            encode(context, window, modality, pool.encode, progress, vectors, planned.texts)
     return plan
 
 
 def finish(context: WritableContext, window: Window, model: str, steps: StepTimes) -> WindowReport:
-    """Publish, materialise and commit a window whose buckets are refreshed.
+    """Publish, materialize and commit a window whose buckets are refreshed.
 
     With `[run] verify_before_publish` a sample of the recomputed users is verified before anything of it is online.
 
@@ -124,8 +124,8 @@ def finish(context: WritableContext, window: Window, model: str, steps: StepTime
     if context.settings.run.verify_before_publish:
         with steps("verify"):
             _audit(context, window)
-    with steps("materialise"):
-        rows = materialise(context, window)
+    with steps("materialize"):
+        rows = materialize(context, window)
     modalities = [
         {
             **asdict(detected(context, window, modality)),
@@ -138,7 +138,7 @@ def finish(context: WritableContext, window: Window, model: str, steps: StepTime
         model=model,
         modalities=modalities,
         changed_users=counts["changed_users"],
-        changed_cells=counts["changed_cells"],
+        changed_summaries=counts["changed_summaries"],
         prefixes=counts["prefixes"],
         active_users=counts["active_users"],
         texts_encoded=sum(counted["texts_encoded"] for counted in modalities),

@@ -8,12 +8,12 @@ from datetime import date
 
 import pyarrow as pa
 
-from updater.domain.spans import parse
-from updater.domain.unfinished import UNFINISHED
+from updater.domain.bucket_file_names import parse
+from updater.domain.temporary_files import TEMPORARY
 from updater.lake import partitions
 from updater.lake.erased_rows import Among
 from updater.lake.schemas import EVENT_ROWS
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext
 from updater.state.layout import ERASURE, Erasure, StateLayout, StatePart
 from updater.state.rewrite import events_name, read_without
@@ -45,9 +45,9 @@ def erase_from_events(context: WritableContext, among: Among, progress: Progress
         new = _write_events(path, table)
         modality = path.rsplit("/", 3)[1]
         _repoint_plan(context, modality, ds, _name(path), new)
-        with durable("partition_without"):
+        with crash_point("partition_without"):
             context.ledger.replace_events(modality, ds, _name(path), new, num_rows)
-        with durable("events_removed"):
+        with crash_point("events_removed"):
             partitions.remove(path)
         found += FileChanges(num_rows, rewritten=int(new is not None), removed=int(new is None))
     return found
@@ -61,9 +61,9 @@ def erase_from_others(
     paths = [path for path in files_below(context) if _may_hold(context, path, buckets)]
     for done, path in enumerate(paths):
         progress("erasing from files", done, len(paths))
-        if UNFINISHED.fullmatch(_name(path)):
+        if TEMPORARY.fullmatch(_name(path)):
             # Whoever is still writing it has read what is being erased, and is to begin again.
-            with durable("leftover"):
+            with crash_point("leftover"):
                 partitions.remove(path)
             found += FileChanges(removed=1)
             continue
@@ -76,11 +76,11 @@ def erase_from_others(
         part = _part(context, path)
         # Staged files are named by their content, and what was set aside is there only if there is any.
         if ERASURE.get(part) is Erasure.REMOVED or (part == StatePart.REJECTED and not table.num_rows):
-            with durable("other_without"):
+            with crash_point("other_without"):
                 partitions.remove(path)
             found += FileChanges(num_rows, removed=1)
         else:
-            with durable("other_without"):
+            with crash_point("other_without"):
                 write(path, partitions.to_parquet(table, EVENT_ROWS if part == StatePart.EVENTS else None))
             found += FileChanges(num_rows, rewritten=1)
     return found
@@ -103,9 +103,9 @@ def _write_events(path: str, table: pa.Table) -> str | None:
     if not table.num_rows:
         return None
     content = partitions.to_parquet(table, EVENT_ROWS)
-    source_digest, declaration = _name(path).removesuffix(".parquet").split("-")[:2]
-    name = events_name(source_digest, declaration, content)
-    with durable("events_without"):
+    source_digest, modality_fingerprint = _name(path).removesuffix(".parquet").split("-")[:2]
+    name = events_name(source_digest, modality_fingerprint, content)
+    with crash_point("events_without"):
         write(path.rpartition("/")[0] + f"/{name}", content)
     return name
 
@@ -119,7 +119,7 @@ def _repoint_plan(context: WritableContext, modality: str, ds: date, old: str, n
     for record in about["records"]:
         if (record["modality"], record["ds"], record["events_file"]) == (modality, ds.isoformat(), old):
             record["events_file"] = new
-            with durable("plan_without"):
+            with crash_point("plan_without"):
                 partitions.write_table(
                     context.layout.restatement_plan(), table.replace_schema_metadata({"restatement": json.dumps(about)})
                 )
@@ -135,7 +135,7 @@ def _may_hold(context: Context, path: str, buckets: Sequence[int]) -> bool:
     bucket = BUCKET.search(inside)
     if ERASURE.get(part) is Erasure.NO_USERS or (bucket and int(bucket[1]) not in buckets):
         return False
-    if unfinished := UNFINISHED.fullmatch(name):
+    if unfinished := TEMPORARY.fullmatch(name):
         return part == StatePart.STAGED or unfinished["name"].endswith(".parquet")
     if ERASURE.get(part) is Erasure.REPOINTED:
         named = _day(path) if part == StatePart.EVENTS else parse(directory, name, path)

@@ -24,7 +24,7 @@ from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import ModelRecord, PartitionRecord
 from updater.pipeline.daily.land import read_changes
 from updater.pipeline.daily.publish import views
-from updater.pipeline.monitor.online_check import compare_online, not_overtaken
+from updater.pipeline.monitor.online_check import compare_online, not_superseded
 from updater.pipeline.monitor.undisturbed import undisturbed
 from updater.pipeline.monitor.verify_compare import (
     VerifyReport,
@@ -36,7 +36,7 @@ from updater.pipeline.monitor.verify_compare import (
 from updater.pipeline.monitor.verify_lake import compare_partition, partitions_to_compare
 from updater.pipeline.monitor.verify_sample import Sampler
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.session import Tools
+from updater.runtime.session import Session
 from updater.runtime.threads import one_thread
 from updater.runtime.timing import Stopwatch
 from updater.state import embeddings as offline
@@ -95,11 +95,11 @@ def verify(
     window = context.window(watermark)
     with (
         undisturbed(context) as check,
-        Tools(context, model) as tools,
+        Session(context, model) as session,
         one_thread(),
         TemporaryDirectory(prefix="updater-verify-") as scratch,
     ):
-        comparison = _Comparison(context, tools, window, Sampler(context, window), tolerance)
+        comparison = _Comparison(context, session, window, Sampler(context, window), tolerance)
         if sample is None:
             report = comparison.everybody(scratch, progress)
         else:
@@ -130,12 +130,14 @@ def verify_recomputed(
         chosen.setdefault(bucket_of(user, context.settings.buffer.num_buckets), []).append(user)
     with (
         undisturbed(context) as check,
-        Tools(context) as tools,
+        Session(context) as session,
         one_thread(),
         TemporaryDirectory(prefix="updater-verify-") as scratch,
     ):
         sampler = Sampler(context, window)
-        report = _Comparison(context, tools, window, sampler, TOLERANCE, online=False).users(chosen, scratch, progress)
+        report = _Comparison(context, session, window, sampler, TOLERANCE, online=False).users(
+            chosen, scratch, progress
+        )
         if report.differences:
             check()
     return report
@@ -150,7 +152,7 @@ class _Comparison:
     """One verification; each of its parts returns what it found."""
 
     context: Context
-    tools: Tools
+    session: Session
     window: Window
     sampler: Sampler
     tolerance: float
@@ -174,7 +176,7 @@ class _Comparison:
         for done, (bucket, found) in enumerate(users.items()):
             progress("verifying", done, len(users))
             paths = bucket_files(self.context.layout.summaries(), bucket, self.window.ds)
-            everyone = found.union(summary_store.read_users(self.tools.connection, paths))
+            everyone = found.union(summary_store.read_users(self.session.connection, paths))
             report += self._compare_bucket(bucket, sorted(everyone), files)
         return report
 
@@ -221,8 +223,8 @@ class _Comparison:
         return EventFile(record.ds, path)
 
     def _compare_with_lake(self, record: PartitionRecord, landed: pa.Table, buckets: Sequence[int]) -> VerifyReport:
-        tools, lookup = self.tools, self.sampler.lookup
-        found = compare_partition(self.context, tools.connection, record, landed, buckets, lookup)
+        session, lookup = self.session, self.sampler.lookup
+        found = compare_partition(self.context, session.connection, record, landed, buckets, lookup)
         return replace(self._nothing, partitions=1, differences=list(found))
 
     def _compare_texts(self, paths: Sequence[str], most: int) -> VerifyReport:
@@ -232,7 +234,7 @@ class _Comparison:
         texts = some_texts(paths, most)
         if texts is None or not texts.num_rows:
             return self._nothing
-        stored = self.tools.vectors.gather(texts["text_id"].combine_chunks())
+        stored = self.session.vectors.gather(texts["text_id"].combine_chunks())
         again = load_text_encoder(self.context.settings.model.text_encoder).encode(texts["text"].to_pylist())
         different = np.flatnonzero((stored.view(np.uint16) != again.view(np.uint16)).any(axis=1))
         differences = [
@@ -245,7 +247,7 @@ class _Comparison:
         settings = self.context.settings
         for modality in settings.modalities:
             found = files[modality.name]
-            yield Buffer(self.tools.connection, modality, found, settings.buffer.days, settings.timezone)
+            yield Buffer(self.session.connection, modality, found, settings.buffer.days, settings.timezone)
 
     def _with_content(self, files: EventFiles) -> Iterator[tuple[int, str]]:
         """Buckets and users that `files` give content: whoever should have state."""
@@ -259,30 +261,30 @@ class _Comparison:
         return sum((self._compare(bucket, group, files) for group in groups), self._nothing)
 
     def _compare(self, bucket: int, names: list[str], files: EventFiles) -> VerifyReport:
-        context, tools, window = self.context, self.tools, self.window
+        context, session, window = self.context, self.session, self.window
         settings = context.settings
         users = pa.table({"user_id": pa.array(names, pa.string())})
         everyone = np.arange(len(names))
-        widths = {modality.name: width for modality, width in zip(settings.modalities, tools.widths, strict=True)}
+        widths = {modality.name: width for modality, width in zip(settings.modalities, session.widths, strict=True)}
         rows = self.sampler.summaries(bucket, names)
-        stored = summary_store.newest_of(tools.connection, rows, widths, users)
+        stored = summary_store.newest_of(session.connection, rows, widths, users)
         events, rebuilt, differences = [], [], []
         for modality, buffer in zip(settings.modalities, self._buffers(files), strict=True):
-            events.append(load_events(buffer, modality, window, users, [bucket], tools.vectors))
-            rebuilt.append(events[-1].summarise(everyone))
+            events.append(load_events(buffer, modality, window, users, [bucket], session.vectors))
+            rebuilt.append(events[-1].summarize(everyone))
             differences += [
                 f"The {modality.name} summary of user {names[row]!r} differs from its rebuild."
                 for row in different_rows(rebuilt[-1], stored[modality.name])
             ]
         queries, scenarios = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
-        embeddings = tools.inference.embed(user_batch(events, rebuilt, everyone), queries, scenarios)
+        embeddings = session.inference.embed(user_batch(events, rebuilt, everyone), queries, scenarios)
         published = {
             view: offline.read_newest(context.layout.offline(view), bucket, users, window.ds, self.sampler.lookup)
-            for view in views(context, tools.model_record.version)
+            for view in views(context, session.model_record.version)
         }
         report = replace(self._nothing, users=len(names), summaries=len(names) * len(rebuilt), differences=differences)
         for position, scenario in enumerate(settings.scenarios):
-            found = published[columns.scenario_view(scenario.name, tools.model_record.version)]
+            found = published[columns.scenario_view(scenario.name, session.model_record.version)]
             report += compare_embeddings(
                 str(window), scenario.name, names, embeddings[:, position], found, self.tolerance
             )
@@ -294,7 +296,7 @@ class _Comparison:
     def _compare_online(self, bucket: int, published: Mapping[str, pa.Table]) -> VerifyReport:
         head = self.context.ledger.head(bucket)
         if head is not None and head.ds > self.window.ds:
-            published = {view: not_overtaken(self.context, view, bucket, rows) for view, rows in published.items()}
+            published = {view: not_superseded(self.context, view, bucket, rows) for view, rows in published.items()}
         found = compare_online(self.context, published)
         differences = [
             f"{view}:{name} of user {user!r} differs between the online store and the offline rows."

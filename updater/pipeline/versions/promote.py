@@ -24,11 +24,11 @@ from updater.pipeline.daily.publish import views
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.monitor.verify_compare import raise_if_different
-from updater.pipeline.versions.backfill import WINDOWS_PER_QUERY, VersionBackfill, backfill_buckets, lacking
+from updater.pipeline.versions.backfill import WINDOWS_PER_QUERY, VersionBackfill, backfill_buckets, find_missing_rows
 from updater.pipeline.versions.registry import check_model, model_version, register_model
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
 from updater.state.bucket_files import all_files
@@ -61,7 +61,7 @@ class PromotionReport:
     verified_users: int = 0
 
 
-def chosen_model(context: WritableContext, version: int | None, directory: str | None) -> ModelRecord:
+def resolve_model(context: WritableContext, version: int | None, directory: str | None) -> ModelRecord:
     """The version of that number, or the model in `directory`, which becomes one.
 
     Raises:
@@ -74,7 +74,7 @@ def chosen_model(context: WritableContext, version: int | None, directory: str |
 
 
 def expected_model(context: Context, version: int | None, directory: str | None) -> ModelRecord:
-    """What `chosen_model` would return. Raises as it does, and registers nothing."""
+    """What `resolve_model` would return. Raises as it does, and registers nothing."""
     if version is not None:
         return model_version(context, version)
     digest = check_model(context.settings, Path(directory or "").resolve())
@@ -97,24 +97,24 @@ def plan_promotion(context: Context, model: ModelRecord, from_date: date | None)
     prefixes = rows = 0
     with connect(context.settings.paths.state) as connection:
         for bucket in range(context.settings.buffer.num_buckets):
-            for lack in lacking(context, connection, job, [bucket]):
-                prefixes += len(lack.users)
-                rows += lack.num_rows
+            for missing in find_missing_rows(context, connection, job, [bucket]):
+                prefixes += len(missing.users)
+                rows += missing.num_rows
     return replace(report, windows=_num_windows(job), prefixes=prefixes, rows=rows)
 
 
 def promote(
     context: WritableContext,
-    workers: Workers,
+    pool: ProcessPool,
     model: ModelRecord,
     from_date: date | None,
     progress: Progress = no_progress,
 ) -> PromotionReport:
-    """Make `model` live, after its feature views have all rows. Killed and run again, it goes on where it was.
+    """Make `model` live, after its feature views have all rows. Resumable: run it again after a crash.
 
     Args:
         context: the deployment.
-        workers: what computes.
+        pool: what computes.
         model: a version of this state.
         from_date: landing day from which on the version has all rows; the first that can be computed if left out. Of
             the days before it gets each user's newest row, because that still counts.
@@ -135,7 +135,7 @@ def promote(
             return replace(report, already_live=True)
         _check_state(context, seen)
         job = _job(context, model, seen, from_date)
-        made = _make(context, workers, job, progress)
+        made = _make(context, pool, job, progress)
         report = replace(
             report,
             windows=_num_windows(job),
@@ -150,8 +150,8 @@ def promote(
             report = replace(report, verified_users=verified_users)
         done = {"windows": report.windows, "prefixes": report.prefixes, "rows": report.rows}
         subject = {"version": model.version, "model": model.name, "former": report.former, **done}
-        with durable("promoted"):
-            is_live = seen.is_settled and context.ledger.promote_model(
+        with crash_point("promoted"):
+            is_live = seen.is_idle and context.ledger.promote_model(
                 model.version, seen, job.generation, subject, audit.actor(environ), context.time()
             )
         if is_live:
@@ -196,9 +196,11 @@ def _check_moved(seen: Published, now: Published) -> None:
 
 
 def _job(context: Context, model: ModelRecord, seen: Published, from_date: date | None) -> VersionBackfill:
-    reach = context.ledger.reach() or date.min
-    if from_date is not None and from_date < reach:
-        raise ConfigError(f"Days before {reach} were dropped (see [retention]); promote --from-date {reach} or later.")
+    earliest = context.ledger.earliest_recomputable() or date.min
+    if from_date is not None and from_date < earliest:
+        raise ConfigError(
+            f"Days before {earliest} were dropped (see [retention]); promote --from-date {earliest} or later."
+        )
     completed = sorted(window.ds for window in context.ledger.windows() if window.completed_at is not None)
     windows = tuple(context.window(ds) for ds in completed if seen.watermark is not None and ds <= seen.watermark)
     # A later file of a merged file's days counts only under a higher generation.
@@ -212,7 +214,7 @@ def _job(context: Context, model: ModelRecord, seen: Published, from_date: date 
         model=model,
         live=context.live_model().version,
         windows=windows,
-        from_date=from_date or reach,
+        from_date=from_date or earliest,
         generation=1 + max(generations, default=0),
     )
 
@@ -228,17 +230,17 @@ class _Made:
     online_rows: int
 
 
-def _make(context: WritableContext, workers: Workers, job: VersionBackfill, progress: Progress) -> _Made:
+def _make(context: WritableContext, pool: ProcessPool, job: VersionBackfill, progress: Progress) -> _Made:
     """Register the version's views, write the rows that it lacks, and load the online store."""
-    from updater.store.access import materialise
+    from updater.store.access import materialize
     from updater.store.connecting import open_store
     from updater.store.definitions import apply
 
-    with durable("views"):
+    with crash_point("views"):
         apply(context.settings, [job.live, job.model.version])
     buckets = range(context.settings.buffer.num_buckets)
     done = prefixes = rows = online_rows = 0
-    for group, counts in backfill_buckets(workers, job, buckets):
+    for group, counts in backfill_buckets(pool, job, buckets):
         done += len(group)
         progress(f"computing {job.model.name}", done, len(buckets))
         prefixes += counts["prefixes"]
@@ -246,11 +248,11 @@ def _make(context: WritableContext, workers: Workers, job: VersionBackfill, prog
     own = [view for view in views(context, job.model.version) if view != columns.SUMMARIES_VIEW]
     store = open_store(context.settings)
     for start in range(0, len(job.windows), WINDOWS_PER_QUERY):
-        progress("materialising", start, len(job.windows))
+        progress("materializing", start, len(job.windows))
         part = job.windows[start : start + WINDOWS_PER_QUERY]
         # So that no erased user's row, read before the erasure, comes online after it.
-        with durable("materialised"), StateLock(context.layout.rewriting_lock()).shared():
-            online_rows += sum(materialise(store, part[-1], own, first=part[0]).values())
+        with crash_point("materialized"), StateLock(context.layout.rewriting_lock()).shared():
+            online_rows += sum(materialize(store, part[-1], own, first=part[0]).values())
     return _Made(prefixes, rows, online_rows)
 
 

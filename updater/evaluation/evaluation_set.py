@@ -9,7 +9,7 @@ import pyarrow as pa
 from updater.domain.window import day_window, first_buffer_day
 from updater.errors import ConfigError
 from updater.evaluation.embedding import Embedder, embed
-from updater.evaluation.scoring import Rows, Scored, part_rows, score_system
+from updater.evaluation.scoring import Scores, TaskRows, part_rows, score_system
 from updater.evaluation.systems import (
     Candidate,
     System,
@@ -24,22 +24,22 @@ from updater.labels.split import Split
 from updater.labels.tasks import Task, read_task_file, read_tasks
 from updater.pipeline.daily.prefetch import land_and_encode
 from updater.runtime.deployment import Progress, WritableContext, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvaluationSet:
     """The tasks of `[evaluation]`, on its anchor days."""
 
     tasks: list[Task]
     anchors: Split
-    rows: Mapping[str, Rows]
+    rows: Mapping[str, TaskRows]
     """By task."""
 
 
-def read_exam(events: Events, split: str = "test") -> Exam:
+def load_evaluation_set(events: Events, split: str = "test") -> EvaluationSet:
     """Compute the labels.
 
     Args:
@@ -51,33 +51,33 @@ def read_exam(events: Events, split: str = "test") -> Exam:
         NotLandedError: a day that a label needs has not landed.
     """
     tasks, anchors = _tasks(events.settings), _split(events.settings, split)
-    return Exam(tasks, anchors, _rows(events, tasks, anchors))
+    return EvaluationSet(tasks, anchors, _rows(events, tasks, anchors))
 
 
-def sit_exam(
+def evaluate_systems(
     context: WritableContext,
-    workers: Workers,
+    pool: ProcessPool,
     events: Events,
-    exam: Exam,
+    evaluation_set: EvaluationSet,
     candidate: Candidate | None,
     names: Sequence[str],
     scratch: Scratch,
     progress: Progress = no_progress,
-) -> tuple[list[System], dict[str, Scored]]:
+) -> tuple[list[System], dict[str, Scores]]:
     """The systems `names`, in that order, and their scores; days that are not there yet are landed and encoded.
 
     Features can be read from the systems as long as `scratch` is open.
     """
-    settings, anchors = context.settings, exam.anchors
+    settings, anchors = context.settings, evaluation_set.anchors
     every = sorted({*anchors.train, *anchors.validation, *anchors.test})
-    made = embedders(context, exam.tasks, candidate, names, scratch, progress)
+    made = embedders(context, evaluation_set.tasks, candidate, names, scratch, progress)
     chosen = {name: made[name] for name in names if name in made}
     if "recency" in names:
         # Its file has the column that it needs.
         chosen = chosen or {"text": Embedder()}
     if chosen:
-        land_and_encode(context, workers, first_buffer_day(every[0], settings.buffer.days), every[-1], progress)
-        embed(context, workers, list(dict.fromkeys(chosen.values())), every, progress)
+        land_and_encode(context, pool, first_buffer_day(every[0], settings.buffer.days), every[-1], progress)
+        embed(context, pool, list(dict.fromkeys(chosen.values())), every, progress)
     systems = embedding_systems(context, chosen, every, scratch) if chosen else []
     systems = [system for system in systems if system.name in names]
     if "recency" in names:
@@ -85,7 +85,9 @@ def sit_exam(
     amounts = read_task_file(settings.evaluation.tasks).amounts
     systems += baseline_systems(events, names, amounts, anchors.train, every)
     systems.sort(key=lambda system: names.index(system.name))
-    return systems, {s.name: score_system(workers, s, exam.tasks, exam.rows, progress) for s in systems}
+    return systems, {
+        s.name: score_system(pool, s, evaluation_set.tasks, evaluation_set.rows, progress) for s in systems
+    }
 
 
 def _tasks(settings: Settings) -> list[Task]:
@@ -114,7 +116,7 @@ def _split(settings: Settings, part: str) -> Split:
     return whole if part == "test" else dataclasses.replace(whole, validation=(), test=reported)
 
 
-def _rows(events: Events, tasks: Sequence[Task], anchors: Split) -> dict[str, Rows]:
+def _rows(events: Events, tasks: Sequence[Task], anchors: Split) -> dict[str, TaskRows]:
     """The labels of each part as they were known when the next part begins, those of the last one at its end."""
     settings = events.settings
     parts = [days for days in (anchors.train, anchors.validation, anchors.test) if days]
