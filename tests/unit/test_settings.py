@@ -54,6 +54,37 @@ def test_relative_paths_are_relative_to_the_file_not_to_the_working_directory(tm
     assert settings.ledger.url == f"sqlite:///{tmp_path}/conf/l.db"
 
 
+def test_former_keys_are_read_with_a_warning(tmp_path, caplog):
+    settings = load(
+        tmp_path,
+        {"UPDATER_BOUNDS__MIN_DAY_COSINE": "0.5"},
+        bounds={"max_quiet_days": 3.0, "max_mean_shift": 0.2},
+        privacy={"pseudonymise": True},
+    )
+    alerts = settings.alerts
+    assert (alerts.max_days_since_last_event, alerts.max_mean_shift, alerts.min_day_cosine) == (3.0, 0.2, 0.5)
+    assert settings.privacy.pseudonymize
+    told = [record.getMessage() for record in caplog.records if record.name == "updater.config_file"]
+    assert [text.partition(" of ")[0] for text in told] == [
+        "config key 'bounds'",
+        "config key 'alerts.max_quiet_days'",
+        "config key 'privacy.pseudonymise'",
+    ]
+    assert f"of {settings.source} is now called 'privacy.pseudonymize'" in told[-1]
+
+
+def test_of_a_former_and_a_present_key_the_present_one_counts(tmp_path):
+    both = {"bounds": {"max_mean_shift": 0.2, "min_day_cosine": 0.1}, "alerts": {"max_mean_shift": 0.4}}
+    alerts = load(tmp_path, **both).alerts
+    assert (alerts.max_mean_shift, alerts.min_day_cosine) == (0.4, 0.1)
+    assert not load(tmp_path, privacy={"pseudonymise": True, "pseudonymize": False}).privacy.pseudonymize
+
+
+def test_present_keys_are_read_without_a_word(tmp_path, caplog):
+    load(tmp_path, alerts={"max_days_since_last_event": 3.0})
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     "url",
     ["sqlite:////srv/ledger.db", "sqlite:///:memory:", "sqlite://", "postgresql+psycopg://u@db/ledger"],

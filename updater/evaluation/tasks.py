@@ -18,6 +18,7 @@ A task is a TOML table, alone or as a family that asks the same of many values:
 """
 
 import dataclasses
+import logging
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from updater.config_file import build, nearest
+from updater.config_file import build, nearest, rename_keys
 from updater.domain import buckets
 from updater.domain.modality import NAME
 from updater.domain.window import Window, day_window
@@ -40,6 +41,8 @@ from updater.errors import ConfigError
 from updater.evaluation.events import Events
 from updater.evaluation.kinds import KINDS, Kind, RequiredColumns
 from updater.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 LABELS_SCHEMA = pa.schema(
     [
@@ -50,6 +53,11 @@ LABELS_SCHEMA = pa.schema(
     ]
 )
 """`anchor` is the last day that is known; `event_timestamp` its end, which makes the table one that Feast can join."""
+
+
+FORMER_KINDS = {"happens": "occurs", "explores": "tries_new_categories", "shifts": "share_increases"}
+FORMER_PARAMETERS = {"parameters.rises_by": "increases_by"}
+"""Former names in task files, which are still read with a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +201,25 @@ def read_task_file(path: str | Path) -> TaskFile:
         raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"task file {path} cannot be read: {error}.") from None
+    for name in ("tasks", "families"):
+        for table in raw.get(name, ()) if isinstance(raw.get(name), list) else ():
+            _rename(table, path)
     content: TaskFile = build(TaskFile, raw, "")
     return content
+
+
+def _rename(table: Any, path: str | Path) -> None:
+    """Give a table of a task file the present names; what is no table is left to `build`, which refuses it."""
+    kind = table.get("kind") if isinstance(table, dict) else None
+    if isinstance(kind, str) and kind in FORMER_KINDS:
+        table["kind"] = FORMER_KINDS[kind]
+        logger.warning(
+            "kind %r of %s is now called %r; the former name stops working in the next release.",
+            kind,
+            path,
+            table["kind"],
+        )
+        rename_keys(table, FORMER_PARAMETERS, str(path))
 
 
 def read_tasks(path: str | Path) -> list[Task]:

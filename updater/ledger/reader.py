@@ -17,6 +17,7 @@ from updater.ledger.records import (
     WindowRecord,
 )
 from updater.ledger.revisions import check_revision
+from updater.ledger.statements import present_names
 from updater.ledger.tables import (
     AUDIT,
     BUCKETS,
@@ -190,7 +191,7 @@ class LedgerReader:
 
     def _all(self, record: type[Record], query: Query) -> list[Record]:
         with self._engine.connect() as connection:
-            return [record(**row) for row in connection.execute(query).mappings()]
+            return [record(**present_names(row)) for row in connection.execute(query).mappings()]
 
 
 def read_published(connection: Connection) -> Published:

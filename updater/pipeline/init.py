@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.ledger import LedgerWriter, ModelRecord, open_writer, upgrade
-from updater.runtime.deployment import Context, check_fixed_values, clock, fixed_values
+from updater.runtime.deployment import Context, check_fixed_values, clock, fixed_values, setting_key
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 
-SHOWN_FIXED = ("timezone", "buffer.days", "buffer.num_buckets", "model.text_encoder", "privacy.pseudonymise")
+SHOWN_FIXED = ("timezone", "buffer.days", "buffer.num_buckets", "model.text_encoder", "privacy.pseudonymize")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def create_ledger(settings: Settings) -> LedgerWriter:
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
     for key, value in fixed_values(settings).items():
-        ledger.fix_setting(key, value)
+        ledger.fix_setting(setting_key(key), value)
     return ledger
 
 

@@ -21,6 +21,8 @@ Progress = Callable[[str, int, int], None]
 """Called with a label, the units done and the units in all."""
 
 
+_FORMER_KEYS = {"privacy.pseudonymize": "privacy.pseudonymise"}
+"""Config keys that the ledger still has under the name with which their rows were written."""
 KEY_FINGERPRINT = "privacy.key"
 """Setting of the ledger that tells which key made the pseudonyms."""
 
@@ -146,7 +148,7 @@ def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
     """Raise ConfigError if a value that the state depends on is not the one that the state was made with."""
     known = ledger.settings()
     for key, value in fixed_values(settings).items():
-        stored = known.get(key)
+        stored = known.get(setting_key(key))
         if stored is None or stored == value:
             continue
         if key.startswith("modality."):
@@ -165,6 +167,11 @@ def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
         )
 
 
+def setting_key(key: str) -> str:
+    """What the ledger calls the config key `key`."""
+    return _FORMER_KEYS.get(key, key)
+
+
 def fixed_values(settings: Settings) -> dict[str, str]:
     """Config values that cannot change once state exists. Raises ConfigError if a key is needed and missing."""
     hashes = pseudonyms(settings)
@@ -174,7 +181,7 @@ def fixed_values(settings: Settings) -> dict[str, str]:
         "buffer.num_buckets": str(settings.buffer.num_buckets),
         "buffer.days": str(settings.buffer.days),
         "model.text_encoder": settings.model.text_encoder,
-        "privacy.pseudonymise": str(settings.privacy.pseudonymize).lower(),
+        "privacy.pseudonymize": str(settings.privacy.pseudonymize).lower(),
         **({KEY_FINGERPRINT: hashes.fingerprint} if hashes else {}),
     }
 
