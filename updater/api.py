@@ -125,7 +125,7 @@ class Deployment:
         """Embeddings of users for one question, by the live model, as of the newest committed window.
 
         Args:
-            users: ids as the lake has them.
+            users: source ids, as in the lake.
             query: any question; exclusive with `scenario`.
             scenario: a scenario of the config: its query, after its soft prompt if it has one.
         """

@@ -192,7 +192,9 @@ def verify(settings: Settings, as_json: bool, sample: int, everyone: bool, exact
 
 
 @main.command()
-@click.option("--user-id", "user_ids", multiple=True, metavar="U", help="Id of a user, as the lake has it; repeatable.")
+@click.option(
+    "--user-id", "user_ids", multiple=True, metavar="U", help="Source id of a user, as in the lake; repeatable."
+)
 @click.option("--from-file", type=click.File("rb"), help="File with one id per line; - is standard input.")
 @click.option("--prove", is_flag=True, help="Change nothing; search everywhere for these users and say where they are.")
 @command_options

@@ -50,7 +50,7 @@ def override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
             else:
                 target = target.setdefault(name, TextTable()) if depth == 0 else target.get(name)
             if not isinstance(target, dict | list):
-                raise ConfigError(f"environment variable {variable} names no table of the config.")
+                raise ConfigError(f"environment variable {variable} names an unknown config section.")
         if isinstance(target, list):
             raise ConfigError(f"environment variable {variable} needs the form {variable}__KEY.")
         target[key] = Text(text)

@@ -154,7 +154,7 @@ class Run(Checked, table="run"):
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics(Checked, table="metrics"):
-    """What is told to a monitoring system."""
+    """Metrics export."""
 
     file: str = ""
     """Prometheus text file (`….prom`), written after each window; none if empty."""

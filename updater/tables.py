@@ -198,7 +198,7 @@ def show_status(report: Json) -> None:
 
 
 def show_health(health: Json) -> None:
-    """The newest window against its bounds."""
+    """The newest window against the alert thresholds."""
     table(
         "Modalities",
         ["modality", "landed", "processed", "newest event (UTC)", "days before as_of", "rows", "rejected"],
@@ -239,8 +239,9 @@ def show_health(health: Json) -> None:
         echo(f"online      {health['online_mismatches']:,} of {values:,} values differ from the offline ones")
     if not health["alerts"]:
         echo("alerts      none")
-    for c in health["alerts"]:
-        echo(f"alert       {c['where']}: {c['threshold']} is {c['limit']:g}, the value {c['value']:.6g}")
+    for alert in health["alerts"]:
+        limit = f"{alert['threshold']} is {alert['limit']:g}"
+        echo(f"alert       {alert['where']}: {limit}, the value {alert['value']:.6g}")
 
 
 def show_verification(report: Json) -> None:

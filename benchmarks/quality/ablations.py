@@ -1,7 +1,7 @@
 """The paper's ablations and sweeps, each trained anew at a share of the full budget, beside a base at the same share.
 
 Every variant starts from the same weights and sees the same pairs in the same order; those of another seed do not, and
-say how much that alone moves. All are judged on the same rows of a dozen of the tasks: probes of the last training
+say how much that alone moves. All are evaluated on the same rows of a dozen of the tasks: probes of the last training
 anchor, their penalty chosen on the validation anchor, the first test anchor reported.
 """
 
@@ -123,7 +123,7 @@ REFERENCES = (
 def run_ablations(
     context: Context, pool: ProcessPool, report: Path, page: Path, progress: Progress, only: Collection[str] = ()
 ) -> None:
-    """Train the variants, one in each process, judge them, and add them to a report.
+    """Train the variants, one in each process, evaluate them, and add them to a report.
 
     What was trained, tuned or embedded before is not done again.
 
@@ -132,7 +132,7 @@ def run_ablations(
         pool: two processes or more train as many variants at a time.
         report: the JSON to add to.
         page: the page to add to.
-        progress: told what is done.
+        progress: called as work is done.
         only: names of rows to add; all if empty.
     """
     settings = small(context.settings)

@@ -34,7 +34,7 @@ def run_again(context: Context, pool: ProcessPool, seeds: Sequence[int], report:
         pool: two processes or more train as many models at a time.
         seeds: of the runs; the others are compared with the first.
         report: the JSON to add to.
-        progress: told what is done.
+        progress: called as work is done.
     """
     first = with_seed(context.settings, seeds[0])
     runs = {f"seed {seeds[0]}": first, "without a step": without_a_step(first)}

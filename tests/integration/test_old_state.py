@@ -1,4 +1,4 @@
-"""A state that version 0.1 wrote opens, verifies to the bit, and goes on with the next day."""
+"""A state that version 0.1 wrote opens, verifies to the bit, and takes the next day."""
 
 import shutil
 import tarfile

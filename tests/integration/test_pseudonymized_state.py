@@ -1,4 +1,4 @@
-"""A state that knows users by pseudonyms: it works as any other, and no id of the lake is anywhere in it."""
+"""A state with pseudonyms: it works as any other, and no id of the lake is anywhere in it."""
 
 import json
 import sqlite3

@@ -191,7 +191,7 @@ def test_a_window_that_is_committed_meanwhile_is_made_too(made: Deployment, seco
     assert verify(made.context, None).differences == []
 
 
-def test_what_is_under_way_is_not_overtaken(made: Deployment, second: ModelRecord) -> None:
+def test_work_in_progress_is_not_superseded(made: Deployment, second: ModelRecord) -> None:
     context = made.context
     with ProcessPool(made.settings, context.now) as pool:
         from updater.pipeline.daily.window import WindowReport

@@ -84,7 +84,7 @@ def test_the_day_after_the_last_of_february() -> None:
             ConcurrentUpdateError,
             "Bucket 3 moved on to 2026-01-09 while 2026-01-05 was computed; run the same command again, which leaves "
             "published days as they are.",
-            id="overtaken",
+            id="superseded",
         ),
         pytest.param(
             None,

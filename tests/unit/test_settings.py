@@ -184,9 +184,13 @@ def test_a_json_list_from_the_environment(tmp_path):
         ("UPDATER_LEDGER__ULR", "sqlite://", "config key 'ledger.ulr' FROM is unknown; did you mean 'url'?"),
         ("UPDATER_LEDGER", "sqlite://", "ledger FROM must be a table, not 'sqlite://'"),
         ("UPDATER_PORT", "80", "config key 'port' FROM is unknown"),
-        ("UPDATER_MODALITIES__BIL__MAX_EVENTS", "1", "UPDATER_MODALITIES__BIL__MAX_EVENTS names no table"),
+        (
+            "UPDATER_MODALITIES__BIL__MAX_EVENTS",
+            "1",
+            "UPDATER_MODALITIES__BIL__MAX_EVENTS names an unknown config section",
+        ),
         ("UPDATER_MODALITIES__BILL", "1", "needs the form UPDATER_MODALITIES__BILL__KEY"),
-        ("UPDATER_TIMEZONE__NAME", "UTC", "UPDATER_TIMEZONE__NAME names no table"),
+        ("UPDATER_TIMEZONE__NAME", "UTC", "UPDATER_TIMEZONE__NAME names an unknown config section"),
     ],
 )
 def test_a_wrong_variable_is_named(tmp_path, variable, value, message):

@@ -64,7 +64,7 @@ def command_options(command: Callable[..., Any]) -> Callable[..., Any]:
         except UpdaterError as error:
             stop(error, error.exit_code, debug)
         except KeyboardInterrupt as error:
-            stop(error, 130, debug, "Interrupted; run the same command again to go on.")
+            stop(error, 130, debug, "Interrupted; run the same command again to resume.")
         except Exception as error:
             if missing := missing_extra(error):
                 stop(error, ConfigError.exit_code, debug, missing)

@@ -1,4 +1,4 @@
-"""The command that judges a model."""
+"""The command that evaluates a model."""
 
 from dataclasses import asdict
 from typing import Any
@@ -32,7 +32,7 @@ def evaluate(
     systems: str | None,
     split: str,
 ) -> None:
-    """Judge a model on the label tasks of the config, beside baselines, and write a report.
+    """Evaluate a model on the label tasks of the config, beside baselines, and write a report.
 
     It says whether the model passes the gate that a promotion in Airflow asks for. Run again, it embeds nobody twice.
     """

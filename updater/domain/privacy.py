@@ -13,7 +13,7 @@ OURS = "UPDATER_ID_KEY"
 
 @dataclass(frozen=True, kw_only=True)
 class Privacy(Checked, table="privacy"):
-    """Whether the state knows users by their ids or by pseudonyms."""
+    """Whether the state has users' ids or pseudonyms."""
 
     pseudonymize: bool = False
     """True: a keyed hash replaces each user_id where rows of the lake are read; fixed once state exists."""

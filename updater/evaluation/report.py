@@ -101,7 +101,7 @@ def gate(report: Json) -> list[str]:
 
 
 def beside_gate(report: Json) -> list[str]:
-    """What plain counts reach without any model, in the same words; it decides nothing."""
+    """What plain counts achieve without any model, in the same words; it decides nothing."""
     return [
         f"{_said(name, values['auc'], values['auc_se'])} (logistic regression on recency, frequency, money and counts "
         "of categories)."

@@ -156,7 +156,7 @@ class LedgerReader:
             return {key: value for key, value in connection.execute(select(SETTINGS.c.key, SETTINGS.c.value))}
 
     def earliest_recomputable(self) -> date | None:
-        """First day whose window can be computed again, since older days were dropped; None if none was."""
+        """Earliest day whose window can be computed again, since older days were dropped; None if none was."""
         return self._day(select(REACH.c.ds))
 
     def erased(self) -> Erased:

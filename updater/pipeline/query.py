@@ -36,7 +36,7 @@ def embed_user(context: Context, user_id: str, query: str | None, scenario: str 
 
     Args:
         context: the deployment.
-        user_id: as the lake has it.
+        user_id: source id, as in the lake.
         query: any question.
         scenario: instead of a question, a scenario of the config: its query, after its soft prompt if it has one. For
             a user that the newest window changed this is the published embedding, to the bit.

@@ -24,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 _FORMER_KEYS = {"privacy.pseudonymize": "privacy.pseudonymise"}
 """Config keys that the ledger still has under the name with which their rows were written."""
 KEY_FINGERPRINT = "privacy.key"
-"""Setting of the ledger that tells which key made the pseudonyms."""
+"""Setting of the ledger with the fingerprint of the key that made the pseudonyms."""
 
 
 def no_progress(label: str, done: int, total: int) -> None:
@@ -65,8 +65,8 @@ class Context:
         return partitions.day_directory(partitions.join(self.settings.paths.lake, modality), ds)
 
     def landed(self, modality: Modality, ds: date) -> Landed:
-        """A landed day of a modality, read and checked, with the ids by which the state knows users; rows of erased
-        users are left out.
+        """A landed day of a modality, read and checked, with stored ids (pseudonyms if enabled) and without rows of
+        erased users.
 
         Raises:
             DataRefusedError: a file is unreadable or its schema is wrong.
@@ -134,7 +134,7 @@ def open_context(settings: Settings, now: datetime | None = None) -> Context:
 
     Args:
         settings: the config.
-        now: when the work began, and time stands still there; the clock's time, which goes on, if left out.
+        now: when the work began, and time stands still there; if left out, the time of the clock, which advances.
 
     Raises:
         ConfigError: the ledger is not initialized, or a value that state depends on was changed.

@@ -61,7 +61,7 @@ class ProcessPool:
             self._logs.close()
 
     def encode(self, texts: list[str], progress: Callable[[int], None] = lambda _: None) -> npt.NDArray[np.float16]:
-        """Vectors of `texts`, shape (len(texts), V), float16; `progress` is told how many are done."""
+        """Vectors of `texts`, shape (len(texts), V), float16; `progress` is called with how many are done."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         chunks = [order[start : start + ENCODE_TEXTS] for start in range(0, len(order), ENCODE_TEXTS)]
         encoder = self.settings.model.text_encoder

@@ -1,10 +1,10 @@
-"""How long a piece of work takes, for the lines that tell of it."""
+"""How long a piece of work takes, for the log lines about it."""
 
 import time
 
 
 class Stopwatch:
-    """Runs from when it is made. It measures; it does not tell the time."""
+    """Runs from when it is made. It measures durations, not the time of day."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()

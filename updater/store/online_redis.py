@@ -1,6 +1,6 @@
 """Feast's Redis online store with a guard against older values that holds under concurrent writers.
 
-The stock store reads all timestamps before it writes, so two writers can overtake each other, and it refuses a
+The stock store reads all timestamps before it writes, so two writers can race, and it refuses a
 correction at an equal event_timestamp. Here each row is one atomic script. The created timestamp, which it needs too,
 travels with the event timestamp, as an additional field of that protobuf message: Feast's own clients skip it when they
 read, and whatever removes the one removes the other.

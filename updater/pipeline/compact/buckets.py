@@ -24,7 +24,7 @@ def roots(context: Context) -> list[str]:
 
 
 def compact_buckets(context: Context, scope: Scope, root: str, part: Part, dry_run: bool) -> None:
-    """Merge the files below one of `roots`. What was merged is told by the name of the merged file, and not read."""
+    """Merge the files below one of `roots`. The name of a merged file says what was merged, so that is not read."""
     is_summaries = root == context.layout.summaries()
     # Nobody asks for an older summary: a restatement makes them from the events.
     newest_before = scope.watermark + timedelta(days=1) if is_summaries else scope.full_history

@@ -1,4 +1,4 @@
-"""What makes a bucket's new values count: files aside, the head by compare-and-swap, files into place.
+"""How a bucket's new values are published: stage files, move the head by compare-and-swap, move files into place.
 
 The order is the point (see docs/adr/0006-head-before-files.md), so the daily refresh and a restatement share it.
 """
@@ -23,9 +23,9 @@ def commit_bucket(
     counts: Mapping[str, int],
     erased: int,
     *,
-    accept_overtaken: bool = False,
+    accept_superseded: bool = False,
 ) -> None:
-    """Move a bucket's head from `previous` to `new`, record it, and place its staged `files`.
+    """Move a bucket's head from `previous` to `new`, record it, and move its staged `files` into place.
 
     Args:
         context: the deployment.
@@ -56,14 +56,14 @@ def commit_bucket(
         with crash_point("head"):
             context.ledger.move_head(previous, new, record, erased)
     except (ConcurrentUpdateError, WindowOrderError):
-        published = context.ledger.bucket_record(new.bucket, window.ds) if accept_overtaken else None
+        published = context.ledger.bucket_record(new.bucket, window.ds) if accept_superseded else None
         if published is None or published.digest != new.digest:
             raise
     move_into_place(context, new.bucket, window.ds)
 
 
 def outputs_digest(files: Sequence[str], generation: int) -> str:
-    """Digest of a bucket's outputs, whose names carry theirs. A restatement without any file is told from the first
-    publication without any.
+    """Digest of a bucket's outputs, whose names carry theirs. A restatement without files has another digest
+    than the first publication without files.
     """
     return sha256("".join([*([str(generation)] if generation else []), *files]).encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 The order is the point (docs/adr/0008-erasure.md): first the ledger says that the users are erased, and from then on
 nobody's work with their rows counts; then files are written anew, the online store forgets, and the ledger closes.
-Killed anywhere and run again with the same ids, it goes on.
+Resumable: run it again with the same ids after a crash.
 """
 
 import logging
@@ -63,7 +63,7 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
 
     Raises:
         ConfigError: an id is empty or no text, or none is given.
-        ConcurrentUpdateError: another command changed a bucket at the same time; the same command again goes on.
+        ConcurrentUpdateError: another command changed a bucket at the same time; run the same command again.
         ServiceUnavailableError: ledger or online store do not answer.
     """
     from updater.store.erasing import erase_online
@@ -116,7 +116,7 @@ def _not_online(context: Context, users: Sequence[str]) -> set[str]:
 
 
 def state_ids(context: Context, user_ids: Sequence[str]) -> list[str]:
-    """The ids by which the state knows users, sorted, each once. Raises ConfigError if one cannot be an id."""
+    """Stored ids (pseudonyms if enabled), sorted, each once. Raises ConfigError if one cannot be an id."""
     if not user_ids:
         raise ConfigError("No user is named; give --user-id or --from-file.")
     for user in user_ids:

@@ -73,7 +73,7 @@ def verify(
     Args:
         context: the deployment.
         sample: number of users; None for all.
-        progress: told what is done.
+        progress: called as work is done.
         model: the version whose feature views are compared; the live one if left out.
         tolerance: largest difference of an embedding's component; 0 for an audit: with the same scenarios on the same
             type of processor an embedding does not depend on batch, order, bucket or retry in a single bit.

@@ -1,6 +1,6 @@
 """What a restatement has to recompute: the rewritten partitions, and the users and days that they touch.
 
-The plan is one file that stays until everything is done, so a killed restatement goes on where it was.
+The plan is one file that stays until everything is done, so a restatement is resumable.
 """
 
 import json

@@ -109,7 +109,7 @@ def promote(
         model: a version of this state.
         from_date: landing day from which on the version has all rows; the first that can be computed if left out. Of
             the days before it gets each user's newest row, because that still counts.
-        progress: told what is done.
+        progress: called as work is done.
 
     Raises:
         ConfigError: days from `from_date` on were dropped.
