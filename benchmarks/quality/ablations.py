@@ -79,8 +79,8 @@ VARIANTS = {
     BASE: Variant(),
     "without contrastive": Variant({"contrastive_weight": 0.0}),
     "without choice": Variant({"choice_weight": 0.0}),
-    "without facts": Variant({"facts_weight": 0.0, "facts_per_step": 0}),
-    "without further users": Variant({"further_users": 0}),
+    "without auxiliary questions": Variant({"facts_weight": 0.0, "facts_per_step": 0}),
+    "without auxiliary users": Variant({"further_users": 0}),
     "without next token": Variant({"next_token_weight": 0.0, "predicted_pairs": 0}),
     "without mask": Variant({"mask_after": 1.0}),
     PAPER: Variant(PAPER_LOSSES),
@@ -92,7 +92,7 @@ VARIANTS = {
     "without modality tokens": Variant(model={"modality_tokens": False}),
     "without user and modality tokens": Variant(model={"user_token": False, "modality_tokens": False}),
     "without topics": Variant(model={"summary_topics": 0}),
-    "without half whitening": Variant(whitened=False),
+    "without partial whitening": Variant(whitened=False),
     FITTED: Variant({"steps": 1, "learning_rate": 0.0}),
     "another seed": Variant({"seed": 8}, model={"seed": 8}),
     "a third seed": Variant({"seed": 9}, model={"seed": 9}),
@@ -101,7 +101,7 @@ VARIANTS = {
 }
 SMOLLM2 = "two layers of SmolLM2, for as long"
 SMOLLM2_VARIANT = Variant(backbone={"backbone": "smollm2", "backbone_layers": 2})
-FIRST = "first weights"
+FIRST = "initial weights"
 PROMPTED = f"prompts of {TOKENS} tokens"
 PROMPTS = {
     PROMPTED: (TOKENS, BASE),
@@ -232,7 +232,7 @@ def _for_as_long(context: Context, seconds: float) -> str:
 
 
 def _first_weights(context: Context, trained: str) -> str:
-    """First weights with the constants of a trained model. Returns the model's directory."""
+    """Initial weights with the constants of a trained model. Returns the model's directory."""
     directory = context.layout.path("training", "models", "untrained")
     save_model(create_model(load_model(trained).config), directory)
     return directory

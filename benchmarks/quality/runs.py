@@ -1,8 +1,8 @@
 """The whole run again: with other seeds, and with no step of pre-training. How much of a result is chance, how much is
 learned?
 
-A seed decides first weights, the order of the pairs and the labels of a tuning step. Data, tasks and the users that
-are held out stay. Without a step there are first weights, fitted projections, half whitening, and tuned soft prompts.
+A seed decides initial weights, the order of the pairs and the labels of a tuning step. Data, tasks and the users that
+are held out stay. Without a step there are initial weights, fitted projections, partial whitening, and tuned soft prompts.
 """
 
 import dataclasses
