@@ -2,7 +2,8 @@
 learned?
 
 A seed decides initial weights, the order of the pairs and the labels of a tuning step. Data, tasks and the users that
-are held out stay. Without a step there are initial weights, fitted projections, partial whitening, and tuned soft prompts.
+are held out stay. Without a step there are initial weights, fitted projections, partial whitening, and tuned soft
+prompts.
 """
 
 import dataclasses

@@ -48,7 +48,7 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def command_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that every verb has, and errors as one sentence with the exit code of their kind."""
+    """Options that every command has, and errors as one sentence with the exit code of their kind."""
 
     @click.option("--config", metavar="FILE", help="Config file (TOML); default: $UPDATER_CONFIG, then ./updater.toml.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON value for machines instead of tables.")

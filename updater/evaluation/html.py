@@ -14,7 +14,7 @@ SYSTEMS = {
     "tuned": "the model's embedding for the task's question after its soft prompt, if it has one",
     "base": "the same model without soft prompts",
     "live": "the live model with its soft prompts",
-    "fitted": "the same model without one step of training: topics, directions and partial whitening fitted to the data",
+    "fitted": "the same model without one step of training: topics, directions and partial whitening fitted to data",
     "untrained": "the same architecture with random weights",
     "text": "the mean text vector of the user's events",
     "rfm": "recency, frequency and money, a logistic regression",

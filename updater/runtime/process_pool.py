@@ -142,7 +142,7 @@ def _encode(name: str, texts: list[str]) -> npt.NDArray[np.float16]:
 
 @dataclass(frozen=True)
 class _Opened:
-    """Tools that stay open for the next job of the same deployment and model: a model is loaded once."""
+    """A session that stays open for the next job of the same deployment and model: a model is loaded once."""
 
     settings: Settings
     digest: str
@@ -154,7 +154,7 @@ _OPENED: list[_Opened] = []
 
 
 def open_session(settings: Settings, now: datetime, version: ModelRecord | None = None) -> "tuple[Context, Session]":
-    """What a job in a worker process begins with: a context of its own, and tools that stay open from job to job."""
+    """What a job in a worker process begins with: a context of its own, and a session that outlives the job."""
     from updater.runtime.session import Session
 
     context = open_context(settings, now)

@@ -53,7 +53,7 @@ class PromotionReport:
     windows: int = 0
     """Completed windows from the first day on."""
     prefixes: int = 0
-    """User prefixes computed to make the rows that the version lacked."""
+    """User prefixes computed to make the rows that the version was missing."""
     rows: int = 0
     """Offline rows written."""
     online_rows: int = 0
@@ -208,7 +208,7 @@ def _num_windows(job: VersionBackfill) -> int:
 def _make(
     context: Context, pool: ProcessPool, job: VersionBackfill, report: PromotionReport, progress: Progress
 ) -> None:
-    """Register the version's views, write the rows that it lacks, and load the online store."""
+    """Register the version's views, write its missing rows, and load the online store."""
     from updater.store.access import materialize
     from updater.store.connecting import open_store
     from updater.store.definitions import apply
