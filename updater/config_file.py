@@ -137,7 +137,7 @@ def _list(text: Text, name: str) -> list[Any]:
     try:
         items: list[Any] = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{name}{_origin(text)} is {str(text)!r}, which is no JSON list ({error}).") from None
+        raise ConfigError(f"{name}{_origin(text)} is {str(text)!r}, which is not a JSON list ({error}).") from None
     return items
 
 

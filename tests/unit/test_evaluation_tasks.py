@@ -285,7 +285,7 @@ def test_former_names_in_a_task_file_are_read_with_a_warning(tmp_path, caplog):
 
 def test_a_task_without_a_question_is_refused(settings):
     task = Task(name="t", domain="risk", kind="lapses", parameters={"modality": "bill"}, scenario="nowhere")
-    with pytest.raises(ConfigError, match="task 't' has no query, and 'nowhere' is no scenario"):
+    with pytest.raises(ConfigError, match="task 't' has no query, and 'nowhere' is not a scenario"):
         question(settings, task)
 
 

@@ -177,7 +177,7 @@ def test_a_json_list_from_the_environment(tmp_path):
     [
         ("UPDATER_BUFFER__DAYS", "many", "buffer.days FROM is 'many'; use a whole number"),
         ("UPDATER_MODALITIES__BILL__OPTIONAL", "yes", "optional FROM is 'yes'; use true or false"),
-        ("UPDATER_MODALITIES__BILL__NUMERIC", "[amount", "is no JSON list"),
+        ("UPDATER_MODALITIES__BILL__NUMERIC", "[amount", "is not a JSON list"),
         ("UPDATER_BUFER", "1", "config key 'bufer' FROM is unknown; did you mean 'buffer'?"),
         ("UPDATER_BUFER__DAYS", "1", "config key 'bufer' FROM is unknown; did you mean 'buffer'?"),
         ("UPDATER_LEGDER__URL", "sqlite://", "config key 'legder' FROM is unknown; did you mean 'ledger'?"),

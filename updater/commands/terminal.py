@@ -1,4 +1,4 @@
-"""Output that never fails for want of a letter: terminals and logs in ASCII or Latin-1 get an escape instead."""
+"""Output that never fails because of a missing character: terminals and logs in ASCII or Latin-1 get an escape instead."""
 
 import sys
 from io import TextIOWrapper

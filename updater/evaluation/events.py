@@ -63,7 +63,7 @@ class Events:
         lands in these days but happened before them is left out.
 
         Raises:
-            NotLandedError: one of the days has not landed, so that a label would be false for want of data.
+            NotLandedError: one of the days has not landed, so that a label would be false because data is missing.
         """
         stream = self._stream(modality)
         last = day_window(anchor.ds + timedelta(days=num_days), self.settings.timezone)

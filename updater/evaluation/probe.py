@@ -56,7 +56,7 @@ def _scorer(model: Any) -> Scorer:
 
 def _check(label: NDArray[np.bool_]) -> None:
     if label.all() or not label.any():
-        raise ConfigError(f"all {len(label)} training labels are alike; choose other anchors, or drop the task.")
+        raise ConfigError(f"all {len(label)} training labels are the same; choose other anchors, or drop the task.")
 
 
 def _sklearn(module: str) -> Any:

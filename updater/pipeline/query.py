@@ -91,4 +91,4 @@ def _scenario(context: Context, name: str) -> Scenario:
         if scenario.name == name:
             return scenario
     known = ", ".join(scenario.name for scenario in context.settings.scenarios)
-    raise ConfigError(f"Scenario {name!r} is not in {context.settings.source}; there are {known}.")
+    raise ConfigError(f"Scenario {name!r} is not in {context.settings.source}; known: {known}.")

@@ -107,7 +107,7 @@ class ProcessPool:
                 yield futures[future], future.result()
         except BrokenProcessPool:
             raise UpdaterError(
-                "A worker process died, perhaps for want of memory; run the same command again, or lower run.processes "
+                "A worker process died, perhaps out of memory; run the same command again, or lower run.processes "
                 "or run.users_per_batch first."
             ) from None
 

@@ -173,7 +173,7 @@ def _check_moved(seen: Published, now: Published) -> None:
     if now == seen:
         ahead = max(head.ds for head in now.heads.values())
         raise UnfinishedWorkError(
-            f"The window {ahead} is under way; when it is done, run the same command again.", kind="window", ds=ahead
+            f"The window {ahead} is in progress; when it is done, run the same command again.", kind="window", ds=ahead
         )
 
 
