@@ -42,8 +42,6 @@ def read_ids(file: BinaryIO) -> list[str]:
         what = f"is not {error.encoding.upper()}" + ("" if mark else f" in line {line}")
         raise ConfigError(f"{name} {what}; save it as text in UTF-8, with one id per line.") from None
     if "\0" in text:
-        raise ConfigError(
-            f"{name} contains zero bytes and is not text; save it as text in UTF-8, with one id per line."
-        )
+        raise ConfigError(f"{name} contains zero bytes; save it as text in UTF-8, with one id per line.")
     lines = (line.replace(MARK, " ").strip() if MARK in line else line.strip() for line in LINE_END.split(text))
     return list(dict.fromkeys(filter(None, lines)))

@@ -238,7 +238,8 @@ def question(settings: Settings, task: Task) -> Question:
     query = task.query or declared.get(task.scenario, "")
     if not query:
         raise ConfigError(
-            f"task {task.name!r} has no query, and {task.scenario!r} is not a scenario of {settings.source}; give it one."
+            f"task {task.name!r} has no query, and {task.scenario!r} is not a scenario of {settings.source}; "
+            "give it one."
         )
     return Question(query, task.scenario)
 

@@ -74,7 +74,7 @@ def check_model(settings: Settings, directory: str | Path) -> str:
 
 
 def model_version(context: Context, version: int) -> ModelRecord:
-    """A version whose files are there. Raises NotFoundError if there is none of that number, or its files were removed."""
+    """A version that has its files. Raises NotFoundError if no version has that number, or it was removed."""
     record = _recorded(context, version)
     if not has_files(context, version):
         raise NotFoundError(
