@@ -201,7 +201,7 @@ def verify(settings: Settings, as_json: bool, sample: int, everyone: bool, exact
 def erase(
     settings: Settings, as_json: bool, user_ids: tuple[str, ...], from_file: BinaryIO | None, prove: bool
 ) -> None:
-    """Remove users from everything but the lake, permanently: files are written anew, and late rows are dropped."""
+    """Remove users from everything but the lake, permanently: files are rewritten, and late rows are dropped."""
     from updater.pipeline.erase.proof import find, raise_if_found
     from updater.pipeline.erase.run import erase as remove
     from updater.runtime.deployment import open_context

@@ -60,7 +60,7 @@ def show_setup(report: Json) -> None:
     )
     if report["not_loaded"]:
         names = ", ".join(report["not_loaded"])
-        echo(f"Registered anew, without online values: {names}. Load them before the next window:", report["load"])
+        echo(f"Registered again, without online values: {names}. Load them before the next window:", report["load"])
 
 
 def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> None:

@@ -1,4 +1,4 @@
-"""The paper's ablations and sweeps, each trained anew at a share of the full budget, beside a base at the same share.
+"""The paper's ablations and sweeps, each retrained at a share of the full budget, beside a base at the same share.
 
 Every variant starts from the same weights and sees the same pairs in the same order; those of another seed do not, and
 say how much that alone moves. All are evaluated on the same rows of a dozen of the tasks: probes of the last training

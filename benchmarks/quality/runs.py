@@ -28,7 +28,7 @@ SYSTEMS = ("tuned", "base")
 
 
 def run_again(context: Context, pool: ProcessPool, seeds: Sequence[int], report: Path, progress: Progress) -> None:
-    """Train, tune and evaluate anew, and add what was found to a report after each run.
+    """Train, tune and evaluate again, and add what was found to a report after each run.
 
     Args:
         context: the deployment of configs/quality.toml.

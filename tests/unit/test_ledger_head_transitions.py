@@ -74,7 +74,7 @@ def test_the_day_after_the_last_of_february() -> None:
             head(5),
             WindowOrderError,
             "Bucket 3 is at 2026-01-09, and 2026-01-05 is older; "
-            "to publish it anew run `updater backfill --from-date 2026-01-05 --to-date 2026-01-09 --restate`.",
+            "to republish it run `updater backfill --from-date 2026-01-05 --to-date 2026-01-09 --restate`.",
             id="older",
         ),
         pytest.param(

@@ -48,7 +48,7 @@ FAMILY_HEAD = ("family", "values", "system", *_VALUES_HEAD)
 ZERO_SHOT_HEAD = ("task", *_VALUES_HEAD)
 ABLATIONS_HEAD = ("variant", "AUC", "se", "95 %", "compared with", "AUC", "se", "95 %", "KS", "se")
 ABLATIONS = "<!-- ablations -->", "<!-- end of ablations -->"
-"""What stands between them in a page is made anew when ablations are added."""
+"""What stands between them in a page is made again when ablations are added."""
 
 
 def render(

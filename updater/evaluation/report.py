@@ -5,8 +5,8 @@
      "ablations": {variant: {…values, "reference": variant, "difference": values}}, "commit": …, "seed": …}
 
 `values` are `auc`, `ks`, and for each of them `_se`, `_low` and `_high`: the standard error and the 95 % interval of a
-bootstrap over whole users. What cannot be computed is null. An evaluation leaves `ablations` empty: they take training
-anew, and what does that adds them.
+bootstrap over whole users. What cannot be computed is null. An evaluation leaves `ablations` empty: they need models
+trained for them, and whatever trains these adds them.
 """
 
 import json

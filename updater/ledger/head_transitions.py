@@ -53,7 +53,7 @@ def conflict_error(head: Head | None, previous: Head | None, new: Head) -> Windo
     if head.ds > new.ds:
         return _out_of_order(
             f"{where} is at {head.ds}, and {new.ds} is older; "
-            f"to publish it anew run {_backfill(new.ds, head.ds, ' --restate')}.",
+            f"to republish it run {_backfill(new.ds, head.ds, ' --restate')}.",
             new,
         )
     if previous is not None and previous.ds == head.ds and follows:

@@ -166,13 +166,13 @@ class LedgerReader:
         return Erased(self.setting(ERASURE_SALT) or "", hashes)
 
     def unfinished_erasures(self) -> int:
-        """Users whose erasure was recorded but did not come to its end."""
+        """Users whose erasure was recorded but is not finished."""
         with self._engine.connect() as connection:
             count: int = connection.scalars(select(func.count()).where(ERASED.c.erased_at.is_(None))).one()
         return count
 
     def completed_erasures(self) -> int:
-        """Users whose erasure came to its end."""
+        """Users whose erasure is finished."""
         with self._engine.connect() as connection:
             count: int = connection.scalars(select(func.count()).where(ERASED.c.erased_at.is_not(None))).one()
         return count

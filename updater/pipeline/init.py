@@ -26,7 +26,7 @@ class SetupReport:
     fixed: dict[str, str]
     """Config values that cannot change any more, besides what each modality declares."""
     not_loaded: list[str]
-    """Feature views that are registered anew though they have offline rows; online values come back by `load`."""
+    """Feature views that are registered again though they have offline rows; online values come back by `load`."""
     load: str
     """The command that loads the newest offline row of every user into the online store."""
 

@@ -49,7 +49,7 @@ class Context:
     """Tells how late it is by now; None where time stands still at `now`."""
 
     def time(self) -> datetime:
-        """The instant at which something came to its end."""
+        """The instant at which something finished."""
         return self.read_clock() if self.read_clock else self.now
 
     def window(self, ds: date) -> Window:

@@ -14,7 +14,7 @@ from updater.state.merge import merge_events
 def compact_events(context: Context, scope: Scope, modality: Modality, part: Part, dry_run: bool) -> None:
     """Merge and drop event files of a modality: the new file first, then the ledger, which all readers ask.
 
-    A day that is recorded anew meanwhile keeps its month as it is until the next maintenance.
+    A day that is recorded again meanwhile keeps its month as it is until the next maintenance.
     """
     plan = _plan(context, scope, modality)
     part.merged += sum(len(set(merge.names.values())) for merge in plan.merges)

@@ -25,7 +25,7 @@ class Note:
     """When it was first found, by the clock of that maintenance (ISO 8601, UTC)."""
     size: int
     modified_ns: int
-    """With the size: a file of that name that was written since is another one, and its grace period begins anew."""
+    """With the size: a file of that name that was written since is another one, and its grace period restarts."""
 
 
 def retire(context: Context, paths: Iterable[str]) -> tuple[list[str], dict[str, int]]:

@@ -1,7 +1,7 @@
 """Erase: users leave the state and the online store, and never come back from the lake.
 
 The order is the point (docs/adr/0008-erasure.md): first the ledger says that the users are erased, and from then on
-nobody's work with their rows counts; then files are written anew, the online store forgets, and the ledger closes.
+nobody's work with their rows counts; then files are rewritten, the online store forgets, and the ledger closes.
 Resumable: run it again with the same ids after a crash.
 """
 

@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-5
 """Largest difference of an embedding's component in float32; another type of processor rounds differently."""
 LAKE_BYTES = 16 * 2**20
-"""Of the lake a sample reads whole partitions, shuffled anew each day, up to so many bytes but at least one."""
+"""Of the lake a sample reads whole partitions, reshuffled each day, up to so many bytes but at least one."""
 MERGED_BUCKETS = 2
 """Of event files into which days were merged so many buckets are compared with the lake."""
 MOST_TEXTS = 256

@@ -52,7 +52,7 @@ class Restatement:
 
 
 def plan_restatement(context: Context, from_date: date, to_date: date) -> Restatement | None:
-    """Land the rewritten partitions of the range anew, beside the old, and find the users whose rows differ; None if
+    """Land the rewritten partitions of the range again, beside the old, and find the users whose rows differ; None if
     nothing was rewritten.
 
     Raises:
