@@ -204,7 +204,7 @@ class CountingPool(ProcessPool):
 
 
 def _timed(context: WritableContext, run: Callable[[], WindowReport]) -> Timed:
-    # A process keeps the tools of one state only; loading them again is no part of either way.
+    # A process keeps the session of one state only; opening another is no part of either way.
     _, session = process_pool.open_session(context.settings, context.now)
     assert session.inference
     reports: list[WindowReport] = []

@@ -126,7 +126,7 @@ class Deployment:
         """Embeddings of users for one question, by the live model, as of the newest committed window.
 
         Args:
-            users: ids as the lake has them; the result has their order.
+            users: source ids, as in the lake; the result has their order.
             query: any question; exclusive with `scenario`.
             scenario: a scenario of the config: its query, after its soft prompt if it has one.
 
@@ -148,7 +148,7 @@ class Deployment:
         Users who are unknown or erased have no row, and are named in the result.
 
         Args:
-            users: ids as the lake has them.
+            users: source ids, as in the lake.
             output: path or fsspec URL of the file.
             query: any question; exclusive with `scenario`.
             scenario: a scenario of the config.

@@ -92,7 +92,7 @@ def parse_url(url: str, purpose: Purpose = LEDGER) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise ConfigError(f"{purpose.key} is no database URL; {_examples(purpose)}.") from None
+        raise ConfigError(f"{purpose.key} is not a database URL; {_examples(purpose)}.") from None
     if parsed.drivername not in _DRIVERS:
         raise ConfigError(f"{purpose.key} has the scheme {parsed.drivername!r}; {_examples(purpose)}.")
     if is_sqlite(parsed) and parsed.database in (None, "", ":memory:"):

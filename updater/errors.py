@@ -1,4 +1,4 @@
-"""Every error the user can meet, each one sentence that names the thing and the way out.
+"""Every error the user can meet, each one sentence that names the thing and the remedy.
 
 UpdaterError                      exit code 1   anything else
 ├── ConfigError                   2   a config value or command-line argument is wrong

@@ -1,7 +1,7 @@
-"""The paper's ablations and sweeps, each trained anew at a share of the full budget, beside a base at the same share.
+"""The paper's ablations and sweeps, each retrained at a share of the full budget, beside a base at the same share.
 
 Every variant starts from the same weights and sees the same pairs in the same order; those of another seed do not, and
-say how much that alone moves. All are judged on the same rows of a dozen of the tasks: probes of the last training
+say how much that alone moves. All are evaluated on the same rows of a dozen of the tasks: probes of the last training
 anchor, their penalty chosen on the validation anchor, the first test anchor reported.
 """
 
@@ -79,8 +79,8 @@ VARIANTS = {
     BASE: Variant(),
     "without contrastive": Variant({"contrastive_weight": 0.0}),
     "without choice": Variant({"choice_weight": 0.0}),
-    "without facts": Variant({"facts_weight": 0.0, "facts_per_step": 0}),
-    "without further users": Variant({"further_users": 0}),
+    "without auxiliary questions": Variant({"facts_weight": 0.0, "facts_per_step": 0}),
+    "without auxiliary users": Variant({"further_users": 0}),
     "without next token": Variant({"next_token_weight": 0.0, "predicted_pairs": 0}),
     "without mask": Variant({"mask_after": 1.0}),
     PAPER: Variant(PAPER_LOSSES),
@@ -92,7 +92,7 @@ VARIANTS = {
     "without modality tokens": Variant(model={"modality_tokens": False}),
     "without user and modality tokens": Variant(model={"user_token": False, "modality_tokens": False}),
     "without topics": Variant(model={"summary_topics": 0}),
-    "without half whitening": Variant(whitened=False),
+    "without partial whitening": Variant(whitened=False),
     FITTED: Variant({"steps": 1, "learning_rate": 0.0}),
     "another seed": Variant({"seed": 8}, model={"seed": 8}),
     "a third seed": Variant({"seed": 9}, model={"seed": 9}),
@@ -101,7 +101,7 @@ VARIANTS = {
 }
 SMOLLM2 = "two layers of SmolLM2, for as long"
 SMOLLM2_VARIANT = Variant(backbone={"backbone": "smollm2", "backbone_layers": 2})
-FIRST = "first weights"
+FIRST = "initial weights"
 PROMPTED = f"prompts of {TOKENS} tokens"
 PROMPTS = {
     PROMPTED: (TOKENS, BASE),
@@ -128,7 +128,7 @@ def run_ablations(
     progress: Progress,
     only: Collection[str] = (),
 ) -> None:
-    """Train the variants, one in each process, judge them, and add them to a report.
+    """Train the variants, one in each process, evaluate them, and add them to a report.
 
     What was trained, tuned or embedded before is not done again.
 
@@ -137,7 +137,7 @@ def run_ablations(
         pool: two processes or more train as many variants at a time.
         report: the JSON to add to.
         page: the page to add to.
-        progress: told what is done.
+        progress: called as work is done.
         only: names of rows to add; all if empty.
     """
     settings = small(context.settings)
@@ -237,7 +237,7 @@ def _for_as_long(context: WritableContext, seconds: float) -> str:
 
 
 def _first_weights(context: WritableContext, trained: str) -> str:
-    """First weights with the constants of a trained model. Returns the model's directory."""
+    """Initial weights with the constants of a trained model. Returns the model's directory."""
     directory = context.layout.path("training", "models", "untrained")
     save_model(create_model(load_model(trained).config), directory)
     return directory

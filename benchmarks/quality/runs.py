@@ -1,8 +1,9 @@
 """The whole run again: with other seeds, and with no step of pre-training. How much of a result is chance, how much is
 learned?
 
-A seed decides first weights, the order of the pairs and the labels of a tuning step. Data, tasks and the users that
-are held out stay. Without a step there are first weights, fitted projections, half whitening, and tuned soft prompts.
+A seed decides initial weights, the order of the pairs and the labels of a tuning step. Data, tasks and the users that
+are held out stay. Without a step there are initial weights, fitted projections, partial whitening, and tuned soft
+prompts.
 """
 
 import dataclasses
@@ -29,14 +30,14 @@ SYSTEMS = ("tuned", "base")
 def run_again(
     context: WritableContext, pool: ProcessPool, seeds: Sequence[int], report: Path, progress: Progress
 ) -> None:
-    """Train, tune and evaluate anew, and add what was found to a report after each run.
+    """Train, tune and evaluate again, and add what was found to a report after each run.
 
     Args:
         context: the deployment of configs/quality.toml.
         pool: two processes or more train as many models at a time.
         seeds: of the runs; the others are compared with the first.
         report: the JSON to add to.
-        progress: told what is done.
+        progress: called as work is done.
     """
     first = with_seed(context.settings, seeds[0])
     runs = {f"seed {seeds[0]}": first, "without a step": without_a_step(first)}

@@ -47,7 +47,7 @@ def test_daily_runs_and_the_librarys_backfill_give_the_same_bytes(make: Make) ->
     assert made.context.ledger.watermark() == DAYS[-1]
 
 
-def test_a_replay_and_the_librarys_backfill_give_the_same_bytes(make: Make) -> None:
+def test_the_dag_and_the_librarys_backfill_give_the_same_bytes(make: Make) -> None:
     expected = by_library(make("library"))
     made = make("airflow")
     made.run(DAYS[:1])

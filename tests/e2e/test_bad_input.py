@@ -1,4 +1,4 @@
-"""Bad input through the command line: the right exit code, one sentence that helps, and good rows that go on."""
+"""Bad input through the command line: the right exit code, one sentence that helps, and good rows are used."""
 
 import json
 from collections.abc import Callable
@@ -90,10 +90,10 @@ def refused(done: Outcome, code: int, *words: str) -> None:
         assert word in done.stderr
 
 
-# Rows that are set aside
+# Rows that are rejected
 
 
-def test_every_kind_of_bad_row_is_set_aside_and_counted(shop: Shop) -> None:
+def test_every_kind_of_bad_row_is_rejected_and_counted(shop: Shop) -> None:
     ok = bill("u1", "e", "2024-05-01 10:00:00")
     bad = {
         "user_id is null": {"user_id": None},
@@ -137,7 +137,7 @@ def test_every_kind_of_bad_row_is_set_aside_and_counted(shop: Shop) -> None:
     assert json.loads(shop.call("state", "verify", "--all", "--json").stdout)["differences"] == []
 
 
-def test_text_that_is_not_utf8_is_set_aside(shop: Shop) -> None:
+def test_text_that_is_not_utf8_is_rejected(shop: Shop) -> None:
     raw = pa.array([b"caf\xe9", "café".encode(), b"\xff", b"\x00"], pa.binary())
     broken = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
     table = event_table([bill(f"u{n}", "e", "2024-05-01") for n in range(len(raw))])
@@ -149,7 +149,7 @@ def test_text_that_is_not_utf8_is_set_aside(shop: Shop) -> None:
     assert shop.users() == {"u1", "u3"}
 
 
-def test_times_that_are_strings_are_parsed_or_set_aside(shop: Shop) -> None:
+def test_times_that_are_strings_are_parsed_or_rejected(shop: Shop) -> None:
     times = {
         "ok": "2024-05-01T23:59:59.999999+00:00",
         "offset": "2024-05-02T01:30:00+02:00",
@@ -171,7 +171,7 @@ def test_times_that_are_strings_are_parsed_or_set_aside(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_times_beyond_the_calendar_are_set_aside(shop: Shop, unit: str) -> None:
+def test_times_beyond_the_calendar_are_rejected(shop: Shop, unit: str) -> None:
     shop.good()
     # Parquet has no seconds: they are written as milliseconds.
     far = 2**50 if unit == "s" else 2**62

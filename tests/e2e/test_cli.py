@@ -1,4 +1,4 @@
-"""A user's way through the command line, each verb in a process of its own."""
+"""A user's way through the command line, each command in a process of its own."""
 
 import json
 from collections.abc import Iterator
@@ -33,19 +33,19 @@ class Desk:
         return fork_updater(*args, "--config", str(self.config))
 
     def ok(self, *args: str) -> Any:
-        """The one JSON value that a verb prints."""
+        """The one JSON value that a command prints."""
         done = self.call(*args, "--json")
         assert (done.exit_code, done.stderr) == (0, "")
         return json.loads(done.stdout)
 
     def text(self, *args: str) -> str:
-        """What a verb tells people."""
+        """What a command prints for people."""
         done = self.call(*args)
         assert (done.exit_code, done.stderr) == (0, "")
         return done.stdout
 
     def unchanged_by(self, *args: str) -> Any:
-        """The JSON value of a verb that writes nothing."""
+        """The JSON value of a command that writes nothing."""
         before = self.files()
         value = self.ok(*args)
         assert self.files() == before
@@ -125,7 +125,7 @@ def test_an_audit_sees_the_last_bit_of_an_embedding(desk: Desk) -> None:
     rebuilt = "The takeout embedding of user"
     for flags, num_found in (([], 0), (["--exact"], 1)):
         differences = json.loads(desk.call("state", "verify", "--all", "--json", *flags).stdout)["differences"]
-        # That the online store has another value is told in any case.
+        # That the online store has another value is reported in any case.
         assert differences and sum(each.startswith(rebuilt) for each in differences) == num_found
     path.write_bytes(content)
     assert desk.ok("state", "verify", "--all", "--exact")["differences"] == []

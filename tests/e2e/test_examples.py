@@ -74,7 +74,7 @@ def test_both_models_read_online_what_they_were_trained_on(small_demo):
     for process in running:
         out, err = process.communicate()
         assert (process.returncode, err) == (0, ""), out
-        assert "untrained weights: AUC and KS only check the wiring" in out
+        assert "untrained weights: AUC and KS are only a smoke test" in out
         auc, ks = map(float, re.search(r"^AUC +(\S+), KS (\S+)$", out, re.MULTILINE).groups())
         assert 0 < auc < 1
         assert 0 <= ks <= 1

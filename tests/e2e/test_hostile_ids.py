@@ -60,7 +60,7 @@ def cli(made: Deployment, *args: str) -> Result:
 
 
 def report(made: Deployment, *args: str) -> Any:
-    """The one JSON value that a verb prints; standard error stays empty."""
+    """The one JSON value that a command prints; standard error stays empty."""
     done = cli(made, *args, "--json")
     assert (done.exit_code, done.stderr) == (0, ""), done.output
     return json.loads(done.stdout)

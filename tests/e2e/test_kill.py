@@ -33,7 +33,7 @@ class Scene(SavedState):
     def __init__(self, root: Path) -> None:
         super().__init__(root, CLOCK, **CONFIG)
         TOUR.land(self.settings.paths.lake)
-        # Rows of another file: a row that is set aside, and texts that nobody has seen.
+        # Rows of another file: a row that is rejected, and texts that nobody has seen.
         for name, ds in (("bill", DAY), ("search", DAY), ("bill", FIRST)):
             seen = TOUR.landings[1]["bill"][0].values()
             rows = [REJECTED, {**seen, "user_id": f"new {name}", "word": "rice"}, {**seen, "user_id": "u7"}]

@@ -53,14 +53,14 @@ class Scene(SavedState):
         land_rows(self.settings.paths.lake, name, ds, rows, columns=COLUMNS, name="part-001.parquet")
 
     def unplace(self) -> None:
-        """Put files back aside that the newest heads name, as a run leaves them that is killed after its head."""
+        """Put files that the newest heads name back into staging, as a run killed after its head leaves them."""
         for record in Deployment(self.settings).context.ledger.bucket_records(LAST):
             for name in record.files:
                 view = name.partition("-")[2]
                 root = self.state / ("summaries" if view == "summaries" else f"offline/{view}")
                 placed = root / f"ds={LAST}" / file_name(record.bucket, 0)
-                aside = self.state / "staged" / f"ds={LAST}" / f"bucket-{record.bucket:03d}" / name
-                partitions.move(str(placed), str(aside))
+                staged = self.state / "staged" / f"ds={LAST}" / f"bucket-{record.bucket:03d}" / name
+                partitions.move(str(placed), str(staged))
 
     def ok(self, *args: str) -> Outcome:
         done = self.call(*args)

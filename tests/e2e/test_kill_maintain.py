@@ -45,7 +45,7 @@ class Scene(SavedState):
             named = connection.execute(
                 "select modality, ds, events_file from ledger_partitions order by 1, 2"
             ).fetchall()
-            reach = connection.execute("select value from ledger_settings where key = 'retention.reach'").fetchall()
+            reach = connection.execute("select ds from ledger_reach").fetchall()
         files = {path: digest for path, digest in tree(self.state, PARTS).items() if "retired.json" not in path}
         assert not [path for path in files if path.endswith(".tmp")]
         return {"files": files, "named": named, "reach": reach}

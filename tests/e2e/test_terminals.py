@@ -1,4 +1,4 @@
-"""Terminals and logs that are not UTF-8: every command prints, and fails for want of no letter."""
+"""Terminals and logs that are not UTF-8: every command prints, and none fails because of a missing character."""
 
 import json
 import os

@@ -59,20 +59,20 @@ def test_all_is_well(watch: Watch) -> None:
     assert watch.files() == before
 
 
-def test_a_crossed_bound_is_told_and_only_a_check_ends_with_six(watch: Watch) -> None:
+def test_an_alert_is_printed_and_only_a_check_ends_with_six(watch: Watch) -> None:
     environ = {**WELL, "UPDATER_ALERTS__MAX_DAYS_SINCE_LAST_EVENT": "0.25"}
     done = watch.call("status", "--fail-on-alert", **environ)
     assert done.exit_code == 6
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("updater: 2 alert thresholds are exceeded: newest event of bill before 2024-03-02")
     assert "max_days_since_last_event is 0.25, the value 0.5" in done.stderr
-    assert "alert       newest event of bill" in done.stdout and "no threshold is exceeded" not in done.stdout
+    assert "alert       newest event of bill" in done.stdout and "alerts      none" not in done.stdout
     told = watch.call("status", **environ)
     assert (told.exit_code, told.stderr) == (0, "")
     assert "alert       newest event of bill" in told.stdout
 
 
-def test_the_clock_alone_crosses_a_bound(watch: Watch) -> None:
+def test_the_clock_alone_exceeds_a_threshold(watch: Watch) -> None:
     done = watch.call("status", "--fail-on-alert", "--json")
     assert done.exit_code == 6
     (alert,) = json.loads(done.stdout)["health"]["alerts"]
@@ -80,7 +80,7 @@ def test_the_clock_alone_crosses_a_bound(watch: Watch) -> None:
     assert alert["value"] > 24 * 365
 
 
-def test_a_verification_looks_at_the_bounds_when_asked_to(watch: Watch) -> None:
+def test_a_verification_checks_the_thresholds_when_asked_to(watch: Watch) -> None:
     assert watch.call("state", "verify", "--sample", "3").exit_code == 0
     assert watch.call("state", "verify", "--sample", "3", "--fail-on-alert", **WELL).exit_code == 0
     done = watch.call("state", "verify", "--sample", "3", "--fail-on-alert")
@@ -88,7 +88,7 @@ def test_a_verification_looks_at_the_bounds_when_asked_to(watch: Watch) -> None:
     assert "0 differences" in done.stdout and "max_hours_since_as_of is 36" in done.stderr
 
 
-def test_a_senseless_bound_is_a_wrong_config(watch: Watch) -> None:
+def test_a_senseless_threshold_is_a_wrong_config(watch: Watch) -> None:
     done = watch.call("status", UPDATER_ALERTS__MIN_DAY_COSINE="7")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "alerts.min_day_cosine is 7.0; use a number from -1 to 1." in done.stderr

@@ -94,7 +94,7 @@ def test_what_changes_nothing_leaves_no_row(tmp_path: Path) -> None:
             backfill(context, pool, DAYS[0], DAYS[2])
     assert rows(made) == before
     initialize(made.settings)
-    assert len(rows(made)) == len(before) + 1, "init registers the feature repository anew, so it is on record"
+    assert len(rows(made)) == len(before) + 1, "init registers the feature repository again, so it is on record"
 
 
 def test_the_actor_is_the_user_of_the_system_unless_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_a_model_that_is_fitted_and_not_trained_does_not_pass(found):
     assert not any("fitted" in reason for reason in gate({**report, "differences": better}))
 
 
-def test_a_model_is_judged_before_any_is_live_and_bears_the_name_of_its_directory(scene, found):
+def test_a_model_is_evaluated_before_any_is_live_and_bears_the_name_of_its_directory(scene, found):
     assert found["model"] == Path(scene[1]).name
     assert "live" not in found["report"]["mean"]
 

@@ -69,7 +69,7 @@ def test_a_user_who_was_erased_before_anything_landed_stays_out(made):
     assert set(labels(made)) == set(features(made)) == {"a", "c"}
 
 
-def test_a_malformed_number_is_set_aside_as_by_the_daily_update(made):
+def test_a_malformed_number_is_rejected_as_by_the_daily_update(made):
     rows = [bill("a", "x1", "2024-05-02 11:00:00", amount="12,5"), bill("b", "x2", "2024-05-02 11:00:00", amount="3")]
     land_rows(made.lake, "bill", "2024-05-02", rows, name="part-001.parquet")
 

@@ -1,4 +1,4 @@
-"""A state that version 0.1 wrote opens, verifies to the bit, and goes on with the next day."""
+"""A state that version 0.1 wrote opens, verifies to the bit, and takes the next day."""
 
 import shutil
 import tarfile
@@ -39,6 +39,7 @@ def test_a_state_of_version_0_1_verifies_and_goes_on(settings: Settings) -> None
     report = verify(context, None)
     assert report.differences == []
     assert (report.ds, report.users, report.embeddings) == ("2024-01-05", 5, 10)
+    assert all(window.counts["changed_summaries"] > 0 for window in context.ledger.windows())
 
     new = date(2024, 1, 6)
     land_rows(

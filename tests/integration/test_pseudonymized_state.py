@@ -1,4 +1,4 @@
-"""A state that knows users by pseudonyms: it works as any other, and no id of the lake is anywhere in it."""
+"""A state with pseudonyms: it works as any other, and no id of the lake is anywhere in it."""
 
 import json
 import sqlite3
@@ -162,12 +162,12 @@ def test_pseudonyms_can_be_neither_turned_off_nor_on(made: Deployment, tmp_path:
     config = made.settings.source.read_text().replace("pseudonymize = true", "pseudonymize = false")
     off = made.settings.source.with_name("off.toml")
     off.write_text(config)
-    with pytest.raises(ConfigError, match=r"privacy.pseudonymise is 'false' .* made with 'true'"):
+    with pytest.raises(ConfigError, match=r"privacy.pseudonymize is 'false' .* made with 'true'"):
         open_context(load_settings(off, environ={}))
     plain = Deployment.create(tmp_path)
     write_config(tmp_path, privacy={"pseudonymize": True})
     on = load_settings(plain.settings.source, environ={})
-    with pytest.raises(ConfigError, match=r"privacy.pseudonymise is 'true' .* made with 'false'"):
+    with pytest.raises(ConfigError, match=r"privacy.pseudonymize is 'true' .* made with 'false'"):
         initialize(on)
     done = cli(plain, "user", "pseudonym", "--user-id", "u")
     assert done.exit_code == 2

@@ -192,13 +192,13 @@ def test_a_window_that_is_committed_meanwhile_is_made_too(made: Deployment, seco
     assert verify(made.context, None).differences == []
 
 
-def test_what_is_under_way_is_not_overtaken(made: Deployment, second: ModelRecord) -> None:
+def test_work_in_progress_is_not_superseded(made: Deployment, second: ModelRecord) -> None:
     context = made.context
     with ProcessPool(made.settings, context.now) as pool:
         open_window(context, context.window(FOURTH))
         prepare(context, pool, context.window(FOURTH), StepTimes())
         list(refresh_days(pool, [FOURTH], [0]))
-    with pytest.raises(UnfinishedWorkError, match=f"The window {FOURTH} is under way"):
+    with pytest.raises(UnfinishedWorkError, match=f"The window {FOURTH} is in progress"):
         make_live(made, second)
     assert context.live_model().version == 1
     made.run([FOURTH])
@@ -254,7 +254,7 @@ def test_a_removed_version_is_gone_and_can_come_back(made: Deployment, second: M
     assert [entry["removed"] for entry in status(made.context).versions] == [True, False]
     with pytest.raises(NotFoundError, match="Model version 1 was removed"):
         model_version(made.context, 1)
-    with pytest.raises(NotFoundError, match="Model version 7 does not exist; there are 1, 2"):
+    with pytest.raises(NotFoundError, match="Model version 7 does not exist; known: 1, 2"):
         model_version(made.context, 7)
     assert verify(made.context, None).differences == []
     third = register_model(made.context, new_model(made, tmp_path / "third", seed=5), "third", trained=True)

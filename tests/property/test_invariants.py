@@ -71,7 +71,7 @@ def test_work_follows_change_and_values_equal_a_rebuild(history: History) -> Non
             users = {user for user, _ in cells}
 
             stored = {(row.pop("user_id"), row.pop("modality")): row for row in made.summary_rows(ds)}
-            assert stored.keys() == cells, f"cells of {ds}"
+            assert stored.keys() == cells, f"summaries of {ds}"
             for user, modality in cells:
                 rows = oracle.content(history, modality, ds).get(user, ())
                 expected = oracle.summary(modality, rows, text_encoder(), widths[modality])

@@ -227,5 +227,5 @@ def test_a_task_whose_labels_are_alike_is_named():
         ]
     )
 
-    with pytest.raises(ConfigError, match="task 'a': all 60 labels of test are alike"):
+    with pytest.raises(ConfigError, match="task 'a': all 60 labels of test are the same"):
         part_rows({"a": table}, (train,), (), (test,))

@@ -13,7 +13,7 @@ from tests.factories import MODALITIES, SCENARIOS, bill, land_rows, toml_text, u
 from updater.domain.values import bare, field_types
 from updater.domain.window import days
 from updater.errors import ConfigError, NotLandedError
-from updater.labels.definitions import KINDS
+from updater.labels.definitions import KINDS, Occurs, ShareIncreases
 from updater.labels.known import known_at
 from updater.labels.split import Split, is_held_out
 from updater.labels.tables import LABELS_SCHEMA, label_tables
@@ -303,9 +303,37 @@ def test_each_task_of_complete_journey_has_a_question():
     assert len(family) == len({asked[name].query for name in family}) == 18
 
 
+def test_former_names_in_a_task_file_are_read_with_a_warning(tmp_path, caplog):
+    path = tmp_path / "tasks.toml"
+    path.write_text(
+        """
+        [[tasks]]
+        name = "brand"
+        domain = "marketing"
+        kind = "shifts"
+        parameters = { modality = "bill", amount = "a", column = "c", value = "v", rises_by = 0.2, least = 1.0 }
+
+        [[families]]
+        name = "buys_{value}"
+        domain = "marketing"
+        kind = "happens"
+        parameters = { modality = "bill", column = "c", active_in = "bill" }
+        values = ["x"]
+        """,
+        encoding="utf-8",
+    )
+    brand, buys = read_tasks(path)
+    assert (brand.rule, buys.rule) == (
+        ShareIncreases(modality="bill", amount="a", column="c", value="v", increases_by=0.2, least=1.0),
+        Occurs(modality="bill", column="c", value="x", active_in="bill"),
+    )
+    told = [record.getMessage().partition(" of ")[0] for record in caplog.records]
+    assert told == ["kind 'shifts'", "config key 'parameters.rises_by'", "kind 'happens'"]
+
+
 def test_a_task_without_a_question_is_refused(settings):
     task = Task(name="t", domain="risk", kind="lapses", parameters={"modality": "bill"}, scenario="nowhere")
-    with pytest.raises(ConfigError, match="task 't' has no query, and 'nowhere' is no scenario"):
+    with pytest.raises(ConfigError, match="task 't' has no query, and 'nowhere' is not a scenario"):
         question(settings, task)
 
 

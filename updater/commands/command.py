@@ -50,7 +50,7 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def command_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that every verb has, and errors as one sentence with the exit code of their kind."""
+    """Options that every command has, and errors as one sentence with the exit code of their kind."""
 
     own = list(getattr(command, "__click_params__", []))
 
@@ -68,7 +68,7 @@ def command_options(command: Callable[..., Any]) -> Callable[..., Any]:
         except UpdaterError as error:
             stop(error, error.exit_code, debug)
         except KeyboardInterrupt as error:
-            stop(error, 130, debug, "Interrupted; run the same command again to go on.")
+            stop(error, 130, debug, "Interrupted; run the same command again to resume.")
         except Exception as error:
             if missing := missing_extra(error):
                 stop(error, ConfigError.exit_code, debug, missing)

@@ -1,4 +1,4 @@
-"""The command that judges a model."""
+"""The command that evaluates a model."""
 
 from dataclasses import asdict
 from typing import Any

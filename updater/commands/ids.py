@@ -59,7 +59,7 @@ def _text(content: bytes, name: str) -> str:
         what = f"is not {error.encoding.upper()}" + ("" if mark else f" in line {line}")
         raise ConfigError(f"{name} {what}; save it as text in UTF-8, with one id per line.") from None
     if "\0" in text:
-        raise ConfigError(f"{name} holds zero bytes, as no text does; save it as text in UTF-8, with one id per line.")
+        raise ConfigError(f"{name} contains zero bytes; save it as text in UTF-8, with one id per line.")
     return text
 
 
@@ -73,7 +73,7 @@ def _csv_column(text: str, column: str, name: str) -> list[str]:
         place = header.index(column)
         return [row[place] for row in rows if len(row) > place]
     except csv.Error as error:
-        raise ConfigError(f"{name} is no CSV file ({error} in line {rows.line_num}); mend that line.") from None
+        raise ConfigError(f"{name} is no CSV file ({error} in line {rows.line_num}); fix that line.") from None
 
 
 def _parquet_column(content: bytes, column: str, name: str) -> list[str]:

@@ -122,7 +122,7 @@ def show_promotion(report: dict[str, Any]) -> None:
         return
     values = f"{report['rows']:,} values ({report['prefixes']:,} prefixes) of {report['windows']:,} windows"
     if report["dry_run"]:
-        tables.echo(f"{report['model']} lacks {values}; {report['former']} is live. Nothing was changed.")
+        tables.echo(f"{report['model']} is missing {values}; {report['former']} is live. Nothing was changed.")
         return
     checked = f"loaded {report['online_rows']:,} online rows, verified {report['verified_users']:,} users"
     tables.echo(f"{report['model']} is live, after {report['former']}.", f"Computed {values}, {checked}.")

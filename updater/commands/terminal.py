@@ -1,4 +1,4 @@
-"""Output that never fails for want of a letter: terminals and logs in ASCII or Latin-1 get an escape instead."""
+"""Output that never fails because of a missing character: ASCII and Latin-1 terminals and logs get an escape."""
 
 import sys
 from io import TextIOWrapper

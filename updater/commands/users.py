@@ -109,7 +109,7 @@ def erase(
 ) -> None:
     """Remove users from everything but the lake, permanently.
 
-    Files are written anew, and rows of theirs that land later are dropped.
+    Files are rewritten, and rows of theirs that land later are dropped.
     """
     from updater.pipeline.erase.proof import find, raise_if_found
     from updater.pipeline.erase.run import erase as remove

@@ -99,8 +99,7 @@ def _train(settings: Settings, progress: Progress) -> str:
     report = launch(context, progress)
     tables.echo(
         f"Trained the model in {time.perf_counter() - start:.1f} s: {report.steps} steps, contrastive loss "
-        f"{report.contrastive:.2f}. It is a small one, trained briefly: it shows the path, and is none to "
-        "judge by."
+        f"{report.contrastive:.2f}. It is small and trained briefly: it shows the path and is not to be evaluated."
     )
     return report.model
 

@@ -43,7 +43,7 @@ class Evaluated:
     gate: list[str]
     """Why the model should not go live; empty if it may."""
     beside: list[str]
-    """What plain counts reach; it decides nothing."""
+    """What plain counts achieve; it decides nothing."""
     report: Json
 
 
@@ -58,7 +58,7 @@ def evaluate(
     output: str | None = None,
     progress: Progress = no_progress,
 ) -> Evaluated:
-    """Judge a model on the tasks of `[evaluation]`, and write report.json and report.html.
+    """Evaluate a model on the tasks of `[evaluation]`, and write report.json and report.html.
 
     Args:
         context: the deployment; days that it has not processed are landed and encoded, its windows stay as they are.
@@ -68,7 +68,7 @@ def evaluate(
         systems: what is compared; all if empty.
         split: `test`, or `validation` for looking without using up the test.
         output: directory of the report; `<state>/evaluation` if left out.
-        progress: told what is done.
+        progress: called as work is done.
 
     Raises:
         ConfigError: `[evaluation]` is incomplete, or a task does not fit the lake.

@@ -1,4 +1,4 @@
-"""What systems are judged on, and how they do: label tasks, their anchor days and rows, and scores of the rows."""
+"""What systems are evaluated on, and their scores: label tasks, their anchor days and their rows."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,8 @@
      "ablations": {variant: {…values, "reference": variant, "difference": values}}, "commit": …, "seed": …}
 
 `values` are `auc`, `ks`, and for each of them `_se`, `_low` and `_high`: the standard error and the 95 % interval of a
-bootstrap over whole users. What cannot be computed is null. An evaluation leaves `ablations` empty: they take training
-anew, and what does that adds them.
+bootstrap over whole users. What cannot be computed is null. An evaluation leaves `ablations` empty: they need models
+trained for them, and whatever trains these adds them.
 """
 
 import json
@@ -101,7 +101,7 @@ def gate(report: Json) -> list[str]:
 
 
 def beside_gate(report: Json) -> list[str]:
-    """What plain counts reach without any model, in the same words; it decides nothing."""
+    """What plain counts achieve without any model, in the same words; it decides nothing."""
     return [
         f"{_said(name, values['auc'], values['auc_se'])} (logistic regression on recency, frequency, money and counts "
         "of categories)."

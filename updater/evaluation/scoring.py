@@ -74,7 +74,7 @@ def part_rows(
         for part, mask, days in parts:
             if days and len(set(label[mask].tolist())) < 2:
                 raise ConfigError(
-                    f"task {name!r}: all {int(mask.sum())} labels of {part} are alike; "
+                    f"task {name!r}: all {int(mask.sum())} labels of {part} are the same; "
                     "choose other anchors, or drop the task."
                 )
         found[name] = rows

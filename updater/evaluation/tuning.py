@@ -158,7 +158,7 @@ def _chance(labels: Labels) -> float:
 
 
 def _prompt_directory(context: Context, model: str) -> Path:
-    """Where the prompts of a model lie: they fit no other, and are made anew if the config of tuning changes."""
+    """Where the prompts of a model lie: they fit no other, and are made again if the config of tuning changes."""
     settings = context.settings
     tasks = [(repr(task), question(settings, task).query) for task in _tasks(settings)]
     parts = (

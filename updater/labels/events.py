@@ -2,7 +2,7 @@
 
 An anchor is the window of the last day that is known. Its past is the rolling buffer at its end, so that nothing can
 leak into a feature; what came next is the buffer of the following days, as it was known at their end. Days that no
-window has processed are landed first. So one set of rules decides what counts: bad rows are set aside, rows of erased
+window has processed are landed first. So one set of rules decides what counts: bad rows are rejected, rows of erased
 users are gone, and late, corrected and deleted events are those of the daily update.
 """
 
@@ -63,7 +63,7 @@ class Events:
         lands in these days but happened before them is left out.
 
         Raises:
-            NotLandedError: one of the days has not landed, so that a label would be false for want of data.
+            NotLandedError: one of the days has not landed, so that a label would be false because data is missing.
         """
         stream = self._stream(modality)
         last = day_window(anchor.ds + timedelta(days=num_days), self.settings.timezone)

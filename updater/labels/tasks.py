@@ -17,6 +17,7 @@ A task is a TOML table, alone or as a family that asks the same of many values:
     unseen = ["CAT FOOD"]
 """
 
+import logging
 import re
 import tomllib
 from collections.abc import Mapping
@@ -27,12 +28,19 @@ from typing import Annotated, Any
 
 from annotated_types import Interval
 
-from updater.config_file import build, nearest
+from updater.config_file import build, nearest, rename_keys
 from updater.domain.modality import NAME
 from updater.domain.values import AtLeastOne
 from updater.errors import ConfigError
 from updater.labels.definitions import KINDS, Kind
 from updater.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+FORMER_KINDS = {"happens": "occurs", "explores": "tries_new_categories", "shifts": "share_increases"}
+FORMER_PARAMETERS = {"parameters.rises_by": "increases_by"}
+"""Former names in task files, which are still read with a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +163,25 @@ def read_task_file(path: str | Path) -> TaskFile:
         raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"task file {path} cannot be read: {error}.") from None
+    for name in ("tasks", "families"):
+        for table in raw.get(name, ()) if isinstance(raw.get(name), list) else ():
+            _rename(table, path)
     content: TaskFile = build(TaskFile, raw, "")
     return content
+
+
+def _rename(table: Any, path: str | Path) -> None:
+    """Give a table of a task file the present names; what is no table is left to `build`, which refuses it."""
+    kind = table.get("kind") if isinstance(table, dict) else None
+    if isinstance(kind, str) and kind in FORMER_KINDS:
+        table["kind"] = FORMER_KINDS[kind]
+        logger.warning(
+            "kind %r of %s is now called %r; the former name stops working in the next release.",
+            kind,
+            path,
+            table["kind"],
+        )
+        rename_keys(table, FORMER_PARAMETERS, str(path))
 
 
 def read_tasks(path: str | Path) -> list[Task]:
@@ -175,6 +200,7 @@ def question(settings: Settings, task: Task) -> Question:
     query = task.query or declared.get(task.scenario, "")
     if not query:
         raise ConfigError(
-            f"task {task.name!r} has no query, and {task.scenario!r} is no scenario of {settings.source}; give it one."
+            f"task {task.name!r} has no query, and {task.scenario!r} is not a scenario of {settings.source}; "
+            "give it one."
         )
     return Question(query, task.scenario)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.ledger import LedgerWriter, ModelRecord, open_writer, upgrade
-from updater.runtime.deployment import Context, check_fixed_values, clock, fixed_values
+from updater.runtime.deployment import Context, check_fixed_values, clock, fixed_values, setting_key
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 
-SHOWN_FIXED = ("timezone", "buffer.days", "buffer.num_buckets", "model.text_encoder", "privacy.pseudonymise")
+SHOWN_FIXED = ("timezone", "buffer.days", "buffer.num_buckets", "model.text_encoder", "privacy.pseudonymize")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SetupReport:
     fixed: dict[str, str]
     """Config values that cannot change any more, besides what each modality declares."""
     not_loaded: list[str]
-    """Feature views that are registered anew though they have offline rows; online values come back by `load`."""
+    """Feature views that are registered again though they have offline rows; online values come back by `load`."""
     load: str
     """The command that loads the newest offline row of every user into the online store."""
 
@@ -42,7 +42,7 @@ def create_ledger(settings: Settings) -> LedgerWriter:
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
     for key, value in fixed_values(settings).items():
-        ledger.fix_setting(key, value)
+        ledger.fix_setting(setting_key(key), value)
     return ledger
 
 

@@ -90,7 +90,7 @@ class Query:
     def answers(
         self, user_ids: Sequence[str], pool: ProcessPool, progress: Progress = no_progress
     ) -> Iterator[Answers]:
-        """Ask about users, by the ids that the lake has.
+        """Ask about users, by their source ids.
 
         Yields those who have one and their embeddings, by the ids of the state, a batch at a time and bucket by bucket:
         memory does not follow the number of users. Raises ConfigError for an impossible id.
@@ -170,7 +170,7 @@ def _question(settings: Settings, query: str | None, scenario: str | None) -> Qu
         return Question(query or "", None)
     queries = {declared.name: declared.query for declared in settings.scenarios}
     if scenario not in queries:
-        raise ConfigError(f"Scenario {scenario!r} is not in {settings.source}; there are {', '.join(queries)}.")
+        raise ConfigError(f"Scenario {scenario!r} is not in {settings.source}; known: {', '.join(queries)}.")
     return Question(queries[scenario], scenario)
 
 

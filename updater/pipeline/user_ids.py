@@ -1,4 +1,4 @@
-"""The ids by which the state knows the users whom somebody names by the ids of the lake."""
+"""Stored ids of users who are named by their source ids."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,13 @@ def pseudonym_of(context: Context, user_id: str) -> str:
     """
     if not context.settings.privacy.pseudonymize:
         raise ConfigError(
-            f"{context.settings.source} does not set privacy.pseudonymize, so users keep the ids that the lake has."
+            f"{context.settings.source} does not set privacy.pseudonymize, so stored ids are the source ids."
         )
     return known_id(context.settings, user_id)
 
 
 def state_ids(context: Context, user_ids: Sequence[str]) -> list[str]:
-    """The ids by which the state knows users, sorted, each once. Raises ConfigError if one cannot be an id."""
+    """Stored ids (pseudonyms if enabled), sorted, each once. Raises ConfigError if one cannot be an id."""
     if not user_ids:
         raise ConfigError("No user is named; give --user-id or --users-file.")
     for user in user_ids:

@@ -21,8 +21,10 @@ Progress = Callable[[str, int, int], None]
 """Called with a label, the units done and the units in all."""
 
 
+_FORMER_KEYS = {"privacy.pseudonymize": "privacy.pseudonymise"}
+"""Config keys that the ledger still has under the name with which their rows were written."""
 KEY_FINGERPRINT = "privacy.key"
-"""Setting of the ledger that tells which key made the pseudonyms."""
+"""Setting of the ledger with the fingerprint of the key that made the pseudonyms."""
 
 
 def no_progress(label: str, done: int, total: int) -> None:
@@ -57,8 +59,8 @@ class Context:
         return partitions.day_directory(partitions.join(self.settings.paths.lake, modality), ds)
 
     def landed(self, modality: Modality, ds: date) -> Landed:
-        """A landed day of a modality, read and checked, with the ids by which the state knows users; rows of erased
-        users are left out.
+        """A landed day of a modality, read and checked, with stored ids (pseudonyms if enabled) and without rows of
+        erased users.
 
         Raises:
             DataRefusedError: a file is unreadable or its schema is wrong.
@@ -130,7 +132,7 @@ class WritableContext(Context):
     """Tells how late it is by now; None where time stands still at `now`."""
 
     def time(self) -> datetime:
-        """The instant at which something came to its end."""
+        """The instant at which something finished."""
         return self.read_clock() if self.read_clock else self.now
 
 
@@ -154,7 +156,7 @@ def open_writable(settings: Settings, now: datetime | None = None) -> WritableCo
 
     Args:
         settings: the config.
-        now: when the work began, and time stands still there; the clock's time, which goes on, if left out.
+        now: when the work began, and time stands still there; if left out, the time of the clock, which advances.
 
     Raises:
         ConfigError: the ledger is not initialized, or a value that state depends on was changed.
@@ -168,7 +170,7 @@ def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
     """Raise ConfigError if a value that the state depends on is not the one that the state was made with."""
     known = ledger.settings()
     for key, value in fixed_values(settings).items():
-        stored = known.get(key)
+        stored = known.get(setting_key(key))
         if stored is None or stored == value:
             continue
         if key.startswith("modality."):
@@ -187,6 +189,11 @@ def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
         )
 
 
+def setting_key(key: str) -> str:
+    """What the ledger calls the config key `key`."""
+    return _FORMER_KEYS.get(key, key)
+
+
 def fixed_values(settings: Settings) -> dict[str, str]:
     """Config values that cannot change once state exists. Raises ConfigError if a key is needed and missing."""
     hashes = pseudonyms(settings)
@@ -196,7 +203,7 @@ def fixed_values(settings: Settings) -> dict[str, str]:
         "buffer.num_buckets": str(settings.buffer.num_buckets),
         "buffer.days": str(settings.buffer.days),
         "model.text_encoder": settings.model.text_encoder,
-        "privacy.pseudonymise": str(settings.privacy.pseudonymize).lower(),
+        "privacy.pseudonymize": str(settings.privacy.pseudonymize).lower(),
         **({KEY_FINGERPRINT: hashes.fingerprint} if hashes else {}),
     }
 

@@ -1,4 +1,4 @@
-"""How long a piece of work takes, for the lines that tell of it."""
+"""How long a piece of work takes, for the log lines about it."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Runs from when it is made. It measures; it does not tell the time."""
+    """Runs from when it is made. It measures durations, not the time of day."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()

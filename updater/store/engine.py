@@ -1,7 +1,7 @@
 """Feast's local batch engine, made fast for this project's views.
 
-It writes wire bytes instead of Python objects, and opens the partitions that can hold the window instead of every file
-ever written. A view takes this path if it carries the tag that `feature_repo` gives to its views and the online store
+It writes protobuf bytes instead of Python objects, and opens the partitions that can hold the window instead of all
+files. A view takes this path if it carries the tag that `feature_repo` gives to its views and the online store
 is one of the guarded ones. Any other view is left to Feast's own engine.
 """
 

@@ -1,6 +1,6 @@
 """Feast's Redis online store with a guard against older values that holds under concurrent writers.
 
-The stock store reads all timestamps before it writes, so two writers can overtake each other, and it refuses a
+The stock store reads all timestamps before it writes, so two writers can race, and it refuses a
 correction at an equal event_timestamp. Here each row is one atomic script. The created timestamp, which it needs too,
 travels with the event timestamp, as an additional field of that protobuf message: Feast's own clients skip it when they
 read, and whatever removes the one removes the other.
@@ -29,17 +29,17 @@ ROWS_PER_PIPELINE = 1_000
 SCAN_COUNT = 10_000
 """Keys that the server looks at per call of SCAN."""
 
-# Field 15 of the message, which a Timestamp does not have: 39 decimal digits, enough for the 16 bytes of a rank.
+# Field 15 of the message, which a Timestamp does not have: 39 decimal digits, enough for the 16 bytes of a sort key.
 # Digits only, because Lua compares strings by the server's locale.
 _SORT_KEY_DIGITS = 39
 _SORT_KEY_HEAD = bytes([15 << 3 | 2, _SORT_KEY_DIGITS])
 
-# Key: the entity. Arguments: timestamp field, timestamp with rank, pairs of feature field and value, time to live or 0.
+# Key: the entity. Arguments: timestamp field, timestamp with sort key, pairs of feature field and value, TTL or 0.
 # EVAL and not EVALSHA: as fast here, and Feast's cluster client has no EVALSHA in pipelines.
 _WRITE_UNLESS_OLDER = f"""
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
-local function rank(stamp) return string.sub(stamp, -{_SORT_KEY_DIGITS}) end
-if stored and #stored > {_SORT_KEY_DIGITS} and rank(stored) > rank(ARGV[2]) then return 0 end
+local function sort_key(stamp) return string.sub(stamp, -{_SORT_KEY_DIGITS}) end
+if stored and #stored > {_SORT_KEY_DIGITS} and sort_key(stored) > sort_key(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 1, #ARGV - 1))
 if ARGV[#ARGV] ~= '0' then redis.call('EXPIRE', KEYS[1], ARGV[#ARGV]) end
 return 1

@@ -215,6 +215,6 @@ def _marks(values: Sequence[Any]) -> str:
 
 
 def _cells_of(row: OnlineRow) -> tuple[bytes, int, int | None, bytes, Sequence[bytes]]:
-    # Feast's own readers expect whole seconds in event_ts; the rank holds the microseconds.
+    # Feast's own readers expect whole seconds in event_ts; the sort key holds the microseconds.
     created_s = None if row.created_us is None else row.created_us // 1_000_000
     return row.entity_key, row.event_us // 1_000_000, created_s, sort_key(row.event_us, row.created_us), row.values

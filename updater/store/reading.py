@@ -27,7 +27,7 @@ KEYS_PER_QUERY = 10_000
 _INSTANT = tag(GetOnlineFeaturesResponse.FeatureVector, "event_timestamps")
 
 
-_WAY_OUT = "look who else writes to it, and that its names are in UTF-8"
+_REMEDY = "check who else writes to it, and that its names are in UTF-8"
 
 
 class ViewCells(NamedTuple):
@@ -59,12 +59,12 @@ def view_cells(
     for view, key, feature, value, instant in rows:
         column = columns[view].get(feature)
         if column is None:
-            raise ConfigError(f"The online store answered with feature {feature!r}, not asked for; {_WAY_OUT}.")
+            raise ConfigError(f"The online store returned feature {feature!r}, which was not requested; {_REMEDY}.")
         column[key] = value
         instants[view][key] = instant
     asked = set(entity_keys)
     if any(not found.keys() <= asked for found in instants):
-        raise ConfigError(f"The online store answered with an entity, not asked for; {_WAY_OUT}.")
+        raise ConfigError(f"The online store returned an entity that was not requested; {_REMEDY}.")
     return [
         ViewCells(
             [instants[view].get(key) for key in entity_keys],

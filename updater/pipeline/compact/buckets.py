@@ -37,7 +37,7 @@ def count_merges(merges: Sequence[BucketMerge]) -> Part:
 
 
 def compact_buckets(context: WritableContext, root: str, merges: Sequence[BucketMerge]) -> None:
-    """Merge files below one of `roots`. What was merged is told by the name of the merged file, and not read."""
+    """Merge files below one of `roots`. The name of a merged file says what was merged, so that is not read."""
     is_summaries = root == context.layout.summaries()
     with connect(context.settings.paths.state) as connection:
         for merge in merges:

@@ -31,7 +31,7 @@ def count_events(plan: EventsPlan) -> Part:
 def compact_events(context: WritableContext, scope: Scope, modality: Modality, plan: EventsPlan) -> None:
     """Merge and drop event files of a modality: the new file first, then the ledger, which all readers ask.
 
-    A day that is recorded anew meanwhile keeps its month as it is until the next maintenance.
+    A day that is recorded again meanwhile keeps its month as it is until the next maintenance.
     """
     num_buckets = context.settings.buffer.num_buckets
     with connect(context.settings.paths.state) as connection:

@@ -16,7 +16,7 @@ class Part:
     dropped: int = 0
     """Files that no window, or by its age nobody, can need."""
     waiting: int = 0
-    """Files that are not read any more and wait for the end of their grace."""
+    """Files that are not read any more and wait for the end of their grace period."""
     removed: int = 0
     """Files that were removed."""
     bytes_removed: int = 0

@@ -1,7 +1,7 @@
 """Maintain: what lies in many files is merged, what no window reads any more is removed.
 
-The order is the point (docs/adr/0009-compaction.md): a merged file is complete before anybody is told of it, the ledger
-(or the file's name) tells readers of it at once, and what it holds is removed only when those who listed the old files
+The order is the point (docs/adr/0009-compaction.md): a merged file is complete before anything refers to it, the ledger
+(or the file's name) shows it to readers at once, and what it holds is removed only when those who listed the old files
 have had time to read them. Killed anywhere and run again, it leads to the same state.
 """
 
@@ -72,7 +72,7 @@ def maintain(context: WritableContext, progress: Progress = no_progress) -> Main
 
     Args:
         context: the deployment.
-        progress: told of each part.
+        progress: called for each part.
 
     Raises:
         NothingCommittedError: no window is committed.
@@ -86,7 +86,7 @@ def maintain(context: WritableContext, progress: Progress = no_progress) -> Main
         if scope.earliest_recomputable is not None:
             with crash_point("reach"):
                 context.ledger.advance_earliest_recomputable(scope.earliest_recomputable)
-            # A restatement that is planned meanwhile looks at the reach after it has saved its plan.
+            # A restatement that is planned meanwhile looks at that day after it has saved its plan.
             check_alone(context)
         counted = [*_merge(context, scope, progress), *_prune(context, scope)]
         waiting, removed = retire(context, _retired(context, scope))

@@ -1,4 +1,4 @@
-"""What makes a bucket's new values count: files aside, the head by compare-and-swap, files into place.
+"""How a bucket's new values are published: stage files, move the head by compare-and-swap, move files into place.
 
 The order is the point (see docs/adr/0006-head-before-files.md), so the daily refresh and a restatement share it.
 """
@@ -25,7 +25,7 @@ def commit_bucket(
     *,
     accept_superseded: bool = False,
 ) -> None:
-    """Move a bucket's head from `previous` to `new`, record it, and place its staged `files`.
+    """Move a bucket's head from `previous` to `new`, record it, and move its staged `files` into place.
 
     Args:
         context: the deployment.
@@ -63,7 +63,7 @@ def commit_bucket(
 
 
 def outputs_digest(files: Sequence[str], generation: int) -> str:
-    """Digest of a bucket's outputs, whose names carry theirs. A restatement without any file is told from the first
-    publication without any.
+    """Digest of a bucket's outputs, whose names carry theirs. A restatement without files has another digest
+    than the first publication without files.
     """
     return sha256("".join([*([str(generation)] if generation else []), *files]).encode()).hexdigest()

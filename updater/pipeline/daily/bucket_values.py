@@ -23,7 +23,7 @@ Int64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class BucketResult:
-    """What refreshing a bucket made, before it is written. U changed users come first, then bystanders."""
+    """What refreshing a bucket made, before it is written. U changed users come first, then backfill users."""
 
     users: list[str]
     num_changed: int
@@ -33,7 +33,7 @@ class BucketResult:
     """Per modality the positions of the users whose summary was recomputed."""
     fingerprints: list[str]
     embeddings: npt.NDArray[np.float32]
-    """Shape (users, scenarios of the config, embedding_dim); bystanders have only their new scenarios filled."""
+    """Shape (users, scenarios of the config, embedding_dim); backfill users have only their new scenarios filled."""
     was_active: int
     """Changed users that had events before."""
 

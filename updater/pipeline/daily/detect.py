@@ -58,7 +58,7 @@ def detect(
         context: the deployment.
         window: the window.
         modality: what to detect changes of.
-        progress: told of days that are landed.
+        progress: called as days are landed.
         connection: DuckDB over the state; one is opened, and closed again, if left out.
 
     Raises:

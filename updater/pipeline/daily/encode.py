@@ -92,7 +92,7 @@ def encode(
         window: the window.
         modality: whose texts to encode.
         encode_texts: makes the vectors.
-        progress: told of texts that are encoded.
+        progress: called as texts are encoded.
         vectors: the text vectors, opened before; opened here if left out.
         planned: the window's texts, if it was planned; found here if left out.
     """

@@ -1,6 +1,6 @@
 """Refresh: the ordered fold over a bucket's users. New values, offline rows, then the head moves.
 
-Files are written aside under names that carry their content's digest. The head then moves by compare-and-swap, which
+Files are staged under names that carry their content's digest. The head then moves by compare-and-swap, which
 decides which attempt counts, and only then are the files moved to where Feast reads them. A run killed in between finds
 the files and finishes the move.
 """

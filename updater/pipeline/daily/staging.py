@@ -1,4 +1,4 @@
-"""Moving a bucket's files from where they were written aside to where they are read.
+"""Staging: a bucket's files are written where nobody reads them, and moved into place once the ledger names them.
 
 `<state>/staged/ds=…/bucket-NNN/<sha256>-<view>` holds what an attempt made; the ledger names the files of the attempt
 that counts.
@@ -16,7 +16,7 @@ from updater.runtime.deployment import WritableContext
 
 
 def stage(context: WritableContext, ds: date, bucket: int, tables: dict[str, pa.Table]) -> list[str]:
-    """Write `tables` (feature view to rows) aside. Returns their names, which carry the digests of their bytes."""
+    """Write `tables` (feature view to rows) to staging. Returns their names, which carry digests of their bytes."""
     names = []
     for view, table in sorted(tables.items()):
         content = partitions.to_parquet(table)

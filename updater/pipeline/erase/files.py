@@ -74,7 +74,7 @@ def erase_from_others(
         if not num_rows:
             continue
         part = _part(context, path)
-        # Staged files are named by their content, and what was set aside is there only if there is any.
+        # Staged files are named by their content, and rejected rows are there only if there are any.
         if ERASURE.get(part) is Erasure.REMOVED or (part == StatePart.REJECTED and not table.num_rows):
             with crash_point("other_without"):
                 partitions.remove(path)

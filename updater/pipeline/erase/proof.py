@@ -28,7 +28,7 @@ from updater.runtime.deployment import Context, Progress, no_progress
 
 MIN_BYTES, MIN_DIGITS = 8, 16
 LONGEST_BOUNDED = 47
-"""A longer id cannot be told from its neighbours: in Parquet files a length, which may look like a letter, precedes."""
+"""A longer id has no clear start: in Parquet files a length precedes it, which may look like a letter."""
 CHUNK = 1 << 24
 PARQUET_MAGIC = b"PAR1"
 REGISTRY_COLUMN = "project_id"
@@ -45,7 +45,7 @@ class ErasureProof:
 
 
 def find(context: Context, user_ids: Sequence[str], progress: Progress = no_progress) -> ErasureProof:
-    """Search for users by the ids that the lake has, and by their pseudonyms if the state has those.
+    """Search for users by their source ids, and by their pseudonyms if enabled.
 
     Raises:
         ConfigError: an id is empty or no text, or none is given.

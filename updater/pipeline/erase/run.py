@@ -1,8 +1,8 @@
 """Erase: users leave the state and the online store, and never come back from the lake.
 
 The order is the point (docs/adr/0008-erasure.md): first the ledger says that the users are erased, and from then on
-nobody's work with their rows counts; then files are written anew, the online store forgets, and the ledger closes.
-Killed anywhere and run again with the same ids, it goes on.
+nobody's work with their rows counts; then files are rewritten, the online store forgets, and the ledger closes.
+Resumable: run it again with the same ids after a crash.
 """
 
 import logging
@@ -59,11 +59,11 @@ class _Among:
 
 
 def erase(context: WritableContext, user_ids: Sequence[str], progress: Progress = no_progress) -> ErasureReport:
-    """Remove users, by the ids that the lake has, from everything but the lake, and keep their rows out from now on.
+    """Remove users, by their source ids, from everything but the lake, and keep their rows out from now on.
 
     Raises:
         ConfigError: an id is empty or no text, or none is given.
-        ConcurrentUpdateError: another command changed a bucket at the same time; the same command again goes on.
+        ConcurrentUpdateError: another command changed a bucket at the same time; run the same command again.
         ServiceUnavailableError: ledger or online store do not answer.
     """
     from updater.store.erasing import erase_online

@@ -16,7 +16,7 @@ def record(context: WritableContext, action: str, **subject: Any) -> None:
 
     Args:
         context: Whose ledger and clock to use.
-        action: The verb, as on the command line.
+        action: the command, as on the command line.
         subject: What it is done to: days, versions, counts; never a user's id, which no erasure could remove again.
     """
     context.ledger.record_audit(action, subject, actor(os.environ), context.time())

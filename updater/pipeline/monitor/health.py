@@ -1,4 +1,4 @@
-"""How the daily job is doing: how fresh, how usual, how clean, how far embeddings moved, and what crosses a bound."""
+"""How the daily job is doing: how fresh, how usual, how clean, how far embeddings moved, and what alerts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ PAST_WINDOWS = 14
 DRIFT_USERS = 2_000
 """Users whose embeddings are compared with their previous ones, at least, if the window has so many."""
 MIN_DRIFT_USERS = 20
-"""A mean over fewer users says nothing and crosses no bound."""
+"""A mean over fewer users says nothing and is no alert."""
 ONLINE_USERS = 200
 """Users whose online values are compared with the offline ones."""
 
@@ -123,7 +123,7 @@ def measure(context: Context, online: bool) -> Health:
 
 
 def measured(health: Health) -> list[Measured]:
-    """The values that bounds are about, each with what it was measured on."""
+    """The values that have thresholds, each with what it was measured on."""
     found = []
     hours = {s.scenario: s.hours_since_as_of for s in health.scenarios if s.hours_since_as_of is not None}
     if hours:
@@ -202,7 +202,7 @@ def _modality(context: Context, modality: Modality, window: Window) -> ModalityH
 
 
 def newest_event(context: Context, modality: str, last: date) -> datetime | None:
-    """Time (UTC) of the newest event that landed up to day `last`, deletions aside; None without events."""
+    """Time (UTC) of the newest event that landed up to day `last`, except deletions; None without events."""
     newest: datetime | None = None
     for file in sorted(context.event_files(modality, last), key=lambda file: file.ds, reverse=True):
         # No event lies behind the end of its landing day.

@@ -23,7 +23,7 @@ class OnlineComparison:
 
 
 def not_superseded(context: Context, view: str, bucket: int, rows: pa.Table) -> pa.Table:
-    """The rows that no row of a later, uncommitted window replaces: of the others either value may be online."""
+    """The rows that no later, uncommitted window supersedes: of the others either value may be online."""
     newest = offline.read_newest(context.layout.offline(view), bucket, rows)
     return rows.filter(pc.equal(rows[columns.EVENT_TIMESTAMP], newest[columns.EVENT_TIMESTAMP]))
 

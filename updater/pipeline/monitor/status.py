@@ -44,7 +44,7 @@ class StatusReport:
     sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Files and bytes per part of the state."""
     health: Health | None = None
-    """The newest committed window against the config's bounds; None before the first."""
+    """The newest committed window against the alert thresholds; None before the first."""
 
 
 def status(context: Context, check: bool = False) -> StatusReport:

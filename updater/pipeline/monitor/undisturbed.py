@@ -37,7 +37,7 @@ def undisturbed(context: Context) -> Iterator[Callable[[], None]]:
     except UpdaterError:
         raise
     except Exception:
-        # Of any kind: files were removed, or written anew under a reader who knew where in them what was.
+        # Of any kind: files were removed, or rewritten under a reader who knew where in them what was.
         check()
         raise
 

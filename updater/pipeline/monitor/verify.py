@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-5
 """Largest difference of an embedding's component in float32; another type of processor rounds differently."""
 LAKE_BYTES = 8 * 2**20
-"""Of the lake a sample reads whole partitions, shuffled anew each day, up to so many bytes but at least one."""
+"""Of the lake a sample reads whole partitions, reshuffled each day, up to so many bytes but at least one."""
 MERGED_BUCKETS = 2
 """Of event files into which days were merged so many buckets are compared with the lake."""
 MOST_TEXTS = 256
@@ -74,7 +74,7 @@ def verify(
     Args:
         context: the deployment.
         sample: number of users; None for all.
-        progress: told what is done.
+        progress: called as work is done.
         model: the version whose feature views are compared; the live one if left out.
         tolerance: largest difference of an embedding's component; 0 for an audit: with the same scenarios on the same
             type of processor an embedding does not depend on batch, order, bucket or retry in a single bit.

@@ -1,6 +1,6 @@
 """What a restatement has to recompute: the rewritten partitions, and the users and days that they touch.
 
-The plan is one file that stays until everything is done, so a killed restatement goes on where it was.
+The plan is one file that stays until everything is done, so a restatement is resumable.
 """
 
 import json
@@ -52,7 +52,7 @@ class Restatement:
 
 
 def plan_restatement(context: WritableContext, from_date: date, to_date: date) -> Restatement | None:
-    """Land the rewritten partitions of the range anew, beside the old, and find the users whose rows differ; None if
+    """Land the rewritten partitions of the range again, beside the old, and find the users whose rows differ; None if
     nothing was rewritten.
 
     Raises:

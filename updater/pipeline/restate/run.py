@@ -35,7 +35,7 @@ def restate_range(
 def restate(
     context: WritableContext, pool: ProcessPool, restatement: Restatement, progress: Progress = no_progress
 ) -> dict[str, int]:
-    """Carry out a restatement; killed and run again, it goes on. Returns users, days and values restated."""
+    """Carry out a restatement. Resumable: run it again after a crash. Returns users, days and values restated."""
     watch = Stopwatch()
     save_plan(context, restatement)
     try:

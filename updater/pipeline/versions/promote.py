@@ -53,7 +53,7 @@ class PromotionReport:
     windows: int = 0
     """Completed windows from the first day on."""
     prefixes: int = 0
-    """User prefixes computed to make the rows that the version lacked."""
+    """User prefixes computed to make the rows that the version was missing."""
     rows: int = 0
     """Offline rows written."""
     online_rows: int = 0
@@ -118,7 +118,7 @@ def promote(
         model: a version of this state.
         from_date: landing day from which on the version has all rows; the first that can be computed if left out. Of
             the days before it gets each user's newest row, because that still counts.
-        progress: told what is done.
+        progress: called as work is done.
 
     Raises:
         ConfigError: days from `from_date` on were dropped.
@@ -191,7 +191,7 @@ def _check_moved(seen: Published, now: Published) -> None:
     if now == seen:
         ahead = max(head.ds for head in now.heads.values())
         raise UnfinishedWorkError(
-            f"The window {ahead} is under way; when it is done, run the same command again.", kind="window", ds=ahead
+            f"The window {ahead} is in progress; when it is done, run the same command again.", kind="window", ds=ahead
         )
 
 
@@ -231,7 +231,7 @@ class _Made:
 
 
 def _make(context: WritableContext, pool: ProcessPool, job: VersionBackfill, progress: Progress) -> _Made:
-    """Register the version's views, write the rows that it lacks, and load the online store."""
+    """Register the version's views, write its missing rows, and load the online store."""
     from updater.store.access import materialize
     from updater.store.connecting import open_store
     from updater.store.definitions import apply

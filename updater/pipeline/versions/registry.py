@@ -75,11 +75,11 @@ def check_model(settings: Settings, directory: str | Path) -> str:
 
 
 def model_version(context: Context, version: int) -> ModelRecord:
-    """A version whose files are there. Raises NotFoundError if there is none of that number, or no more."""
+    """A version that has its files. Raises NotFoundError if no version has that number, or it was removed."""
     record = _recorded(context, version)
     if not has_files(context, version):
         raise NotFoundError(
-            f"Model version {version} was removed; register its model again to have it back.",
+            f"Model version {version} was removed; register its model again to restore it.",
             kind="model version",
             name=str(version),
         )
@@ -144,7 +144,7 @@ def _recorded(context: Context, version: int) -> ModelRecord:
             return record
     known = ", ".join(str(record.version) for record in models)
     raise NotFoundError(
-        f"Model version {version} does not exist; there are {known or 'none'}.",
+        f"Model version {version} does not exist; known: {known or 'none'}.",
         kind="model version",
         name=str(version),
     )
