@@ -205,7 +205,7 @@ class CountingPool(ProcessPool):
 
 def _timed(context: WritableContext, run: Callable[[], WindowReport]) -> Timed:
     # A process keeps the session of one state only; opening another is no part of either way.
-    _, session = process_pool.open_session(context.settings, context.now)
+    session = process_pool.open_session(context)
     assert session.inference
     reports: list[WindowReport] = []
     lengths = [np.zeros(0)]

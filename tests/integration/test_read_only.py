@@ -1,4 +1,4 @@
-"""Verbs that look work on a state that they cannot write to, and could not write if they wanted to."""
+"""Commands that only read work on a state that they cannot write to, and could not write if they wanted to."""
 
 import ctypes
 import os
@@ -18,7 +18,7 @@ from tests.factories import bill, land_rows
 from updater.errors import ServiceUnavailableError
 from updater.ledger import LedgerReader, LedgerWriter, open_reader, open_writer, upgrade
 from updater.ledger.tables import SETTINGS
-from updater.pipeline import pseudonym, query
+from updater.pipeline import query, query_file, user_ids
 from updater.pipeline.compact.run import plan_maintenance
 from updater.pipeline.daily import dry_run
 from updater.pipeline.erase import proof
@@ -37,8 +37,9 @@ LOOKS = [
     online_check.compare_online,
     dry_run.plan_window,
     dry_run.plan_backfill,
-    query.embed_user,
-    pseudonym.pseudonym_of,
+    query.embed_users,
+    query_file.embed_to_parquet,
+    user_ids.pseudonym_of,
     prometheus.metrics_text,
     prometheus.write_configured,
     lineage.window_events,
@@ -57,8 +58,9 @@ from updater.pipeline.erase.proof import find
 from updater.pipeline.monitor.prometheus import metrics_text
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
-from updater.pipeline.query import embed_user
+from updater.pipeline.query import embed_users
 from updater.runtime.deployment import open_context
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 
 config, first, second = sys.argv[1], *map(date.fromisoformat, sys.argv[2:])
@@ -69,7 +71,9 @@ assert status(context, check=True).watermark == first.isoformat()
 assert plan_window(context, second).changed_users == 1
 assert plan_backfill(context, first, second, restate=True).days == [second.isoformat()]
 assert verify(context, 10).differences == []
-assert len(embed_user(context, "ann", "what next?", None).embedding) == 8
+with ProcessPool(settings, context.now) as pool:
+    (report,) = embed_users(context, pool, ["ann"], "what next?", None)
+assert len(report.embedding) == 8
 assert plan_maintenance(context).dry_run
 assert find(context, ["ann"]).places
 assert "updater_windows_completed 1.0" in metrics_text(context)

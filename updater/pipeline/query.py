@@ -20,7 +20,7 @@ from updater.ledger import ModelRecord
 from updater.model.batch import UserBatch
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.user_ids import state_ids
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, no_progress, open_context
 from updater.runtime.process_pool import ProcessPool, open_session
 from updater.runtime.session import Session
 from updater.settings import Settings
@@ -105,7 +105,7 @@ class Query:
         common = (settings, self._context.now, self.model, self.window.ds, self.question)
         jobs = [(*common, users) for users in _batches(ordered, per_job)]
         done = 0
-        # Results wait until they are taken: so many jobs are handed out as are worked on together.
+        # Results wait until they are taken: no more jobs are submitted than run at once.
         for wave in _batches(jobs, pool.num_processes):
             for index, (users, values) in pool.map(_answer, wave):
                 self.unknown += sorted(set(wave[index][-1]) - set(users))
@@ -178,7 +178,8 @@ def _answer(
     settings: Settings, now: datetime, model: ModelRecord, ds: date, question: Question, users: list[str]
 ) -> Answers:
     """In a worker: the users among `users` who have events, and their embeddings."""
-    context, session = open_session(settings, now, model)
+    context = open_context(settings, now)
+    session = open_session(context, model)
     window = context.window(ds)
     buckets = sorted({bucket_of(user, settings.buffer.num_buckets) for user in users})
     buffered = read_buffer(context, session, window, buckets, users)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from updater.errors import UpdaterError
 from updater.ledger import ModelRecord
-from updater.runtime.deployment import WritableContext, open_writable
+from updater.runtime.deployment import Context
 from updater.runtime.threads import one_thread
 from updater.runtime.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
@@ -153,13 +153,11 @@ _OPENED: list[_Opened] = []
 """The last one of this process, if any."""
 
 
-def open_session(
-    settings: Settings, now: datetime, version: ModelRecord | None = None
-) -> "tuple[WritableContext, Session]":
-    """What a job in a worker process begins with: a context of its own, and a session that outlives the job."""
+def open_session(context: Context, version: ModelRecord | None = None) -> "Session":
+    """What a job in a worker process works with, which outlives the job; `context` is the job's own."""
     from updater.runtime.session import Session
 
-    context = open_writable(settings, now)
+    settings = context.settings
     version = version or context.live_model()
     if _OPENED and (_OPENED[0].settings, _OPENED[0].digest) != (settings, version.digest):
         _OPENED.pop().session.close()
@@ -169,4 +167,4 @@ def open_session(
     # Of the job: its clock, and a ledger that this process opened for it.
     session.context, session.version = context, version
     session.vectors.refresh()
-    return context, session
+    return session

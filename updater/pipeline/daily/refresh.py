@@ -23,7 +23,7 @@ from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buf
 from updater.pipeline.daily.land import read_changes
 from updater.pipeline.daily.plan import bucket_plan
 from updater.pipeline.daily.staging import move_into_place, stage
-from updater.runtime.deployment import Context, WritableContext, day_after, day_before
+from updater.runtime.deployment import Context, WritableContext, day_after, day_before, open_writable
 from updater.runtime.process_pool import ProcessPool, open_session
 from updater.runtime.session import Session
 from updater.runtime.timing import Stopwatch
@@ -245,7 +245,8 @@ def refresh_days(
 
 
 def _refresh_job(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> dict[date, float]:
-    context, session = open_session(settings, now)
+    context = open_writable(settings, now)
+    session = open_session(context)
     seconds = {}
     for ds in days:
         watch = Stopwatch()

@@ -26,7 +26,7 @@ from updater.ledger import ModelRecord
 from updater.pipeline.daily.bucket_values import compute, read_buffer, read_stored
 from updater.pipeline.daily.refresh import USERS_PER_READ
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context, WritableContext, day_after
+from updater.runtime.deployment import Context, WritableContext, day_after, open_writable
 from updater.runtime.process_pool import ProcessPool, open_session
 from updater.runtime.session import Session
 from updater.runtime.state_lock import StateLock
@@ -248,5 +248,6 @@ def backfill_buckets(
 
 
 def _backfill_job(settings: Settings, now: datetime, job: VersionBackfill, buckets: list[int]) -> dict[str, int]:
-    context, session = open_session(settings, now, job.model)
+    context = open_writable(settings, now)
+    session = open_session(context, job.model)
     return backfill_version(context, session, job, buckets)
