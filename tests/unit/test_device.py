@@ -6,7 +6,7 @@ import torch
 from click.testing import CliRunner
 
 from tests.conftest import SettingsFactory
-from updater.commands.command import computes, verb
+from updater.commands.command import command_options, computes
 from updater.errors import ConfigError
 from updater.runtime.device import model_device
 from updater.settings import Model, Settings
@@ -62,7 +62,7 @@ def test_the_option_takes_the_place_of_the_config(
     seen: list[str] = []
 
     @click.command()
-    @verb
+    @command_options
     @computes
     def command(settings: Settings, as_json: bool) -> None:
         seen.append(settings.model.device)

@@ -20,7 +20,7 @@ MARKS = {
 PARQUET = b"PAR1"
 LINE_END = re.compile(r"\r\n|\n|\r")
 MARK = "\ufeff"
-"""A byte order mark, which files that were put together have in their middle too."""
+"""A byte order mark, which concatenated files have in their middle too."""
 
 
 def read_ids(file: BinaryIO, column: str | None = None) -> list[str]:

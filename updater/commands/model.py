@@ -64,8 +64,8 @@ def promote(
 ) -> None:
     """Make a model version live, with the values of its past.
 
-    First the values are computed, loaded and verified that it would have if it had always been live. Killed and run
-    again, it goes on where it was. Promoting an older version is how to go back to it.
+    First the values are computed, loaded and verified that it would have if it had always been live. Resumable: run
+    it again after a crash. Promoting an older version is how to go back to it.
     """
     from updater.pipeline.versions.promote import expected_model, plan_promotion, resolve_model
     from updater.pipeline.versions.promote import promote as make_live

@@ -26,7 +26,7 @@ from updater.settings import Settings, load_settings
 def run_day(settings_path: str, ds: date) -> dict[str, Any]:
     """Run `daily_update` for landing day `ds`, in a new process.
 
-    Airflow's database and log lie in `<state>/airflow`, or in a temporary directory if the state is on no local disk.
+    Airflow's database and log are in `<state>/airflow`, or in a temporary directory if the state is on no local disk.
 
     Returns:
         `{"state": "success", "tasks": {"detect[bill]": "success", ...}, "seconds": {"detect": 4.2, ...}, "log":

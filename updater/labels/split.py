@@ -1,4 +1,4 @@
-"""Whom and when a model learns from, and whom and when it is judged on."""
+"""Whom and when a model learns from, and whom and when it is evaluated on."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -64,7 +64,7 @@ def pseudonyms(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     name = settings.privacy.key_env
     key = (os.environ if environ is None else environ).get(name, "").encode(errors="surrogateescape")
     if not key:
-        raise ConfigError(f"privacy.pseudonymise needs a key in ${name}, which is not set; set it in every process.")
+        raise ConfigError(f"privacy.pseudonymize needs a key in ${name}, which is not set; set it in every process.")
     if len(key) < MIN_KEY_BYTES:
         raise ConfigError(
             f"The key in ${name} is shorter than {MIN_KEY_BYTES} bytes; make one with `openssl rand -hex 32`."

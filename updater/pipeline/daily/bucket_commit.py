@@ -35,7 +35,7 @@ def commit_bucket(
         files: names of the staged files, of which `new` carries the digest.
         counts: what the window's report sums up.
         erased: how many erased users were known when the values were computed.
-        accept_overtaken: the head may have moved on beyond the window, if what it published there has the digest of
+        accept_superseded: the head may have moved on beyond the window, if what it published there has the digest of
             `new`: a faster attempt did the same work. A restatement does not accept that, because within its
             generation nobody else may go ahead of it.
 

@@ -1,4 +1,4 @@
-"""What a window would do, told from its plan and not done: nothing is written to state, ledger or stores."""
+"""What a window would do, read off its plan and not done: nothing is written to state, ledger or stores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from updater.state.event_store import connect
 SHOWN_USERS = 20
 TIMED = frozenset({"detect", "encode", "refresh", "publish", "materialize"})
 """The steps whose seconds make a window's cost. Where one of them was not timed for the window alone, as in a backfill,
-the rest would say too little.
+the others would show too little.
 """
 
 
@@ -46,7 +46,7 @@ class DryRun:
     estimated_from: str | None = None
     """The newest committed window all of whose steps were timed."""
     buckets: Sequence[dict[str, int]] = field(default_factory=list)
-    """Per bucket with anything to do: its number, changed users, bystanders."""
+    """Per bucket with anything to do: its number, changed users, `backfill_users`."""
     users: Sequence[dict[str, str]] = field(default_factory=list)
     """The first changed users, with modality and reason."""
 

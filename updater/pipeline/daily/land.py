@@ -109,11 +109,8 @@ def _standing(
         raise not_landed(context, ds, modality)
     if record is None:
         return None, True
-    token, modality_fingerprint = (
-        source_etag(context.lake(modality.name, ds)),
-        settings.modality_fingerprint(modality.name),
-    )
-    return record, (record.source_etag, record.modality_fingerprint) != (token, modality_fingerprint)
+    etag, declared = source_etag(context.lake(modality.name, ds)), settings.modality_fingerprint(modality.name)
+    return record, (record.source_etag, record.modality_fingerprint) != (etag, declared)
 
 
 def _recorded(context: Context, record: PartitionRecord) -> LandedDay:
@@ -129,7 +126,7 @@ def read_landed(context: WritableContext, ds: date, modality: Modality) -> Parti
     """
     settings = context.settings
     directory = context.lake(modality.name, ds)
-    token = source_etag(directory)
+    etag = source_etag(directory)
     modality_fingerprint = settings.modality_fingerprint(modality.name)
     landed = context.landed(modality, ds)
     rejected = context.layout.rejected_file(modality.name, ds)
@@ -152,7 +149,7 @@ def read_landed(context: WritableContext, ds: date, modality: Modality) -> Parti
     return PartitionRecord(
         modality=modality.name,
         ds=ds,
-        source_etag=token,
+        source_etag=etag,
         source_digest=landed.digest,
         modality_fingerprint=modality_fingerprint,
         events_file=name,

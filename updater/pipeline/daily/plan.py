@@ -97,7 +97,7 @@ def plan_changes(
         window: the window; the days before it have been detected.
         land: lands the days that it takes in.
         connection: DuckDB over the state.
-        progress: told of days that are landed.
+        progress: called as days are landed.
         in_lake: days of each modality that the lake has, if somebody listed them.
 
     Raises:
@@ -134,7 +134,7 @@ def plan_modality(
         land: lands the days that the window takes in.
         connection: DuckDB over the state.
         vectors: the texts that have a vector.
-        progress: told of days that are landed.
+        progress: called as days are landed.
         in_lake: days of the modality that the lake has, if somebody listed them.
         known: texts that are to be encoded before.
     """

@@ -21,7 +21,7 @@ SIZED = (
     StatePart.REJECTED,
     StatePart.MODELS,
 )
-"""Parts of the state whose size is told."""
+"""Parts of the state whose size is reported."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from updater.runtime.deployment import Context
 class _Seen:
     published: Published
     erasures: int
-    """Users whose erasure has come to its end."""
+    """Users whose erasure has finished."""
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def undisturbed(context: Context) -> Iterator[Callable[[], None]]:
 
     Raises:
         ConcurrentUpdateError: users were erased, a version became live or days were restated.
-        UnfinishedWorkError: an erasure has not come to its end.
+        UnfinishedWorkError: an erasure has not finished.
     """
     before = _look(context)
 
@@ -64,6 +64,6 @@ def _compare(context: Context, before: _Seen, now: _Seen) -> None:
     if unfinished := context.ledger.unfinished_erasures():
         raise UnfinishedWorkError(
             f"The erasure of {unfinished} users was started but not finished, so what differs says nothing; when it is "
-            "done, run the same command again. If nobody is at it, run `updater erase` with their ids again.",
+            "done, run the same command again. If nobody is at it, run `updater user erase` with their ids again.",
             kind="erasure",
         )
