@@ -73,7 +73,7 @@ def _csv_column(text: str, column: str, name: str) -> list[str]:
         place = header.index(column)
         return [row[place] for row in rows if len(row) > place]
     except csv.Error as error:
-        raise ConfigError(f"{name} is no CSV file ({error} in line {rows.line_num}); fix that line.") from None
+        raise ConfigError(f"{name} is not a CSV file ({error} in line {rows.line_num}); fix that line.") from None
 
 
 def _parquet_column(content: bytes, column: str, name: str) -> list[str]:
@@ -96,4 +96,6 @@ def _parquet_column(content: bytes, column: str, name: str) -> list[str]:
 
 
 def _no_column(name: str, column: str, header: Sequence[str]) -> ConfigError:
-    return ConfigError(f"{name} has not one column {column!r}; name one of {', '.join(header)} with --users-column.")
+    return ConfigError(
+        f"{name} does not have exactly one column {column!r}; name one of {', '.join(header)} with --users-column."
+    )

@@ -63,9 +63,9 @@ def show_training(report: Any) -> None:
 @click.option("--model", metavar="DIR", required=True, help="Directory of a pre-trained model.")
 @command_options
 def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: str) -> None:
-    """Learn soft prompts of scenarios on a frozen model, from the labels that were known by then.
+    """Learn soft prompts of scenarios on a frozen model.
 
-    Writes a copy of the model with all prompts that were tuned on it, for `updater model evaluate` and `updater model
+    Takes the labels that were known by then. Writes a copy of the model with all prompts that were tuned on it, for `updater model evaluate` and `updater model
     promote`.
     """
     from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios

@@ -99,6 +99,11 @@ class OpensSqlite(OnlineStore):  # type: ignore[misc]
         """A new connection."""
         raise NotImplementedError
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the store has its connection."""
+        return self._conn is not None
+
     def connection(self, config: Any) -> sqlite3.Connection:
         """The store's connection."""
         if self._conn is None:

@@ -37,12 +37,12 @@ class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[m
 
 
 class GuardedSqliteOnlineStore(OpensSqlite, OwnViews, BatchedReads, SqliteOnlineStore):  # type: ignore[misc]
-    """Keeps the newest value of every row. Tables are Feast's, with one more column, `sort_key`, for the comparison."""
+    """Keeps the newest value of every row. Tables are Feast's, with one more column, `rank`, for the comparison."""
 
     def connection(self, config: Any) -> sqlite3.Connection:
         """The store's connection; one to read only, made for each use, where the file may not be written."""
         database = self.database(config)
-        if self._conn is None and not can_write_beside(str(database)):
+        if not self.is_open and not can_write_beside(str(database)):
             return open_to_read(str(database))
         return super().connection(config)
 
@@ -64,7 +64,7 @@ class GuardedSqliteOnlineStore(OpensSqlite, OwnViews, BatchedReads, SqliteOnline
         entities_to_keep: Sequence[Any],
         partial: bool,
     ) -> None:
-        """Create and drop tables, as Feast does, and add the column `sort_key`."""
+        """Create and drop tables, as Feast does, and add the column `rank`."""
         super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
         connection = self.connection(config)
         for view in tables_to_keep:
