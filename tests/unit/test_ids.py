@@ -84,9 +84,9 @@ def test_whole_numbers_are_ids_and_nulls_are_none() -> None:
         (
             BytesIO(b"a,b\n1,2\n"),
             "id",
-            "the input does not have exactly one column 'id'; name one of a, b with --users-column",
+            "the input needs exactly one column 'id'; name one of a, b with --users-column",
         ),
-        (BytesIO(b"id,id\n1,2\n"), "id", "does not have exactly one column 'id'"),
+        (BytesIO(b"id,id\n1,2\n"), "id", "needs exactly one column 'id'"),
         (BytesIO(b'id\n"u1\n'), "id", "is not a CSV file"),
         (BytesIO("id\nJosé\n".encode("latin-1")), "id", "is not UTF-8 in line 2"),
         (BytesIO(b"PAR1\x15\x04\xff\x00"), None, "has no readable ids in column 'user_id'"),

@@ -97,5 +97,5 @@ def _parquet_column(content: bytes, column: str, name: str) -> list[str]:
 
 def _no_column(name: str, column: str, header: Sequence[str]) -> ConfigError:
     return ConfigError(
-        f"{name} does not have exactly one column {column!r}; name one of {', '.join(header)} with --users-column."
+        f"{name} needs exactly one column {column!r}; name one of {', '.join(header)} with --users-column."
     )

@@ -65,8 +65,8 @@ def show_training(report: Any) -> None:
 def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: str) -> None:
     """Learn soft prompts of scenarios on a frozen model.
 
-    Takes the labels that were known by then. Writes a copy of the model with all prompts that were tuned on it, for `updater model evaluate` and `updater model
-    promote`.
+    Takes the labels that were known by then. Writes a copy of the model with all prompts that were tuned on it, for
+    `updater model evaluate` and `updater model promote`.
     """
     from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
     from updater.runtime.deployment import open_context
