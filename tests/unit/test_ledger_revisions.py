@@ -256,7 +256,7 @@ def test_sqlite_checks_foreign_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("ledger.db", "no database URL"),
+        ("ledger.db", "not a database URL"),
         ("mysql://u:secret@h/d", "scheme 'mysql'"),
         ("postgresql+psycopg2://u:secret@h/d", r"scheme 'postgresql\+psycopg2'"),
         ("sqlite://", "names no file"),
