@@ -19,7 +19,7 @@ from updater.evaluation.evaluate import evaluate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.lake import partitions
 from updater.pipeline.init import create_ledger, initialize
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources import completejourney
@@ -55,7 +55,7 @@ def main() -> None:
     if any(days[1] not in partitions.landed_days(stream) for stream in streams):
         completejourney.land(settings.paths.lake, *days, settings.timezone)
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     if part == "throughput":
         speed = measure(context)
         add(REPORT, "throughput", speed)
@@ -65,7 +65,7 @@ def main() -> None:
         build_data(context, pool, progress)
         if part:
             initialize(settings)
-            context = open_context(settings)
+            context = open_writable(settings)
         if part == "ablations":
             run_ablations(context, pool, REPORT, REPORT.with_suffix(".html"), progress, named)
             return
@@ -80,7 +80,7 @@ def main() -> None:
             print(tuned, flush=True)
     model = join_prompts(context, trained.model)
     initialize(settings, model)
-    context = open_context(settings)
+    context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
         found = evaluate(context, pool, model, output=str(HERE), progress=progress)
     add(REPORT, "commit", commit())

@@ -1,7 +1,7 @@
 """Ablations and sweeps, each trained anew at a share of the full budget, beside a base at the same share.
 
-Those of another seed say how much that alone moves. All are judged on the same rows of a dozen of the tasks: probes of
-the last training anchor, their penalty chosen on the validation anchor, the first test anchor reported.
+Those of another seed say how much that alone moves. All are evaluated on the same rows of a dozen of the tasks: probes
+of the last training anchor, their penalty chosen on the validation anchor, the first test anchor reported.
 """
 
 import dataclasses
@@ -14,14 +14,14 @@ from typing import Any
 
 from benchmarks.quality.adding import add, say
 from updater.evaluation.evaluation_set import EvaluationSet, evaluate_systems, load_evaluation_set
-from updater.evaluation.events import Events, open_events
 from updater.evaluation.html import with_ablations
 from updater.evaluation.report import make_ablations
 from updater.evaluation.scoring import Scores
 from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
+from updater.labels.events import Events, open_events
 from updater.model.checkpoint import create_model, load_model, save_model
-from updater.runtime.deployment import Context, Progress, open_context
+from updater.runtime.deployment import Progress, WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
@@ -74,7 +74,7 @@ VARIANTS = {
     "half of the steps": Variant({"steps": STEPS // 2, "layers_steps": LAYERS_STEPS // 2}),
     "a quarter of the steps": Variant({"steps": STEPS // 4, "layers_steps": LAYERS_STEPS // 4}),
 }
-FIRST, FITTED = "first weights", "fitted, without a step"
+FIRST, FITTED = "initial weights", "fitted, without a step"
 PROMPTED = f"prompts of {TOKENS} tokens"
 PROMPTS = {
     PROMPTED: (TOKENS, BASE),
@@ -93,9 +93,14 @@ REFERENCES = (
 
 
 def run_ablations(
-    context: Context, pool: ProcessPool, report: Path, page: Path, progress: Progress, only: Collection[str] = ()
+    context: WritableContext,
+    pool: ProcessPool,
+    report: Path,
+    page: Path,
+    progress: Progress,
+    only: Collection[str] = (),
 ) -> None:
-    """Train the variants, one in each process, judge them, and add them to a report.
+    """Train the variants, one in each process, evaluate them, and add them to a report.
 
     What was trained, tuned or embedded before is not done again.
 
@@ -104,11 +109,11 @@ def run_ablations(
         pool: two processes or more train as many variants at a time.
         report: the JSON to add to.
         page: the page to add to.
-        progress: told what is done.
+        progress: called as work is done.
         only: names of rows to add; all if empty.
     """
     settings = small(context.settings)
-    context = open_context(settings, context.now)
+    context = open_writable(settings, context.now)
     asked = set(only or ROWS)
     asked |= {BASE, *(REFERENCES[row] for row in asked), *(PROMPTS[row][1] for row in asked & PROMPTS.keys())}
     models = _train(context, pool, [name for name in VARIANTS if name in asked], progress)
@@ -123,7 +128,7 @@ def run_ablations(
                 continue
             tokens, frozen = PROMPTS[row]
             tuning = dataclasses.replace(settings.tuning, tokens=tokens)
-            tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
+            tuned = open_writable(dataclasses.replace(settings, tuning=tuning), context.now)
             tune_scenarios(tuned, pool, models[frozen], tunable_scenarios(settings), progress)
             scored[row] = _run(
                 tuned, pool, events, evaluation_set, join_prompts(tuned, models[frozen]), "tuned", progress
@@ -150,7 +155,7 @@ def small(settings: Settings) -> Settings:
 
 def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
     """Train one variant in this process. Returns its directory."""
-    context = open_context(
+    context = open_writable(
         dataclasses.replace(
             settings,
             training=dataclasses.replace(settings.training, **variant.training),
@@ -164,7 +169,7 @@ def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
     return train(context).model
 
 
-def _train(context: Context, pool: ProcessPool, names: list[str], progress: Progress) -> dict[str, str]:
+def _train(context: WritableContext, pool: ProcessPool, names: list[str], progress: Progress) -> dict[str, str]:
     """Directories of the variants."""
     jobs = [(context.settings, context.now, VARIANTS[name]) for name in names]
     models = {}
@@ -174,15 +179,15 @@ def _train(context: Context, pool: ProcessPool, names: list[str], progress: Prog
     return models
 
 
-def _first_weights(context: Context, trained: str) -> str:
-    """First weights with the constants of a trained model. Returns the model's directory."""
+def _first_weights(context: WritableContext, trained: str) -> str:
+    """Initial weights with the constants of a trained model. Returns the model's directory."""
     directory = context.layout.path("training", "models", "untrained")
     save_model(create_model(load_model(trained).config), directory)
     return directory
 
 
 def _run(
-    context: Context,
+    context: WritableContext,
     pool: ProcessPool,
     events: Events,
     evaluation_set: EvaluationSet,

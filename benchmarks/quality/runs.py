@@ -1,8 +1,8 @@
 """The whole run again: with other seeds, and with no step of pre-training. How much of a result is chance, how much is
 learned?
 
-A seed decides first weights, the order of the pairs and the labels of a tuning step. Data, tasks and the users that
-are held out stay. Without a step there are first weights, what is fitted, and tuned soft prompts.
+A seed decides initial weights, the order of the pairs and the labels of a tuning step. Data, tasks and the users that
+are held out stay. Without a step there are initial weights, what is fitted, and tuned soft prompts.
 """
 
 import dataclasses
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from benchmarks.quality.adding import add, say
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
-from updater.evaluation.events import open_events
 from updater.evaluation.report import make_ablations
 from updater.evaluation.scoring import Scores
 from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
-from updater.runtime.deployment import Context, Progress, open_context
+from updater.labels.events import open_events
+from updater.runtime.deployment import Progress, WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
@@ -26,15 +26,17 @@ from updater.training.train import train
 SYSTEMS = ("tuned", "base")
 
 
-def run_again(context: Context, pool: ProcessPool, seeds: Sequence[int], report: Path, progress: Progress) -> None:
-    """Train, tune and evaluate anew, and add what was found to a report after each run.
+def run_again(
+    context: WritableContext, pool: ProcessPool, seeds: Sequence[int], report: Path, progress: Progress
+) -> None:
+    """Train, tune and evaluate again, and add what was found to a report after each run.
 
     Args:
         context: the deployment of configs/quality.toml.
         pool: two processes or more train as many models at a time.
         seeds: of the runs; the others are compared with the first.
         report: the JSON to add to.
-        progress: told what is done.
+        progress: called as work is done.
     """
     first = with_seed(context.settings, seeds[0])
     runs = {f"seed {seeds[0]}": first, "without a step": without_a_step(first)}
@@ -47,7 +49,7 @@ def run_again(context: Context, pool: ProcessPool, seeds: Sequence[int], report:
     with open_events(context, progress) as events:
         evaluation_set = load_evaluation_set(events)
         for index, (name, settings) in enumerate(runs.items()):
-            one = open_context(settings, context.now)
+            one = open_writable(settings, context.now)
             tune_scenarios(one, pool, models[index], tunable_scenarios(settings), progress)
             candidate = Candidate(join_prompts(one, models[index]))
             with Scratch(settings) as scratch:
@@ -70,8 +72,8 @@ def without_a_step(settings: Settings) -> Settings:
 
 
 def train_alone(settings: Settings, now: datetime) -> str:
-    """What `updater train` does, in this process. Returns the model's directory."""
-    return train(open_context(settings, now)).model
+    """What `updater model train` does, in this process. Returns the model's directory."""
+    return train(open_writable(settings, now)).model
 
 
 def _add(report: Path, scored: Mapping[str, Mapping[str, Scores]], first: str, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""`updater train`, `tune` and `init --model` one after the other, as a user runs them, and again."""
+"""`updater model train`, `tune` and `init --model` one after the other, as a user runs them, and again."""
 
 import json
 import math
@@ -80,7 +80,7 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 @pytest.fixture(scope="module")
 def trained(scene: Scene) -> dict[str, Any]:
-    report: dict[str, Any] = scene.json("train")
+    report: dict[str, Any] = scene.json("model", "train")
     return report
 
 
@@ -89,7 +89,7 @@ def tuned(scene: Scene, trained: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Of labels so few that no prompt would be worth keeping; here it is kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prompt_tuning, "STANDARD_ERRORS", -math.inf)
-        report: dict[str, Any] = scene.json("tune", "--model", trained["model"])
+        report: dict[str, Any] = scene.json("model", "tune", "--model", trained["model"])
         assert all(each["kept"] for each in report["scenarios"])
         yield report
 
@@ -133,16 +133,16 @@ def test_an_objective_trains_its_own_layout(tmp_path: Path) -> None:
 
 def test_train_again_finds_it_done(scene: Scene, trained: dict[str, Any]) -> None:
     before = tree(scene.training)
-    assert scene.json("train") == trained
+    assert scene.json("model", "train") == trained
     assert tree(scene.training) == before
-    said = scene.call("train").stdout
+    said = scene.call("model", "train").stdout
     assert trained["model"] in said and "whose weights were kept" in said
 
 
 def test_only_the_data(scene: Scene, papers: Scene, trained: dict[str, Any]) -> None:
     before = tree(scene.training)
-    assert scene.json("train", "--build-data") == []
-    built = papers.json("train", "--build-data")
+    assert scene.json("model", "train", "--build-data") == []
+    built = papers.json("model", "train", "--build-data")
     assert [(day["anchor"], day["split"]) for day in built] == [
         ("2024-03-01", "train"),
         ("2024-03-03", "train"),
@@ -163,8 +163,11 @@ def test_tune(scene: Scene, trained: dict[str, Any], tuned: dict[str, Any]) -> N
     for name, value in base.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
     before = tree(scene.training)
-    assert scene.json("tune", "--model", trained["model"]) == tuned
-    assert scene.json("tune", "--model", trained["model"], "--scenario", "lapse")["scenarios"] == tuned["scenarios"][:1]
+    assert scene.json("model", "tune", "--model", trained["model"]) == tuned
+    assert (
+        scene.json("model", "tune", "--model", trained["model"], "--scenario", "lapse")["scenarios"]
+        == tuned["scenarios"][:1]
+    )
     assert tree(scene.training) == before
 
 
@@ -181,7 +184,7 @@ def test_a_task_trains_its_own_prompt_and_a_shared_one(
     monkeypatch.setenv("UPDATER_EVALUATION__TASKS", str(tasks))
     family = ("will_buy", "will_buy_dairy", "will_buy_rice")
     wanted = [part for name in family for part in ("--scenario", name)]
-    made = scene.json("tune", "--model", trained["model"], *wanted)
+    made = scene.json("model", "tune", "--model", trained["model"], *wanted)
     # A model with prompts of other labels stays what it was.
     assert made["model"] != tuned["model"] and load_model(tuned["model"]).soft_prompts.keys() == {"lapse", "will_buy"}
     shared, *each = made["scenarios"]
@@ -196,7 +199,7 @@ def test_a_state_begins_with_the_tuned_model(scene: Scene, tuned: dict[str, Any]
     assert scene.json("init")["model"] == made["model"]
     scene.json("run", "--ds", str(TEST[0]))
     [answer, plain] = (
-        scene.json("embed", "--user-id", "u1", *question)
+        scene.json("user", "embed", "--user-id", "u1", *question)
         for question in (("--scenario", "lapse"), ("--query", SCENARIOS[0]["query"]))
     )
     vectors = [np.array(found["embedding"]) for found in (answer, plain)]
@@ -207,7 +210,7 @@ def test_a_state_begins_with_the_tuned_model(scene: Scene, tuned: dict[str, Any]
 def test_two_processes_make_the_same_model(scene: Scene, trained: dict[str, Any], tmp_path: Path) -> None:
     together = Scene(tmp_path, processes=2)
     # Accelerate keeps what it found first for as long as a process lives, and this one has trained alone.
-    done = fork_updater("train", "--json", "--config", str(together.config))
+    done = fork_updater("model", "train", "--json", "--config", str(together.config))
     assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["model"] != trained["model"]
@@ -219,8 +222,8 @@ def test_two_processes_make_the_same_model(scene: Scene, trained: dict[str, Any]
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        (("tune", "--model", "nowhere"), 2, "nowhere"),
-        (("tune", "--model", "MODEL", "--scenario", "wine"), 2, "lapse, will_buy"),
+        (("model", "tune", "--model", "nowhere"), 2, "nowhere"),
+        (("model", "tune", "--model", "MODEL", "--scenario", "wine"), 2, "lapse, will_buy"),
     ],
 )
 def test_a_wrong_argument(scene: Scene, trained: dict[str, Any], args: tuple[str, ...], code: int, said: str) -> None:
@@ -233,5 +236,5 @@ def test_without_a_lake_nothing_is_trained(tmp_path: Path) -> None:
     empty = Scene(tmp_path)
     for path in sorted(Path(empty.settings.paths.lake).rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
-    done = empty.call("train")
+    done = empty.call("model", "train")
     assert done.exit_code == 3 and "no landed day" in done.stderr

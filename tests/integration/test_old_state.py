@@ -17,7 +17,7 @@ from updater.pipeline.init import initialize
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.versions.promote import promote
 from updater.pipeline.versions.registry import register_model
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
@@ -39,7 +39,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def test_a_state_of_version_0_1_takes_a_new_model_verifies_and_goes_on(settings: Settings, tmp_path: Path) -> None:
     initialize(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     new = date(2024, 1, 6)
     land_rows(
         settings.paths.lake, "bill", new, [bill("ana", "new", "2024-01-06 08:00"), bill("fay", "x", "2024-01-06 08:00")]

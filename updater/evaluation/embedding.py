@@ -14,8 +14,7 @@ import pyarrow as pa
 
 from updater.domain import columns
 from updater.domain.fingerprint import fingerprint
-from updater.evaluation.labels import INSTANT
-from updater.evaluation.tasks import Question
+from updater.labels.tasks import Question
 from updater.lake import partitions
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
 from updater.runtime.process_pool import ProcessPool
@@ -76,13 +75,14 @@ def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Seq
     """Write the files of one anchor; its users are read once for all."""
     from updater.model.checkpoint import load_model
     from updater.model.inference import InferenceModel
+    from updater.runtime.device import model_device
     from updater.runtime.session import Session
 
     context = open_context(settings, now)
     profiles = read_profiles(context, Session(context), anchor)
     for embedder in embedders:
         if embedder.directory:
-            model = InferenceModel(load_model(embedder.directory))
+            model = InferenceModel(load_model(embedder.directory).to(model_device(settings)))
             queries = [question.query for question in embedder.questions]
             scenarios = [question.scenario for question in embedder.questions]
             parts = [model.embed(profiles.batch(rows), queries, scenarios) for rows in _rows(settings, profiles)]
@@ -123,7 +123,7 @@ def _table(context: Context, profiles: Profiles, values_UQE: Float32) -> pa.Tabl
     return pa.table(
         {
             columns.JOIN_KEY: pa.array(profiles.users.tolist(), pa.string()),
-            columns.EVENT_TIMESTAMP: pa.array([window.as_of] * num_users, INSTANT),
+            columns.EVENT_TIMESTAMP: pa.array([window.as_of] * num_users, pa.timestamp("us", "UTC")),
             DAYS_SINCE: np.nan_to_num(since, nan=float(context.settings.buffer.days)),
             **embeddings,
         }

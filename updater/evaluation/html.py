@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from updater.evaluation.figures import Picture, bars, differences
-from updater.evaluation.tasks import Split
+from updater.labels.split import Split
 
 SYSTEMS = {
     "tuned": "the model's embedding for the task's question after its soft prompt, if it has one",
@@ -48,7 +48,7 @@ FAMILY_HEAD = ("family", "values", "system", *_VALUES_HEAD)
 ZERO_SHOT_HEAD = ("task", *_VALUES_HEAD)
 ABLATIONS_HEAD = ("variant", "AUC", "se", "95 %", "compared with", "AUC", "se", "95 %", "KS", "se")
 ABLATIONS = "<!-- ablations -->", "<!-- end of ablations -->"
-"""What stands between them in a page is made anew when ablations are added."""
+"""What stands between them in a page is made again when ablations are added."""
 
 
 def render(

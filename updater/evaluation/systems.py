@@ -19,12 +19,12 @@ from updater.domain import columns
 from updater.errors import ConfigError
 from updater.evaluation.baselines import Features, Groups, commonest, rfm_features
 from updater.evaluation.embedding import DAYS_SINCE, Embedder, question_column
-from updater.evaluation.events import Events
 from updater.evaluation.metrics import Floats
-from updater.evaluation.tasks import Amount, Question, Task, question
+from updater.labels.events import Events
+from updater.labels.tasks import Amount, Question, Task, question
 from updater.lake import partitions
 from updater.model.checkpoint import create_model, load_model, model_digest, save_model
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.fitted import fitted_model
@@ -67,7 +67,7 @@ class Candidate:
 
 
 def embedders(
-    context: Context,
+    context: WritableContext,
     tasks: Sequence[Task],
     candidate: Candidate | None,
     names: Sequence[str],
@@ -106,7 +106,7 @@ def _embedder(directory: str, asked: Sequence[Question], prompts: Iterable[str])
 
 
 def embedding_systems(
-    context: Context,
+    context: WritableContext,
     made: Mapping[str, Embedder],
     anchors: Sequence[date],
     scratch: Scratch,

@@ -13,7 +13,7 @@ from updater.model.checkpoint import CONFIG, save_model
 from updater.model.config import ModelConfig
 from updater.model.user_model import UserModel
 from updater.pipeline.daily.prefetch import land_and_encode
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.threads import one_thread
 from updater.training.build import data_root, plan_build
@@ -35,7 +35,7 @@ def can_fit(context: Context) -> bool:
     return True
 
 
-def fitted_model(context: Context, config: ModelConfig, progress: Progress = no_progress) -> str:
+def fitted_model(context: WritableContext, config: ModelConfig, progress: Progress = no_progress) -> str:
     """The directory of a model of this shape after no step of training; made once for the same training data.
 
     Raises:
@@ -46,7 +46,7 @@ def fitted_model(context: Context, config: ModelConfig, progress: Progress = no_
         return of_objective(context, config, progress)
 
 
-def _fitted_to_answers(context: Context, config: ModelConfig, progress: Progress) -> str:
+def _fitted_to_answers(context: WritableContext, config: ModelConfig, progress: Progress) -> str:
     plan = plan_build(context.settings)
     with ProcessPool(context.settings, context.now) as pool:
         land_and_encode(context, pool, plan.first, plan.last, progress)

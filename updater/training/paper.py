@@ -14,6 +14,7 @@ from updater.model.checkpoint import create_model, save_model
 from updater.model.config import ModelConfig, create_config
 from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context, Progress
+from updater.runtime.device import model_device
 from updater.training.build import data_root
 from updater.training.checkpoints import remove_checkpoints
 from updater.training.distributed import Rank
@@ -44,6 +45,7 @@ def train_on_pairs(context: Context, progress: Progress, rank: Rank) -> TrainRep
         run.recipe,
         rank,
         lambda step, losses: progress(f"training (loss {losses['contrastive']:.2f})", step, options.steps),
+        model_device(context.settings),
     )
     valid = _valid(context, model, progress) if rank.is_first else None
     report = TrainReport(

@@ -44,6 +44,7 @@ def pretrain(
     recipe: str,
     rank: Rank | None = None,
     report: Report | None = None,
+    device: str = "cpu",
 ) -> Trained:
     """Train `model` in place: all of it if its backbone is `tiny`, else low-rank adapters and everything around them.
 
@@ -58,6 +59,7 @@ def pretrain(
         recipe: digest of data and config; a checkpoint of another recipe is refused.
         rank: this process among those that train together.
         report: called with the steps done and their losses.
+        device: `cpu`, `cuda` or `cuda:N`; of several processes on CUDA each takes a device of its own.
 
     Raises:
         ConfigError: no anchor day has as many profiles as a step takes, a library is missing, or the recipe differs.
@@ -75,9 +77,9 @@ def pretrain(
     for prompts in (model.soft_prompts, model.prototypes):
         prompts.requires_grad_(False)
     towers = Towers(model, table.vocabulary)
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(), kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)]
-    )
+    if ":" in device and rank.count == 1:
+        torch.cuda.set_device(device)
+    accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)])
     towers.to(accelerator.device)
     optimizer = make_optimizer(towers, options)
     begin = load_checkpoint(directory, towers, optimizer, recipe)

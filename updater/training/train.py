@@ -1,4 +1,4 @@
-"""`updater train`: from the lake and the state to a checkpoint that can be tuned, evaluated and promoted."""
+"""`updater model train`: from the lake and the state to a checkpoint that can be tuned, evaluated and promoted."""
 
 from updater.errors import ConfigError
 from updater.runtime.deployment import Context, Progress, no_progress

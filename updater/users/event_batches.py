@@ -138,7 +138,7 @@ def prefix_fingerprints(events: Sequence[UserEvents], users: npt.NDArray[np.int6
     ids.
 
     The model is not a part of it, so another model version leaves the fingerprints as they are. The number in front
-    tells how they are made.
+    is the version of the recipe.
     """
     hashes = [blake2b(digest_size=16) for _ in users]
     for event in events:
