@@ -47,7 +47,7 @@ def test_a_state_of_version_0_1_takes_a_new_model_verifies_and_goes_on(settings:
     land_rows(settings.paths.lake, "search", new, [], columns={"query": pa.string()})
     with ProcessPool(settings, context.now) as pool:
         for refused in (lambda: verify(context, None), lambda: run_window(context, pool, new)):
-            with pytest.raises(ConfigError, match=r"written by an earlier release.*`updater promote --model DIR`"):
+            with pytest.raises(ConfigError, match=r"an earlier release.*`updater model promote --model DIR`"):
                 refused()
 
     save_model(create_model(create_config(settings)), tmp_path / "model")

@@ -15,8 +15,8 @@ import pytest
 
 from updater.domain.buckets import bucket_of
 from updater.domain.modality import Modality
-from updater.evaluation.tasks import question as question_of
-from updater.evaluation.tasks import read_tasks
+from updater.labels.tasks import question as question_of
+from updater.labels.tasks import read_tasks
 from updater.lake.landing import text_id
 from updater.lake.partitions import write_table
 from updater.lake.schemas import event_schema

@@ -125,7 +125,7 @@ def test_another_format_is_refused_with_the_way_to_a_new_model(tmp_path: Path, f
     assert raw.pop("format") == FORMAT
     (tmp_path / "config.json").write_text(json.dumps(raw if found is None else {**raw, "format": found}))
     with pytest.raises(
-        ConfigError, match=rf"{release} release.*`updater train`.*`updater promote --model DIR`"
+        ConfigError, match=rf"{release} release.*`updater model train`.*`updater model promote --model DIR`"
     ) as error:
         load_model(tmp_path)
     assert error.value.exit_code == 2

@@ -40,7 +40,7 @@ class Day(click.ParamType[date]):
 DAY = Day()
 VERBOSE = "Log what each step does and how long it takes, on standard error."
 EXTRAS = {
-    **dict.fromkeys(("torch", "transformers", "safetensors", "tokenizers", "huggingface_hub", "threadpoolctl"), "run"),
+    **dict.fromkeys(("torch", "transformers", "safetensors", "tokenizers", "huggingface_hub"), "run"),
     **dict.fromkeys(("airflow",), "airflow"),
     **dict.fromkeys(("matplotlib", "sklearn"), "evaluate"),
     **dict.fromkeys(("accelerate", "peft", "tensorboard"), "train"),

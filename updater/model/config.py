@@ -135,7 +135,8 @@ def _check_format(found: object) -> None:
     if found != FORMAT:
         raise ConfigError(
             f"The model was written by {'an earlier' if found == 1 else 'another'} release, whose models this one does "
-            "not compute; train a new one with `updater train` and make it live with `updater promote --model DIR`."
+            "not compute; train a new one with `updater model train` and make it live with "
+            "`updater model promote --model DIR`."
         )
 
 

@@ -69,7 +69,7 @@ def training_rows(context: Context) -> pa.Table:
     root = data_root(context.settings)
     rows = read_split(root, "train")
     if not rows.num_rows:
-        raise ConfigError(f"{root} holds no training rows; run `updater train --build-data` first.")
+        raise ConfigError(f"{root} holds no training rows; run `updater model train --build-data` first.")
     return rows
 
 
