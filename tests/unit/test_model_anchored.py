@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.model_factories import QUERIES, encode, make_batch, make_model
+from tests.model_factories import QUERIES, make_batch, make_model
 from updater.model.anchored_counts import Likeness, sum_in_order, sum_padded, summed
+from updater.model.text_encoder import load_text_encoder
 from updater.model.user_model import UserModel
 
 
@@ -80,7 +81,7 @@ def test_what_is_fitted() -> None:
     model.fit([batch], QUERIES)
     columns = model.layout.user_adapter[0](torch.from_numpy(user_columns_of(model, batch)))
     assert columns.mean(dim=0).abs().max() < 0.3  # of clipped values
-    questions = encode(QUERIES, model.config.text_dim)
+    questions = load_text_encoder(model.config.text_encoder).encode(QUERIES).astype(np.float32)
     centred = questions - questions.mean(axis=0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
     np.testing.assert_allclose(model.question_vectors(QUERIES), centred, atol=1e-6)
