@@ -11,7 +11,7 @@ from tests.evaluation_lake import BUFFER_DAYS, TRAIN, write_evaluation
 from updater.evaluation import report
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.init import initialize
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_context, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
@@ -46,7 +46,7 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("UPDATER_CONFIG", str(config))
     settings = load_settings(config)
     initialize(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
         backfill(context, pool, TRAIN[0], TRAIN[0].replace(day=TRAIN[0].day + 1))
     return settings
