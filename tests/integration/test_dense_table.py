@@ -13,7 +13,7 @@ from tests.evaluation_lake import write_evaluation
 from updater.domain.buckets import is_held_out, is_sampled
 from updater.errors import ConfigError
 from updater.pipeline.init import create_ledger
-from updater.runtime.deployment import Context, no_progress, open_context
+from updater.runtime.deployment import Context, no_progress, open_context, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.training.build import build_data, plan_build
@@ -29,7 +29,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     config = write_evaluation(tmp_path_factory.mktemp("table"), training={**TRAINING, **DAYS}, scenarios=SCENARIOS)
     settings = load_settings(config, environ={})
     create_ledger(settings)
-    made = open_context(settings)
+    made = open_writable(settings)
     with ProcessPool(settings, made.now) as pool:
         assert build_data(made, pool) == []
     with pytest.MonkeyPatch.context() as patch:

@@ -9,7 +9,7 @@ import pytest
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from tests.deployment import Deployment
-from updater.errors import ConfigError
+from updater.errors import NotLandedError
 from updater.training import launch as module
 from updater.training.launch import launch
 
@@ -23,7 +23,7 @@ def test_a_process_that_fails_says_why_and_leaves_this_one_as_it_was(
     context = replace(made.context, settings=replace(made.settings, training=training))
     variables, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
 
-    with pytest.raises(ConfigError, match=r"holds no training rows; run `updater model train --build-data` first"):
+    with pytest.raises(NotLandedError, match=r"holds no landed day of some modality"):
         launch(context)
     assert dict(os.environ) == variables
     assert signal.getsignal(signal.SIGTERM) == handler
