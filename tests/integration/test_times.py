@@ -11,7 +11,7 @@ from updater import tables
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.monitor.status import status
-from updater.runtime.deployment import Context, clock
+from updater.runtime.deployment import WritableContext, clock
 from updater.runtime.process_pool import ProcessPool
 
 BEGUN = datetime(2024, 6, 1, 18, 7, 16, tzinfo=UTC)
@@ -24,10 +24,10 @@ def deployed(root: Path, num_days: int) -> Deployment:
     return made
 
 
-def ticking(made: Deployment) -> Context:
+def ticking(made: Deployment) -> WritableContext:
     """A context whose clock advances by a minute whenever it is read."""
     past = iter(range(1, 1000))
-    return Context(made.settings, made.context.ledger, BEGUN, lambda: BEGUN + timedelta(minutes=next(past)))
+    return WritableContext(made.settings, made.context.ledger, BEGUN, lambda: BEGUN + timedelta(minutes=next(past)))
 
 
 def test_a_window_was_completed_when_it_was_done_and_not_when_it_began(tmp_path: Path) -> None:
