@@ -1,7 +1,8 @@
 """Users at an anchor, embedded once for all questions, and kept: the same model, users and questions give one file.
 
 A file has a row for each user with buffered events: `user_id`, `event_timestamp` (the instant at which the anchor is
-known), `days_since_newest` and the embeddings `q0`, `q1`, … in the order of the questions.
+known), `days_since_newest` and the embeddings `q0`, `q1`, … in the order of the questions. Its metadata say how
+much CPU time it took.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,11 @@ from datetime import date, datetime
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from updater.domain import columns
 from updater.domain.fingerprint import fingerprint
+from updater.evaluation.costs import BYTES_PER_NUMBER, Cost, CpuClock
 from updater.evaluation.labels import INSTANT
 from updater.evaluation.tasks import Question
 from updater.lake import partitions
@@ -25,6 +28,7 @@ from updater.training.profiles import Profiles, read_profiles
 Float32 = npt.NDArray[np.float32]
 DAYS_SINCE = "days_since_newest"
 SECONDS_PER_DAY = 86_400
+_CPU_SECONDS = b"updater.cpu_seconds"
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,24 @@ def embed(
         progress("embedding users at anchors", done + 1, len(jobs))
 
 
+def measured(context: Context, embedder: Embedder, anchors: Sequence[date]) -> Cost | None:
+    """What the files of these anchors took when they were made; None if one of them does not say."""
+    seconds, num_users, width = 0.0, 0, 0
+    for anchor in anchors:
+        fs, path = partitions.filesystem(embedder.file(context, anchor))
+        with fs.open(path, "rb") as file:
+            parquet = pq.ParquetFile(file)
+            said = (parquet.schema_arrow.metadata or {}).get(_CPU_SECONDS)
+            num_users += parquet.metadata.num_rows
+            if not width and parquet.metadata.num_rows:
+                width = len(next(parquet.iter_batches(1, columns=[question_column(0)]))[0][0])
+        if said is None:
+            return None
+        seconds += float(said)
+    vectors = max(1, len(embedder.questions))
+    return Cost(1000 * seconds / max(1, num_users), BYTES_PER_NUMBER * width * vectors, vectors)
+
+
 def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Sequence[Embedder]) -> None:
     """Write the files of one anchor; its users are read once for all."""
     from updater.model.checkpoint import load_model
@@ -79,17 +101,24 @@ def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Seq
     from updater.runtime.session import Tools
 
     context = open_context(settings, now)
-    profiles = read_profiles(context, Tools(context), anchor)
+    reading = CpuClock()
+    with reading.running():
+        profiles = read_profiles(context, Tools(context), anchor)
     for embedder in embedders:
+        computing = CpuClock()
         if embedder.directory:
             model = InferenceModel(load_model(embedder.directory))
             queries = [question.query for question in embedder.questions]
             scenarios = [question.scenario for question in embedder.questions]
-            parts = [model.embed(profiles.batch(rows), queries, scenarios) for rows in _rows(settings, profiles)]
+            with computing.running():
+                parts = [model.embed(profiles.batch(rows), queries, scenarios) for rows in _rows(settings, profiles)]
             values = np.concatenate(parts or [np.zeros((0, len(queries), model.config.embedding_dim), np.float32)])
         else:
-            values = mean_text(profiles)[:, None]
-        partitions.write_table(embedder.file(context, anchor), _table(context, profiles, values))
+            with computing.running():
+                values = mean_text(profiles)[:, None]
+        seconds = f"{reading.seconds + computing.seconds:.6f}"
+        table = _table(context, profiles, values).replace_schema_metadata({_CPU_SECONDS: seconds})
+        partitions.write_table(embedder.file(context, anchor), table)
 
 
 def mean_text(profiles: Profiles) -> Float32:

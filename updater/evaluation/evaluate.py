@@ -12,16 +12,10 @@ from updater.evaluation.exam import read_exam, sit_exam
 from updater.evaluation.figures import Points, draw, needed
 from updater.evaluation.html import render
 from updater.evaluation.metrics import Predictions
-from updater.evaluation.report import Json, beside_gate, gate, make_report
+from updater.evaluation.paraphrases import reworded, score_paraphrases
+from updater.evaluation.report import Json, beside_gate, gate, make_paraphrases, make_report
 from updater.evaluation.scoring import Rows
-from updater.evaluation.systems import (
-    BASELINES,
-    EMBEDDINGS,
-    OF_CANDIDATE,
-    Candidate,
-    System,
-    embedding_rows,
-)
+from updater.evaluation.systems import BASELINES, OF_CANDIDATE, SYSTEMS, Candidate, System, embedding_rows
 from updater.evaluation.tasks import Task, question
 from updater.lake import partitions
 from updater.model.checkpoint import load_model
@@ -84,10 +78,19 @@ def evaluate(
     with open_events(context, progress) as events, Scratch(settings) as scratch:
         progress("labels", 0, 1)
         exam = read_exam(events, split)
+        rounds = reworded(settings, exam.tasks) if candidate and "base" in names else []
         compared, scored = sit_exam(context, workers, events, exam, candidate, names, scratch, progress)
         zero_shot = zero_shot_scores(settings, candidate, compared, exam.tasks, exam.rows) if candidate else {}
         points = _points(settings, candidate, compared, exam.tasks, exam.rows) if candidate else None
-    report = make_report(exam.tasks, scored, zero_shot, settings.evaluation.bootstrap, settings.model.seed)
+        paraphrased = []
+        if candidate and rounds:
+            paraphrased = score_paraphrases(
+                context, workers, rounds, exam.rows, candidate, exam.days, scored["base"], scratch, progress
+            )
+    draws, seed = settings.evaluation.bootstrap, settings.model.seed
+    report = make_report(exam.tasks, scored, zero_shot, draws, seed)
+    if paraphrased:
+        report["paraphrases"] = make_paraphrases(rounds, scored["base"], paraphrased, draws, seed)
     directory = output or context.layout.evaluation()
     reasons, beside = gate(report), beside_gate(report)
     file = partitions.join(directory, "report.json")
@@ -167,10 +170,9 @@ def _names(context: Context, systems: Sequence[str], version: int | None, direct
     Raises:
         ConfigError: there is no such system, or it takes a model and there is none.
     """
-    every = [*EMBEDDINGS, *BASELINES]
-    if wrong := [name for name in systems if name not in every]:
-        raise ConfigError(f"system {wrong[0]!r} is unknown{nearest(wrong[0], every)}")
-    names = [name for name in every if name in systems or not systems]
+    if wrong := [name for name in systems if name not in SYSTEMS]:
+        raise ConfigError(f"system {wrong[0]!r} is unknown{nearest(wrong[0], SYSTEMS)}")
+    names = [name for name in SYSTEMS if name in systems or not systems]
     live = context.ledger.live_model()
     if "live" in systems and (live is None or (directory is None and version in (None, live.version))):
         raise ConfigError("system 'live' is the live model beside another one; name that with --model or --version.")

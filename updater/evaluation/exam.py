@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import pyarrow as pa
 
@@ -13,14 +14,18 @@ from updater.evaluation.events import Events
 from updater.evaluation.labels import read_labels
 from updater.evaluation.scoring import Rows, Scored, part_rows, score_system
 from updater.evaluation.systems import (
+    SIDE_BY_SIDE,
     Candidate,
     System,
     baseline_systems,
     embedders,
     embedding_systems,
+    publish_recency,
     recency_system,
+    side_by_side,
 )
 from updater.evaluation.tasks import Split, Task, known_at, read_task_file, read_tasks
+from updater.evaluation.vectors import Vectors, vector_system
 from updater.pipeline.daily.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.process_pool import Workers
@@ -36,6 +41,11 @@ class Exam:
     anchors: Split
     rows: Mapping[str, Rows]
     """By task."""
+
+    @property
+    def days(self) -> list[date]:
+        """Anchor days of all parts, in order."""
+        return sorted({*self.anchors.train, *self.anchors.validation, *self.anchors.test})
 
 
 def read_exam(events: Events, split: str = "test") -> Exam:
@@ -62,28 +72,37 @@ def sit_exam(
     names: Sequence[str],
     scratch: Scratch,
     progress: Progress = no_progress,
+    further: Mapping[str, Vectors] | None = None,
 ) -> tuple[list[System], dict[str, Scored]]:
     """The systems `names`, in that order, and their scores; days that are not there yet are landed and encoded.
 
-    Features can be read from the systems as long as `scratch` is open.
+    After them come the candidate's `beside`, and the systems of `further`, which are made elsewhere. Features can be
+    read from the systems as long as `scratch` is open.
     """
-    settings, anchors = context.settings, exam.anchors
-    every = sorted({*anchors.train, *anchors.validation, *anchors.test})
-    made = embedders(context, exam.tasks, candidate, names, scratch, progress)
-    chosen = {name: made[name] for name in names if name in made}
-    if "recency" in names:
-        # Its file has the column that it needs.
-        chosen = chosen or {"text": Embedder()}
-    if chosen:
-        land_and_encode(context, workers, first_buffer_day(every[0], settings.buffer.days), every[-1], progress)
-        embed(context, workers, list(dict.fromkeys(chosen.values())), every, progress)
-    systems = embedding_systems(context, chosen, every, scratch) if chosen else []
-    systems = [system for system in systems if system.name in names]
+    settings, further = context.settings, further or {}
+    beside = candidate.beside if candidate else {}
+    parts = {part for name in names for part in SIDE_BY_SIDE.get(name, ())}
+    needed = [*names, *(part for part in parts if part not in names)]
+    made = embedders(context, exam.tasks, candidate, needed, scratch, progress)
+    chosen = {name: made[name] for name in (*needed, *beside) if name in made}
+    days = exam.days
+    if chosen or further or "recency" in names:
+        # The file of any embedder has the column for recency.
+        any_file = next(iter(chosen.values()), Embedder())
+        land_and_encode(context, workers, first_buffer_day(days[0], settings.buffer.days), days[-1], progress)
+        embed(context, workers, list(dict.fromkeys([any_file, *chosen.values()])), days, progress)
+        publish_recency(context, any_file, days, scratch)
+    systems = embedding_systems(context, chosen, days, scratch)
     if "recency" in names:
         systems.append(recency_system(settings, scratch))
     amounts = read_task_file(settings.evaluation.tasks).amounts
-    systems += baseline_systems(events, names, amounts, anchors.train, every)
-    systems.sort(key=lambda system: names.index(system.name))
+    systems += baseline_systems(events, needed, amounts, exam.anchors.train, days)
+    known = {system.name: system for system in systems}
+    known |= {
+        name: side_by_side(name, [known[part] for part in SIDE_BY_SIDE[name]]) for name in names if name in SIDE_BY_SIDE
+    }
+    known |= {name: vector_system(settings, name, vectors, scratch) for name, vectors in further.items()}
+    systems = [known[name] for name in (*names, *beside, *further)]
     return systems, {s.name: score_system(workers, s, exam.tasks, exam.rows, progress) for s in systems}
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from updater.errors import ConfigError
+from updater.evaluation.costs import Cost
 from updater.evaluation.metrics import Floats, Predictions, auc_and_ks
 from updater.evaluation.probe import fit_boosting, fit_logistic
 from updater.evaluation.systems import System
@@ -48,6 +49,8 @@ class Scored:
     """The inverse penalty that was chosen; None if there was nothing to choose."""
     predictions: dict[str, Predictions]
     """Test rows of each task."""
+    cost: Cost | None = None
+    """Of a user; None if it was not measured."""
 
     def of_held_out(self) -> dict[str, Predictions]:
         """Those of users that no probe was fitted to."""
@@ -81,11 +84,16 @@ def part_rows(
 
 
 def score_system(
-    workers: Workers, system: System, tasks: Sequence[Task], rows: Mapping[str, Rows], progress: Progress = no_progress
+    workers: Workers,
+    system: System,
+    tasks: Sequence[Task],
+    rows: Mapping[str, Rows],
+    progress: Progress = no_progress,
+    penalty: float | None = None,
 ) -> Scored:
-    """Fit and score all tasks, several at a time."""
-    choose = not system.boosted and all(one.validation.any() for one in rows.values())
-    penalties = PENALTIES if choose else (DEFAULT_PENALTY,)
+    """Fit and score all tasks, several at a time; an inverse penalty that is given is not chosen."""
+    choose = penalty is None and not system.boosted and all(one.validation.any() for one in rows.values())
+    penalties = PENALTIES if choose else (DEFAULT_PENALTY if penalty is None else penalty,)
     scores: dict[str, list[tuple[Floats, Floats]]] = {}
     for done, (task, found) in enumerate(_score_all(workers, system, tasks, rows, penalties)):
         scores[task.name] = found
@@ -102,7 +110,7 @@ def score_system(
         )
         for task in tasks
     }
-    return Scored(None if system.boosted else penalties[best], predictions)
+    return Scored(None if system.boosted else penalties[best], predictions, system.cost)
 
 
 def _score_all(

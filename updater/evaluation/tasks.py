@@ -152,6 +152,8 @@ class TaskFile:
     tasks: tuple[Task, ...] = ()
     families: tuple[Family, ...] = ()
     amounts: tuple[Amount, ...] = ()
+    paraphrases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Other wordings of the queries, by the names of the tasks."""
 
 
 @dataclass(frozen=True, order=True)
