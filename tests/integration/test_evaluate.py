@@ -168,7 +168,7 @@ def test_systems_from_elsewhere_and_other_models_stand_beside_the_candidate(conf
             candidate,
             ["base", "with_counts"],
             scratch,
-            further={"oracle": Vectors(oracle, Cost(1.0, 8))},
+            further={"oracle": lambda: Vectors(oracle, Cost(1.0, 8))},
         )
         known = {system.name: system for system in systems}
         task = exam.tasks[0]

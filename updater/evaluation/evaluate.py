@@ -17,6 +17,7 @@ from updater.evaluation.report import Json, beside_gate, gate, make_paraphrases,
 from updater.evaluation.scoring import Rows
 from updater.evaluation.systems import BASELINES, OF_CANDIDATE, SYSTEMS, Candidate, System, embedding_rows
 from updater.evaluation.tasks import Task, question
+from updater.evaluation.vectors import Maker
 from updater.lake import partitions
 from updater.model.checkpoint import load_model
 from updater.pipeline.versions.registry import check_model, model_version
@@ -51,6 +52,8 @@ def evaluate(
     split: str = "test",
     output: str | None = None,
     progress: Progress = no_progress,
+    beside: Mapping[str, str] | None = None,
+    further: Mapping[str, Maker] | None = None,
 ) -> Evaluated:
     """Judge a model on the tasks of `[evaluation]`, and write report.json and report.html.
 
@@ -63,6 +66,8 @@ def evaluate(
         split: `test`, or `validation` for looking without using up the test.
         output: directory of the report; `<state>/evaluation` if left out.
         progress: told what is done.
+        beside: directories of further models by the names of their systems; they are asked without soft prompts.
+        further: systems that are made elsewhere.
 
     Raises:
         ConfigError: `[evaluation]` is incomplete, or a task does not fit the lake.
@@ -72,14 +77,14 @@ def evaluate(
     names = _names(context, systems, version, model)
     candidate, model_name = None, "baselines"
     if {*OF_CANDIDATE, "live"} & {*names}:
-        candidate, model_name = _candidate(context, version, model)
+        candidate, model_name = _candidate(context, version, model, beside or {})
     names = [name for name in names if name != "live" or (candidate is not None and candidate.live)]
     needed()
     with open_events(context, progress) as events, Scratch(settings) as scratch:
         progress("labels", 0, 1)
         exam = read_exam(events, split)
         rounds = reworded(settings, exam.tasks) if candidate and "base" in names else []
-        compared, scored = sit_exam(context, workers, events, exam, candidate, names, scratch, progress)
+        compared, scored = sit_exam(context, workers, events, exam, candidate, names, scratch, progress, further)
         zero_shot = zero_shot_scores(settings, candidate, compared, exam.tasks, exam.rows) if candidate else {}
         points = _points(settings, candidate, compared, exam.tasks, exam.rows) if candidate else None
         paraphrased = []
@@ -92,16 +97,18 @@ def evaluate(
     if paraphrased:
         report["paraphrases"] = make_paraphrases(rounds, scored["base"], paraphrased, draws, seed)
     directory = output or context.layout.evaluation()
-    reasons, beside = gate(report), beside_gate(report)
+    reasons, shown = gate(report), beside_gate(report)
     file = partitions.join(directory, "report.json")
     _write(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
     picture = draw(points) if points else None
-    page = render(report, reasons, beside, model_name, exam.anchors, split, picture)
+    page = render(report, reasons, shown, model_name, exam.anchors, split, picture)
     _write(partitions.join(directory, "report.html"), page)
-    return Evaluated(file, model_name, reasons, beside, report)
+    return Evaluated(file, model_name, reasons, shown, report)
 
 
-def _candidate(context: Context, version: int | None, directory: str | None) -> tuple[Candidate, str]:
+def _candidate(
+    context: Context, version: int | None, directory: str | None, beside: Mapping[str, str]
+) -> tuple[Candidate, str]:
     """The model in `directory`, else that version, else the live one, and its name. Raises ConfigError."""
     live = context.ledger.live_model()
     if directory:
@@ -113,7 +120,7 @@ def _candidate(context: Context, version: int | None, directory: str | None) -> 
         record = model_version(context, version) if version is not None else context.live_model()
         digest, path, name = record.digest, context.model_directory(record.version), record.name
     other = live is not None and live.digest != digest
-    return Candidate(path, context.model_directory(live.version) if live is not None and other else ""), name
+    return Candidate(path, context.model_directory(live.version) if live is not None and other else "", beside), name
 
 
 def zero_shot_scores(

@@ -25,7 +25,7 @@ from updater.evaluation.systems import (
     side_by_side,
 )
 from updater.evaluation.tasks import Split, Task, known_at, read_task_file, read_tasks
-from updater.evaluation.vectors import Vectors, vector_system
+from updater.evaluation.vectors import Maker, vector_system
 from updater.pipeline.daily.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.process_pool import Workers
@@ -72,7 +72,7 @@ def sit_exam(
     names: Sequence[str],
     scratch: Scratch,
     progress: Progress = no_progress,
-    further: Mapping[str, Vectors] | None = None,
+    further: Mapping[str, Maker] | None = None,
 ) -> tuple[list[System], dict[str, Scored]]:
     """The systems `names`, in that order, and their scores; days that are not there yet are landed and encoded.
 
@@ -101,7 +101,7 @@ def sit_exam(
     known |= {
         name: side_by_side(name, [known[part] for part in SIDE_BY_SIDE[name]]) for name in names if name in SIDE_BY_SIDE
     }
-    known |= {name: vector_system(settings, name, vectors, scratch) for name, vectors in further.items()}
+    known |= {name: vector_system(settings, name, make(), scratch) for name, make in further.items()}
     systems = [known[name] for name in (*names, *beside, *further)]
     return systems, {s.name: score_system(workers, s, exam.tasks, exam.rows, progress) for s in systems}
 

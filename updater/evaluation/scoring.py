@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from updater.errors import ConfigError
 from updater.evaluation.costs import Cost
 from updater.evaluation.metrics import Floats, Predictions, auc_and_ks
-from updater.evaluation.probe import fit_boosting, fit_logistic
+from updater.evaluation.probe import fit_boosting, logistic_path
 from updater.evaluation.systems import System
 from updater.evaluation.tasks import Task, is_held_out
 from updater.runtime.deployment import Progress, no_progress
 from updater.runtime.process_pool import Workers
 
 PENALTIES = (0.0005, 0.002, 0.02, 0.2, 2.0)
-"""Inverse penalties that are tried."""
+"""Inverse penalties that are tried, the strongest first."""
 DEFAULT_PENALTY = 0.02
 """Where there is no validation anchor."""
 TASKS_PER_ROUND = 4
@@ -135,10 +135,7 @@ def fit_and_score(
     train: Floats, label: NDArray[np.bool_], validation: Floats, test: Floats, penalties: Sequence[float] | None
 ) -> list[tuple[Floats, Floats]]:
     """Scores of validation and test rows by a linear probe for each penalty, or by boosting if there are none."""
-    if penalties is None:
-        scorers = [fit_boosting(train, label)]
-    else:
-        scorers = [fit_logistic(train, label, penalty) for penalty in penalties]
+    scorers = iter([fit_boosting(train, label)]) if penalties is None else logistic_path(train, label, penalties)
     return [(score(validation) if len(validation) else np.zeros(0), score(test)) for score in scorers]
 
 

@@ -33,6 +33,10 @@ class Vectors:
     cost: Cost | None = None
 
 
+Maker = Callable[[], Vectors]
+"""Called once, when all days of the evaluation have been landed and encoded."""
+
+
 def vector_system(settings: Settings, name: str, vectors: Vectors, scratch: Scratch) -> System:
     """The vectors, and the column for recency that every system of embeddings gets."""
 
