@@ -28,7 +28,7 @@ from updater.training.profiles import Profiles, read_profiles
 Float32 = npt.NDArray[np.float32]
 DAYS_SINCE = "days_since_newest"
 SECONDS_PER_DAY = 86_400
-_CPU_SECONDS = b"updater.cpu_seconds"
+_READING, _COMPUTING = b"updater.cpu_seconds_reading", b"updater.cpu_seconds_computing"
 
 
 @dataclass(frozen=True)
@@ -76,20 +76,25 @@ def embed(
         progress("embedding users at anchors", done + 1, len(jobs))
 
 
-def measured(context: Context, embedder: Embedder, anchors: Sequence[date]) -> Cost | None:
-    """What the files of these anchors took when they were made; None if one of them does not say."""
+def measured(
+    context: Context, embedder: Embedder, anchors: Sequence[date], *, recency_alone: bool = False
+) -> Cost | None:
+    """What the files of these anchors took when they were made, or their recency alone; None if one does not say."""
+    keys = (_READING,) if recency_alone else (_READING, _COMPUTING)
     seconds, num_users, width = 0.0, 0, 0
     for anchor in anchors:
         fs, path = partitions.filesystem(embedder.file(context, anchor))
         with fs.open(path, "rb") as file:
             parquet = pq.ParquetFile(file)
-            said = (parquet.schema_arrow.metadata or {}).get(_CPU_SECONDS)
+            said = [(parquet.schema_arrow.metadata or {}).get(key) for key in keys]
             num_users += parquet.metadata.num_rows
             if not width and parquet.metadata.num_rows:
                 width = len(next(parquet.iter_batches(1, columns=[question_column(0)]))[0][0])
-        if said is None:
+        if None in said:
             return None
-        seconds += float(said)
+        seconds += sum(float(part) for part in said if part is not None)
+    if recency_alone:
+        return Cost(1000 * seconds / max(1, num_users), BYTES_PER_NUMBER)
     vectors = max(1, len(embedder.questions))
     return Cost(1000 * seconds / max(1, num_users), BYTES_PER_NUMBER * width * vectors, vectors)
 
@@ -116,8 +121,8 @@ def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Seq
         else:
             with computing.running():
                 values = mean_text(profiles)[:, None]
-        seconds = f"{reading.seconds + computing.seconds:.6f}"
-        table = _table(context, profiles, values).replace_schema_metadata({_CPU_SECONDS: seconds})
+        spent = {_READING: f"{reading.seconds:.6f}", _COMPUTING: f"{computing.seconds:.6f}"}
+        table = _table(context, profiles, values).replace_schema_metadata(spent)
         partitions.write_table(embedder.file(context, anchor), table)
 
 

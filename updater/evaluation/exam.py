@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from updater.domain.window import day_window, first_buffer_day
 from updater.errors import ConfigError
-from updater.evaluation.embedding import Embedder, embed
+from updater.evaluation.embedding import Embedder, embed, measured
 from updater.evaluation.events import Events
 from updater.evaluation.labels import read_labels
 from updater.evaluation.scoring import Rows, Scored, part_rows, score_system
@@ -94,7 +94,7 @@ def sit_exam(
         publish_recency(context, any_file, days, scratch)
     systems = embedding_systems(context, chosen, days, scratch)
     if "recency" in names:
-        systems.append(recency_system(settings, scratch))
+        systems.append(recency_system(settings, scratch, measured(context, any_file, days, recency_alone=True)))
     amounts = read_task_file(settings.evaluation.tasks).amounts
     systems += baseline_systems(events, needed, amounts, exam.anchors.train, days)
     known = {system.name: system for system in systems}

@@ -140,9 +140,9 @@ def embedding_systems(
     return systems
 
 
-def recency_system(settings: Settings, scratch: Scratch) -> System:
+def recency_system(settings: Settings, scratch: Scratch, cost: Cost | None) -> System:
     """The days since the user's newest event alone; they have to be published."""
-    return System("recency", lambda _, rows: recency(settings, scratch, rows))
+    return System("recency", lambda _, rows: recency(settings, scratch, rows), cost=cost)
 
 
 def recency(settings: Settings, scratch: Scratch, rows: pa.Table) -> Floats:
