@@ -2,7 +2,8 @@
 
 Writes benchmarks/quality/report.json and report.html. What is done is left alone, so a run that was cut short is run
 again. `ablations` adds the ablations to the report that is there, or only those that are named after it, `seeds 7 8`
-the whole run again with these seeds, side by side, and `throughput` how fast pre-training is.
+the whole run again with these seeds, side by side, and `throughput` how fast pre-training is. `tables` prints the
+report as the page has it.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from benchmarks.quality.ablations import ROWS, run_ablations
 from benchmarks.quality.adding import add, commit
 from benchmarks.quality.coles import coles
 from benchmarks.quality.seeds import run_seeds
+from benchmarks.quality.tables import tables
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
@@ -39,6 +41,9 @@ CONFIG = HERE.parents[1] / "configs" / "quality.toml"
 
 def main() -> None:
     given = arguments(sys.argv[1:])
+    if given.part == "tables":
+        print(tables(json.loads(REPORT.read_text())))
+        return
     settings = load_settings(CONFIG)
     begin = time.perf_counter()
     last: dict[str, float] = {}
@@ -104,6 +109,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parts.add_parser("ablations").add_argument("rows", nargs="*", metavar="ROW")
     parts.add_parser("seeds").add_argument("seeds", nargs="+", type=int)
     parts.add_parser("throughput")
+    parts.add_parser("tables")
     known = parser.parse_args(given)
     if known.part == "ablations" and (unknown := [row for row in known.rows if row not in ROWS]):
         parser.error(f"there is no ablation {unknown[0]!r}; choose from {', '.join(ROWS)}")
