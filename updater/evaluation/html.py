@@ -43,7 +43,7 @@ CAVEATS = (
 )
 
 Row = list[str]
-MEAN_HEAD = ("system", "AUC", "se", "95 %", "KS", "se", "95 %", "held-out AUC", "C", "CPU ms", "bytes", "vectors")
+MEAN_HEAD = ("system", "AUC", "se", "95 %", "KS", "se", "95 %", "held-out AUC", "C", "CPU ms", "bytes")
 _VALUES_HEAD = ("AUC", "se", "95 %", "KS", "se", "95 %")
 DIFFERENCE_HEAD = ("difference", *_VALUES_HEAD)
 FAMILY_HEAD = ("family", "values", "system", *_VALUES_HEAD)
@@ -158,8 +158,8 @@ def _ablations(ablations: Mapping[str, Any]) -> str:
 def _of_system(name: str, found: Mapping[str, Any]) -> Row:
     penalty = found["inverse_penalty"]
     of_held_out = _number(found.get("cold_auc"))
-    ms, num_bytes, vectors = (found.get(f"{name}_per_user") for name in ("cpu_ms", "bytes", "vectors"))
-    cost = ["–" if ms is None else f"{ms:.2f}", *("–" if n is None else f"{n:,}" for n in (num_bytes, vectors))]
+    ms, num_bytes = found.get("cpu_ms_per_user"), found.get("bytes_per_user")
+    cost = ["–" if ms is None else f"{ms:.2f}", "–" if num_bytes is None else f"{num_bytes:,}"]
     return [name, *_values(found), of_held_out, "–" if penalty is None else f"{penalty:g}", *cost]
 
 
