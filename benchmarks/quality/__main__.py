@@ -87,9 +87,9 @@ def main() -> None:
     model = join_prompts(context, trained.model)
     initialise(settings, model)
     context = open_context(settings)
-    beside, others = dict(given.beside), further(settings.training.seed)
+    models, others = dict(given.beside), further(settings.training.seed)
     with Workers(settings, context.now) as workers:
-        found = evaluate(context, workers, model, output=str(HERE), progress=progress, beside=beside, further=others)
+        found = evaluate(context, workers, model, output=str(HERE), progress=progress, models=models, further=others)
     add(REPORT, "commit", commit())
     print(json.dumps(found.report["mean"], indent=1), found.gate, f"{time.perf_counter() - begin:.0f} s")
 

@@ -160,7 +160,7 @@ def test_systems_from_elsewhere_and_other_models_stand_beside_the_candidate(conf
     lapse = next(scenario.query for scenario in settings.scenarios if scenario.name == "lapse")
     with open_events(context) as events, Scratch(settings) as scratch, Workers(settings, context.now) as workers:
         exam = read_exam(events)
-        candidate = Candidate(model, beside={"twin": model})
+        candidate = Candidate(model, models={"twin": model})
         systems, scored = sit_exam(
             context,
             workers,

@@ -52,7 +52,7 @@ def evaluate(
     split: str = "test",
     output: str | None = None,
     progress: Progress = no_progress,
-    beside: Mapping[str, str] | None = None,
+    models: Mapping[str, str] | None = None,
     further: Mapping[str, Maker] | None = None,
 ) -> Evaluated:
     """Judge a model on the tasks of `[evaluation]`, and write report.json and report.html.
@@ -66,7 +66,7 @@ def evaluate(
         split: `test`, or `validation` for looking without using up the test.
         output: directory of the report; `<state>/evaluation` if left out.
         progress: told what is done.
-        beside: directories of further models by the names of their systems; they are asked without soft prompts.
+        models: directories of further models by the names of their systems; they are asked without soft prompts.
         further: systems that are made elsewhere.
 
     Raises:
@@ -76,8 +76,8 @@ def evaluate(
     settings = context.settings
     names = _names(context, systems, version, model)
     candidate, model_name = None, "baselines"
-    if {*OF_CANDIDATE, "live"} & {*names}:
-        candidate, model_name = _candidate(context, version, model, beside or {})
+    if models or {*OF_CANDIDATE, "live"} & {*names}:
+        candidate, model_name = _candidate(context, version, model, models or {})
     names = [name for name in names if name != "live" or (candidate is not None and candidate.live)]
     needed()
     with open_events(context, progress) as events, Scratch(settings) as scratch:
@@ -107,7 +107,7 @@ def evaluate(
 
 
 def _candidate(
-    context: Context, version: int | None, directory: str | None, beside: Mapping[str, str]
+    context: Context, version: int | None, directory: str | None, models: Mapping[str, str]
 ) -> tuple[Candidate, str]:
     """The model in `directory`, else that version, else the live one, and its name. Raises ConfigError."""
     live = context.ledger.live_model()
@@ -120,7 +120,7 @@ def _candidate(
         record = model_version(context, version) if version is not None else context.live_model()
         digest, path, name = record.digest, context.model_directory(record.version), record.name
     other = live is not None and live.digest != digest
-    return Candidate(path, context.model_directory(live.version) if live is not None and other else "", beside), name
+    return Candidate(path, context.model_directory(live.version) if live is not None and other else "", models), name
 
 
 def zero_shot_scores(

@@ -76,15 +76,15 @@ def sit_exam(
 ) -> tuple[list[System], dict[str, Scored]]:
     """The systems `names`, in that order, and their scores; days that are not there yet are landed and encoded.
 
-    After them come the candidate's `beside`, and the systems of `further`, which are made elsewhere. Features can be
+    After them come the further `models` of the candidate and the systems of `further`, made elsewhere. Features can be
     read from the systems as long as `scratch` is open.
     """
     settings, further = context.settings, further or {}
-    beside = candidate.beside if candidate else {}
+    models = candidate.models if candidate else {}
     parts = {part for name in names for part in SIDE_BY_SIDE.get(name, ())}
     needed = [*names, *(part for part in parts if part not in names)]
     made = embedders(context, exam.tasks, candidate, needed, scratch, progress)
-    chosen = {name: made[name] for name in (*needed, *beside) if name in made}
+    chosen = {name: made[name] for name in (*needed, *models) if name in made}
     days = exam.days
     if chosen or further or "recency" in names:
         # The file of any embedder has the column for recency.
@@ -102,7 +102,7 @@ def sit_exam(
         name: side_by_side(name, [known[part] for part in SIDE_BY_SIDE[name]]) for name in names if name in SIDE_BY_SIDE
     }
     known |= {name: vector_system(settings, name, make(), scratch) for name, make in further.items()}
-    systems = [known[name] for name in (*names, *beside, *further)]
+    systems = [known[name] for name in (*names, *models, *further)]
     return systems, {s.name: score_system(workers, s, exam.tasks, exam.rows, progress) for s in systems}
 
 

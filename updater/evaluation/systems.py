@@ -67,7 +67,7 @@ class Candidate:
     directory: str
     live: str = ""
     """The live model's, if the candidate is another one."""
-    beside: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
     """Further models by the names of their systems; asked without soft prompts."""
 
     @property
@@ -101,7 +101,7 @@ def embedders(
             made[name] = _embedder(relative(context, model.config, scratch, progress), asked, ())
     if "live" in names and candidate.live:
         made["live"] = _embedder(candidate.live, asked, load_model(candidate.live).soft_prompts)
-    for name, directory in candidate.beside.items():
+    for name, directory in candidate.models.items():
         made[name] = _embedder(directory, asked, ())
     return made
 
