@@ -16,7 +16,7 @@ from benchmarks.stores import FEATURE_REPO, make_settings, user_id, write_offlin
 from benchmarks.timing import TOP, in_turns, ratios
 from updater.domain.columns import SUMMARIES_VIEW
 from updater.settings import Settings
-from updater.store.access import materialise
+from updater.store.access import materialize
 from updater.store.definitions import apply
 
 FEAST = str(Path(sys.executable).with_name("feast"))
@@ -29,7 +29,7 @@ def rows(smoke: bool) -> Iterator[Row]:
     with TemporaryDirectory(prefix="updater-bench-") as root:
         settings = make_settings(Path(root), "sqlite")
         apply(settings)
-        materialise(settings, write_offline(settings, 1_000), ["lapse_v1", SUMMARIES_VIEW])
+        materialize(settings, write_offline(settings, 1_000), ["lapse_v1", SUMMARIES_VIEW])
         command = _command(settings)
         shown = subprocess.run(command, env=_environ(settings), capture_output=True, text=True, check=True).stdout
         if not re.search(r"lapse_embedding.*\d\.\d", shown, re.DOTALL):

@@ -1,6 +1,6 @@
 """Daily windows against a full recompute in the same process, on made-up users; and texts encoded more than once.
 
-All run the whole pipeline: detect, encode, refresh, publish, materialise, commit. The full recompute differs in one
+All run the whole pipeline: detect, encode, refresh, publish, materialize, commit. The full recompute differs in one
 thing only: every user with events counts as changed. CPU seconds of one process with one thread for the model.
 """
 
@@ -27,10 +27,10 @@ from updater.pipeline.compact.run import maintain
 from updater.pipeline.daily.detect import read_changes
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import WindowReport, finish, prepare, run_window
-from updater.pipeline.init import initialise
-from updater.runtime import process_pool as pool
+from updater.pipeline.init import initialize
+from updater.runtime import process_pool
 from updater.runtime.deployment import Context, no_progress, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources.synthetic import SyntheticSpec, land
 from updater.state.event_store import CHANGES_SCHEMA, Buffer, connect
@@ -78,7 +78,7 @@ def _rows_of(backbone: str, label: str, num_users: int, rounds: int) -> Iterator
                     full.append(state.full(day))
                 found[share].append(state.window(day))
         idle = state.window(state.land_next(0.0))
-        encoded, num_windows = state.workers.encoded, len(rounds * [*ACTIVE]) + 3
+        encoded, num_windows = state.pool.encoded, len(rounds * [*ACTIVE]) + 3
         yield measured(
             f"{label}daily window without changes, over the full recompute of {full[-1].report.prefixes:,} users",
             [idle.seconds / one.seconds for one in full],
@@ -121,9 +121,9 @@ class _State:
         )
         self.day = FIRST_DAY + timedelta(days=HISTORY_DAYS - 1)
         land(self.settings.paths.lake, self.spec, FIRST_DAY, self.day)
-        initialise(self.settings)
+        initialize(self.settings)
         self.context = open_context(self.settings)
-        self.workers = CountingWorkers(self.settings, self.context.now)
+        self.pool = CountingPool(self.settings, self.context.now)
         self.window(self.day)
         self.window(self.land_next(ACTIVE_IN_HISTORY))  # warms what the timed ones share
         maintain(self.context)
@@ -132,7 +132,7 @@ class _State:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.workers.__exit__(None, None, None)
+        self.pool.__exit__(None, None, None)
 
     def land_next(self, active_share: float) -> date:
         """Land one more day; without active users an empty one. Returns it."""
@@ -147,7 +147,7 @@ class _State:
 
     def window(self, day: date) -> Timed:
         """Run a window, with the model loaded before."""
-        return _timed(self.context, partial(run_window, self.context, self.workers, day))
+        return _timed(self.context, partial(run_window, self.context, self.pool, day))
 
     def full(self, day: date) -> Timed:
         """The full recompute of a day, on a copy of the state."""
@@ -155,24 +155,24 @@ class _State:
         shutil.copytree(self.settings.source.parent, root, ignore=shutil.ignore_patterns("lake"))
         copied = load_settings(root / self.settings.source.name, environ={})
         copied = replace(copied, paths=replace(copied.paths, lake=self.settings.paths.lake))
-        initialise(copied)
+        initialize(copied)
         context = open_context(copied, self.context.now)
-        with Workers(copied, context.now) as workers:
-            done = _timed(context, partial(recompute, context, workers, day))
+        with ProcessPool(copied, context.now) as pool:
+            done = _timed(context, partial(recompute, context, pool, day))
         shutil.rmtree(root)
         return done
 
     def profile(self, active_share: float) -> str:
         """Where the time of one more day goes."""
         day = self.land_next(active_share)
-        return top_functions(partial(run_window, self.context, self.workers, day))
+        return top_functions(partial(run_window, self.context, self.pool, day))
 
 
-def recompute(context: Context, workers: Workers, ds: date) -> WindowReport:
+def recompute(context: Context, pool: ProcessPool, ds: date) -> WindowReport:
     """Run a window as if every user with events had changed."""
     window = context.window(ds)
     report = WindowReport(str(window), model=context.live_model().name)
-    prepare(context, workers, window, report, no_progress)
+    prepare(context, pool, window, report, no_progress)
     settings = context.settings
     with report.step("detect"), connect(settings.paths.state) as connection:
         for modality in settings.modalities:
@@ -183,12 +183,12 @@ def recompute(context: Context, workers: Workers, ds: date) -> WindowReport:
             both = pa.concat_tables([everyone.cast(CHANGES_SCHEMA), changed.cast(CHANGES_SCHEMA)])
             partitions.write_table(context.layout.changes_file(modality.name, ds), both)
     with report.step("refresh"):
-        list(refresh_days(workers, [ds], range(settings.buffer.num_buckets)))
+        list(refresh_days(pool, [ds], range(settings.buffer.num_buckets)))
     finish(context, window, report)
     return report
 
 
-class CountingWorkers(Workers):
+class CountingPool(ProcessPool):
     """Workers that remember how often each text was encoded."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -196,24 +196,24 @@ class CountingWorkers(Workers):
         self.encoded: Counter[str] = Counter()
 
     def encode(self, texts: list[str], progress: Callable[[int], None] = lambda _: None) -> np.ndarray:
-        """As `Workers.encode`."""
+        """As `ProcessPool.encode`."""
         self.encoded.update(texts)
         return super().encode(texts, progress)
 
 
 def _timed(context: Context, run: Callable[[], WindowReport]) -> Timed:
     # A process keeps the tools of one state only; loading them again is no part of either way.
-    _, tools = pool._open(context.settings, context.now)
-    assert tools.inference
+    _, session = process_pool.open_session(context.settings, context.now)
+    assert session.inference
     reports: list[WindowReport] = []
     lengths = [np.zeros(0)]
-    measure = tools.model.prefix_lengths
+    measure = session.model.prefix_lengths
 
     def counted(batch: UserBatch) -> np.ndarray:
         lengths.append(measure(batch))  # asked once per batch
         return lengths[-1]
 
-    with patch.object(tools.model, "prefix_lengths", counted):
+    with patch.object(session.model, "prefix_lengths", counted):
         seconds = cpu_seconds(lambda: reports.append(run()))
     return Timed(reports[0], seconds, float(np.concatenate(lengths).sum() / max(reports[0].prefixes, 1)))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.deployment import FIRST_DAY, local_settings
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.sources.synthetic import SyntheticSpec, land
 
 HISTORY_DAYS = 20
@@ -39,7 +39,7 @@ def main() -> int:
             num_users=given.users, num_days=HISTORY_DAYS, first_day=FIRST_DAY, active_share=given.active_share
         )
         land(settings.paths.lake, spec)
-        initialise(settings)
+        initialize(settings)
         last = spec.last_day
         subprocess.run(_updater(settings.source, last - timedelta(days=1)), check=True)
         record = [str(PY_SPY), "record", "--subprocesses", "--format", "flamegraph", "--output", str(given.output)]

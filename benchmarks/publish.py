@@ -34,7 +34,7 @@ def rows(smoke: bool) -> Iterator[Row]:
             try:
                 yield from _compare(settings, window, num_users, rounds)
             except ServiceUnavailableError as error:
-                yield failed(f"materialise into {kind}", str(error))
+                yield failed(f"materialize into {kind}", str(error))
 
 
 def _compare(settings: Settings, window: Window, num_users: int, rounds: int) -> Iterator[Row]:
@@ -47,11 +47,11 @@ def _compare(settings: Settings, window: Window, num_users: int, rounds: int) ->
         for what, seconds in zip(RUNS, (first, in_turns(again, rounds)), strict=True):
             fastest = num_users / min(seconds["ours"])
             yield measured(
-                f"materialise into {settings.online_store.type} ({what}): users per CPU-second over stock Feast's",
+                f"materialize into {settings.online_store.type} ({what}): users per CPU-second over stock Feast's",
                 ratios(seconds["stock"], seconds["ours"]),
                 ">= 3",
                 note=f"{num_users:,} users, {fastest:,.0f} per CPU-second at best",
-                where=partial(top_functions, runs["ours"].materialise),
+                where=partial(top_functions, runs["ours"].materialize),
             )
 
 
@@ -60,9 +60,9 @@ class _Runs:
 
     def __init__(self, store: FeatureStore, window: Window) -> None:
         self.store, self.window = store, window
-        self.materialise()  # loads what is loaded once
+        self.materialize()  # loads what is loaded once
 
-    def materialise(self) -> None:
+    def materialize(self) -> None:
         """Write all users."""
         with redirect_stdout(io.StringIO()):
             self.store.materialize(self.window.as_of, self.window.as_of, feature_views=[VIEW])
@@ -77,4 +77,4 @@ class _Runs:
 
     def over_itself(self) -> float:
         """CPU seconds of writing over what is there."""
-        return cpu_seconds(self.materialise)
+        return cpu_seconds(self.materialize)

@@ -51,16 +51,16 @@ def write(directory: Path, results: Sequence[Result]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     texts = {"results.json": json.dumps(results, indent=2) + "\n", "results.md": as_markdown(results)}
     for name, text in texts.items():
-        aside = directory / f".{name}.tmp"
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(directory / name)
+        temporary = directory / f".{name}.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(directory / name)
 
 
 def summary(results: Sequence[Result]) -> str:
     """How many targets are met; what failed is named."""
-    judged = [row for row in results if row["met"] is not None]
-    failures = [row["name"] for row in judged if row["ratio"] is None]
-    text = f"{sum(row['met'] for row in judged)} of {len(judged)} targets met"
+    evaluated = [row for row in results if row["met"] is not None]
+    failures = [row["name"] for row in evaluated if row["ratio"] is None]
+    text = f"{sum(row['met'] for row in evaluated)} of {len(evaluated)} targets met"
     return f"{text}; failed: {', '.join(failures)}" if failures else text
 
 

@@ -25,9 +25,9 @@ from benchmarks.row import Row, measured
 from benchmarks.stores import FEATURE_REPO
 from benchmarks.timing import ratios
 from updater.pipeline.daily.window import run_window
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.runtime.deployment import open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources.synthetic import EventsPerActiveDay, SyntheticSpec, land
 
@@ -131,7 +131,7 @@ class _Deployment:
         )
         self.settings = load_settings(source, environ={})
         land(self.settings.paths.lake, spec)
-        initialise(self.settings)
+        initialize(self.settings)
 
     def __enter__(self) -> "_Deployment":
         command = [sys.executable, "-m", "benchmarks.scale", str(self.settings.source)]
@@ -193,9 +193,9 @@ def main() -> None:
     """Run a window per line of standard input, each a date, and answer with a line of JSON."""
     settings = load_settings(sys.argv[1], environ={})
     context = open_context(settings)
-    with Workers(settings, context.now) as workers:
+    with ProcessPool(settings, context.now) as pool:
         for line in sys.stdin:
-            report = run_window(context, workers, date.fromisoformat(line.strip()))
+            report = run_window(context, pool, date.fromisoformat(line.strip()))
             answer: dict[str, Any] = {"prefixes": report.prefixes, "seconds": report.seconds}
             print(json.dumps(answer), flush=True)
 

@@ -23,9 +23,9 @@ from benchmarks.row import Row, measured
 from benchmarks.scale import ACTIVE_SHARE, CONFIG
 from benchmarks.timing import in_turns, ratios
 from updater.pipeline.daily.window import run_window
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.runtime.deployment import open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 from updater.sources.synthetic import EventsPerActiveDay, SyntheticSpec, land
 
@@ -60,11 +60,11 @@ def _deployment(root: Path, num_users: int, num_days: int) -> Settings:
     spec = SyntheticSpec(num_users=num_users, num_days=num_days, first_day=FIRST_DAY, active_share=ACTIVE_SHARE)
     settings = load_settings(source, environ={})
     land(settings.paths.lake, replace(spec, events_per_active_day=EVENTS))
-    initialise(settings)
+    initialize(settings)
     context = open_context(settings)
-    with Workers(settings, context.now) as workers:
+    with ProcessPool(settings, context.now) as pool:
         for number in (num_days - 2, num_days - 1):
-            run_window(context, workers, FIRST_DAY + timedelta(days=number))
+            run_window(context, pool, FIRST_DAY + timedelta(days=number))
     return settings
 
 

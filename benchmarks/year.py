@@ -20,10 +20,10 @@ from tempfile import TemporaryDirectory
 
 from updater.pipeline.compact.run import maintain
 from updater.pipeline.daily.window import run_window
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.pipeline.monitor.verify import verify
 from updater.runtime.deployment import Context, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 from updater.sources.synthetic import SyntheticSpec, land
 from updater.state.bucket_files import bucket_files
@@ -61,7 +61,7 @@ def measure(num_days: int, num_users: int, history_days: int, maintained: bool =
     with TemporaryDirectory(prefix="updater-bench-") as root:
         settings = _settings(Path(root), history_days)
         spec = SyntheticSpec(num_users=num_users, num_days=num_days, first_day=FIRST_DAY)
-        initialise(settings)
+        initialize(settings)
         rows, spent, upkeep, made = [], [], [0.0], 0
         for number in range(num_days):
             ds = FIRST_DAY + timedelta(days=number)
@@ -69,8 +69,8 @@ def measure(num_days: int, num_users: int, history_days: int, maintained: bool =
             context = _at(settings, ds, hours=2)
             before = len(_files(context))
             cpu, wall = time.process_time(), time.perf_counter()
-            with Workers(settings, context.now) as workers:
-                run_window(context, workers, ds)
+            with ProcessPool(settings, context.now) as pool:
+                run_window(context, pool, ds)
             spent.append((time.process_time() - cpu, time.perf_counter() - wall))
             made += len(_files(context)) - before
             if maintained and (number + 1) % MAINTAIN_EVERY == 0:

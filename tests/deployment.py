@@ -16,9 +16,9 @@ from tests.factories import SCENARIOS, toml_text
 from tests.small_models import make_backbone, make_text_encoder
 from tests.strategies import BUFFER_DAYS, MODALITIES
 from updater.pipeline.daily.window import WindowReport, run_window
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.runtime.deployment import Context, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -64,16 +64,16 @@ def write_config(root: Path, **overrides: Any) -> Path:
 
 @dataclass
 class Deployment:
-    """An initialised state and its lake."""
+    """An initialized state and its lake."""
 
     settings: Settings
     now: datetime = NOW
 
     @classmethod
     def create(cls, root: Path, **overrides: Any) -> "Deployment":
-        """Write the config and initialise the state."""
+        """Write the config and initialize the state."""
         settings = load_settings(write_config(root, **overrides), environ={})
-        initialise(settings)
+        initialize(settings)
         return cls(settings)
 
     @classmethod
@@ -99,8 +99,8 @@ class Deployment:
     def run(self, days: Iterable[date]) -> list[WindowReport]:
         """Run daily windows."""
         context = self.context
-        with Workers(self.settings, context.now) as workers:
-            return [run_window(context, workers, ds) for ds in days]
+        with ProcessPool(self.settings, context.now) as pool:
+            return [run_window(context, pool, ds) for ds in days]
 
     def published(self, last: date | None = None) -> dict[str, str]:
         """Digest of every file below offline/ and summaries/ (up to a day), by path: what nothing may change."""

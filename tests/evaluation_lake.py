@@ -26,7 +26,7 @@ TASKS = """
 name = "buys"
 domain = "risk"
 scenario = "lapse"
-kind = "happens"
+kind = "occurs"
 parameters = { modality = "bill", active_in = "bill", at_least = 3, history_days = 5, horizon_days = 3 }
 
 [[families]]
@@ -34,7 +34,7 @@ name = "will_buy_{value}"
 domain = "marketing"
 query = "{value} in the next week?"
 scenario = "will_buy"
-kind = "happens"
+kind = "occurs"
 parameters = { modality = "bill", active_in = "bill", column = "category", history_days = 5, horizon_days = 3 }
 values = ["dairy", "rice"]
 unseen = ["tea"]
@@ -72,7 +72,7 @@ def write_evaluation(root: Path, num_users: int = 40, **overrides: Any) -> Path:
 
 @contextmanager
 def events_of(settings: Settings) -> Iterator[Events]:
-    """The events of a deployment that need not be initialised."""
+    """The events of a deployment that need not be initialized."""
     create_ledger(settings)
     with open_events(open_context(settings)) as events:
         yield events
@@ -101,7 +101,7 @@ domain = "marketing"
 query = "{value} bill events in the next 3 days?"
 scenario = "buys_{value}"
 unseen_scenario = "buys"
-kind = "happens"
+kind = "occurs"
 parameters = { modality = "bill", active_in = "bill", column = "category" }
 values = ["dairy", "red wine"]
 unseen = ["tea"]

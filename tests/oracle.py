@@ -67,7 +67,7 @@ def marks(modality: str, rows: tuple[Row, ...]) -> set[Any]:
     }
 
 
-def changed_cells(history: History, ds: date) -> set[Cell]:
+def changed_summaries(history: History, ds: date) -> set[Cell]:
     """Cells whose content differs from that of the day before; in the first window all with content."""
     cells = set()
     for modality in NAMES:

@@ -71,7 +71,7 @@ def make_profiles(anchor: date, users: Sequence[str], seed: int = 0) -> Profiles
             )
         )
     everyone = np.arange(len(users))
-    return Profiles(anchor, known, tuple(events), tuple(each.summarise(everyone) for each in events))
+    return Profiles(anchor, known, tuple(events), tuple(each.summarize(everyone) for each in events))
 
 
 def make_rows(profiles: Mapping[date, Profiles]) -> pa.Table:

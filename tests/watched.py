@@ -8,7 +8,7 @@ from typing import Any
 from tests.deployment import Deployment
 from tests.factories import land_rows
 from tests.strategies import COLUMNS
-from updater.domain.bounds import Bounds
+from updater.domain.alerts import AlertThresholds
 from updater.runtime.deployment import Context, open_context
 
 DAYS = [date(2024, 3, 1) + timedelta(days=number) for number in range(6)]
@@ -45,7 +45,7 @@ def watched(root: Path, **overrides: Any) -> Deployment:
     return made
 
 
-def context(made: Deployment, hours: float = 1.0, **bounds: float) -> Context:
+def context(made: Deployment, hours: float = 1.0, **thresholds: float) -> Context:
     """A context some hours after the newest window's end, with other bounds."""
-    settings = replace(made.settings, bounds=Bounds(**bounds))
+    settings = replace(made.settings, alerts=AlertThresholds(**thresholds))
     return open_context(settings, made.context.window(made.context.ledger.watermark()).as_of + timedelta(hours=hours))

@@ -50,9 +50,9 @@ class Deployment:
         Args:
             model: directory of a trained model that a new state begins with; None for untrained weights.
         """
-        from updater.pipeline.init import initialise
+        from updater.pipeline.init import initialize
 
-        return initialise(self.settings, model)
+        return initialize(self.settings, model)
 
     def plan(self, ds: date) -> "DryRun":
         """What running the window of landing day `ds` would do; changes nothing."""
@@ -61,18 +61,18 @@ class Deployment:
         return plan_window(self._context(), ds)
 
     def run(self, ds: date) -> "WindowReport":
-        """Run the window of landing day `ds`: detect, encode, refresh, publish, materialise, commit.
+        """Run the window of landing day `ds`: detect, encode, refresh, publish, materialize, commit.
 
         Raises:
             NotLandedError, DataRefusedError: the day has not landed, or cannot be trusted.
             WindowOrderError: `ds` does not follow the newest window.
         """
         from updater.pipeline.daily.window import run_window
-        from updater.runtime.process_pool import Workers
+        from updater.runtime.process_pool import ProcessPool
 
         context = self._context()
-        with Workers(self.settings, context.now) as workers:
-            return run_window(context, workers, ds, self._progress())
+        with ProcessPool(self.settings, context.now) as pool:
+            return run_window(context, pool, ds, self._progress())
 
     def plan_backfill(self, from_date: date, to_date: date, restate: bool = False) -> "BackfillPlan":
         """What `backfill` would do; changes nothing."""
@@ -83,11 +83,11 @@ class Deployment:
     def backfill(self, from_date: date, to_date: date) -> "list[WindowReport]":
         """Run the missing windows of a range of landing days, oldest first; both dates are inclusive."""
         from updater.pipeline.daily.backfill import backfill
-        from updater.runtime.process_pool import Workers
+        from updater.runtime.process_pool import ProcessPool
 
         context = self._context()
-        with Workers(self.settings, context.now) as workers:
-            return backfill(context, workers, from_date, to_date, self._progress())
+        with ProcessPool(self.settings, context.now) as pool:
+            return backfill(context, pool, from_date, to_date, self._progress())
 
     def restate(self, from_date: date, to_date: date) -> dict[str, int]:
         """Recompute what rests on partitions of the range that were rewritten after processing.
@@ -95,11 +95,11 @@ class Deployment:
         Returns users, days and values restated; empty if nothing was rewritten.
         """
         from updater.pipeline.restate.run import restate_range
-        from updater.runtime.process_pool import Workers
+        from updater.runtime.process_pool import ProcessPool
 
         context = self._context()
-        with Workers(self.settings, context.now) as workers:
-            return restate_range(context, workers, from_date, to_date, self._progress())
+        with ProcessPool(self.settings, context.now) as pool:
+            return restate_range(context, pool, from_date, to_date, self._progress())
 
     def status(self, check: bool = False) -> "StatusReport":
         """How fresh the state is, what waits, and how large everything is.
@@ -156,13 +156,13 @@ class Deployment:
             model: directory of a model that is to become a version first.
             from_date: first landing day of which the version gets all rows; None for the first there is.
         """
-        from updater.pipeline.versions.promote import chosen_model, promote
-        from updater.runtime.process_pool import Workers
+        from updater.pipeline.versions.promote import promote, resolve_model
+        from updater.runtime.process_pool import ProcessPool
 
         context = self._context()
-        record = chosen_model(context, version, model, dry_run=False)
-        with Workers(self.settings, context.now) as workers:
-            return promote(context, workers, record, from_date, self._progress())
+        record = resolve_model(context, version, model, dry_run=False)
+        with ProcessPool(self.settings, context.now) as pool:
+            return promote(context, pool, record, from_date, self._progress())
 
     def _context(self) -> "Context":
         from updater.runtime.deployment import open_context

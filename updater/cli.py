@@ -7,7 +7,7 @@ from typing import BinaryIO
 import click
 
 from updater import __version__, tables
-from updater.commands.command import DAY, VERBOSE, emit, log, progress_bar, stop, verb
+from updater.commands.command import DAY, VERBOSE, command_options, log, print_result, progress_bar, stop
 from updater.commands.evaluation import evaluate
 from updater.commands.ids import read_ids
 from updater.commands.maintenance import maintain
@@ -25,24 +25,24 @@ def main() -> None:
     """Daily-fresh, scenario-adaptive user embeddings in your own feature store.
 
     Exit codes: 0 done; 2 usage or config; 3 data not landed; 4 data refused; 5 gap or out of order; 6 verification
-    failed or a bound crossed; 7 another command got in the way; 8 other work is unfinished; 9 no window yet; 10 not
-    found; 11 a server does not answer; 1 anything else. After 7, 8 and 11 the same command again may succeed.
+    failed or an alert; 7 another command got in the way; 8 other work is unfinished; 9 no window yet; 10 not found;
+    11 a server does not answer; 1 anything else. After 7, 8 and 11 the same command again may succeed.
     """
 
 
 @main.command()
 @click.option("--model", metavar="DIR", help="Trained model that a new state begins with; default: untrained weights.")
-@verb
+@command_options
 def init(settings: Settings, as_json: bool, model: str | None) -> None:
     """Create the ledger and the state, and apply the feature repository.
 
     Safe to repeat, as after adding a scenario.
     """
-    from updater.pipeline.init import initialise
+    from updater.pipeline.init import initialize
 
     if model is not None:
         check_first_model(settings, model)
-    emit(asdict(initialise(settings, model)), as_json, tables.show_setup)
+    print_result(asdict(initialize(settings, model)), as_json, tables.show_setup)
 
 
 @main.command()
@@ -50,9 +50,9 @@ def init(settings: Settings, as_json: bool, model: str | None) -> None:
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan (who, which modality, why, at what cost) and change nothing."
 )
-@verb
+@command_options
 def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
-    """Run one daily window: detect, encode, refresh, publish, materialise, commit.
+    """Run one daily window: detect, encode, refresh, publish, materialize, commit.
 
     The first one builds the whole buffer.
     """
@@ -62,14 +62,14 @@ def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
     if dry_run:
         from updater.pipeline.daily.dry_run import plan_window
 
-        emit(asdict(plan_window(context, ds)), as_json, tables.show_plan)
+        print_result(asdict(plan_window(context, ds)), as_json, tables.show_plan)
         return
     from updater.pipeline.daily.window import run_window
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
-    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
-        report = run_window(context, workers, ds, progress)
-    emit(report.to_json(), as_json, lambda value: tables.show_windows([value]))
+    with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
+        report = run_window(context, pool, ds, progress)
+    print_result(report.to_json(), as_json, lambda value: tables.show_windows([value]))
 
 
 @main.command()
@@ -83,9 +83,9 @@ def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
     is_flag=True,
     help="First recompute what rests on partitions of the range that were rewritten after processing.",
 )
-@verb
+@command_options
 def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, dry_run: bool, restate: bool) -> None:
-    """Run the missing windows of a range, oldest first. Killed and run again, it goes on where it was."""
+    """Run the missing windows of a range, oldest first. Resumable: run it again after a crash."""
     from updater.runtime.deployment import open_context
 
     if to_date < from_date:
@@ -94,89 +94,89 @@ def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, 
     if dry_run:
         from updater.pipeline.daily.dry_run import plan_backfill
 
-        emit(asdict(plan_backfill(context, from_date, to_date, restate)), as_json, tables.show_backfill_plan)
+        print_result(asdict(plan_backfill(context, from_date, to_date, restate)), as_json, tables.show_backfill_plan)
         return
     from updater.pipeline.daily.backfill import backfill as run_backfill
     from updater.pipeline.restate.run import restate_range as run_restatement
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
-    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
-        restated = run_restatement(context, workers, from_date, to_date, progress) if restate else None
-        reports = run_backfill(context, workers, from_date, to_date, progress)
+    with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
+        restated = run_restatement(context, pool, from_date, to_date, progress) if restate else None
+        reports = run_backfill(context, pool, from_date, to_date, progress)
     value = {"restated": restated, "windows": [report.to_json() for report in reports]}
-    emit(value, as_json, tables.show_backfill)
+    print_result(value, as_json, tables.show_backfill)
 
 
 @main.command()
 @click.option(
     "--check",
     is_flag=True,
-    help="Compare a sample of online values too; exit with 6 if a bound of [bounds] is crossed.",
+    help="Compare a sample of online values too; exit with 6 if a threshold of [alerts] is exceeded.",
 )
-@verb
+@command_options
 def status(settings: Settings, as_json: bool, check: bool) -> None:
     """Show watermark, waiting days, rewritten partitions, freshness, drift, last runs and sizes (files and bytes)."""
-    from updater.pipeline.monitor.health import raise_if_crossed
+    from updater.pipeline.monitor.health import raise_on_alert
     from updater.pipeline.monitor.status import status as look
     from updater.runtime.deployment import open_context
 
     report = look(open_context(settings), check)
-    emit(asdict(report), as_json, tables.show_status)
+    print_result(asdict(report), as_json, tables.show_status)
     if check and report.health is not None:
-        raise_if_crossed(report.health)
+        raise_on_alert(report.health)
 
 
 @main.command()
 @click.option(
     "--output", metavar="FILE", help="Write them to FILE, atomically, as for node exporter's textfile collector."
 )
-@verb
+@command_options
 def metrics(settings: Settings, as_json: bool, output: str | None) -> None:
-    """Print freshness, changes, drift, sizes (files and bytes) and crossed bounds in Prometheus's text format."""
+    """Print freshness, changes, drift, sizes (files and bytes) and alerts in Prometheus's text format."""
     from updater.pipeline.monitor.prometheus import metrics_text, write_metrics
     from updater.runtime.deployment import open_context
 
     context = open_context(settings)
     if output is None:
         text = metrics_text(context)
-        emit({"metrics": text}, as_json, lambda value: click.echo(value["metrics"], nl=False))
+        print_result({"metrics": text}, as_json, lambda value: click.echo(value["metrics"], nl=False))
         return
     write_metrics(context, output)
-    emit({"file": output}, as_json, lambda value: tables.say(f"Wrote {value['file']}."))
+    print_result({"file": output}, as_json, lambda value: tables.echo(f"Wrote {value['file']}."))
 
 
 @main.command()
 @click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="Number of rows, newest first.")
-@verb
+@command_options
 def audit(settings: Settings, as_json: bool, last: int) -> None:
     """Show who changed what, and when."""
     from updater.ledger import open_reader
 
     rows = [asdict(row) for row in open_reader(settings.ledger.url).audit(last)]
-    emit(rows, as_json, tables.show_audit)
+    print_result(rows, as_json, tables.show_audit)
 
 
 @main.command()
 @click.option("--user-id", required=True, help="The user's id in the lake.")
-@verb
+@command_options
 def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
     """Print the pseudonym by which the state and Feast know a user."""
     from updater.pipeline.pseudonym import pseudonym_of
     from updater.runtime.deployment import open_context
 
     value = {"pseudonym": pseudonym_of(open_context(settings), user_id)}
-    emit(value, as_json, lambda found: tables.say(found["pseudonym"]))
+    print_result(value, as_json, lambda found: tables.echo(found["pseudonym"]))
 
 
 @main.command()
 @click.option("--sample", type=click.IntRange(min=1), default=100, show_default=True, help="Number of users to check.")
 @click.option("--all", "everyone", is_flag=True, help="Check every user.")
 @click.option("--audit", "exactly", is_flag=True, help="Allow embeddings no difference at all, instead of 1e-5.")
-@click.option("--check", is_flag=True, help="Then exit with 6 if a bound of [bounds] is crossed.")
-@verb
+@click.option("--check", is_flag=True, help="Then exit with 6 if a threshold of [alerts] is exceeded.")
+@command_options
 def verify(settings: Settings, as_json: bool, sample: int, everyone: bool, exactly: bool, check: bool) -> None:
     """Compare the state with a full rebuild from the lake, and the online store with the offline rows."""
-    from updater.pipeline.monitor.health import measure, raise_if_crossed
+    from updater.pipeline.monitor.health import measure, raise_on_alert
     from updater.pipeline.monitor.verify import TOLERANCE
     from updater.pipeline.monitor.verify import verify as compare
     from updater.pipeline.monitor.verify_compare import raise_if_different
@@ -185,17 +185,17 @@ def verify(settings: Settings, as_json: bool, sample: int, everyone: bool, exact
     context = open_context(settings)
     with progress_bar(as_json) as progress:
         report = compare(context, None if everyone else sample, progress, tolerance=0.0 if exactly else TOLERANCE)
-    emit(asdict(report), as_json, tables.show_verification)
+    print_result(asdict(report), as_json, tables.show_verification)
     raise_if_different(report)
     if check:
-        raise_if_crossed(measure(context, online=False))
+        raise_on_alert(measure(context, online=False))
 
 
 @main.command()
 @click.option("--user-id", "user_ids", multiple=True, metavar="U", help="Id of a user, as the lake has it; repeatable.")
 @click.option("--from-file", type=click.File("rb"), help="File with one id per line; - is standard input.")
 @click.option("--prove", is_flag=True, help="Change nothing; search everywhere for these users and say where they are.")
-@verb
+@command_options
 def erase(
     settings: Settings, as_json: bool, user_ids: tuple[str, ...], from_file: BinaryIO | None, prove: bool
 ) -> None:
@@ -208,10 +208,10 @@ def erase(
     context = open_context(settings)
     with progress_bar(as_json) as progress:
         if not prove:
-            emit(asdict(remove(context, users, progress)), as_json, tables.show_erasure)
+            print_result(asdict(remove(context, users, progress)), as_json, tables.show_erasure)
             return
         proof = find(context, users, progress)
-    emit(asdict(proof), as_json, tables.show_erasure_proof)
+    print_result(asdict(proof), as_json, tables.show_erasure_proof)
     raise_if_found(proof)
 
 
@@ -249,7 +249,7 @@ def demo(
     log(verbose)
     try:
         with progress_bar(as_json=False) as progress:
-            story.tell(load_settings(config or story.config_file()), first_day, days, airflow, progress)
+            story.run_demo(load_settings(config or story.config_file()), first_day, days, airflow, progress)
     except UpdaterError as error:
         stop(error, error.exit_code, debug)
 

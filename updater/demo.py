@@ -16,11 +16,11 @@ from updater.domain import columns
 from updater.errors import UpdaterError
 from updater.pipeline.daily.detect import read_changes
 from updater.pipeline.daily.window import missing_days, run_window
-from updater.pipeline.init import create_ledger, initialise
+from updater.pipeline.init import create_ledger, initialize
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.monitor.verify_compare import raise_if_different
 from updater.runtime.deployment import Context, Progress, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.sources import completejourney
 from updater.training.build import build_data
@@ -42,7 +42,7 @@ def config_file() -> Path:
     return path
 
 
-def tell(settings: Settings, first_day: date, num_days: int, through_airflow: bool, progress: Progress) -> None:
+def run_demo(settings: Settings, first_day: date, num_days: int, through_airflow: bool, progress: Progress) -> None:
     """Run the demo. Run again, it finds its windows done and shows them.
 
     Args:
@@ -60,16 +60,16 @@ def tell(settings: Settings, first_day: date, num_days: int, through_airflow: bo
         settings.timezone,
         lambda done, total: progress("landing the public data", done, total),
     )
-    tables.say(f"Landed {sum(landed.values()):,} rows of the public Complete Journey data in {settings.paths.lake}.")
+    tables.echo(f"Landed {sum(landed.values()):,} rows of the public Complete Journey data in {settings.paths.lake}.")
     model = _train(settings, progress)
-    tables.show_setup(vars(initialise(settings, model)))
+    tables.show_setup(vars(initialize(settings, model)))
     context = open_context(settings)
     by_hand = last_day - timedelta(days=1) if through_airflow else last_day
-    with Workers(settings, context.now) as workers:
+    with ProcessPool(settings, context.now) as pool:
         for ds in missing_days(context, first_day, by_hand):
-            report = run_window(context, workers, ds, progress)
+            report = run_window(context, pool, ds, progress)
             what = "built the state of all users" if ds == first_day else f"refreshed {report.share:.1%} of the users"
-            tables.say(f"{ds}: {what} in {sum(report.seconds.values()):.1f} s.")
+            tables.echo(f"{ds}: {what} in {sum(report.seconds.values()):.1f} s.")
     tasks: dict[str, float] = {}
     if through_airflow and missing_days(context, last_day, last_day):
         tasks = _run_through_airflow(settings, last_day)
@@ -82,7 +82,7 @@ def tell(settings: Settings, first_day: date, num_days: int, through_airflow: bo
     tables.show_verification(vars(report_of_check))
     raise_if_different(report_of_check)
     _read_back(settings, context, last_day)
-    tables.say(f"The demo took {time.perf_counter() - begin:.0f} s.")
+    tables.echo(f"The demo took {time.perf_counter() - begin:.0f} s.")
 
 
 def _train(settings: Settings, progress: Progress) -> str:
@@ -90,16 +90,16 @@ def _train(settings: Settings, progress: Progress) -> str:
     start = time.perf_counter()
     create_ledger(settings)
     context = open_context(settings)
-    with Workers(settings, context.now) as workers:
-        built = build_data(context, workers, progress)
-    tables.say(
+    with ProcessPool(settings, context.now) as pool:
+        built = build_data(context, pool, progress)
+    tables.echo(
         f"Built {sum(each.num_rows for each in built):,} question-answer pairs of {len(built)} anchor days in "
         f"{time.perf_counter() - start:.1f} s."
     )
     start = time.perf_counter()
     with ranks(settings) as rank:
         report = train(context, progress, rank)
-    tables.say(
+    tables.echo(
         f"Trained the model in {time.perf_counter() - start:.1f} s: {report.steps} steps, contrastive loss "
         f"{report.contrastive:.2f}. It is a small one, trained briefly: it shows the path, and is none to "
         "judge by."
@@ -114,7 +114,7 @@ def _run_through_airflow(settings: Settings, ds: date) -> dict[str, float]:
     start = time.perf_counter()
     result = run_day(str(settings.source), ds)
     tasks: dict[str, str] = result["tasks"]
-    tables.say(
+    tables.echo(
         f"{ds}: the Airflow DAG daily_update ended in state {result['state']} in {time.perf_counter() - start:.1f} s; "
         f"{sum(state == 'success' for state in tasks.values())} of {len(tasks)} tasks succeeded, "
         f"{sum(state == 'skipped' for state in tasks.values())} had nothing to do."
@@ -147,7 +147,7 @@ def _read_back(settings: Settings, context: Context, ds: date) -> None:
     values = {name: value[0] for name, value in json.loads(done.stdout).items()}
     vector = values[columns.embedding(scenario)]
     shown = ", ".join(f"{component:.4f}" for component in vector[:SHOWN_COMPONENTS])
-    tables.say(
+    tables.echo(
         f"$ {' '.join(command)}",
         *(f"  {name}: {values[name]}" for name in features[:-1]),
         f"  {features[-1]}: [{shown}, … {len(vector) - SHOWN_COMPONENTS} more]",

@@ -6,7 +6,7 @@ UpdaterError                      exit code 1   anything else
 ├── NotLandedError                3   a day of the lake has not landed
 ├── DataRefusedError              4   a partition cannot be trusted as a whole
 ├── WindowOrderError              5   a window is missing, or older than what is published or kept
-├── VerificationError             6   stored values differ from a rebuild, or online from offline, or a bound is crossed
+├── VerificationError             6   stored values differ from a rebuild, or online from offline, or there is an alert
 ├── ConcurrentUpdateError         7 * another command changed what this one was working on
 │   └── HeadConflictError         7 * another attempt published other values for the same window
 ├── UnfinishedWorkError           8 * a window, restatement or erasure began and has not ended
@@ -90,7 +90,7 @@ class WindowOrderError(UpdaterError, ValueError):
 
 
 class VerificationError(UpdaterError):
-    """Stored state differs from a full rebuild, the online store from the offline rows, or a bound is crossed."""
+    """Stored state differs from a full rebuild, the online store from the offline rows, or there is an alert."""
 
     exit_code = 6
     retryable = False

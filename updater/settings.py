@@ -18,7 +18,7 @@ import pendulum
 
 from updater.config_file import ENV_PREFIX, build, nearest, override
 from updater.domain.access import Auth, Permission, check_permissions
-from updater.domain.bounds import Bounds
+from updater.domain.alerts import AlertThresholds
 from updater.domain.evaluation import Evaluation
 from updater.domain.fingerprint import fingerprint
 from updater.domain.generator import GeneratorChoice
@@ -35,10 +35,10 @@ NOT_SETTINGS = frozenset(
     for name in (
         "ACTOR",
         "CONFIG",
+        "CRASH_POINT",
         "DAGS_POOL",
         "DAGS_QUEUE",
         "DAGS_START_DATE",
-        "FAULT",
         "ID_KEY",
         "POSTGRES_URL",
         "REDIS_URL",
@@ -173,7 +173,7 @@ class Settings:
     training: Training = field(default_factory=Training)
     tuning: Tuning = field(default_factory=Tuning)
     retention: Retention = field(default_factory=Retention)
-    bounds: Bounds = field(default_factory=Bounds)
+    alerts: AlertThresholds = field(default_factory=AlertThresholds)
     metrics: Metrics = field(default_factory=Metrics)
     evaluation: Evaluation = field(default_factory=Evaluation)
     privacy: Privacy = field(default_factory=Privacy)

@@ -20,7 +20,7 @@ def console(err: bool = False) -> Console:
     return made if made.is_terminal else Console(stderr=err, highlight=False, width=140, soft_wrap=True)
 
 
-def say(*lines: str) -> None:
+def echo(*lines: str) -> None:
     """Print lines as they are."""
     for line in lines:
         console().print(line, markup=False)
@@ -48,7 +48,7 @@ def _plain(text: str) -> str:
 
 def show_setup(report: Json) -> None:
     """The result of `updater init`."""
-    say(
+    echo(
         f"ledger         {report['ledger']}",
         f"state          {report['state']}",
         f"model          {report['model']}"
@@ -60,7 +60,7 @@ def show_setup(report: Json) -> None:
     )
     if report["not_loaded"]:
         names = ", ".join(report["not_loaded"])
-        say(f"Registered anew, without online values: {names}. Load them before the next window:", report["load"])
+        echo(f"Registered anew, without online values: {names}. Load them before the next window:", report["load"])
 
 
 def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> None:
@@ -68,9 +68,9 @@ def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> N
     done = [report for report in reports if not report["already_done"]]
     for report in reports:
         if report["already_done"]:
-            say(f"{report['ds']} was already done; nothing changed.")
+            echo(f"{report['ds']} was already done; nothing changed.")
     if not reports:
-        say(f"All windows of the range were already done; {nothing}.")
+        echo(f"All windows of the range were already done; {nothing}.")
     if not done:
         return
     steps = list(dict.fromkeys(step for report in done for step in report["seconds"]))
@@ -78,7 +78,7 @@ def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> N
         [
             r["ds"],
             r["changed_users"],
-            r["changed_cells"],
+            r["changed_summaries"],
             r["texts_encoded"],
             r["prefixes"],
             f"{r['share']:.1%}",
@@ -93,7 +93,7 @@ def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> N
         ["ds", "users", "summaries", "texts", "prefixes", "share", "rejected", *steps],
         rows,
     )
-    say(
+    echo(
         f"model {done[-1]['model']}"
         + (": untrained weights, a check of the wiring" if "untrained" in done[-1]["model"] else "")
     )
@@ -102,17 +102,17 @@ def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> N
 def show_audit(rows: Sequence[Json]) -> None:
     """The result of `updater audit`: a line per row, newest first, with instants in UTC."""
     if not rows:
-        say("Nobody has changed anything yet.")
+        echo("Nobody has changed anything yet.")
     width = max((len(row["actor"]) for row in rows), default=0)
     for row in rows:
         when, subject = f"{row['at']:%Y-%m-%d %H:%M:%S}", json.dumps(row["subject"], ensure_ascii=False)
-        say(_plain(f"{when}  {row['actor']:{width}}  {row['action']:8}  {subject}"))
+        echo(_plain(f"{when}  {row['actor']:{width}}  {row['action']:8}  {subject}"))
 
 
 def show_plan(plan: Json) -> None:
     """The result of `updater run --dry-run`."""
     if plan["already_done"]:
-        say(f"{plan['ds']} is already done; a run would change nothing.")
+        echo(f"{plan['ds']} is already done; a run would change nothing.")
         return
     rows = [
         [
@@ -133,9 +133,9 @@ def show_plan(plan: Json) -> None:
         if plan["estimated_seconds"] is None
         else f"about {plan['estimated_seconds']} s at the rate of {plan['estimated_from']}"
     )
-    say(
+    echo(
         f"{plan['prefixes']:,} users to compute ({plan['changed_users']:,} changed, "
-        f"{plan['bystanders']:,} others for new scenarios), "
+        f"{plan['backfill_users']:,} others for new scenarios), "
         f"{plan['texts_to_encode']:,} texts to encode; cost {cost}. Nothing was changed."
     )
     if plan["users"]:
@@ -145,7 +145,7 @@ def show_plan(plan: Json) -> None:
 def show_backfill(report: Json) -> None:
     """The result of `updater backfill`."""
     if (restated := report["restated"]) is not None:
-        say(
+        echo(
             f"Restated {restated['values']:,} values of {restated['users']:,} users over {restated['days']:,} days."
             if restated
             else "No partition of the range was rewritten after processing; nothing to restate."
@@ -155,14 +155,14 @@ def show_backfill(report: Json) -> None:
 
 def show_backfill_plan(plan: Json) -> None:
     """The result of `updater backfill --dry-run`."""
-    say(
+    echo(
         f"{len(plan['days'])} windows are missing"
         + (f": {plan['days'][0]} to {plan['days'][-1]}." if plan["days"] else ".")
     )
     if plan["not_landed"]:
-        say(f"{len(plan['not_landed'])} of them have not landed; the first is {plan['not_landed'][0]}.")
+        echo(f"{len(plan['not_landed'])} of them have not landed; the first is {plan['not_landed'][0]}.")
     if plan["rewritten"]:
-        say(
+        echo(
             f"{len(plan['rewritten'])} partitions were rewritten after processing: "
             f"{', '.join(plan['rewritten'])}; restating them "
             f"recomputes up to {plan['affected_users']:,} users over {plan['affected_days']:,} days."
@@ -171,7 +171,7 @@ def show_backfill_plan(plan: Json) -> None:
 
 def show_status(report: Json) -> None:
     """The result of `updater status`."""
-    say(
+    echo(
         f"watermark   {report['watermark'] or 'none: no window is committed'}",
         f"model       {report['model']}" + ("" if report["trained"] else "  (untrained)"),
         f"waiting     {len(report['waiting'])} landed days"
@@ -180,9 +180,9 @@ def show_status(report: Json) -> None:
     )
     for model in report["versions"]:
         state = "live" if model["live"] else "removed" if model["removed"] else "not live"
-        say(f"version {model['version']:<3} {model['model']}, {state}")
+        echo(f"version {model['version']:<3} {model['model']}, {state}")
     for item in report["rewritten"]:
-        say(
+        echo(
             f"rewritten   {item['modality']} {item['ds']} changed after it was processed; "
             f"restate with `{item['restate_with']}`"
         )
@@ -208,7 +208,7 @@ def show_health(health: Json) -> None:
                 m["landed"] or "never",
                 m["processed"] or "never",
                 m["newest_event"] or "none",
-                "" if m["quiet_days"] is None else m["quiet_days"],
+                "" if m["days_since_last_event"] is None else m["days_since_last_event"],
                 m["rows"],
                 f"{m['rejected_share']:.2%}",
             ]
@@ -231,21 +231,21 @@ def show_health(health: Json) -> None:
         ],
     )
     usual = health["usual_changed_share"]
-    say(
+    echo(
         f"changed     {health['changed_share']:.1%} of the users; "
         + ("too few windows to say what is usual" if usual is None else f"usually {usual:.1%}")
     )
     if (values := health["online_values"]) is not None:
-        say(f"online      {health['online_mismatches']:,} of {values:,} values differ from the offline ones")
-    if not health["crossed"]:
-        say("bounds      no bound is crossed")
-    for c in health["crossed"]:
-        say(f"crossed     {c['where']}: {c['bound']} is {c['limit']:g}, the value {c['value']:.6g}")
+        echo(f"online      {health['online_mismatches']:,} of {values:,} values differ from the offline ones")
+    if not health["alerts"]:
+        echo("alerts      none")
+    for c in health["alerts"]:
+        echo(f"alert       {c['where']}: {c['threshold']} is {c['limit']:g}, the value {c['value']:.6g}")
 
 
 def show_verification(report: Json) -> None:
     """The result of `updater verify`."""
-    say(
+    echo(
         f"{report['users']:,} users at {report['ds']}: {report['summaries']:,} summaries and "
         f"{report['texts']:,} text vectors compared to the bit, "
         f"{report['embeddings']:,} embeddings (largest difference {report['max_embedding_difference']:.1e}), "
@@ -253,29 +253,29 @@ def show_verification(report: Json) -> None:
         f"{len(report['differences'])} differences."
     )
     for line in report["differences"][:20]:
-        say(f"  {line}")
+        echo(f"  {line}")
 
 
 def show_erasure(report: Json) -> None:
     """The result of `updater erase`."""
-    say(
+    echo(
         f"Erased {report['users']:,} users: {report['rows']:,} rows out of files ({report['files_rewritten']:,} files "
         f"rewritten, {report['files_removed']:,} removed), {report['online_rows']:,} out of the online store.",
     )
     if missing := report["not_found"]:
         shown = ", ".join(_plain(user) for user in missing[:SHOWN_IDS])
         more = f" and {len(missing) - SHOWN_IDS:,} more" if len(missing) > SHOWN_IDS else ""
-        say(f"{len(missing):,} of them were found nowhere; check these ids: {shown}{more}.")
+        echo(f"{len(missing):,} of them were found nowhere; check these ids: {shown}{more}.")
     elif not report["rows"] and not report["online_rows"]:
-        say("Nothing of them was there: they had been erased before.")
+        echo("Nothing of them was there: they had been erased before.")
     if report["unfinished"]:
-        say(f"{report['unfinished']:,} other erasures were begun and not finished; run them again with their ids.")
+        echo(f"{report['unfinished']:,} other erasures were begun and not finished; run them again with their ids.")
 
 
 def show_erasure_proof(report: Json) -> None:
     """The result of `updater erase --prove`."""
     where = f"{report['files']:,} files, the ledger, the registry and the online store"
-    say(f"{report['users']:,} users searched in {where}: {'found' if report['places'] else 'found nowhere'}.")
+    echo(f"{report['users']:,} users searched in {where}: {'found' if report['places'] else 'found nowhere'}.")
     groups: dict[str, list[str]] = {}
     for place in report["places"]:
         what, of, path = place.partition(" of /")
@@ -284,6 +284,6 @@ def show_erasure_proof(report: Json) -> None:
         groups.setdefault(where, []).append(what)
     for where, found in sorted(groups.items())[:MOST_PLACES]:
         kinds = ", ".join(sorted(set(found)))
-        say(f"  {where}: {len(found):,} places ({kinds})" if len(found) > 1 or kinds != where else f"  {where}")
+        echo(f"  {where}: {len(found):,} places ({kinds})" if len(found) > 1 or kinds != where else f"  {where}")
     if len(groups) > MOST_PLACES:
-        say(f"  and {len(groups) - MOST_PLACES:,} more; `--json` has them all.")
+        echo(f"  and {len(groups) - MOST_PLACES:,} more; `--json` has them all.")

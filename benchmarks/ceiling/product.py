@@ -14,7 +14,7 @@ from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest
 from updater.pipeline.daily.prefetch import land_and_encode
 from updater.runtime.deployment import open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources.population import PopulationSpec, land, questions
 from updater.store.scratch import Scratch
@@ -45,15 +45,15 @@ def product_systems(spec: PopulationSpec, steps: int, work: Path, beside: Mappin
     context = open_context(settings)
     asked = tuple(Question(question.text) for question in questions())
     days = {anchor: spec.first_day + timedelta(days=anchor) for anchor in (*TRAIN_ANCHORS, TEST_ANCHOR)}
-    with Scratch(settings) as scratch, Workers(settings, context.now) as workers:
+    with Scratch(settings) as scratch, ProcessPool(settings, context.now) as pool:
         config = load_model(trained).config
         models = {"base": trained}
         models |= {name: make(context, config, scratch, lambda *_: None) for name, make in RELATIVES.items()}
         models |= beside
         embedders = {name: Embedder(model, model_digest(model), asked) for name, model in models.items()}
         first = first_buffer_day(days[TRAIN_ANCHORS[0]], settings.buffer.days)
-        land_and_encode(context, workers, first, days[TEST_ANCHOR])
-        embed(context, workers, list(dict.fromkeys(embedders.values())), list(days.values()))
+        land_and_encode(context, pool, first, days[TEST_ANCHOR])
+        embed(context, pool, list(dict.fromkeys(embedders.values())), list(days.values()))
     systems = {}
     for name, embedder in embedders.items():
         table = {}

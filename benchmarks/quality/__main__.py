@@ -25,9 +25,9 @@ from updater.evaluation.evaluate import evaluate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.evaluation.vectors import Maker
 from updater.lake import partitions
-from updater.pipeline.init import create_ledger, initialise
+from updater.pipeline.init import create_ledger, initialize
 from updater.runtime.deployment import Context, Progress, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources import completejourney
 from updater.training.build import build_data
@@ -67,29 +67,29 @@ def main() -> None:
         print(json.dumps(speed, indent=1))
         return
     further = partial(made_elsewhere, context, given.coles, progress)
-    with Workers(settings, context.now) as workers:
-        build_data(context, workers, progress)
+    with ProcessPool(settings, context.now) as pool:
+        build_data(context, pool, progress)
         if given.part:
-            initialise(settings)
+            initialize(settings)
             context = open_context(settings)
         if given.part == "ablations":
-            run_ablations(context, workers, REPORT, REPORT.with_suffix(".html"), progress, given.rows)
+            run_ablations(context, pool, REPORT, REPORT.with_suffix(".html"), progress, given.rows)
             return
         if given.part == "seeds":
-            run_seeds(context, workers, given.seeds, REPORT, progress, further)
+            run_seeds(context, pool, given.seeds, REPORT, progress, further)
             return
     with ranks(settings) as rank:
         trained = train(context, progress, rank)
     print(trained, flush=True)
-    with Workers(settings, context.now) as workers:
-        for tuned in tune_scenarios(context, workers, trained.model, tunable_scenarios(settings), progress):
+    with ProcessPool(settings, context.now) as pool:
+        for tuned in tune_scenarios(context, pool, trained.model, tunable_scenarios(settings), progress):
             print(tuned, flush=True)
     model = join_prompts(context, trained.model)
-    initialise(settings, model)
+    initialize(settings, model)
     context = open_context(settings)
     models, others = dict(given.beside), further(settings.training.seed)
-    with Workers(settings, context.now) as workers:
-        found = evaluate(context, workers, model, output=str(HERE), progress=progress, models=models, further=others)
+    with ProcessPool(settings, context.now) as pool:
+        found = evaluate(context, pool, model, output=str(HERE), progress=progress, models=models, further=others)
     add(REPORT, "commit", commit())
     print(json.dumps(found.report["mean"], indent=1), found.gate, f"{time.perf_counter() - begin:.0f} s")
 

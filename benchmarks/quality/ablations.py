@@ -19,24 +19,24 @@ import pyarrow as pa
 
 from benchmarks.quality.adding import add, say
 from updater.domain.fingerprint import fingerprint
+from updater.evaluation.evaluation_set import EvaluationSet, evaluate_systems, load_evaluation_set
 from updater.evaluation.events import Events, open_events
-from updater.evaluation.exam import Exam, read_exam, sit_exam
 from updater.evaluation.html import with_ablations
 from updater.evaluation.report import make_ablations
-from updater.evaluation.scoring import Scored
+from updater.evaluation.scoring import Scores
 from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
 from updater.runtime.deployment import Context, Progress, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.runtime.threads import one_thread
 from updater.settings import Settings, load_settings
 from updater.store.scratch import Scratch
 from updater.training.build import data_root
 from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles
-from updater.training.train import first_model, read_all, standardised, training_layout
+from updater.training.train import first_model, read_all, standardized, training_layout
 from updater.training.useru.dataset import read_split
 from updater.training.whitening import half_whiten
 
@@ -121,7 +121,7 @@ REFERENCES = (
 
 
 def run_ablations(
-    context: Context, workers: Workers, report: Path, page: Path, progress: Progress, only: Collection[str] = ()
+    context: Context, pool: ProcessPool, report: Path, page: Path, progress: Progress, only: Collection[str] = ()
 ) -> None:
     """Train the variants, one in each process, judge them, and add them to a report.
 
@@ -129,7 +129,7 @@ def run_ablations(
 
     Args:
         context: the deployment of configs/quality.toml.
-        workers: two processes or more train as many variants at a time.
+        pool: two processes or more train as many variants at a time.
         report: the JSON to add to.
         page: the page to add to.
         progress: told what is done.
@@ -139,22 +139,24 @@ def run_ablations(
     context = open_context(settings, context.now)
     asked = set(only or ROWS)
     asked |= {BASE, *(REFERENCES[row] for row in asked), *(PROMPTS[row][1] for row in asked & PROMPTS.keys())}
-    models = _train(context, workers, [name for name in VARIANTS if name in asked], progress)
+    models = _train(context, pool, [name for name in VARIANTS if name in asked], progress)
     if SMOLLM2 in asked:
         models[SMOLLM2] = _for_as_long(context, _seconds(models[BASE]))
     models[FIRST] = _first_weights(context, models[BASE])
-    scored: dict[str, Scored] = {}
+    scored: dict[str, Scores] = {}
     with open_events(context, progress) as events:
-        exam = read_exam(events)
+        evaluation_set = load_evaluation_set(events)
         for row in (row for row in ROWS if row in asked):
             if row in models:
-                scored[row] = _sit(context, workers, events, exam, models[row], "base", progress)
+                scored[row] = _run(context, pool, events, evaluation_set, models[row], "base", progress)
                 continue
             tokens, frozen = PROMPTS[row]
             tuning = dataclasses.replace(settings.tuning, tokens=tokens)
             tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
-            tune_scenarios(tuned, workers, models[frozen], tunable_scenarios(settings), progress)
-            scored[row] = _sit(tuned, workers, events, exam, join_prompts(tuned, models[frozen]), "tuned", progress)
+            tune_scenarios(tuned, pool, models[frozen], tunable_scenarios(settings), progress)
+            scored[row] = _run(
+                tuned, pool, events, evaluation_set, join_prompts(tuned, models[frozen]), "tuned", progress
+            )
     made = make_ablations(scored, REFERENCES, settings.evaluation.bootstrap, settings.model.seed)
     for row in models.keys() & made.keys() - {FIRST}:
         made[row]["seconds"] = round(_seconds(models[row]))
@@ -169,12 +171,12 @@ def run_ablations(
 def small(settings: Settings) -> Settings:
     """The same deployment with the budget and the tasks of an ablation."""
     training = dataclasses.replace(settings.training, steps=STEPS, processes=1)
-    judged = settings.evaluation
-    judged = dataclasses.replace(
-        judged, tasks=str(HERE / "ablations.toml"), train=judged.train[-1:], test=judged.test[:1]
+    evaluated = settings.evaluation
+    evaluated = dataclasses.replace(
+        evaluated, tasks=str(HERE / "ablations.toml"), train=evaluated.train[-1:], test=evaluated.test[:1]
     )
     tuning = dataclasses.replace(settings.tuning, steps=TUNING_STEPS)
-    return dataclasses.replace(settings, training=training, evaluation=judged, tuning=tuning)
+    return dataclasses.replace(settings, training=training, evaluation=evaluated, tuning=tuning)
 
 
 def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
@@ -184,7 +186,7 @@ def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
     context = open_context(settings, now)
     with one_thread():
         rows, profiles = _data(settings.source, now)
-        config = standardised(dataclasses.replace(create_config(settings), **variant.model), list(profiles.values()))
+        config = standardized(dataclasses.replace(create_config(settings), **variant.model), list(profiles.values()))
         recipe = fingerprint(config.to_json(), repr(options), variant.whitened)
         target = Path(training_layout(context).path("training", "ablations", recipe[:12]))
         if _seconds_file(target).exists():
@@ -208,11 +210,11 @@ def _data(source: Path, now: datetime) -> tuple[pa.Table, dict[date, Profiles]]:
     return rows, read_all(context, sorted(set(rows["anchor_day"].to_pylist())))
 
 
-def _train(context: Context, workers: Workers, names: list[str], progress: Progress) -> dict[str, str]:
+def _train(context: Context, pool: ProcessPool, names: list[str], progress: Progress) -> dict[str, str]:
     """Directories of the variants."""
     jobs = [(context.settings, context.now, VARIANTS[name]) for name in names]
     models = {}
-    for done, (index, model) in enumerate(workers.map(train_variant, jobs)):
+    for done, (index, model) in enumerate(pool.map(train_variant, jobs)):
         models[names[index]] = model
         progress("training variants", done + 1, len(jobs))
     return models
@@ -236,11 +238,19 @@ def _first_weights(context: Context, trained: str) -> str:
     return directory
 
 
-def _sit(
-    context: Context, workers: Workers, events: Events, exam: Exam, model: str, system: str, progress: Progress
-) -> Scored:
+def _run(
+    context: Context,
+    pool: ProcessPool,
+    events: Events,
+    evaluation_set: EvaluationSet,
+    model: str,
+    system: str,
+    progress: Progress,
+) -> Scores:
     with Scratch(context.settings) as scratch:
-        return sit_exam(context, workers, events, exam, Candidate(model), [system], scratch, progress)[1][system]
+        return evaluate_systems(context, pool, events, evaluation_set, Candidate(model), [system], scratch, progress)[
+            1
+        ][system]
 
 
 def _seconds(model: str) -> float:

@@ -21,7 +21,7 @@ from updater.evaluation.costs import BYTES_PER_NUMBER, Cost, CpuClock
 from updater.evaluation.tasks import is_held_out
 from updater.evaluation.vectors import UserVectors, Vectors
 from updater.runtime.deployment import Context, Progress
-from updater.runtime.session import Tools
+from updater.runtime.session import Session
 from updater.runtime.threads import one_thread
 from updater.training.profiles import Profiles, read_profiles
 
@@ -121,11 +121,11 @@ def coles(
     Raises:
         ConfigError: pytorch-lifestream is not installed.
     """
-    tools, width = Tools(context), context.settings.model.embedding_dim
+    session, width = Session(context), context.settings.model.embedding_dim
     reading, computing = CpuClock(), CpuClock()
     with one_thread():
         with reading.running():
-            profiles = {anchor: read_profiles(context, tools, anchor) for anchor in anchors}
+            profiles = {anchor: read_profiles(context, session, anchor) for anchor in anchors}
         log = Log([profiles[anchor] for anchor in train])
         with reading.running():
             sequences = {anchor: log.sequences(known) for anchor, known in profiles.items()}

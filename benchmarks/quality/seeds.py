@@ -10,15 +10,15 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.quality.adding import add
+from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.events import open_events
-from updater.evaluation.exam import read_exam, sit_exam
 from updater.evaluation.report import Json, make_report
-from updater.evaluation.scoring import Scored
+from updater.evaluation.scoring import Scores
 from updater.evaluation.systems import RELATIVES, Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.evaluation.vectors import Maker
 from updater.runtime.deployment import Context, Progress, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.train import train
@@ -31,7 +31,7 @@ COUNTS = ("rfm_categories", "rfm_decayed")
 
 def run_seeds(
     context: Context,
-    workers: Workers,
+    pool: ProcessPool,
     seeds: Sequence[int],
     report: Path,
     progress: Progress,
@@ -41,7 +41,7 @@ def run_seeds(
 
     Args:
         context: the deployment of configs/quality.toml.
-        workers: two processes or more train as many models at a time.
+        pool: two processes or more train as many models at a time.
         seeds: of the runs.
         report: the JSON to add to, after each run.
         progress: told what is done.
@@ -49,24 +49,26 @@ def run_seeds(
     """
     runs = {seed: with_seed(context.settings, seed) for seed in seeds}
     models: dict[int, str] = {}
-    for index, model in workers.map(train_alone, [(settings, context.now) for settings in runs.values()]):
+    for index, model in pool.map(train_alone, [(settings, context.now) for settings in runs.values()]):
         models[seeds[index]] = model
         progress("training", len(models), len(runs))
     found: Json = {}
-    counts: dict[str, Scored] = {}
+    counts: dict[str, Scores] = {}
     draws, drawn = context.settings.evaluation.bootstrap, context.settings.model.seed
     with open_events(context, progress) as events:
-        exam = read_exam(events)
+        evaluation_set = load_evaluation_set(events)
         for seed, settings in runs.items():
             one = open_context(settings, context.now)
-            tune_scenarios(one, workers, models[seed], tunable_scenarios(settings), progress)
+            tune_scenarios(one, pool, models[seed], tunable_scenarios(settings), progress)
             candidate = Candidate(join_prompts(one, models[seed]))
             names = [*SEEDED, *(name for name in COUNTS if name not in counts)]
             with Scratch(settings) as scratch:
-                scored = sit_exam(one, workers, events, exam, candidate, names, scratch, progress, further(seed))[1]
+                scored = evaluate_systems(
+                    one, pool, events, evaluation_set, candidate, names, scratch, progress, further(seed)
+                )[1]
             counts |= {name: scored.pop(name) for name in COUNTS if name in scored}
             # The same draws of users for all seeds.
-            whole = make_report(exam.tasks, scored | counts, {}, draws, drawn)
+            whole = make_report(evaluation_set.tasks, scored | counts, {}, draws, drawn)
             found[str(seed)] = {part: whole[part] for part in ("mean", "differences", "family")}
             add(report, "seeds", found)
             say(seed, found[str(seed)])

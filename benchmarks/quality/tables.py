@@ -39,7 +39,7 @@ def _means(mean: Json) -> str:
                 SYSTEMS.get(system, OTHERS.get(system, "")),
                 _with_error(found, "auc"),
                 _with_error(found, "ks"),
-                f"{found['cold_auc']:.4f}",
+                f"{found['held_out_auc']:.4f}",
                 "–" if ms is None else f"{ms:.2f}",
                 "–" if size is None else f"{size:,}",
             )

@@ -1,7 +1,7 @@
 """Pre-training's speed against the machine's: `python -m benchmarks.quality throughput`.
 
-The matrix products and attentions of whole optimiser steps are recorded and run again bare, on the same shapes and in
-turns with the steps. What lies between the two is layout, activations, the optimiser and Python.
+The matrix products and attentions of whole optimizer steps are recorded and run again bare, on the same shapes and in
+turns with the steps. What lies between the two is layout, activations, the optimizer and Python.
 """
 
 import dataclasses
@@ -19,9 +19,9 @@ from updater.runtime.deployment import Context
 from updater.training.build import data_root
 from updater.training.distributed import Rank
 from updater.training.pairs import PairTable, read_pairs, users_of_step
-from updater.training.pretrain import make_optimiser, step_losses
+from updater.training.pretrain import make_optimizer, step_losses
 from updater.training.towers import Towers
-from updater.training.train import read_all, standardised
+from updater.training.train import read_all, standardized
 from updater.training.useru.dataset import read_split
 
 PRODUCTS = ("mm", "addmm", "bmm")
@@ -69,13 +69,13 @@ def measure(context: Context) -> dict[str, float]:
     anchor = max(rows["anchor_day"].to_pylist())
     rows = rows.filter([day == anchor for day in rows["anchor_day"].to_pylist()])
     profiles = read_all(context, [anchor])
-    model = create_model(standardised(create_config(settings), list(profiles.values())))
+    model = create_model(standardized(create_config(settings), list(profiles.values())))
     table = read_pairs(rows, profiles, model, options, set())
     towers = Towers(model, table.vocabulary)
-    optimiser = make_optimiser(towers, options)
+    optimizer = make_optimizer(towers, options)
 
     def step(number: int) -> None:
-        _step(towers, optimiser, table, options, number)
+        _step(towers, optimizer, table, options, number)
 
     step(0)
     found: dict[str, list[float]] = {"step": [], "products": [], "attentions": []}
@@ -94,12 +94,12 @@ def measure(context: Context) -> dict[str, float]:
     }
 
 
-def _step(towers: Towers, optimiser: torch.optim.Optimizer, table: PairTable, options: Any, number: int) -> None:
+def _step(towers: Towers, optimizer: torch.optim.Optimizer, table: PairTable, options: Any, number: int) -> None:
     rows = users_of_step(table, options, number)
     loss, _ = step_losses(towers, table, rows, options, number, Rank())
-    optimiser.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    optimiser.step()
+    optimizer.step()
 
 
 def _seconds(calls: list[Call]) -> float:

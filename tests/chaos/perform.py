@@ -23,11 +23,11 @@ from updater.lake import partitions
 from updater.pipeline.compact.run import maintain
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.erase.run import erase
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.pipeline.restate.run import restate_range
-from updater.runtime import crash_points as faults
+from updater.runtime import crash_points
 from updater.runtime.deployment import Context, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
 TIMEOUT = 300
@@ -95,10 +95,10 @@ class Child:
 
 
 def _work(attempt: Attempt, sender: Connection) -> None:
-    os.environ[faults.VARIABLE] = attempt.fault
+    os.environ[crash_points.VARIABLE] = attempt.fault
     settings = load_settings(attempt.config, environ={})
     for number, step in enumerate(attempt.steps):
-        before = Counter(faults._reached)
+        before = Counter(crash_points._reached)
         try:
             do(settings, step, attempt.first_day, again=attempt.again and number == 0)
             result = DONE
@@ -106,15 +106,15 @@ def _work(attempt: Attempt, sender: Connection) -> None:
             result = type(error).__name__
         except BaseException:
             result = CRASHED + traceback.format_exc()
-        sender.send((result, dict(faults._reached - before)))
-    os.environ[faults.VARIABLE] = NOWHERE
+        sender.send((result, dict(crash_points._reached - before)))
+    os.environ[crash_points.VARIABLE] = NOWHERE
     sender.send(items(settings))
 
 
 def do(settings: Settings, step: Step, first_day: date, again: bool) -> None:
     """Do a step as the command line does. If something of it was done before, the clock has gone on."""
     if step.verb == "init":
-        initialise(settings)
+        initialize(settings)
         return
     if not again:
         for landing in step.landings:
@@ -128,11 +128,11 @@ def do(settings: Settings, step: Step, first_day: date, again: bool) -> None:
     if step.verb == "maintain":
         maintain(context)
         return
-    with Workers(settings, context.now) as workers:
+    with ProcessPool(settings, context.now) as pool:
         if step.verb == "run":
-            run_window(context, workers, step.ds)
+            run_window(context, pool, step.ds)
         else:
-            restate_range(context, workers, first_day, step.ds)
+            restate_range(context, pool, first_day, step.ds)
 
 
 def _has_begun(context: Context, step: Step) -> bool:

@@ -28,7 +28,7 @@ class Plan:
     """
     step: int
     kills: tuple[str, ...] = ()
-    """Points at which one attempt after the other is killed, each as in UPDATER_FAULT."""
+    """Points at which one attempt after the other is killed, each as in UPDATER_CRASH_POINT."""
     torn: Landing | None = None
     amid: Step | None = None
 

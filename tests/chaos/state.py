@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from tests.chaos.servers import redis_hashes
 from tests.deployment import tree
-from updater.domain.spans import live
+from updater.domain.bucket_file_names import live
 from updater.ledger import LedgerReader, open_reader
 from updater.runtime.deployment import open_context
 from updater.runtime.session import text_vectors
@@ -24,10 +24,10 @@ LAYOUT = "file "
 """Names of items that say in which files the values lie. Maintenance at another time gives other files."""
 COUNTS = "counts of "
 """Names of items that say what a window had to do. Of a user who was erased since, that stays."""
-WINDOW_COUNTS = ("changed_users", "changed_cells", "prefixes", "active_users", "rows")
+WINDOW_COUNTS = ("changed_users", "changed_summaries", "prefixes", "active_users", "rows")
 TEXT = "text "
 """Names of items that are text vectors. They belong to nobody; a window before an erasure leaves more."""
-NOT_COMPARED = ("recorded_at", "committed_at", "source_token", "events_file", "counts")
+NOT_COMPARED = ("recorded_at", "committed_at", "source_etag", "events_file", "counts")
 """When an attempt was made, when a file of the lake was written; names of files and counts are compared apart."""
 
 
@@ -83,7 +83,7 @@ def _ledger(found: Items, ledger: LedgerReader) -> None:
         done = window.completed_at is not None
         found[f"window {window.ds}"].append(repr((window.as_of, window.opened_at, done)))
         found[f"{COUNTS}window {window.ds}"].append(repr(counts))
-    found["reach"].append(repr(ledger.reach()))
+    found["reach"].append(repr(ledger.earliest_recomputable()))
     found["erased"].append(repr((len(ledger.erased().hashes), ledger.unfinished_erasures())))
     found["erasures in the audit"].append(str(sum(row.action == "erase" for row in ledger.audit())))
 

@@ -86,9 +86,9 @@ ANSWERS: dict[str, Callable[..., Any]] = {
     "refresh": lambda self, ds, buckets: {"buckets": buckets, "prefixes": 1},
     "refresh_days": lambda self, days, buckets: {"buckets": buckets, "prefixes": len(days)},
     "publish": lambda self, ds: {"changed_users": 2, "prefixes": 2},
-    "materialise": lambda self, ds: {"rows": 6, "views": ["lapse_v1", "takeout_v1", "modality_summaries"]},
+    "materialize": lambda self, ds: {"rows": 6, "views": ["lapse_v1", "takeout_v1", "modality_summaries"]},
     "verify": lambda self, ds, sample: {"users": sample, "differences": 0},
-    "replay_days": lambda self, from_date, to_date: ["2024-01-02", "2024-01-03"],
+    "backfill_days": lambda self, from_date, to_date: ["2024-01-02", "2024-01-03"],
 }
 
 

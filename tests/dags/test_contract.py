@@ -38,7 +38,7 @@ def test_parsing_a_dag_is_quick_and_imports_nothing_heavy(path: Any, settings: S
 
 
 def test_every_task_of_every_dag_is_retried_with_backoff(settings: Settings) -> None:
-    for dag_id in ("daily_update", "replay"):
+    for dag_id in ("daily_update", "backfill"):
         for task in parse(dag_id).tasks:
             assert task.retries == 3
             assert task.retry_exponential_backoff == 2.0
@@ -61,14 +61,14 @@ def test_edges_of_the_daily_update(settings: Settings) -> None:
         "encode": {"refresh"},
         "bucket_groups": {"refresh"},
         "refresh": {"publish"},
-        "publish": {"materialise"},
-        "materialise": {"verify"},
+        "publish": {"materialize"},
+        "materialize": {"verify"},
         "verify": set(),
     }
 
 
-def test_edges_of_the_replay(settings: Settings) -> None:
-    edges = {task.task_id: task.downstream_task_ids for task in parse("replay").tasks}
+def test_edges_of_the_backfill(settings: Settings) -> None:
+    edges = {task.task_id: task.downstream_task_ids for task in parse("backfill").tasks}
     assert edges.pop("missing_days") == set(edges)
     assert edges == {
         "prepare_days": {"bucket_groups_of_days"},
@@ -80,14 +80,14 @@ def test_edges_of_the_replay(settings: Settings) -> None:
 
 
 def test_one_asset_per_feature_view(settings: Settings) -> None:
-    outlets = [asset.name for asset in parse("daily_update").get_task("materialise").outlets]
+    outlets = [asset.name for asset in parse("daily_update").get_task("materialize").outlets]
     assert outlets == ["updater/lapse", "updater/takeout", "updater/modality_summaries"]
 
 
-def test_dags_survive_serialisation(settings: Settings) -> None:
+def test_dags_survive_serialization(settings: Settings) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
-    for dag_id in ("daily_update", "replay"):
+    for dag_id in ("daily_update", "backfill"):
         dag = parse(dag_id)
         again = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
         assert set(again.task_dict) == set(dag.task_dict)

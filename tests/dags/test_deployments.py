@@ -14,11 +14,11 @@ from tests.strategies import TOUR
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 DAG_FILE = """
-from updater.airflow.dags import daily_update, maintain_state, replay, train_model
+from updater.airflow.dags import daily_update, maintain_state, backfill, train_model
 
 daily = daily_update(config={config!r}, dag_id="{name}_daily_update", namespace="{name}")
 maintain = maintain_state(config={config!r}, dag_id="{name}_maintain_state")
-replays = replay(config={config!r}, dag_id="{name}_replay", namespace="{name}")
+backfills = backfill(config={config!r}, dag_id="{name}_backfill", namespace="{name}")
 training = train_model(config={config!r}, dag_id="{name}_train_model")
 """
 DAY = str(TOUR.windows[0])
@@ -59,10 +59,10 @@ def test_two_deployments_live_side_by_side(root: Path) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
     found = DagBag(root / "dags", bundle_name="dags-folder").dags
-    kinds = ("daily_update", "maintain_state", "replay", "train_model")
+    kinds = ("daily_update", "maintain_state", "backfill", "train_model")
     assert set(found) == {f"{name}_{kind}" for name in ("north", "south") for kind in kinds}
     for name in ("north", "south"):
-        outlets = found[f"{name}_daily_update"].get_task("materialise").outlets
+        outlets = found[f"{name}_daily_update"].get_task("materialize").outlets
         assert [asset.name for asset in outlets] == [
             f"{name}/{view}" for view in ("lapse", "takeout", "modality_summaries")
         ]

@@ -28,7 +28,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
 def test_edges_and_schedule(settings: Settings) -> None:
     dag = parse("maintain_state")
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
-        "check_bounds": {"write_metrics"},
+        "check_alerts": {"write_metrics"},
         "verify": {"maintain"},
         "maintain": {"write_metrics"},
         "write_metrics": set(),
@@ -44,7 +44,7 @@ def test_the_task_that_loads_the_model_runs_where_those_of_the_day_do(
     assert [task.task_id for task in parse("maintain_state").tasks if task.pool == "models"] == ["verify"]
 
 
-def test_it_survives_serialisation(settings: Settings) -> None:
+def test_it_survives_serialization(settings: Settings) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
     dag = parse("maintain_state")
@@ -61,7 +61,7 @@ def test_a_week_in_which_all_is_well(made: Deployment) -> None:
     before = made.published()
     run = execute(parse("maintain_state"), verify_users=5)
     assert run.state == "success", states(run)
-    assert set(states(run)) == {"check_bounds", "verify", "maintain", "write_metrics"}
+    assert set(states(run)) == {"check_alerts", "verify", "maintain", "write_metrics"}
     assert "updater_windows_completed 1.0" in Path(made.settings.metrics.file).read_text()
     assert made.published() == before
 
@@ -70,14 +70,14 @@ def test_a_week_in_which_all_is_well(made: Deployment) -> None:
 @pytest.mark.slow
 def test_a_crossed_bound_fails_the_run_and_nothing_else(made: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     made.run(DAYS[:1])
-    monkeypatch.setenv("UPDATER_BOUNDS__MAX_QUIET_DAYS", "0.4")
+    monkeypatch.setenv("UPDATER_ALERTS__MAX_DAYS_SINCE_LAST_EVENT", "0.4")
     Path(made.settings.metrics.file).unlink()
     run = execute(parse("maintain_state"))
     assert run.state == "failed"
-    expected = {"check_bounds": "failed", "verify": "success", "maintain": "success", "write_metrics": "success"}
+    expected = {"check_alerts": "failed", "verify": "success", "maintain": "success", "write_metrics": "success"}
     assert states(run) == {task: [state] for task, state in expected.items()}
     assert {task.try_number for task in run.get_task_instances()} == {1}
-    assert 'updater_bounds_crossed{bound="max_quiet_days"} 2.0' in Path(made.settings.metrics.file).read_text()
+    assert 'updater_alerts{threshold="max_days_since_last_event"} 2.0' in Path(made.settings.metrics.file).read_text()
 
 
 @runs

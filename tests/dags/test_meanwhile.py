@@ -19,7 +19,7 @@ from updater.pipeline.erase.run import erase
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.versions.promote import promote
 from updater.pipeline.versions.registry import register_model
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.runtime.state_lock import StateLock
 from updater.store import access
 
@@ -68,7 +68,7 @@ def test_users_erased_between_and_inside_the_tasks_of_a_day(make: Make, monkeypa
         thread.join(60)
         assert not thread.is_alive()
     assert run.state == "success", states(run)
-    assert (tries(run, "refresh"), tries(run, "materialise")) == (2, 1)
+    assert (tries(run, "refresh"), tries(run, "materialize")) == (2, 1)
     assert made.context.ledger.watermark() == DAYS[2]
     assert find(made.context, [*gone.values()]).places == []
     left = dict(zip(USERS, online(made)["takeout_as_of"], strict=True))
@@ -79,7 +79,7 @@ def test_users_erased_between_and_inside_the_tasks_of_a_day(make: Make, monkeypa
 def erase_while_loading(monkeypatch: pytest.MonkeyPatch, made: Deployment, user: str) -> list[Thread]:
     """Erase `user` while the rows of a day, that user's among them, are on their way to the online store."""
     threads: list[Thread] = []
-    real, exclusive = access.materialise, StateLock.exclusive
+    real, exclusive = access.materialize, StateLock.exclusive
     waiting: list[str] = []
 
     def take(lock: StateLock) -> Any:
@@ -98,7 +98,7 @@ def erase_while_loading(monkeypatch: pytest.MonkeyPatch, made: Deployment, user:
                 assert threads[0].is_alive()
         return rows
 
-    monkeypatch.setattr(access, "materialise", load)
+    monkeypatch.setattr(access, "materialize", load)
     return threads
 
 
@@ -115,8 +115,8 @@ def test_versions_promoted_between_and_inside_the_tasks_of_a_day(
 
     def promoted(version: int) -> Callable[[], None]:
         def go() -> None:
-            with Workers(made.settings, made.now) as workers:
-                promote(made.context, workers, versions[version - 2], None)
+            with ProcessPool(made.settings, made.now) as pool:
+                promote(made.context, pool, versions[version - 2], None)
 
         return go
 

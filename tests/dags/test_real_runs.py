@@ -17,7 +17,7 @@ from updater.airflow import landing
 from updater.airflow.run_day import run_day
 from updater.lake.partitions import mark_success
 from updater.pipeline.daily.backfill import backfill
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 # ibis calls a name that duckdb has renamed; both still work.
 pytestmark = [
@@ -29,8 +29,8 @@ pytestmark = [
 
 
 def by_library(made: Deployment) -> Deployment:
-    with Workers(made.settings, NOW) as workers:
-        backfill(made.context, workers, DAYS[0], DAYS[-1])
+    with ProcessPool(made.settings, NOW) as pool:
+        backfill(made.context, pool, DAYS[0], DAYS[-1])
     return made
 
 
@@ -51,7 +51,7 @@ def test_a_replay_and_the_librarys_backfill_give_the_same_bytes(make: Make) -> N
     expected = by_library(make("library"))
     made = make("airflow")
     made.run(DAYS[:1])
-    run = execute(parse("replay"), from_date=str(DAYS[0]), to_date=str(DAYS[-1]))
+    run = execute(parse("backfill"), from_date=str(DAYS[0]), to_date=str(DAYS[-1]))
     assert run.state == "success", states(run)
     assert made.published() == expected.published()
     assert online(made) == online(expected)
@@ -135,7 +135,7 @@ def test_the_log_of_a_task_tells_what_it_did(make: Make) -> None:
         r"encoded \d+ of \d+ texts of bill",
         r"refreshed \d+ buckets \(0 to \d\) of 2024-03-28: \d+ changed users, \d+ prefixes, [\d.]+ s",
         r"published 2024-03-28: \d+ changed users",
-        r"materialised 2024-03-28: \d+ rows",
+        r"materialized 2024-03-28: \d+ rows",
         r"committed 2024-03-28",
         r"verified \d+ users at 2024-03-28: 0 differences",
     ):

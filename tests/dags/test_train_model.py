@@ -10,9 +10,9 @@ from tests.dags.conftest import execute, parse, states
 from tests.evaluation_lake import BUFFER_DAYS, TRAIN, write_evaluation
 from updater.evaluation import report
 from updater.pipeline.daily.backfill import backfill
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.runtime.deployment import open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
 pytest.importorskip("accelerate")
@@ -43,10 +43,10 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     )
     monkeypatch.setenv("UPDATER_CONFIG", str(config))
     settings = load_settings(config)
-    initialise(settings)
+    initialize(settings)
     context = open_context(settings)
-    with Workers(settings, context.now) as workers:
-        backfill(context, workers, TRAIN[0], TRAIN[0].replace(day=TRAIN[0].day + 1))
+    with ProcessPool(settings, context.now) as pool:
+        backfill(context, pool, TRAIN[0], TRAIN[0].replace(day=TRAIN[0].day + 1))
     return settings
 
 
@@ -81,16 +81,16 @@ def test_only_what_passes_the_gate_goes_live(live: Settings, monkeypatch: pytest
     assert found["tune"] == DONE * len(SCENARIOS)
     assert {name for name, each in found.items() if each == DONE * len(each)} == set(found) - {"check_gate", "promote"}
     assert open_context(live).live_model() == former
-    assert judged(live)["ablations"] == {}
+    assert evaluated(live)["ablations"] == {}
 
     monkeypatch.setattr(report, "raise_if_worse", lambda _: None)
     run = execute(parse("train_model"))
     assert run.state == "success", states(run)
     now = open_context(live).live_model()
     assert (former.version, now.version, now.trained) == (1, 2, True)
-    assert set(judged(live)["mean"]) >= {"tuned", "base", "live", "untrained", "text", "rfm"}
+    assert set(evaluated(live)["mean"]) >= {"tuned", "base", "live", "untrained", "text", "rfm"}
 
 
-def judged(settings: Settings) -> dict[str, Any]:
+def evaluated(settings: Settings) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(Path(settings.paths.state, "evaluation", "report.json").read_text())
     return content

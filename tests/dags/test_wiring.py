@@ -29,7 +29,7 @@ def test_a_day_goes_through_every_step(steps: Steps) -> None:
     assert sorted(steps.called("refresh")) == [(DS, group) for group in ([0, 3], [1], [2])]
     assert steps.calls[-3:] == [
         ("publish", DS),
-        ("materialise", DS),
+        ("materialize", DS),
         ("verify", DS, 7),
     ]
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_cured_is_not_retried(error: type[Exception], steps: Step
     assert len(steps.called("publish")) == 1
     found = states(run)
     assert found["publish"] == ["failed"]
-    assert found["materialise"] == found["verify"] == ["upstream_failed"]
+    assert found["materialize"] == found["verify"] == ["upstream_failed"]
 
 
 def test_a_modality_that_fails_stops_the_day_before_the_refresh(steps: Steps) -> None:
@@ -97,20 +97,20 @@ def test_a_modality_that_fails_stops_the_day_before_the_refresh(steps: Steps) ->
 
 def test_a_replay_walks_its_days_in_order_inside_each_task(steps: Steps) -> None:
     days = [DS, "2024-01-03"]
-    run = execute(parse("replay"), from_date="2024-01-01", to_date="2024-01-03")
+    run = execute(parse("backfill"), from_date="2024-01-01", to_date="2024-01-03")
     assert run.state == "success"
-    assert steps.called("replay_days") == [("2024-01-01", "2024-01-03")]
+    assert steps.called("backfill_days") == [("2024-01-01", "2024-01-03")]
     for modality in ("bill", "search", "app"):
         assert [ds for ds, name in steps.called("detect") if name == modality] == days
     assert sorted(steps.called("refresh_days")) == [(days, [0, 2]), (days, [1, 3])]
-    written = [call for call in steps.calls if call[0] in ("publish", "materialise")]
-    assert written == [(name, ds) for ds in days for name in ("publish", "materialise")]
+    written = [call for call in steps.calls if call[0] in ("publish", "materialize")]
+    assert written == [(name, ds) for ds in days for name in ("publish", "materialize")]
     assert steps.calls[-1] == ("verify", "2024-01-03", 20)
 
 
 def test_a_replay_without_missing_days_does_nothing(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "replay_days", lambda from_date, to_date, config: [], raising=False)
-    run = execute(parse("replay"), from_date="2024-01-01", to_date="2024-01-03")
+    monkeypatch.setattr(steps, "backfill_days", lambda from_date, to_date, config: [], raising=False)
+    run = execute(parse("backfill"), from_date="2024-01-01", to_date="2024-01-03")
     assert run.state == "success"
     assert steps.calls == []
     assert states(run)["publish_days"] == ["skipped"]

@@ -389,7 +389,7 @@ def test_a_config_that_is_wrong(shop: Shop) -> None:
         refused(shop.run(), 2, *words)
 
 
-def test_a_state_that_is_not_initialised(tmp_path: Path) -> None:
+def test_a_state_that_is_not_initialized(tmp_path: Path) -> None:
     config = write_config(tmp_path, modalities=MODALITIES)
     shop = Shop(tmp_path, config, load_settings(config, environ={}))
     for args in (("run", "--ds", "2024-05-01"), ("status",), ("verify",)):

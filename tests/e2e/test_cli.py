@@ -87,7 +87,7 @@ def test_the_plan_changes_nothing_and_is_what_the_run_does(desk: Desk, ds: str) 
     report = desk.ok("run", "--ds", ds)
     assert {name: plan[name] for name in PLANNED} == {name: report[name] for name in PLANNED}
     assert plan["texts_to_encode"] == report["texts_encoded"]
-    assert plan["bystanders"] == 0
+    assert plan["backfill_users"] == 0
     for planned, done in zip(plan["modalities"], report["modalities"], strict=True):
         assert (planned["modality"], planned["changed_users"]) == (done["modality"], done["changed_users"])
         assert planned["reasons"] == done["reasons"]
@@ -152,7 +152,7 @@ def test_a_new_scenario_takes_prefixes_and_no_texts(desk: Desk) -> None:
     everyone = {row["user_id"] for day in DAYS[:5] for row in rows_below(desk.state / "summaries" / f"ds={day}")}
     changed = desk.users("lapse_v1", ds)
     assert 0 < len(changed) < len(everyone)
-    assert (plan["changed_users"], plan["bystanders"]) == (len(changed), len(everyone - changed))
+    assert (plan["changed_users"], plan["backfill_users"]) == (len(changed), len(everyone - changed))
     assert plan["prefixes"] == report["prefixes"] == len(everyone)
     assert report["changed_users"] == len(changed)
     assert report["texts_encoded"] == plan["texts_to_encode"]

@@ -25,15 +25,15 @@ def small_demo(tmp_path_factory):
     """The lake and the state of a few hundred households, with the demo's scenarios, after nine windows."""
     from tests.factories import toml_text
     from updater.pipeline.daily.backfill import backfill
-    from updater.pipeline.init import initialise
+    from updater.pipeline.init import initialize
     from updater.runtime.deployment import open_context
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
     from updater.settings import load_settings
     from updater.sources import completejourney
 
     root = tmp_path_factory.mktemp("small_demo")
     config = tomllib.loads((ROOT / "configs" / "demo.toml").read_text())
-    del config["training"], config["bounds"]
+    del config["training"], config["alerts"]
     config |= {
         "paths": {"lake": "lake", "state": "state", "feature_repo": str(ROOT / "feature_repo")},
         "ledger": {"url": "sqlite:///state/ledger.db"},
@@ -47,10 +47,10 @@ def small_demo(tmp_path_factory):
     completejourney.land(settings.paths.lake, FIRST_DAY, LAST_LABEL_DAY, settings.timezone)
     for modality in settings.modalities:
         keep_few_users(join(settings.paths.lake, modality.name))
-    initialise(settings)
+    initialize(settings)
     context = open_context(settings)
-    with Workers(settings, context.now) as workers:
-        backfill(context, workers, date(2017, 6, 30), LAST_WINDOW)
+    with ProcessPool(settings, context.now) as pool:
+        backfill(context, pool, date(2017, 6, 30), LAST_WINDOW)
     return root
 
 

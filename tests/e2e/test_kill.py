@@ -140,7 +140,7 @@ def test_a_worker_process_that_is_killed(scene: Scene, undisturbed: dict[str, An
 
 def test_worker_processes_do_not_outlive_a_run_that_is_killed(scene: Scene) -> None:
     scene.restore()
-    env = {"SOURCE_DATE_EPOCH": CLOCK, "UPDATER_RUN__PROCESSES": "2", VARIABLE: "before:materialised"}
+    env = {"SOURCE_DATE_EPOCH": CLOCK, "UPDATER_RUN__PROCESSES": "2", VARIABLE: "before:materialized"}
     process = start_updater("run", "--config", scene.config, "--ds", str(DAY), env=env)
     process.wait(300)
     assert process.returncode == -SIGKILL

@@ -14,7 +14,7 @@ from tests.e2e.saved_state import SavedState
 from tests.factories import land_rows
 from tests.processes import Outcome
 from tests.strategies import COLUMNS, TOUR
-from updater.domain.spans import file_name
+from updater.domain.bucket_file_names import file_name
 from updater.lake import partitions
 from updater.runtime.crash_points import VARIABLE
 

@@ -95,7 +95,7 @@ def test_train(scene: Scene, trained: dict[str, Any]) -> None:
     assert [line["step"] for line in lines] == list(range(1, TRAINING["steps"] + 1))
     assert lines[-1]["contrastive"] == pytest.approx(trained["contrastive"], abs=1e-6)
     assert not list(run.glob("step-*"))
-    # The numbers of events are standardised by what training saw.
+    # The numbers of events are standardized by what training saw.
     [bill] = load_model(trained["model"]).config.modalities
     assert bill.numeric_mean != (0.0,)
 

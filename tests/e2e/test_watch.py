@@ -12,7 +12,7 @@ from tests.watched import DAYS, land
 
 pytestmark = pytest.mark.campaign
 
-WELL = {"UPDATER_BOUNDS__MAX_HOURS_SINCE_AS_OF": "inf"}
+WELL = {"UPDATER_ALERTS__MAX_HOURS_SINCE_AS_OF": "inf"}
 
 
 class Watch:
@@ -52,34 +52,32 @@ def test_all_is_well(watch: Watch) -> None:
     done = watch.call("status", "--check", "--json", **WELL)
     assert (done.exit_code, done.stderr) == (0, "")
     health = json.loads(done.stdout)["health"]
-    assert (health["ds"], health["crossed"], health["online_mismatches"]) == (str(DAYS[0]), [], 0)
+    assert (health["ds"], health["alerts"], health["online_mismatches"]) == (str(DAYS[0]), [], 0)
     assert health["online_values"] > 0
     said = watch.call("status", "--check", **WELL).stdout
-    assert "differ from the offline ones" in said and "bounds      no bound is crossed" in said
+    assert "differ from the offline ones" in said and "alerts      none" in said
     assert watch.files() == before
 
 
 def test_a_crossed_bound_is_told_and_only_a_check_ends_with_six(watch: Watch) -> None:
-    environ = {**WELL, "UPDATER_BOUNDS__MAX_QUIET_DAYS": "0.25"}
+    environ = {**WELL, "UPDATER_ALERTS__MAX_DAYS_SINCE_LAST_EVENT": "0.25"}
     done = watch.call("status", "--check", **environ)
     assert done.exit_code == 6
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(
-        "updater: 2 of the config's bounds are crossed: newest event of bill before 2024-03-02"
-    )
-    assert "max_quiet_days is 0.25, the value 0.5" in done.stderr
-    assert "crossed     newest event of bill" in done.stdout and "no bound is crossed" not in done.stdout
+    assert done.stderr.startswith("updater: 2 alert thresholds are exceeded: newest event of bill before 2024-03-02")
+    assert "max_days_since_last_event is 0.25, the value 0.5" in done.stderr
+    assert "alert       newest event of bill" in done.stdout and "no threshold is exceeded" not in done.stdout
     told = watch.call("status", **environ)
     assert (told.exit_code, told.stderr) == (0, "")
-    assert "crossed     newest event of bill" in told.stdout
+    assert "alert       newest event of bill" in told.stdout
 
 
 def test_the_clock_alone_crosses_a_bound(watch: Watch) -> None:
     done = watch.call("status", "--check", "--json")
     assert done.exit_code == 6
-    (crossing,) = json.loads(done.stdout)["health"]["crossed"]
-    assert (crossing["bound"], crossing["limit"]) == ("max_hours_since_as_of", 36.0)
-    assert crossing["value"] > 24 * 365
+    (alert,) = json.loads(done.stdout)["health"]["alerts"]
+    assert (alert["threshold"], alert["limit"]) == ("max_hours_since_as_of", 36.0)
+    assert alert["value"] > 24 * 365
 
 
 def test_a_verification_looks_at_the_bounds_when_asked_to(watch: Watch) -> None:
@@ -91,9 +89,9 @@ def test_a_verification_looks_at_the_bounds_when_asked_to(watch: Watch) -> None:
 
 
 def test_a_senseless_bound_is_a_wrong_config(watch: Watch) -> None:
-    done = watch.call("status", UPDATER_BOUNDS__MIN_DAY_COSINE="7")
+    done = watch.call("status", UPDATER_ALERTS__MIN_DAY_COSINE="7")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "bounds.min_day_cosine is 7.0; use a number from -1 to 1." in done.stderr
+    assert "alerts.min_day_cosine is 7.0; use a number from -1 to 1." in done.stderr
 
 
 def test_metrics_on_standard_output_and_in_a_file(watch: Watch, tmp_path: Path) -> None:
@@ -104,7 +102,7 @@ def test_metrics_on_standard_output_and_in_a_file(watch: Watch, tmp_path: Path) 
     done = watch.call("metrics", "--output", str(path), "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"file": str(path)})
     assert list(path.parent.iterdir()) == [path]
-    assert 'updater_bounds_crossed{bound="max_hours_since_as_of"} 1.0' in path.read_text()
+    assert 'updater_alerts{threshold="max_hours_since_as_of"} 1.0' in path.read_text()
 
 
 def test_a_metrics_file_that_cannot_be_written(watch: Watch, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ FIRST, SECOND, THIRD = TOUR.windows[:3]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """An opened deployment with a fixed clock, not initialised yet, whose lake has landed."""
+    """An opened deployment with a fixed clock, not initialized yet, whose lake has landed."""
     store = replace(updater.open(write_config(tmp_path)), now=NOW)
     TOUR.land(store.settings.paths.lake)
     return store

@@ -14,10 +14,10 @@ from updater.cli import main
 from updater.errors import ConfigError, NotLandedError, WindowOrderError
 from updater.pipeline import steps
 from updater.pipeline.daily.backfill import backfill
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.pipeline.monitor.audit import actor
 from updater.pipeline.restate.run import restate_range
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 DAYS = [date(2024, 5, 1) + timedelta(days=offset) for offset in range(5)]
 USER = "ann.smith"
@@ -41,19 +41,19 @@ def test_every_action_leaves_a_row_with_its_actor(tmp_path: Path, monkeypatch: p
     made.run(DAYS[:1])
     monkeypatch.setenv("UPDATER_ACTOR", "bob")
     context = made.context
-    with Workers(made.settings, context.now) as workers:
-        backfill(context, workers, DAYS[0], DAYS[2])
+    with ProcessPool(made.settings, context.now) as pool:
+        backfill(context, pool, DAYS[0], DAYS[2])
     monkeypatch.setenv("UPDATER_CONFIG", str(made.settings.source))
     for modality in ("bill", "search", "app"):
         steps.detect(str(DAYS[3]), modality)
         steps.encode(str(DAYS[3]), modality)
     steps.refresh(str(DAYS[3]), [0])
     steps.publish(str(DAYS[3]))
-    steps.materialise(str(DAYS[3]))
-    steps.materialise(str(DAYS[3]))  # a retry after the commit
+    steps.materialize(str(DAYS[3]))
+    steps.materialize(str(DAYS[3]))  # a retry after the commit
     land_rows(made.lake, "bill", DAYS[2], [bill(USER, "other", f"{DAYS[2]} 12:00:00")])
-    with Workers(made.settings, context.now) as workers:
-        assert restate_range(context, workers, DAYS[2], DAYS[2])["users"] == 1
+    with ProcessPool(made.settings, context.now) as pool:
+        assert restate_range(context, pool, DAYS[2], DAYS[2])["users"] == 1
     found = rows(made)
     assert [row[:2] for row in found] == [
         ("ann", "init"),
@@ -88,12 +88,12 @@ def test_what_changes_nothing_leaves_no_row(tmp_path: Path) -> None:
     with pytest.raises(NotLandedError):
         made.run(DAYS[1:2])
     context = made.context
-    with Workers(made.settings, context.now) as workers:
-        assert backfill(context, workers, DAYS[0], DAYS[0]) == []
+    with ProcessPool(made.settings, context.now) as pool:
+        assert backfill(context, pool, DAYS[0], DAYS[0]) == []
         with pytest.raises(NotLandedError):
-            backfill(context, workers, DAYS[0], DAYS[2])
+            backfill(context, pool, DAYS[0], DAYS[2])
     assert rows(made) == before
-    initialise(made.settings)
+    initialize(made.settings)
     assert len(rows(made)) == len(before) + 1, "init registers the feature repository anew, so it is on record"
 
 
@@ -134,6 +134,6 @@ def test_a_day_in_airflow_is_on_record_before_its_first_work_once(
         steps.encode(str(DAYS[1]), modality)
     steps.refresh(str(DAYS[1]), [0])
     steps.publish(str(DAYS[1]))
-    steps.materialise(str(DAYS[1]))
+    steps.materialize(str(DAYS[1]))
     steps.detect(str(DAYS[1]), "bill")
     assert len(rows(made)) == len(before) + 2

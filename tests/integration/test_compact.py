@@ -25,7 +25,7 @@ from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.run import restate_range
 from updater.runtime.crash_points import MAINTENANCE_WRITES
 from updater.runtime.deployment import Context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.store.access import historical_rows
 from updater.store.connecting import open_store
@@ -91,7 +91,7 @@ class Story:
         """All files of the state but databases, and what the ledger says of them."""
         files = tree(self.made.state, (*PARTS, "changes", "rejected", "maintenance"))
         ledger = self.made.context.ledger
-        return {"files": files, "partitions": ledger.partitions(), "reach": ledger.reach()}
+        return {"files": files, "partitions": ledger.partitions(), "reach": ledger.earliest_recomputable()}
 
     def num_files(self, *parts: str) -> int:
         return sum(path.is_file() for path in self.made.state.joinpath(*parts).rglob("*"))
@@ -104,8 +104,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Story:
     for ds in DAYS:
         land(made.lake, ds)
     context = made.context
-    with Workers(made.settings, context.now) as workers:
-        backfill(context, workers, DAYS[0], LAST)
+    with ProcessPool(made.settings, context.now) as pool:
+        backfill(context, pool, DAYS[0], LAST)
     for part in ("state", "lake"):
         shutil.copytree(root / part, root / "saved" / part)
     return Story(made, root / "saved")
@@ -129,7 +129,7 @@ def test_files_become_few_and_values_stay(story: Story) -> None:
     assert {name: (part.merged, part.made, part.dropped) for name, part in first.parts.items()} == {
         name: (part.merged, part.made, part.dropped) for name, part in plan.parts.items()
     }
-    assert first.reach == "2023-03-01"
+    assert first.earliest_recomputable == "2023-03-01"
     assert first.parts["events"].dropped > 0, "January lies a buffer before the reach"
     assert published.items() <= story.made.published().items(), "nothing goes before its grace has passed"
     pd.testing.assert_frame_equal(story.training_set(*DAYS[::6]), before)
@@ -185,8 +185,8 @@ def test_a_day_of_a_merged_month_can_be_restated(story: Story) -> None:
     land(story.made.lake, rewritten, amount=900.0)
     context = story.at(27)
     assert [item["ds"] for item in status(context).rewritten] == [str(rewritten)]
-    with Workers(context.settings, context.now) as workers:
-        assert restate_range(context, workers, rewritten, LAST)["users"] > 0
+    with ProcessPool(context.settings, context.now) as pool:
+        assert restate_range(context, pool, rewritten, LAST)["users"] > 0
     assert verify(context, None).differences == [], "rows of the old partition are still in the month, and not read"
     corrected = story.training_set(*DAYS[::5], LAST)
 
@@ -202,14 +202,14 @@ def test_what_lies_beyond_the_reach_is_refused(story: Story) -> None:
     rows = [row(USERS[0], "a", DAYS[0], "another app")]
     land_rows(story.made.lake, "app", DAYS[0], rows, columns=COLUMNS)
     context = story.at(2, history_days=0)
-    with Workers(context.settings, context.now) as workers:
+    with ProcessPool(context.settings, context.now) as pool:
         with pytest.raises(WindowOrderError, match=r"app 2023-01-31 was rewritten, .* kept from 2023-02-01 on only"):
-            restate_range(context, workers, DAYS[0], LAST)
-        assert restate_range(context, workers, DAYS[1], LAST) == {}
+            restate_range(context, pool, DAYS[0], LAST)
+        assert restate_range(context, pool, DAYS[1], LAST) == {}
     assert not Path(context.layout.restatement_plan()).exists()
     with pytest.raises(WindowOrderError, match="2023-01-31 cannot be detected again"):
         detect(context, context.window(DAYS[0]), context.settings.modality("bill"))
-    assert story.maintain(3, history_days=0).reach == "2023-02-01", "the reach never goes back"
+    assert story.maintain(3, history_days=0).earliest_recomputable == "2023-02-01", "the reach never goes back"
 
 
 def test_of_old_embeddings_the_newest_of_each_user_stays(story: Story) -> None:

@@ -67,7 +67,7 @@ def test_an_online_store_in_another_encoding_is_refused(
     attempts: list[Callable[[], Any]] = [lambda: store.apply(settings)]
     store.apply(make_settings())  # registers the views in the same registry
     attempts += [
-        lambda: store.materialise(opened, at, [VIEW]),
+        lambda: store.materialize(opened, at, [VIEW]),
         lambda: store.online_rows(opened, ["a"], FEATURES),
     ]
     for attempt in attempts:
@@ -82,7 +82,7 @@ def test_init_refuses_before_it_makes_a_model(
     settings = make_settings(**{part: {"url": odd_url} if part == "registry" else online_options(odd_url)})
     monkeypatch.setattr(setup, "_first_model", lambda *_: pytest.fail("a model was made"))
     with pytest.raises(ConfigError, match="encoding"):
-        setup.initialise(settings)
+        setup.initialize(settings)
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
@@ -101,6 +101,6 @@ def test_the_client_encoding_makes_no_difference(
     at = write_lapse(settings, "2024-02-28", users, vectors(2, seed=1))
     store.apply(settings)
     opened = store.open_store(settings)
-    store.materialise(opened, at, [VIEW])
+    store.materialize(opened, at, [VIEW])
     assert store.online_rows(opened, users, FEATURES)["lapse_model_version"] == ["v1", "v1"]
     opened.registry.write_engine.dispose()

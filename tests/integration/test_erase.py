@@ -28,7 +28,7 @@ from updater.pipeline.monitor.verify import verify
 from updater.pipeline.query import embed_user
 from updater.pipeline.restate.plan import plan_restatement
 from updater.pipeline.restate.run import restate_range
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 pytestmark = pytest.mark.campaign
 
@@ -189,8 +189,8 @@ def test_late_rows_restatements_and_dry_runs_do_not_bring_a_user_back(made: Depl
     rows = [*rows_of(GONE, number), *rows_of("new one", number)]
     land_rows(made.lake, "bill", rewritten, rows, columns=COLUMNS, name="part-z.parquet")
     context = made.context
-    with Workers(made.settings, context.now) as workers:
-        counts = restate_range(context, workers, rewritten, rewritten)
+    with ProcessPool(made.settings, context.now) as pool:
+        counts = restate_range(context, pool, rewritten, rewritten)
     assert counts["users"] == 1
     plan = plan_window(context, LAST)
     assert not {user["user_id"] for user in plan.users} & {GONE, SHORT}
@@ -211,17 +211,17 @@ def test_a_restatement_that_was_planned_before_goes_on_without_the_user(
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with Workers(made.settings, context.now) as workers:
+    with ProcessPool(made.settings, context.now) as pool:
         stale = plan_restatement(context, rewritten, rewritten)
         assert stale is not None and GONE in stale.affected["user_id"].to_pylist()
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr("updater.ledger.LedgerWriter.record_partition", die)
-            restate_range(context, workers, rewritten, rewritten)
+            restate_range(context, pool, rewritten, rewritten)
         erase(context, [GONE])
         assert places(made, GONE) == []
         with pytest.raises(ConcurrentUpdateError, match="Users were erased while this ran"):
             context.ledger.record_partition(stale.records[0], stale.num_erased)
-        assert restate_range(made.context, workers, rewritten, rewritten)["users"] == 1
+        assert restate_range(made.context, pool, rewritten, rewritten)["users"] == 1
     made.run([LAST])
     assert places(made, GONE) == []
     assert verify(made.context, None).differences == []

@@ -15,13 +15,13 @@ from tests.deployment import Deployment, tree
 from tests.factories import land_rows
 from tests.integration.test_erase import CONFIG, GONE, land, places, rows_of
 from tests.strategies import COLUMNS, TOUR
-from updater.domain.spans import file_name
+from updater.domain.bucket_file_names import file_name
 from updater.lake import partitions
 from updater.pipeline.erase.run import erase
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.run import restate_range
 from updater.runtime.crash_points import ERASURE_WRITES
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 pytestmark = pytest.mark.campaign
 
@@ -53,10 +53,10 @@ class Scene:
         number = TOUR.days.index(LAST)
         rewritten = [{**rows_of(user, number)[0], "amount": 9.0} for user in (GONE, "new one")]
         land_rows(self.made.lake, "bill", LAST, rewritten, columns=COLUMNS, name="part-z.parquet")
-        with patch.context() as dying, Workers(self.made.settings, self.made.now) as workers:
+        with patch.context() as dying, ProcessPool(self.made.settings, self.made.now) as pool:
             dying.setattr("updater.runtime.crash_points.reach", die_at("before:partition"))
             with pytest.raises(Killed):
-                restate_range(self.made.context, workers, LAST, LAST)
+                restate_range(self.made.context, pool, LAST, LAST)
         self._unplace()
         (self.made.state / f"events/bill/.x.parquet.{'1' * 32}.tmp").write_bytes(b"PAR1")
         shutil.copytree(self.made.state, self.saved)
@@ -105,8 +105,8 @@ def test_an_erasure_that_ends_at_any_of_its_writes(tmp_path: Path, monkeypatch: 
         assert scene.left() == expected, point
         assert places(scene.made, GONE) == [], point
 
-    with Workers(scene.made.settings, scene.made.now) as workers:
-        restate_range(scene.made.context, workers, LAST, LAST)
+    with ProcessPool(scene.made.settings, scene.made.now) as pool:
+        restate_range(scene.made.context, pool, LAST, LAST)
     scene.made.run(TOUR.windows[3:4])
     assert places(scene.made, GONE) == []
     assert verify(scene.made.context, None).differences == []

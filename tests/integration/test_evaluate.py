@@ -13,15 +13,15 @@ from tests.evaluation_lake import TEST, TRAIN, events_of, write_evaluation
 from updater.cli import main
 from updater.evaluation.costs import Cost
 from updater.evaluation.embedding import DAYS_SINCE, Embedder
+from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.events import open_events
-from updater.evaluation.exam import read_exam, sit_exam
 from updater.evaluation.labels import read_labels
 from updater.evaluation.systems import Candidate, embedding_systems, publish_recency
 from updater.evaluation.tasks import known_at, label_tables, read_tasks
 from updater.evaluation.vectors import UserVectors, Vectors
 from updater.lake.partitions import read_table
 from updater.runtime.deployment import open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.store.scratch import Scratch
 
@@ -82,7 +82,7 @@ def test_the_whole_verb(config):
     rows = {task: {values["rows"] for values in systems.values()} for task, systems in report["tasks"].items()}
     assert all(len(counts) == 1 for counts in rows.values())
     # The model has no soft prompts and is untrained, so that these are one and the same.
-    for name in ("auc", "ks", "cold_auc"):
+    for name in ("auc", "ks", "held_out_auc"):
         assert report["mean"]["tuned"][name] == report["mean"]["base"][name] == report["mean"]["untrained"][name]
     assert report["differences"]["tuned-base"]["auc"] == 0.0
     # There is no training data, so nothing was trained.
@@ -158,22 +158,22 @@ def test_systems_from_elsewhere_and_other_models_stand_beside_the_candidate(conf
         return UserVectors(np.array(["u1", "u0"]), np.array([[1.0, 2.0], [3.0, 4.0]]) + anchor.day)
 
     lapse = next(scenario.query for scenario in settings.scenarios if scenario.name == "lapse")
-    with open_events(context) as events, Scratch(settings) as scratch, Workers(settings, context.now) as workers:
-        exam = read_exam(events)
+    with open_events(context) as events, Scratch(settings) as scratch, ProcessPool(settings, context.now) as pool:
+        evaluation_set = load_evaluation_set(events)
         candidate = Candidate(model, models={"twin": model})
-        systems, scored = sit_exam(
+        systems, scored = evaluate_systems(
             context,
-            workers,
+            pool,
             events,
-            exam,
+            evaluation_set,
             candidate,
             ["base", "with_counts"],
             scratch,
             further={"oracle": lambda: Vectors(oracle, Cost(1.0, 8))},
         )
         known = {system.name: system for system in systems}
-        task = exam.tasks[0]
-        rows = exam.rows[task.name].table
+        task = evaluation_set.tasks[0]
+        rows = evaluation_set.rows[task.name].table
         given = known["oracle"].features(task, rows)
         base, both = (known[name].features(task, rows) for name in ("base", "with_counts"))
         twin = known["twin"].features(task, rows)

@@ -17,13 +17,13 @@ ANCHOR, LAST = date(2024, 5, 3), date(2024, 5, 5)
 VISITS = Task(
     name="visits",
     domain="risk",
-    kind="happens",
+    kind="occurs",
     parameters={"modality": "bill", "active_in": "bill", "history_days": 3, "horizon_days": 2},
 )
 SHOPS = Task(
     name="shops",
     domain="risk",
-    kind="happens",
+    kind="occurs",
     parameters={**VISITS.parameters, "column": "merchant", "value": "kiosk"},
 )
 

@@ -14,7 +14,7 @@ from updater.model.checkpoint import model_digest
 from updater.model.config import create_config
 from updater.pipeline.init import create_ledger
 from updater.runtime.deployment import open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.training.build import build_data
 from updater.training.fitted import fitted_model
@@ -31,8 +31,8 @@ def scene(tmp_path_factory):
     settings = load_settings(config, environ={})
     create_ledger(settings)
     context = open_context(settings)
-    with Workers(settings, context.now) as workers:
-        build_data(context, workers)
+    with ProcessPool(settings, context.now) as pool:
+        build_data(context, pool)
     return config, fitted_model(context, create_config(settings))
 
 

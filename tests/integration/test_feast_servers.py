@@ -32,7 +32,7 @@ def settings(make_settings: SettingsFactory) -> Settings:
     settings = make_settings()
     at = write_lapse(settings, "2024-02-28", ["1018"], vectors(1, seed=1), version="v1-served")
     store.apply(settings)
-    store.materialise(settings, at, [VIEW])
+    store.materialize(settings, at, [VIEW])
     return settings
 
 

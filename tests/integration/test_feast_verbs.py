@@ -70,7 +70,7 @@ def test_a_deleted_view_comes_back(kind: str, request: pytest.FixtureRequest, ma
     settings = make_settings(online_store=store_options(kind, request))
     at = write_lapse(settings, "2024-02-28", ["a", "b"], vectors(2, seed=1))
     assert store.apply(settings) == ["lapse_v1", "modality_summaries", "takeout_v1"]
-    store.materialise(settings, at, [VIEW])
+    store.materialize(settings, at, [VIEW])
     expected = values(settings, ["a", "b", "nobody"])
     for name in ("risk_v1", VIEW):
         done = feast(settings, "delete", name)
@@ -78,7 +78,7 @@ def test_a_deleted_view_comes_back(kind: str, request: pytest.FixtureRequest, ma
         assert "Deleted" in done.output
     assert VIEW not in registered(settings)
     with pytest.raises(ConfigError, match=r"lapse_v1.*updater init"):
-        store.materialise(settings, at, [VIEW])
+        store.materialize(settings, at, [VIEW])
 
     assert store.apply(settings) == [VIEW]
     assert values(settings, ["a"])["lapse_as_of"] == [None]
@@ -98,7 +98,7 @@ def test_whatever_is_deleted_comes_back(name: str, make_settings: SettingsFactor
     assert done.exit_code == 0, done.output
     store.apply(settings)
     assert registered(settings) == before
-    assert store.materialise(settings, at, [VIEW]) == {VIEW: 1}
+    assert store.materialize(settings, at, [VIEW]) == {VIEW: 1}
     assert store.online_rows(store.open_store(settings), ["a"], "risk_v1")["lapse_model_version"] == ["v1"]
 
 
@@ -114,7 +114,7 @@ def test_a_store_that_was_torn_down_comes_back(
     ]
     store.apply(settings)
     for at in days:
-        store.materialise(settings, at, [VIEW])
+        store.materialize(settings, at, [VIEW])
     expected = values(settings, ["a", "b", "c", "nobody"])
     for _ in range(2):
         done = feast(settings, "teardown")
@@ -152,7 +152,7 @@ def test_rows_of_another_state_are_no_rows_of_this_one(make_settings: SettingsFa
     opened.refresh_registry()
     entities = pd.DataFrame({"user_id": ["a"], "event_timestamp": [at.as_of]})
     for attempt in (
-        lambda: store.materialise(settings, at, [VIEW]),
+        lambda: store.materialize(settings, at, [VIEW]),
         lambda: store.historical_rows(opened, entities, FEATURES),
         lambda: store.historical_rows(opened, entities, "risk_v1"),
         lambda: opened.apply([view]),
@@ -160,7 +160,7 @@ def test_rows_of_another_state_are_no_rows_of_this_one(make_settings: SettingsFa
         with pytest.raises(ConfigError, match=r"two/state/offline/lapse_v1.*updater init"):
             attempt()
     store.apply(settings)
-    assert store.materialise(settings, at, [VIEW]) == {VIEW: 1}
+    assert store.materialize(settings, at, [VIEW]) == {VIEW: 1}
 
 
 def test_rows_that_are_gone_are_an_error(make_settings: SettingsFactory) -> None:
@@ -168,13 +168,13 @@ def test_rows_that_are_gone_are_an_error(make_settings: SettingsFactory) -> None
     at = write_lapse(settings, "2024-02-28", ["a"], vectors(1, seed=1))
     store.apply(settings)
     # A view without rows so far is nothing special.
-    assert store.materialise(settings, at, [VIEW, "takeout_v1"]) == {VIEW: 1, "takeout_v1": 0}
+    assert store.materialize(settings, at, [VIEW, "takeout_v1"]) == {VIEW: 1, "takeout_v1": 0}
     state = Path(settings.paths.state)
     (state / "offline").rename(state / "offside")
     opened = store.open_store(settings)
     entities = pd.DataFrame({"user_id": ["a"], "event_timestamp": [at.as_of]})
     for attempt in (
-        lambda: store.materialise(settings, at, [VIEW]),
+        lambda: store.materialize(settings, at, [VIEW]),
         lambda: store.historical_rows(opened, entities, FEATURES),
     ):
         with pytest.raises(ConfigError, match="offline/lapse_v1, which does not exist"):
@@ -188,7 +188,7 @@ def test_a_state_under_another_name_is_the_same(make_settings: SettingsFactory, 
     at = write_lapse(settings, "2024-02-28", ["a"], vectors(1, seed=1))
     store.apply(settings)
     (tmp_path / "two").symlink_to(tmp_path / "one")
-    assert store.materialise(make_settings("two"), at, [VIEW]) == {VIEW: 1}
+    assert store.materialize(make_settings("two"), at, [VIEW]) == {VIEW: 1}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.services)])
@@ -204,7 +204,7 @@ def test_a_table_that_is_gone_asks_for_init(
     if kind == "postgres":
         with online._get_conn(opened.config) as connection:
             connection.commit()
-    for attempt in (lambda: store.materialise(opened, at, [VIEW]), lambda: values(settings, ["a"])):
+    for attempt in (lambda: store.materialize(opened, at, [VIEW]), lambda: values(settings, ["a"])):
         with pytest.raises(ConfigError, match=r"not complete.*updater_lapse_v1.*updater init"):
             attempt()
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.factories import MODALITIES
 from updater.errors import ConfigError
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.runtime.deployment import open_context
 from updater.settings import Settings
 
@@ -25,9 +25,9 @@ OTHER_TEXT = {**MODALITIES[0], "text": "{merchant}"}
     ],
 )
 def test_a_changed_value_is_refused(make_settings: Callable[..., Settings], change: dict, named: str) -> None:
-    initialise(make_settings())
+    initialize(make_settings())
     changed = make_settings(**change)
     with pytest.raises(ConfigError, match=named):
         open_context(changed)
     with pytest.raises(ConfigError, match=named):
-        initialise(changed)
+        initialize(changed)

@@ -14,13 +14,13 @@ import pytest
 
 from tests.deployment import Deployment, tree
 from tests.watched import AS_OF, DAYS, USERS, context, land, watched
-from updater.domain.bounds import BOUNDS
+from updater.domain.alerts import THRESHOLDS
 from updater.errors import NothingCommittedError, VerificationError
-from updater.pipeline.monitor.health import Health, measure, raise_if_crossed
+from updater.pipeline.monitor.health import Health, measure, raise_on_alert
 
 LOOSE = {
     "max_hours_since_as_of": float("inf"),
-    "max_quiet_days": float("inf"),
+    "max_days_since_last_event": float("inf"),
     "max_changed_share_factor": float("inf"),
     "max_rejected_share_window": 1.0,
     "min_day_cosine": -1.0,
@@ -34,10 +34,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     return watched(tmp_path_factory.mktemp("watched"))
 
 
-def crossed(made: Deployment, online: bool = False, hours: float = 1.0, **bounds: float) -> list[tuple[str, str]]:
+def alerts(made: Deployment, online: bool = False, hours: float = 1.0, **thresholds: float) -> list[tuple[str, str]]:
     """Bounds that are crossed, and where, if all other bounds are loose."""
-    found = measure(context(made, hours, **{**LOOSE, **bounds}), online)
-    return [(crossing.bound, crossing.where) for crossing in found.crossed]
+    found = measure(context(made, hours, **{**LOOSE, **thresholds}), online)
+    return [(alert.threshold, alert.where) for alert in found.alerts]
 
 
 def scenario(health: Health, name: str) -> tuple[int, float | None, float | None]:
@@ -59,13 +59,13 @@ def test_freshness_of_modalities_and_scenarios(made: Deployment) -> None:
     assert (health.ds, health.as_of) == (str(DAYS[-1]), AS_OF.isoformat())
     bill, search, app = health.modalities
     assert (bill.landed, bill.processed) == (str(DAYS[-1]), str(DAYS[-1]))
-    assert (bill.newest_event, bill.quiet_days) == ("2024-03-06T12:00:00+00:00", 0.5)
-    assert (search.processed, search.newest_event, search.quiet_days) == (
+    assert (bill.newest_event, bill.days_since_last_event) == ("2024-03-06T12:00:00+00:00", 0.5)
+    assert (search.processed, search.newest_event, search.days_since_last_event) == (
         str(DAYS[-1]),
         "2024-03-01T12:00:00+00:00",
         5.5,
     )
-    assert (app.landed, app.processed, app.newest_event, app.quiet_days) == (None, None, None, None)
+    assert (app.landed, app.processed, app.newest_event, app.days_since_last_event) == (None, None, None, None)
     assert [(s.scenario, s.as_of, s.hours_since_as_of) for s in health.scenarios] == [
         ("lapse", AS_OF.isoformat(), 5.0),
         ("takeout", AS_OF.isoformat(), 5.0),
@@ -128,7 +128,7 @@ def test_a_new_scenario_has_no_as_of_until_a_window_computes_it(made: Deployment
     settings = replace(made.settings, scenarios=(lapse, replace(takeout, query="Will this user eat out?")))
     health = measure(context(Deployment(settings)), online=False)
     assert [s.as_of for s in health.scenarios] == [AS_OF.isoformat(), None]
-    assert crossed(Deployment(settings), hours=99, max_hours_since_as_of=36) == [
+    assert alerts(Deployment(settings), hours=99, max_hours_since_as_of=36) == [
         ("max_hours_since_as_of", f"as_of {AS_OF.isoformat()} of lapse")
     ]
 
@@ -137,20 +137,20 @@ def test_a_new_scenario_has_no_as_of_until_a_window_computes_it(made: Deployment
 
 
 def test_nothing_is_crossed_if_all_bounds_are_loose(made: Deployment) -> None:
-    assert set(LOOSE) == set(BOUNDS)
-    assert crossed(made, online=True, hours=10_000) == []
+    assert set(LOOSE) == set(THRESHOLDS)
+    assert alerts(made, online=True, hours=10_000) == []
 
 
 def test_a_state_that_is_not_updated_any_more(made: Deployment) -> None:
-    assert crossed(made, hours=36, max_hours_since_as_of=36) == []
+    assert alerts(made, hours=36, max_hours_since_as_of=36) == []
     where = f"as_of {AS_OF.isoformat()} of lapse, takeout"
-    assert crossed(made, hours=36.5, max_hours_since_as_of=36) == [("max_hours_since_as_of", where)]
+    assert alerts(made, hours=36.5, max_hours_since_as_of=36) == [("max_hours_since_as_of", where)]
 
 
 def test_a_stream_that_lands_empty(made: Deployment) -> None:
     where = f"newest event of search before {AS_OF.isoformat()}"
-    assert crossed(made, max_quiet_days=5.4) == [("max_quiet_days", where)]
-    assert crossed(made, max_quiet_days=5.5) == []
+    assert alerts(made, max_days_since_last_event=5.4) == [("max_days_since_last_event", where)]
+    assert alerts(made, max_days_since_last_event=5.5) == []
 
 
 @pytest.mark.parametrize("online", [False, True])
@@ -161,28 +161,28 @@ def test_online_values_that_differ_are_seen_when_asked_for(made: Deployment, onl
             key = connection.execute(f"select entity_key from {table} limit 1").fetchone()
             lost = connection.execute(f"select * from {table} where entity_key = ?", key).fetchall()
             connection.execute(f"delete from {table} where entity_key = ?", key)
-        found = crossed(made, online=online, max_mismatch_share=0.0)
+        found = alerts(made, online=online, max_mismatch_share=0.0)
         with connection:
             connection.executemany(f"insert into {table} values ({', '.join('?' * len(lost[0]))})", lost)
     where = f"online store, 4 of {30 * (4 + 4 + 7)} values at {DAYS[-1]}"
     assert found == ([("max_mismatch_share", where)] if online else [])
-    assert crossed(made, online=True, max_mismatch_share=0.0) == []
+    assert alerts(made, online=True, max_mismatch_share=0.0) == []
 
 
-@pytest.mark.parametrize("bound", ["min_day_cosine", "max_mean_shift"])
-def test_embeddings_that_jump(made: Deployment, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threshold", ["min_day_cosine", "max_mean_shift"])
+def test_embeddings_that_jump(made: Deployment, threshold: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("updater.pipeline.monitor.health.MIN_DRIFT_USERS", 15)
-    assert crossed(made, **{bound: 0.0 if bound == "min_day_cosine" else 1.5}) == []
+    assert alerts(made, **{threshold: 0.0 if threshold == "min_day_cosine" else 1.5}) == []
     paths = sorted((made.state / "offline" / "lapse_v1" / f"ds={DAYS[-1]}").glob("*.parquet"))
     with damaged(*paths):
         for path in paths:
             turn_round(path)
-        found = crossed(made, **{bound: 0.0 if bound == "min_day_cosine" else 1.5})
-    assert found == [(bound, f"lapse embeddings of 15 users on {DAYS[-1]}")]
+        found = alerts(made, **{threshold: 0.0 if threshold == "min_day_cosine" else 1.5})
+    assert found == [(threshold, f"lapse embeddings of 15 users on {DAYS[-1]}")]
 
 
 def test_a_mean_over_few_users_crosses_nothing(made: Deployment) -> None:
-    assert crossed(made, min_day_cosine=1.0, max_mean_shift=0.0) == []
+    assert alerts(made, min_day_cosine=1.0, max_mean_shift=0.0) == []
 
 
 def test_rejected_rows_and_days_on_which_too_many_or_too_few_change(tmp_path: Path) -> None:
@@ -195,14 +195,14 @@ def test_rejected_rows_and_days_on_which_too_many_or_too_few_change(tmp_path: Pa
         return ds
 
     ds = run(6, USERS, bad_rows=3)
-    assert crossed(made, max_rejected_share_window=0.09) == [("max_rejected_share_window", f"rows of bill on {ds}")]
-    assert crossed(made, max_rejected_share_window=0.1) == []
+    assert alerts(made, max_rejected_share_window=0.09) == [("max_rejected_share_window", f"rows of bill on {ds}")]
+    assert alerts(made, max_rejected_share_window=0.1) == []
     changed = [("max_changed_share_factor", f"100.00% of the users changed on {ds}, usually 50.00%")]
-    assert crossed(made, max_changed_share_factor=1.9) == changed
-    assert crossed(made, max_changed_share_factor=2.0) == []
+    assert alerts(made, max_changed_share_factor=1.9) == changed
+    assert alerts(made, max_changed_share_factor=2.0) == []
     ds = run(7, [])
     changed = [("max_changed_share_factor", f"0.00% of the users changed on {ds}, usually 50.00%")]
-    assert crossed(made, max_changed_share_factor=1e9) == changed
+    assert alerts(made, max_changed_share_factor=1e9) == changed
     health = measure(context(made), online=False)
     assert [m.rejected_share for m in health.modalities] == [0.0, 0.0, 0.0]
     assert scenario(health, "lapse") == (0, None, None)
@@ -210,15 +210,15 @@ def test_rejected_rows_and_days_on_which_too_many_or_too_few_change(tmp_path: Pa
 
 def test_the_error_names_every_crossing(made: Deployment) -> None:
     health = measure(
-        context(made, hours=48, **{**LOOSE, "max_hours_since_as_of": 36, "max_quiet_days": 1}), online=False
+        context(made, hours=48, **{**LOOSE, "max_hours_since_as_of": 36, "max_days_since_last_event": 1}), online=False
     )
     with pytest.raises(VerificationError) as caught:
-        raise_if_crossed(health)
+        raise_on_alert(health)
     text = str(caught.value)
-    assert text.startswith("2 of the config's bounds are crossed: as_of 2024-03-07")
+    assert text.startswith("2 alert thresholds are exceeded: as_of 2024-03-07")
     assert "max_hours_since_as_of is 36, the value 48" in text
-    assert "newest event of search" in text and "max_quiet_days is 1, the value 5.5" in text
-    raise_if_crossed(measure(context(made, **LOOSE), online=False))
+    assert "newest event of search" in text and "max_days_since_last_event is 1, the value 5.5" in text
+    raise_on_alert(measure(context(made, **LOOSE), online=False))
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def promote(writer: LedgerWriter, version: int, seen: Published, generation: int
 
 def test_a_version_becomes_live_with_an_audit_row_and_heads_go_on(ledger: LedgerWriter) -> None:
     seen = ledger.published()
-    assert (seen.live, seen.watermark, seen.is_settled, len(seen.heads)) == (1, DAY, True, NUM_BUCKETS)
+    assert (seen.live, seen.watermark, seen.is_idle, len(seen.heads)) == (1, DAY, True, NUM_BUCKETS)
     assert promote(ledger, 2, seen)
     assert [(record.version, record.live) for record in ledger.models()] == [(1, False), (2, True), (3, False)]
     (entry,) = ledger.audit()
@@ -85,7 +85,7 @@ def test_nothing_happens_if_anything_was_published_since(ledger: LedgerWriter, w
     seen = ledger.published()
     if what == "head":
         move(ledger, head(0, days=1))
-        assert not ledger.published().is_settled
+        assert not ledger.published().is_idle
     elif what == "window":
         ledger.open_window(DAY + timedelta(days=1), NOW, NOW)
         ledger.complete_window(DAY + timedelta(days=1), {}, NOW)

@@ -20,7 +20,7 @@ from updater.errors import NotLandedError, WindowOrderError
 from updater.pipeline import steps
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.monitor.lineage import dataset, is_configured
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 
 @dataclass
@@ -110,8 +110,8 @@ def test_a_window_that_is_done_tells_nothing(made: Deployment, backend: Backend)
 
 
 def test_a_backfill_tells_of_each_window(made: Deployment, backend: Backend) -> None:
-    with Workers(made.settings, made.now) as workers, pytest.raises(NotLandedError):
-        backfill(made.context, workers, DAYS[0], DAYS[2])
+    with ProcessPool(made.settings, made.now) as pool, pytest.raises(NotLandedError):
+        backfill(made.context, pool, DAYS[0], DAYS[2])
     days = [str(ds) for ds in DAYS[:3]]
     assert backend.told() == [
         ("START", days[2]),
@@ -131,7 +131,7 @@ def test_airflows_steps_tell_the_commit_and_what_fails(
     steps.refresh(ds, [0])
     steps.publish(ds)
     assert backend.events == []
-    steps.materialise(ds)
+    steps.materialize(ds)
     assert backend.told() == [("START", ds), ("COMPLETE", ds)]
     with pytest.raises(WindowOrderError):
         steps.detect(str(DAYS[2]), "bill")

@@ -35,7 +35,7 @@ def test_a_command_is_quiet_unless_it_is_told_to_be_verbose(tmp_path: Path) -> N
     told = [re.sub(r"^\S+ \S+ ", "", line) for line in done.stderr.splitlines()]
     assert all(re.fullmatch(r"INFO updater\.\S+: .*\d\.\d s", line) for line in told), told
     steps = [line.split(": ", 1)[1].split()[0] for line in told]
-    assert list(dict.fromkeys(steps)) == ["detected", "encoded", "refreshed", "published", "materialised", "committed"]
+    assert list(dict.fromkeys(steps)) == ["detected", "encoded", "refreshed", "published", "materialized", "committed"]
     refreshed = [line for line in told if "refresh" in line]
     assert refreshed
     assert all(f"of {DAYS[1]}" in line for line in refreshed)

@@ -16,7 +16,7 @@ from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.window import check_previous
 from updater.pipeline.monitor.prometheus import metrics_text, write_metrics
 from updater.pipeline.monitor.status import status
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Metrics
 
 
@@ -55,13 +55,13 @@ def test_what_is_told(made: Deployment) -> None:
         "updater_scenario_as_of_timestamp_seconds{lapse}": AS_OF.timestamp(),
         "updater_scenario_compared_users{takeout}": 15,
         "updater_online_mismatch_share": 0,
-        "updater_bounds_crossed{max_hours_since_as_of}": 1,
-        "updater_bounds_crossed{max_rejected_share_window}": 0,
+        "updater_alerts{max_hours_since_as_of}": 1,
+        "updater_alerts{max_rejected_share_window}": 0,
         "updater_state_files{offline}": len(files),
         "updater_state_bytes{offline}": sum(path.stat().st_size for path in files),
     }
     assert {name: found[name] for name in expected} == expected
-    assert {"updater_window_step_seconds{detect}", "updater_window_step_seconds{materialise}"} <= set(found)
+    assert {"updater_window_step_seconds{detect}", "updater_window_step_seconds{materialize}"} <= set(found)
     assert "updater_modality_landed_timestamp_seconds{app}" not in found
     assert -1 <= found["updater_scenario_day_cosine{lapse}"] <= 1
 
@@ -100,8 +100,8 @@ def test_a_window_is_committed_even_if_its_metrics_cannot_be_written(
     land(made.lake, DAYS[0])
     (tmp_path / "file").touch()
     made = replace(made, settings=replace(made.settings, metrics=Metrics(file=str(tmp_path / "file" / "x.prom"))))
-    with caplog.at_level(logging.WARNING, logger="updater"), Workers(made.settings, made.now) as workers:
-        backfill(made.context, workers, DAYS[0], DAYS[0])
+    with caplog.at_level(logging.WARNING, logger="updater"), ProcessPool(made.settings, made.now) as pool:
+        backfill(made.context, pool, DAYS[0], DAYS[0])
     assert made.context.ledger.watermark() == DAYS[0]
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert warning.startswith("No metrics were written: The metrics file ")

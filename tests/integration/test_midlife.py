@@ -13,9 +13,9 @@ from updater.errors import ConfigError
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.dry_run import TIMED, DryRun, plan_window
 from updater.pipeline.daily.window import WindowReport
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.pipeline.monitor.verify import verify
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 
 BUCKETS = {"num_buckets": 2}
@@ -76,8 +76,8 @@ def everything(made: Deployment) -> tuple[Any, ...]:
 def test_the_estimate_rests_on_a_window_all_of_whose_steps_were_timed(made: Deployment) -> None:
     ran = made.context.ledger.windows(1)[0]
     assert ran.counts["seconds"].keys() == TIMED
-    with Workers(made.settings, made.context.now) as workers:
-        backfill(made.context, workers, DAY, DAY)
+    with ProcessPool(made.settings, made.context.now) as pool:
+        backfill(made.context, pool, DAY, DAY)
     newest = made.context.ledger.windows(1)[0]
     rested_on = newest if newest.counts["seconds"].keys() >= TIMED else ran
     seconds = sum(rested_on.counts["seconds"].values()) / rested_on.counts["prefixes"]
@@ -99,23 +99,23 @@ def test_a_changed_query_is_computed_for_everybody_once(made: Deployment) -> Non
     before = made.published()
     reworded = changed(made, scenarios=[{**LAPSE, "query": "Will this user stop?"}, TAKEOUT])
     plan, _ = plan_and_run(reworded, QUIET)
-    assert (plan.changed_users, plan.bystanders) == (0, len(known(made, QUIET)))
+    assert (plan.changed_users, plan.backfill_users) == (0, len(known(made, QUIET)))
     assert users(made, "lapse_v1", QUIET) == known(made, QUIET) != set() == users(made, "takeout_v1", QUIET)
     assert made.published(DAY) == before, "what was published under the old query stays"
-    assert plan_and_run(reworded, LAST)[0].bystanders == 0
+    assert plan_and_run(reworded, LAST)[0].backfill_users == 0
 
 
 def test_a_scenario_that_is_dropped_costs_nothing_and_comes_back_for_everybody(made: Deployment) -> None:
     before = made.published()
     fewer = changed(made, scenarios=[LAPSE])
-    initialise(fewer.settings)
+    initialize(fewer.settings)
     plan, report = plan_and_run(fewer, DAY)
-    assert (plan.bystanders, report.prefixes) == (0, report.changed_users)
+    assert (plan.backfill_users, report.prefixes) == (0, report.changed_users)
     assert (users(made, "takeout_v1", DAY), made.published(BEFORE[-1])) == (set(), before)
     again = changed(made)
-    initialise(again.settings)
+    initialize(again.settings)
     plan, _ = plan_and_run(again, QUIET)
-    assert (plan.changed_users, plan.bystanders) == (0, len(known(made, QUIET)))
+    assert (plan.changed_users, plan.backfill_users) == (0, len(known(made, QUIET)))
     assert users(made, "takeout_v1", QUIET) == known(made, QUIET) != set() == users(made, "lapse_v1", QUIET)
 
 
@@ -139,7 +139,7 @@ def test_other_modalities_are_refused_before_a_window_is_opened(
     with pytest.raises(ConfigError, match=words):
         other.run([DAY])
     with pytest.raises(ConfigError, match=words):
-        initialise(other.settings)
+        initialize(other.settings)
     assert everything(changed(lived)) == before
 
 

@@ -11,10 +11,10 @@ import pytest
 from tests.deployment import FEATURE_REPO
 from tests.factories import bill, land_rows
 from updater.pipeline.daily.window import run_window
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.pipeline.monitor.verify import verify
 from updater.runtime.deployment import open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "state-0.1.tar.xz"
@@ -34,7 +34,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def test_a_state_of_version_0_1_verifies_and_goes_on(settings: Settings) -> None:
-    initialise(settings)
+    initialize(settings)
     context = open_context(settings)
     report = verify(context, None)
     assert report.differences == []
@@ -45,8 +45,8 @@ def test_a_state_of_version_0_1_verifies_and_goes_on(settings: Settings) -> None
         settings.paths.lake, "bill", new, [bill("ana", "new", "2024-01-06 08:00"), bill("fay", "x", "2024-01-06 08:00")]
     )
     land_rows(settings.paths.lake, "search", new, [], columns={"query": pa.string()})
-    with Workers(settings, context.now) as workers:
-        done = run_window(context, workers, new)
+    with ProcessPool(settings, context.now) as pool:
+        done = run_window(context, pool, new)
     assert done.prefixes >= 1
     report = verify(context, None)
     assert report.differences == []

@@ -24,7 +24,7 @@ from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.changed_partitions import find_rewritten
 from updater.pipeline.restate.run import restate_range
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.store.access import historical_rows, online_rows
 from updater.store.connecting import open_store
 
@@ -40,8 +40,8 @@ def create(root: Path, **overrides: Any) -> Deployment:
 
 def fill(made: Deployment, from_date: date, to_date: date) -> Sequence[Any]:
     context = made.context
-    with Workers(made.settings, context.now) as workers:
-        return backfill(context, workers, from_date, to_date)
+    with ProcessPool(made.settings, context.now) as pool:
+        return backfill(context, pool, from_date, to_date)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_the_models_are_asked_once_per_new_text_and_changed_user(
         users.clear()
         made.run([ds])
         assert sorted(texts) == sorted(oracle.new_texts(TOUR, ds))
-        assert sum(users) == len({user for user, _ in oracle.changed_cells(TOUR, ds)})
+        assert sum(users) == len({user for user, _ in oracle.changed_summaries(TOUR, ds)})
 
 
 def test_the_last_expiry_publishes_an_empty_profile_once(daily: Deployment) -> None:
@@ -136,10 +136,10 @@ def test_a_snapshot_that_lands_in_the_middle_of_a_run_waits_for_its_restatement(
     context = made.context
     window = context.window(ds)
     open_window(context, window)
-    with Workers(made.settings, context.now) as workers:
+    with ProcessPool(made.settings, context.now) as pool:
         for modality in made.settings.modalities:
             detect(context, window, modality)
-        list(refresh_days(workers, [ds], [0]))
+        list(refresh_days(pool, [ds], [0]))
     rows = [{**TOUR.landings[1]["app"][0].values(), "word": "rice", "user_id": user} for user in ("ann", "bø", "u7")]
     land_rows(made.lake, "app", ds, rows, columns=COLUMNS)
 
@@ -148,8 +148,8 @@ def test_a_snapshot_that_lands_in_the_middle_of_a_run_waits_for_its_restatement(
     assert verify(context, None).differences == []
     assert [(modality.name, day) for modality, day, _ in find_rewritten(context, ds, ds)] == [("app", ds)]
     later = Deployment(made.settings, made.now + timedelta(hours=1)).context
-    with Workers(made.settings, later.now) as workers:
-        assert restate_range(later, workers, ds, ds)["users"] == 3
+    with ProcessPool(made.settings, later.now) as pool:
+        assert restate_range(later, pool, ds, ds)["users"] == 3
     assert verify(later, None).differences == []
     assert {row["user_id"] for row in made.offline_rows("lapse_v1", ds)} >= {"ann", "bø", "u7"}
 

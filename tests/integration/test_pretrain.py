@@ -204,7 +204,7 @@ def changed(one: Weights, other: Weights, name: str) -> bool:
 def test_merged_weights_compute_what_adapted_ones_did(pretrained: UserModel) -> None:
     model, batch = copy(pretrained), make_batch(pretrained.config)
     add_adapters(model, make_options())
-    randomise(parameter for name, parameter in model.named_parameters() if "lora_" in name)
+    randomize(parameter for name, parameter in model.named_parameters() if "lora_" in name)
     model.eval()
     with torch.no_grad():
         adapted = model(batch, QUERIES)
@@ -216,7 +216,7 @@ def test_merged_weights_compute_what_adapted_ones_did(pretrained: UserModel) -> 
     np.testing.assert_allclose(model.embed(batch, QUERIES), merged.numpy(), atol=1e-5)
 
 
-def randomise(parameters: Iterable[torch.nn.Parameter]) -> None:
+def randomize(parameters: Iterable[torch.nn.Parameter]) -> None:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in parameters:
@@ -235,11 +235,11 @@ def test_adapters_too_go_on_after_a_kill(tmp_path: Path, pretrained: UserModel) 
 
 def test_the_learning_rate_rises_and_falls() -> None:
     options = make_options(steps=100, warmup_share=0.1, learning_rate=2.0)
-    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
     rates = []
     for step in range(100):
-        set_rate(optimiser, options, step)
-        rates.append(optimiser.param_groups[0]["lr"])
+        set_rate(optimizer, options, step)
+        rates.append(optimizer.param_groups[0]["lr"])
     np.testing.assert_allclose(rates[:10], 0.2 * np.arange(1, 11))
     assert rates[10] == 2.0 and sorted(rates[10:], reverse=True) == rates[10:]
     assert rates[55] == pytest.approx(1.0)

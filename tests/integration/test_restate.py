@@ -13,13 +13,13 @@ from updater.errors import UnfinishedWorkError
 from updater.lake import partitions
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.window import run_window
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.plan import plan_restatement
 from updater.pipeline.restate.run import restate, restate_range
 from updater.runtime.deployment import Context, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.state.event_store import Buffer
 
@@ -41,10 +41,10 @@ def deployed(make_settings: Callable[..., Settings]) -> Settings:
     settings = make_settings()
     for day in DAYS:
         land(settings.paths.lake, day)
-    initialise(settings)
+    initialize(settings)
     context = open_context(settings, NOW)
-    with Workers(settings, context.now) as workers:
-        backfill(context, workers, DAYS[0], DAYS[-1])
+    with ProcessPool(settings, context.now) as pool:
+        backfill(context, pool, DAYS[0], DAYS[-1])
     return settings
 
 
@@ -63,8 +63,8 @@ def test_a_rewritten_partition_restates_its_users_from_its_day_on(deployed: Sett
     context = open_context(deployed, later())
     assert [(item["modality"], item["ds"]) for item in status(context).rewritten] == [("bill", "2026-03-02")]
 
-    with Workers(deployed, context.now) as workers:
-        counts = restate_range(context, workers, DAYS[0], DAYS[-1])
+    with ProcessPool(deployed, context.now) as pool:
+        counts = restate_range(context, pool, DAYS[0], DAYS[-1])
 
     assert counts == {"users": 1, "days": 3, "values": 3}
     after = offline_files(context)
@@ -83,10 +83,10 @@ def test_a_rewritten_partition_restates_its_users_from_its_day_on(deployed: Sett
 def test_days_after_a_restatement_go_on(deployed: Settings) -> None:
     land(deployed.paths.lake, DAYS[1], amount=900.0)
     context = open_context(deployed, later())
-    with Workers(deployed, context.now) as workers:
-        restate_range(context, workers, DAYS[0], DAYS[-1])
+    with ProcessPool(deployed, context.now) as pool:
+        restate_range(context, pool, DAYS[0], DAYS[-1])
         land(deployed.paths.lake, DAYS[-1] + timedelta(days=1))
-        report = run_window(context, workers, DAYS[-1] + timedelta(days=1))
+        report = run_window(context, pool, DAYS[-1] + timedelta(days=1))
     assert report.changed_users == 2
     assert report.active_users == 3
     assert verify(context, None).differences == []
@@ -95,15 +95,15 @@ def test_days_after_a_restatement_go_on(deployed: Settings) -> None:
 def test_a_file_that_was_only_touched_restates_nothing(deployed: Settings) -> None:
     land(deployed.paths.lake, DAYS[1])
     context = open_context(deployed, later())
-    with Workers(deployed, context.now) as workers:
-        assert restate_range(context, workers, DAYS[0], DAYS[-1]) == {}
+    with ProcessPool(deployed, context.now) as pool:
+        assert restate_range(context, pool, DAYS[0], DAYS[-1]) == {}
 
 
 def test_a_new_user_in_a_rewritten_partition_has_no_value_before_it(deployed: Settings) -> None:
     land_rows(deployed.paths.lake, "search", DAYS[2], [search("new", "n1", f"{DAYS[2]} 09:00:00")])
     context = open_context(deployed, later())
-    with Workers(deployed, context.now) as workers:
-        counts = restate_range(context, workers, DAYS[0], DAYS[-1])
+    with ProcessPool(deployed, context.now) as pool:
+        counts = restate_range(context, pool, DAYS[0], DAYS[-1])
     # `c` loses that day's search, `new` gains one; nobody else is touched.
     assert counts["users"] == 2
     assert verify(context, None).differences == []
@@ -122,8 +122,8 @@ def test_a_restatement_reads_the_buffer_once_per_bucket_and_day(
     rows = [search(f"new{number}", f"n{number}", f"{DAYS[2]} 09:00:00") for number in range(9)]
     land_rows(deployed.paths.lake, "search", DAYS[2], rows)
     context = open_context(deployed, later())
-    with Workers(deployed, context.now) as workers:
-        assert restate_range(context, workers, DAYS[0], DAYS[-1])["users"] == 10
+    with ProcessPool(deployed, context.now) as pool:
+        assert restate_range(context, pool, DAYS[0], DAYS[-1])["users"] == 10
     assert len(read) == len(set(read)), "not once more for each user that has no value yet"
     assert {len(buckets) for _, _, buckets in read} == {1}
 
@@ -142,15 +142,15 @@ def test_a_killed_restatement_goes_on_and_stops_new_windows(
     def die(*_: object) -> None:
         raise Killed
 
-    with Workers(deployed, context.now) as workers:
+    with ProcessPool(deployed, context.now) as pool:
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr("updater.pipeline.restate.run.materialise", die)
-            restate(context, workers, restatement)
+            patch.setattr("updater.pipeline.restate.run.materialize", die)
+            restate(context, pool, restatement)
         land(deployed.paths.lake, DAYS[-1] + timedelta(days=1))
         with pytest.raises(UnfinishedWorkError, match="restatement was started but not finished"):
-            run_window(context, workers, DAYS[-1] + timedelta(days=1))
+            run_window(context, pool, DAYS[-1] + timedelta(days=1))
 
         again = open_context(deployed, later(48))
-        assert restate_range(again, workers, DAYS[0], DAYS[-1])["users"] == 1
-        run_window(again, workers, DAYS[-1] + timedelta(days=1))
+        assert restate_range(again, pool, DAYS[0], DAYS[-1])["users"] == 1
+        run_window(again, pool, DAYS[-1] + timedelta(days=1))
     assert verify(again, None).differences == []

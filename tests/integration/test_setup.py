@@ -14,7 +14,7 @@ from tests.strategies import TOUR
 from updater import store, tables
 from updater.errors import ConfigError, ServiceUnavailableError
 from updater.pipeline.erase.proof import find
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.settings import load_settings
 
 
@@ -23,7 +23,7 @@ def test_a_missing_feature_repository_is_found_before_anything_is_made(
 ) -> None:
     settings = make_settings(paths={"feature_repo": "nowhere"})
     with pytest.raises(ConfigError, match=r"nowhere has no Python files; take .* or set paths\.feature_repo"):
-        initialise(settings)
+        initialize(settings)
     assert not Path(settings.paths.state).exists()
 
 
@@ -33,11 +33,11 @@ def test_a_model_and_a_ledger_outlive_a_teardown_and_init_says_how_values_come_b
     made = Deployment.create(tmp_path)
     TOUR.land(made.lake)
     made.run(TOUR.windows[:2])
-    report = initialise(made.settings)
+    report = initialize(made.settings)
     assert report.not_loaded == []
     assert feast(made.settings, "teardown").exit_code == 0
 
-    back = initialise(made.settings)
+    back = initialize(made.settings)
     assert back.model == report.model
     assert set(back.not_loaded) == set(back.feature_views)
     tables.show_setup(asdict(back))
@@ -59,7 +59,7 @@ def test_a_model_and_a_ledger_outlive_a_teardown_and_init_says_how_values_come_b
             users = {row["user_id"] for day in TOUR.windows[:2] for row in made.offline_rows(view.name, day)}
             rows = connection.execute(f'SELECT count(DISTINCT entity_key) FROM "updater_{view.name}"').fetchone()
             assert rows == (len(users),)
-    assert initialise(made.settings).not_loaded == []
+    assert initialize(made.settings).not_loaded == []
 
 
 def test_a_registry_that_is_searched_in_vain_is_called_the_registry(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_one_database_may_be_ledger_registry_and_online_store(
     TOUR.land(made.lake)
     made.run(TOUR.windows[:1])
     assert feast(made.settings, "teardown").exit_code == 0
-    assert set(initialise(made.settings).not_loaded) == {"modality_summaries", "lapse_v1", "takeout_v1"}
+    assert set(initialize(made.settings).not_loaded) == {"modality_summaries", "lapse_v1", "takeout_v1"}
     assert find(made.context, ["nobody-of-that-name"]).places == []
 
 

@@ -79,7 +79,7 @@ def test_a_scenario_that_is_gone_keeps_its_rows_and_leaves_its_service(make_sett
     settings = make_settings()
     at = write_lapse(settings, "2024-02-28", ["a"], vectors(1, seed=1))
     store.apply(settings)
-    store.materialise(settings, at, [VIEW])
+    store.materialize(settings, at, [VIEW])
     others = [
         {"name": "takeout", "domain": "marketing", "query": "?"},
         {"name": "late", "domain": "risk", "query": "?"},
@@ -106,7 +106,7 @@ def test_errors_say_what_is_wrong_and_the_way_out(make_settings: SettingsFactory
     opened = store.open_store(settings)
     at = write_lapse(settings, "2024-02-28", ["a"], vectors(1, seed=1))
     with pytest.raises(ConfigError, match=r"lapse_v1.*updater init"):
-        store.materialise(opened, at, [VIEW])
+        store.materialize(opened, at, [VIEW])
     with pytest.raises(ConfigError, match=r"lapse_v1.*updater init"):
         store.online_rows(opened, ["a"], FEATURES)
     with pytest.raises(ConfigError, match=r"risk_v1.*updater init"):
@@ -128,7 +128,7 @@ def test_errors_say_what_is_wrong_and_the_way_out(make_settings: SettingsFactory
     settings = make_settings(online_store=redis)
     store.apply(settings)
     with pytest.raises(ServiceUnavailableError, match=r"127\.0\.0\.1:1,db=0") as refused:
-        store.materialise(settings, at, [VIEW])
+        store.materialize(settings, at, [VIEW])
     assert secret not in str(refused.value)
     postgres = {"type": "postgres", "host": "127.0.0.1", "port": 1, "database": "d", "user": "u", "password": secret}
     with pytest.raises(ServiceUnavailableError, match=r"127\.0\.0\.1:1/d") as refused:
@@ -147,7 +147,7 @@ def test_the_registry_may_be_postgresql(
     store.apply(settings)
     store.apply(settings)
     opened = store.open_store(settings)
-    store.materialise(opened, at, [VIEW])
+    store.materialize(opened, at, [VIEW])
     assert store.online_rows(opened, ["a"], "risk_v1")["lapse_model_version"] == ["v1"]
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     opened.registry.write_engine.dispose()
@@ -215,5 +215,5 @@ def test_feast_is_quiet_while_it_loads_and_nobody_else_is(
         return load(*args)
 
     monkeypatch.setattr(WireBatchEngine, "_load", talking)
-    store.materialise(settings, at, [VIEW])
+    store.materialize(settings, at, [VIEW])
     assert capsys.readouterr().out == "somebody else\n"

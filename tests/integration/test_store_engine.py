@@ -46,9 +46,9 @@ def test_only_partitions_that_can_hold_the_window_are_opened(make_settings: Sett
         path = Path(settings.paths.state) / "offline" / VIEW / f"ds={day}" / "bucket-000.parquet"
         path.parent.mkdir()
         path.write_bytes(b"this is no Parquet file")
-    assert store.materialise(opened, at, [VIEW]) == {VIEW: 1}
+    assert store.materialize(opened, at, [VIEW]) == {VIEW: 1}
     with pytest.raises(pa.ArrowInvalid):
-        store.materialise(opened, window("2024-02-29"), [VIEW])
+        store.materialize(opened, window("2024-02-29"), [VIEW])
 
 
 @pytest.mark.parametrize("timezone", ["Pacific/Kiritimati", "Asia/Shanghai", "America/New_York", "Etc/GMT+12"])
@@ -60,7 +60,7 @@ def test_windows_of_any_timezone_are_found(timezone: str, make_settings: Setting
     opened = store.open_store(settings)
     days = ("2024-03-09", "2024-03-10", "2024-03-11")
     for at in [write_lapse(settings, day, [day], vectors(1, seed=1)) for day in days]:
-        assert store.materialise(opened, at, [VIEW]) == {VIEW: 1}, at
+        assert store.materialize(opened, at, [VIEW]) == {VIEW: 1}, at
     served = store.online_rows(opened, ["2024-03-10"], FEATURES)
     assert served["lapse_as_of"] == [int(window("2024-03-10", timezone).as_of.timestamp())]
 
@@ -84,13 +84,13 @@ def test_of_several_rows_the_newest_is_written_in_bounded_batches(
     write_lapse(settings, "2024-02-27", ["gone"], vectors(1, seed=3), name="bucket-001.parquet", version="older")
 
     batches: list[int] = []
-    write = GuardedSqliteOnlineStore.write_wire_rows
+    write = GuardedSqliteOnlineStore.write_online_rows
 
     def counted(self: Any, config: Any, table: Any, features: Any, rows: Any) -> None:
         batches.append(len(rows))
         write(self, config, table, features, rows)
 
-    monkeypatch.setattr(GuardedSqliteOnlineStore, "write_wire_rows", counted)
+    monkeypatch.setattr(GuardedSqliteOnlineStore, "write_online_rows", counted)
     opened.materialize(window("2024-02-27").as_of, window("2024-02-28").as_of, feature_views=[VIEW])
 
     assert batches == [7, 7, 7, 7, 3]
@@ -185,29 +185,29 @@ from datetime import date
 settings = load_settings(sys.argv[1], environ={})
 opened = store.open_store(settings)
 opened.config.materialization_config.online_write_batch_size = 100
-count, rank = itertools.count(), online_sqlite.rank
+count, sort_key = itertools.count(), online_sqlite.sort_key
 
-def rank_or_die(*stamps):
+def sort_key_or_die(*stamps):
     if next(count) == 550:
         os.kill(os.getpid(), signal.SIGKILL)
-    return rank(*stamps)
+    return sort_key(*stamps)
 
-online_sqlite.rank = rank_or_die
-store.materialise(opened, day_window(date(2024, 2, 28), "UTC"), ["lapse_v1"])
+online_sqlite.sort_key = sort_key_or_die
+store.materialize(opened, day_window(date(2024, 2, 28), "UTC"), ["lapse_v1"])
 """
 
 
-def test_a_killed_materialisation_is_completed_by_the_next(make_settings: SettingsFactory) -> None:
+def test_a_killed_materialization_is_completed_by_the_next(make_settings: SettingsFactory) -> None:
     from updater import store
 
     users = [f"user {i}" for i in range(1000)]
     killed, clean = make_settings("killed"), make_settings("clean")
     for settings in (killed, clean):
         store.apply(settings)
-        store.materialise(settings, write_lapse(settings, "2024-02-27", users, vectors(1000, seed=1)), [VIEW])
+        store.materialize(settings, write_lapse(settings, "2024-02-27", users, vectors(1000, seed=1)), [VIEW])
         at = write_lapse(settings, "2024-02-28", users, vectors(1000, seed=2))
     before = _lapse_table(killed)
-    store.materialise(clean, at, [VIEW])
+    store.materialize(clean, at, [VIEW])
 
     process = subprocess.run([sys.executable, "-c", KILLED_AFTER_550_ROWS, str(killed.source)], cwd=ROOT, check=False)
     assert process.returncode == -9
@@ -215,7 +215,7 @@ def test_a_killed_materialisation_is_completed_by_the_next(make_settings: Settin
     changed = sum(one != other for one, other in zip(before, half, strict=True))
     assert changed == 500 * len(FEATURES)  # whole batches only; every row still has one version of all its features
 
-    assert store.materialise(killed, at, [VIEW]) == {VIEW: 1000}
+    assert store.materialize(killed, at, [VIEW]) == {VIEW: 1000}
     assert _lapse_table(killed) == _lapse_table(clean)
-    store.materialise(killed, at, [VIEW])
+    store.materialize(killed, at, [VIEW])
     assert _lapse_table(killed) == _lapse_table(clean)

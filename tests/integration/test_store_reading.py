@@ -50,7 +50,7 @@ def opened(settings: Settings) -> Any:
         }
         if day == "2024-02-28":
             write_rows(settings, SUMMARIES, at, summaries)
-        store.materialise(opened, at, [VIEW, SUMMARIES])
+        store.materialize(opened, at, [VIEW, SUMMARIES])
 
     lapse = opened.get_feature_view(VIEW)
     shop = Entity(name="shop", join_keys=["shop_id"], value_type=ValueType.STRING)
@@ -173,7 +173,7 @@ def test_very_many_users_in_one_read(settings: Settings) -> None:
     stored = users[::3_000]
     store.apply(settings)
     opened = store.open_store(settings)
-    store.materialise(opened, write_lapse(settings, "2024-02-28", stored, vectors(len(stored), seed=1)), [VIEW])
+    store.materialize(opened, write_lapse(settings, "2024-02-28", stored, vectors(len(stored), seed=1)), [VIEW])
     wanted = [f"{VIEW}:lapse_embedding", f"{VIEW}:lapse_model_version", f"{SUMMARIES}:app_num_events"]
     if settings.online_store.type == "sqlite":
         connection = opened.provider.online_store._get_conn(opened.config)

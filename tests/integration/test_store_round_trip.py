@@ -50,7 +50,7 @@ def test_offline_rows_arrive_bit_by_bit(settings: Settings) -> None:
     store.apply(settings)
     opened = store.open_store(settings)
 
-    assert store.materialise(opened, at, [VIEW]) == {VIEW: len(STRANGE_IDS)}
+    assert store.materialize(opened, at, [VIEW]) == {VIEW: len(STRANGE_IDS)}
     served = store.online_rows(opened, [*STRANGE_IDS, "nobody"], FEATURES)
 
     assert served["user_id"] == [*STRANGE_IDS, "nobody"]
@@ -70,7 +70,7 @@ def test_training_joins_what_serving_served(settings: Settings) -> None:
     for number, day in enumerate(days):
         changed = users[number:]
         at = write_lapse(settings, day, changed, vectors(len(changed), seed=number), version=f"v{number}")
-        store.materialise(opened, at, [VIEW])
+        store.materialize(opened, at, [VIEW])
         served = store.online_rows(opened, [*users, "nobody"], FEATURES)
         entities = pd.DataFrame({"user_id": [*users, "nobody"], "event_timestamp": at.as_of, "label": range(21)})
 
@@ -100,7 +100,7 @@ def test_a_feature_service_reads_all_its_views(settings: Settings) -> None:
     write_rows(settings, "modality_summaries", at, summaries)
     store.apply(settings)
     opened = store.open_store(settings)
-    assert store.materialise(opened, at, [VIEW, "modality_summaries", "takeout_v1"]) == {
+    assert store.materialize(opened, at, [VIEW, "modality_summaries", "takeout_v1"]) == {
         VIEW: 2,
         "modality_summaries": 2,
         "takeout_v1": 0,
@@ -123,7 +123,7 @@ def test_an_empty_profile_replaces_an_embedding_by_null(settings: Settings) -> N
     first = write_lapse(settings, "2024-02-28", ["a", "b"], vectors(2, seed=1))
     second = write_lapse(settings, "2024-02-29", ["a", "b"], [None, vectors(1, seed=2)[0]])
     for at in (first, second):
-        store.materialise(opened, at, [VIEW])
+        store.materialize(opened, at, [VIEW])
     served = store.online_rows(opened, ["a", "b"], FEATURES)
     assert served["lapse_embedding"][0] is None
     assert np.array_equal(np.array(served["lapse_embedding"][1], "f4"), vectors(1, seed=2)[0])
@@ -140,7 +140,7 @@ def test_pooled_connections_to_postgresql(request: pytest.FixtureRequest, make_s
     online = opened.provider.online_store
     for number, day in enumerate(("2024-02-28", "2024-02-29")):
         at = write_lapse(settings, day, ["a"], vectors(1, seed=number), version=day)
-        store.materialise(opened, at, [VIEW])
+        store.materialize(opened, at, [VIEW])
         for _ in range(3):  # more failures than connections: each must come back usable
             with pytest.raises(Exception, match="nothing"), online._get_conn(opened.config) as connection:
                 connection.execute("SELECT * FROM nothing")
@@ -155,6 +155,6 @@ def test_only_the_windows_own_rows_are_loaded(settings: Settings) -> None:
     opened = store.open_store(settings)
     for number, day in enumerate(["2024-02-27", "2024-02-28", "2024-02-29"]):
         write_lapse(settings, day, [day], vectors(1, seed=number))
-    assert store.materialise(opened, window("2024-02-28"), [VIEW]) == {VIEW: 1}
+    assert store.materialize(opened, window("2024-02-28"), [VIEW]) == {VIEW: 1}
     served = store.online_rows(opened, ["2024-02-27", "2024-02-28", "2024-02-29"], FEATURES)
     assert [value is not None for value in served["lapse_embedding"]] == [False, True, False]

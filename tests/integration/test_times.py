@@ -12,7 +12,7 @@ from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.monitor.status import status
 from updater.runtime.deployment import Context, clock
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 BEGUN = datetime(2024, 6, 1, 18, 7, 16, tzinfo=UTC)
 
@@ -32,9 +32,9 @@ def ticking(made: Deployment) -> Context:
 
 def test_a_window_was_completed_when_it_was_done_and_not_when_it_began(tmp_path: Path) -> None:
     made = deployed(tmp_path, 3)
-    with Workers(made.settings, BEGUN) as workers:
-        run_window(ticking(made), workers, DAYS[0])
-        backfill(ticking(made), workers, DAYS[1], DAYS[2])
+    with ProcessPool(made.settings, BEGUN) as pool:
+        run_window(ticking(made), pool, DAYS[0])
+        backfill(ticking(made), pool, DAYS[1], DAYS[2])
     windows = {window.ds: window for window in made.context.ledger.windows()}
     assert {window.opened_at for window in windows.values()} == {BEGUN}
     ends = [windows[ds].completed_at for ds in DAYS[:3]]
@@ -52,10 +52,10 @@ def test_a_backfill_says_what_each_of_its_days_took_to_refresh(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = deployed(tmp_path, 3)
-    with Workers(made.settings, made.now) as workers:
-        reports = backfill(made.context, workers, DAYS[0], DAYS[2])
+    with ProcessPool(made.settings, made.now) as pool:
+        reports = backfill(made.context, pool, DAYS[0], DAYS[2])
     assert all(report.seconds["refresh"] > 0 for report in reports)
-    steps = ["detect", "encode", "refresh", "publish", "materialise"]
+    steps = ["detect", "encode", "refresh", "publish", "materialize"]
     assert [step for step in reports[0].seconds if step in steps] == steps
     stored = [window.counts["seconds"] for window in made.context.ledger.completed_windows()]
     assert [seconds["refresh"] for seconds in stored] == [report.seconds["refresh"] for report in reports[::-1]]

@@ -12,7 +12,7 @@ from updater.domain.buckets import is_sampled
 from updater.errors import ConfigError
 from updater.pipeline.init import create_ledger
 from updater.runtime.deployment import open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.training.build import build_data, data_root
 from updater.training.useru.dataset import read_split
@@ -31,8 +31,8 @@ def settings(tmp_path_factory):
 
 def build(settings, progress=None):
     context = open_context(settings)
-    with Workers(settings, context.now) as workers:
-        return build_data(context, workers, *([progress] if progress else []))
+    with ProcessPool(settings, context.now) as pool:
+        return build_data(context, pool, *([progress] if progress else []))
 
 
 def users(settings):

@@ -26,13 +26,13 @@ from updater.pipeline.daily import detect, publish
 from updater.pipeline.daily import window as daily
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.daily.window import run_window
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.pipeline.monitor import verify as verification
 from updater.pipeline.monitor.verify import verify, verify_recomputed
 from updater.pipeline.monitor.verify_sample import Sampler
 from updater.runtime.deployment import Context
-from updater.runtime.process_pool import Workers
-from updater.runtime.session import Tools
+from updater.runtime.process_pool import ProcessPool
+from updater.runtime.session import Session
 from updater.settings import load_settings
 from updater.store.access import online_rows
 from updater.store.connecting import open_store
@@ -71,7 +71,7 @@ def made(tmp_path: Path, whole: Deployment) -> Deployment:
         shutil.copytree(root / name, tmp_path / name)
     shutil.copy(root / "updater.toml", tmp_path / "updater.toml")
     settings = load_settings(tmp_path / "updater.toml", environ={})
-    initialise(settings)
+    initialize(settings)
     return Deployment(settings)
 
 
@@ -219,9 +219,9 @@ def test_a_day_that_is_wrong_does_not_go_online(stopped: Deployment) -> None:
 
     for path in stopped.state.glob(f"offline/lapse_v1/ds={SECOND}/*.parquet"):
         rewrite(path, with_column("lapse_embedding", negative))  # as it was
-    with Workers(stopped.settings, stopped.now) as workers, pytest.MonkeyPatch.context() as patch:
+    with ProcessPool(stopped.settings, stopped.now) as pool, pytest.MonkeyPatch.context() as patch:
         patch.setattr(daily, "publish", publish.publish)
-        report = run_window(stopped.context, workers, SECOND)
+        report = run_window(stopped.context, pool, SECOND)
     assert "verify" in report.seconds
     assert served(stopped) != before
     assert verify(stopped.context, None).differences == []
@@ -236,7 +236,7 @@ def test_airflow_brings_no_wrong_day_online_either(stopped: Deployment, monkeypa
         steps.refresh(str(SECOND), buckets)
     steps.publish(str(SECOND))
     with pytest.raises(VerificationError, match="is not online and not committed"):
-        steps.materialise(str(SECOND))
+        steps.materialize(str(SECOND))
     assert served(stopped) == before
 
 
@@ -248,13 +248,13 @@ def test_recomputed_users_are_verified_without_the_online_store(whole: Deploymen
 def test_fingerprints_of_an_older_state_are_right(made: Deployment) -> None:
     """A row that was written before fingerprints had a version, as of a user who has not changed since."""
     context = made.context
-    with Tools(context) as tools:
+    with Session(context) as session:
         for number in range(3):
             [path] = made.state.glob(f"offline/modality_summaries/ds={FIRST}/bucket-{number:03}.parquet")
             users = pq.read_table(path)["user_id"].to_pylist()
-            buffered = read_buffer(context, tools, context.window(FIRST), [number], users)
+            buffered = read_buffer(context, session, context.window(FIRST), [number], users)
             everyone = np.arange(len(users))
-            summaries = [events.summarise(everyone) for events in buffered.events]
+            summaries = [events.summarize(everyone) for events in buffered.events]
             old = dict(zip(sorted(users), first_fingerprints(buffered.events, summaries, everyone), strict=True))
             marks = [old[user] for user in users]
             rewrite(path, with_column("prefix_fingerprint", partial(constant, marks)))

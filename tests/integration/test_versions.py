@@ -29,7 +29,7 @@ from updater.pipeline.query import embed_user
 from updater.pipeline.restate.run import restate_range
 from updater.pipeline.versions.promote import PromotionReport, plan_promotion, promote
 from updater.pipeline.versions.registry import model_version, prune_version, register_model
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 pytestmark = pytest.mark.campaign
 
@@ -62,8 +62,8 @@ def new_model(made: Deployment, directory: Path, seed: int = 99, **changes: Any)
 
 def make_live(made: Deployment, model: ModelRecord, from_date: date | None = None, **more: Any) -> PromotionReport:
     context = made.context
-    with Workers(made.settings, context.now) as workers:
-        return promote(context, workers, model, from_date, **more)
+    with ProcessPool(made.settings, context.now) as pool:
+        return promote(context, pool, model, from_date, **more)
 
 
 def rows(made: Deployment, view: str) -> dict[tuple[str, Any], dict[str, Any]]:
@@ -135,7 +135,7 @@ def test_a_promoted_version_has_the_rows_of_the_past_and_goes_on(made: Deploymen
     assert make_live(made, second).already_live
 
     (window,) = made.run([FOURTH])
-    changed = {user for user, _ in oracle.changed_cells(TOUR, FOURTH)}
+    changed = {user for user, _ in oracle.changed_summaries(TOUR, FOURTH)}
     assert (window.prefixes, window.model) == (len(changed), second.name), "a promotion makes nobody change"
     assert {row["user_id"] for row in made.offline_rows(VIEWS[0], FOURTH)} == changed
     assert not made.offline_rows(f"{NAMES[0]}_v1", FOURTH)
@@ -154,16 +154,16 @@ def test_a_promoted_version_has_the_rows_of_the_past_and_goes_on(made: Deploymen
 def oracle_users(ds: date) -> set[str]:
     """Everybody who ever had content up to `ds`."""
     days = [day for day in TOUR.windows if day <= ds]
-    return {user for day in days for user, _ in oracle.changed_cells(TOUR, day)}
+    return {user for day in days for user, _ in oracle.changed_summaries(TOUR, day)}
 
 
-@pytest.mark.parametrize(("from_date", "reach"), [(THIRD, None), (FOURTH, None), (None, THIRD)])
+@pytest.mark.parametrize(("from_date", "earliest"), [(THIRD, None), (FOURTH, None), (None, THIRD)])
 def test_a_later_first_day_keeps_what_counts_on_it(
-    made: Deployment, second: ModelRecord, from_date: date | None, reach: date | None
+    made: Deployment, second: ModelRecord, from_date: date | None, earliest: date | None
 ) -> None:
-    if reach is not None:
-        made.context.ledger.advance_reach(reach)
-        with pytest.raises(ConfigError, match=f"Days before {reach} were dropped"):
+    if earliest is not None:
+        made.context.ledger.advance_earliest_recomputable(earliest)
+        with pytest.raises(ConfigError, match=f"Days before {earliest} were dropped"):
             make_live(made, second, from_date=SECOND)
     make_live(made, second, from_date=from_date)
     as_of = made.context.window(from_date or THIRD).as_of.replace(tzinfo=None)
@@ -193,11 +193,11 @@ def test_a_window_that_is_committed_meanwhile_is_made_too(made: Deployment, seco
 
 def test_what_is_under_way_is_not_overtaken(made: Deployment, second: ModelRecord) -> None:
     context = made.context
-    with Workers(made.settings, context.now) as workers:
+    with ProcessPool(made.settings, context.now) as pool:
         from updater.pipeline.daily.window import WindowReport
 
-        prepare(context, workers, context.window(FOURTH), WindowReport(str(FOURTH)), lambda *_: None)
-        list(refresh_days(workers, [FOURTH], [0]))
+        prepare(context, pool, context.window(FOURTH), WindowReport(str(FOURTH)), lambda *_: None)
+        list(refresh_days(pool, [FOURTH], [0]))
     with pytest.raises(UnfinishedWorkError, match=f"The window {FOURTH} is under way"):
         make_live(made, second)
     assert context.live_model().version == 1
@@ -224,8 +224,8 @@ def test_going_back_takes_over_what_was_restated(made: Deployment, second: Model
     seen = TOUR.landings[TOUR.first_window + 1]["bill"] or ()
     land_rows(made.lake, "bill", SECOND, [{**row.values(), "amount": 77.0} for row in seen], columns=COLUMNS)
     later = Deployment(made.settings, NOW + timedelta(hours=1))
-    with Workers(made.settings, later.now) as workers:
-        assert restate_range(later.context, workers, FIRST, THIRD)["values"] > 0
+    with ProcessPool(made.settings, later.now) as pool:
+        assert restate_range(later.context, pool, FIRST, THIRD)["values"] > 0
     assert verify(later.context, None).differences == []
     make_live(later, model_version(later.context, 1))
     assert verify(later.context, None).differences == []
@@ -265,7 +265,7 @@ def test_a_question_is_answered_from_the_stored_state(made: Deployment, second: 
     made.run([FOURTH])
     user = min(
         user
-        for user, _ in oracle.changed_cells(TOUR, FOURTH)
+        for user, _ in oracle.changed_summaries(TOUR, FOURTH)
         if any(user in oracle.content(TOUR, modality, FOURTH) for modality in oracle.NAMES)
     )
     for name in NAMES:

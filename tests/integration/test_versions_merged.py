@@ -15,7 +15,7 @@ from updater.pipeline.compact.run import maintain
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.versions.promote import promote
 from updater.pipeline.versions.registry import model_version, register_model
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.state.bucket_files import all_files, bucket_files
 from updater.state.event_store import connect
 
@@ -36,8 +36,8 @@ def land(lake: str, ds: date) -> None:
 
 def make_live(made: Deployment, version: int) -> None:
     context = made.context
-    with Workers(made.settings, context.now) as workers:
-        promote(context, workers, model_version(context, version), None)
+    with ProcessPool(made.settings, context.now) as pool:
+        promote(context, pool, model_version(context, version), None)
 
 
 def rows(made: Deployment, view: str) -> list[Any]:

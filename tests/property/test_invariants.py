@@ -25,7 +25,7 @@ from updater.pipeline.daily.encode import encode
 from updater.pipeline.daily.publish import commit, publish
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import WindowReport, prepare
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 TOLERANCE = 1e-5
 SCENARIO_NAMES = [scenario["name"] for scenario in SCENARIOS]
@@ -66,7 +66,7 @@ def test_work_follows_change_and_values_equal_a_rebuild(history: History) -> Non
         widths = {part.name: model.config.vector_dim(part) for part in model.config.modalities}
         for report in made.run(history.windows):
             ds = date.fromisoformat(report.ds)
-            cells = oracle.changed_cells(history, ds)
+            cells = oracle.changed_summaries(history, ds)
             users = {user for user, _ in cells}
 
             stored = {(row.pop("user_id"), row.pop("modality")): row for row in made.summary_rows(ds)}
@@ -92,7 +92,11 @@ def test_work_follows_change_and_values_equal_a_rebuild(history: History) -> Non
                     last = int(rows[-1].event_time.timestamp()) if rows and modality in oracle.STREAMS else None
                     assert (row[f"{modality}_num_events"], row[f"{modality}_last_event_at"]) == (len(rows), last)
 
-            assert (report.changed_users, report.changed_cells, report.prefixes) == (len(users), len(cells), len(users))
+            assert (report.changed_users, report.changed_summaries, report.prefixes) == (
+                len(users),
+                len(cells),
+                len(users),
+            )
             assert report.texts_encoded == len(oracle.new_texts(history, ds))
             if not cells:
                 assert not list(made.state.glob(f"offline/*/ds={ds}")) + list(made.state.glob(f"summaries/ds={ds}"))
@@ -105,12 +109,12 @@ def run_step_by_step(made: Deployment, ds: date, modalities: list[str]) -> None:
     context = made.context
     window = context.window(ds)
     open_window(context, window)
-    with Workers(made.settings, context.now) as workers:
+    with ProcessPool(made.settings, context.now) as pool:
         for name in modalities:
             detect(context, window, made.settings.modality(name))
         for name in reversed(modalities):
-            encode(context, window, made.settings.modality(name), workers.encode)
-        list(refresh_days(workers, [ds], range(made.settings.buffer.num_buckets)))
+            encode(context, window, made.settings.modality(name), pool.encode)
+        list(refresh_days(pool, [ds], range(made.settings.buffer.num_buckets)))
     publish(context, window)
     commit(context, window, {})
 
@@ -154,10 +158,10 @@ def test_detecting_all_days_first_and_walking_bucket_by_bucket_gives_the_bytes_o
     ):
         daily.run(history.windows)
         context = filled.context
-        with Workers(filled.settings, context.now) as workers:
+        with ProcessPool(filled.settings, context.now) as pool:
             for ds in history.windows:
-                prepare(context, workers, context.window(ds), WindowReport(str(ds)), lambda *_: None)
-            list(refresh_days(workers, history.windows, [1, 0]))
+                prepare(context, pool, context.window(ds), WindowReport(str(ds)), lambda *_: None)
+            list(refresh_days(pool, history.windows, [1, 0]))
         for ds in history.windows:
             publish(context, context.window(ds))
         assert filled.published() == daily.published()

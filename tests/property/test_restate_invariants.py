@@ -16,7 +16,7 @@ from tests.strategies import TOUR, Day, History, histories
 from updater.model.checkpoint import load_model
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.run import restate_range
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 pytestmark = pytest.mark.campaign
 
@@ -57,8 +57,8 @@ def test_restated_values_are_those_of_the_rewritten_lake(history: History, other
         made.run(history.windows)
         changed.land(made.lake, [history.days[number]])
         context = Deployment(made.settings, NOW + timedelta(hours=1)).context
-        with Workers(made.settings, context.now) as workers:
-            restate_range(context, workers, history.days[0], history.days[-1])
+        with ProcessPool(made.settings, context.now) as pool:
+            restate_range(context, pool, history.days[0], history.days[-1])
         model = load_model(made.state / "models" / "v1")
         for ds in history.windows:
             for position, name in enumerate(SCENARIO_NAMES):

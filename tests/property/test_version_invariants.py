@@ -19,7 +19,7 @@ from updater.model.config import create_config
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.versions.promote import promote
 from updater.pipeline.versions.registry import model_version, register_model
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 pytestmark = pytest.mark.campaign
 
@@ -35,8 +35,8 @@ def add_version(made: Deployment) -> None:
 
 def make_live(made: Deployment, version: int) -> None:
     context = made.context
-    with Workers(made.settings, context.now) as workers:
-        promote(context, workers, model_version(context, version), None)
+    with ProcessPool(made.settings, context.now) as pool:
+        promote(context, pool, model_version(context, version), None)
 
 
 def values(made: Deployment, version: int) -> dict[tuple[str, str, Any], np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ceiling.evaluation import TEST_ANCHOR, TRAIN_ANCHORS
-from updater.evaluation.exam import _split, _tasks
+from updater.evaluation.evaluation_set import _split, _tasks
 from updater.settings import load_settings
 from updater.sources import codes, population
 
@@ -22,7 +22,7 @@ def test_the_days_of_the_log_hold_all_anchors_and_labels():
     assert max(anchors.test) + timedelta(days=max(task.rule.horizon_days for task in tasks)) <= spec.last_day
     # What is learned from is known before the validation begins.
     assert settings.training.until <= min(anchors.validation)
-    assert {task.kind for task in tasks} == {"happens", "lapses"}
+    assert {task.kind for task in tasks} == {"occurs", "lapses"}
     assert {modality.name for modality in settings.modalities} == {*codes.MODALITIES}
 
 

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import SettingsFactory
-from updater.commands.command import EXTRAS, verb
+from updater.commands.command import EXTRAS, command_options
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_a_missing_package_names_the_extra_that_installs_it(
     make_settings: SettingsFactory, missing: str, code: int, said: str
 ) -> None:
     @click.command()
-    @verb
+    @command_options
     def command(*_: object) -> None:
         raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from updater.domain.bucket_file_names import BucketFile, directory_name, file_name, live, parse
 from updater.domain.compaction import MERGE_DAYS, BucketMerge, bucket_merges, plan_events
 from updater.domain.retention import Retention, first_stream_day, next_month
-from updater.domain.spans import BucketFile, directory_name, file_name, live, parse
 from updater.errors import ConfigError
 
 JANUARY = date(2024, 1, 1)
@@ -137,27 +137,27 @@ def test_events_of_a_stream_are_merged_by_month_and_dropped_beyond_the_reach() -
 
 
 def test_a_snapshot_is_never_dropped_but_kept_once_per_user() -> None:
-    last, reach = date(2024, 4, 10), date(2024, 3, 1)
-    plan = plan_events(names((date(2023, 1, 1), 20), (date(2024, 2, 1), 60)), False, last, reach, 20)
+    last, earliest = date(2024, 4, 10), date(2024, 3, 1)
+    plan = plan_events(names((date(2023, 1, 1), 20), (date(2024, 2, 1), 60)), False, last, earliest, 20)
     assert plan.dropped == {}
     base, march, *_ = plan.merges
     assert (base.newest_only, min(base.names), max(base.names)) == (True, date(2023, 1, 1), date(2024, 2, 29))
     assert not march.newest_only
     merged = {ds: merge.target for merge in plan.merges for ds in merge.names}
-    assert plan_events(merged, False, last, reach, 20).merges == ()
+    assert plan_events(merged, False, last, earliest, 20).merges == ()
     assert plan_events(merged, False, last, date(2024, 4, 1), 20).merges[0].newest_only
 
 
 @pytest.mark.parametrize("num_days", [1, 2, 30, 400])
 @pytest.mark.parametrize("watermark", [date(2024, 1, 1), date(2024, 2, 29), date(2024, 12, 31)])
 def test_what_is_kept_covers_what_is_asked_for(watermark: date, num_days: int) -> None:
-    reach = Retention(history_days=num_days).reach(watermark)
-    assert reach is not None
-    assert reach.day == 1
-    assert reach <= watermark - timedelta(days=num_days - 1) < next_month(reach)
-    # The changes of the window `reach` are against the day before, whose buffer begins so much earlier.
-    assert first_stream_day(reach, 90) <= reach - timedelta(days=90)
-    assert Retention(history_days=0).reach(watermark) is None
+    earliest = Retention(history_days=num_days).earliest_recomputable(watermark)
+    assert earliest is not None
+    assert earliest.day == 1
+    assert earliest <= watermark - timedelta(days=num_days - 1) < next_month(earliest)
+    # The changes of the window `earliest` are against the day before, whose buffer begins so much earlier.
+    assert first_stream_day(earliest, 90) <= earliest - timedelta(days=90)
+    assert Retention(history_days=0).earliest_recomputable(watermark) is None
 
 
 @pytest.mark.parametrize("key", ["history_days", "embedding_days", "rejected_days", "grace_hours"])

@@ -45,9 +45,9 @@ FREE_TEXT = {
 """Strings that are no choice of ours, each with what stands in for a list of choices."""
 
 UNLIMITED = {
-    "bounds.max_hours_since_as_of",
-    "bounds.max_quiet_days",
-    "bounds.max_changed_share_factor",
+    "alerts.max_hours_since_as_of",
+    "alerts.max_days_since_last_event",
+    "alerts.max_changed_share_factor",
 }
 """The only numbers that may be infinite: a bound that is never crossed."""
 
@@ -155,7 +155,11 @@ def test_a_choice_that_there_is_not_is_refused_at_load(name: str, tmp_path: Path
         ("training.until", "soon", "training.until is 'soon'; use a date, YYYY-MM-DD."),
         ("training.never_asked", ["item"], "training.never_asked has 'item'; write modality:category."),
         ("buffer.days", 10**9, "buffer.days is 1000000000; use a whole number from 1 to 36500."),
-        ("bounds.max_quiet_days", -1, "bounds.max_quiet_days is -1; use a number of 0 or more, or inf."),
+        (
+            "alerts.max_days_since_last_event",
+            -1,
+            "alerts.max_days_since_last_event is -1; use a number of 0 or more, or inf.",
+        ),
     ],
 )
 def test_what_is_said(key: str, value: Any, message: str, tmp_path: Path) -> None:
@@ -170,7 +174,10 @@ def test_an_environment_that_is_out_of_range_is_named(tmp_path: Path) -> None:
         load_settings(source, {"UPDATER_TRAINING__VARIANT": "papre"})
     with pytest.raises(ConfigError, match=r"type \(from the environment\) is 'dynamo'; use 'sqlite', 'redis' or"):
         load_settings(source, {"UPDATER_ONLINE_STORE__TYPE": "dynamo"})
-    assert load_settings(source, {"UPDATER_BOUNDS__MAX_QUIET_DAYS": "inf"}).bounds.max_quiet_days == math.inf
+    assert (
+        load_settings(source, {"UPDATER_ALERTS__MAX_DAYS_SINCE_LAST_EVENT": "inf"}).alerts.max_days_since_last_event
+        == math.inf
+    )
     anchors = load_settings(source, {"UPDATER_EVALUATION__TEST": "2024-01-02,2024-02-03"}).evaluation.test
     assert anchors == (date(2024, 1, 2), date(2024, 2, 3))
 

@@ -21,7 +21,7 @@ from updater.evaluation.report import (
     make_report,
     raise_if_worse,
 )
-from updater.evaluation.scoring import Scored, part_rows
+from updater.evaluation.scoring import Scores, part_rows
 from updater.evaluation.tasks import LABELS_SCHEMA, Split, Task, is_held_out
 
 USERS = np.array([f"u{number}" for number in range(60)])
@@ -32,13 +32,13 @@ HOSTILE = "<script>alert(1)</script>"
 
 def task(name, **changes):
     parameters = {"modality": "bill", "active_in": "bill"}
-    return Task(**{"name": name, "domain": "risk", "kind": "happens", "parameters": parameters, **changes})
+    return Task(**{"name": name, "domain": "risk", "kind": "occurs", "parameters": parameters, **changes})
 
 
 def scored(noise, names, seed=0):
     """Scores that know the label but for so much noise."""
     rng = np.random.default_rng(seed)
-    return Scored(0.02, {name: Predictions(USERS, LABEL, LABEL + noise * rng.normal(size=60)) for name in names})
+    return Scores(0.02, {name: Predictions(USERS, LABEL, LABEL + noise * rng.normal(size=60)) for name in names})
 
 
 def report(**noise):
@@ -57,10 +57,10 @@ def test_the_shape_of_the_report():
         *("mean", "tasks", "differences", "family", "zero_shot", "paraphrases", "ablations", "version", "seed"),
     }
     values = {f"{metric}{part}" for metric in ("auc", "ks") for part in ("", "_se", "_low", "_high")}
-    cold = {f"cold_{name}" for name in values}
+    held_out = {f"held_out_{name}" for name in values}
     assert set(made["mean"]) == {"tuned", "base", "rfm"}
     costs = {"cpu_ms_per_user", "bytes_per_user", "vectors_per_user"}
-    assert set(made["mean"]["base"]) == values | cold | {"inverse_penalty"} | costs
+    assert set(made["mean"]["base"]) == values | held_out | {"inverse_penalty"} | costs
     assert set(made["tasks"]) == {"a", "b", "c"}
     assert set(made["tasks"]["a"]["rfm"]) == values | {"rows", "base_rate"}
     assert set(made["differences"]) == {"tuned-base", "tuned-rfm", "base-rfm"}
@@ -163,7 +163,7 @@ def test_ablations_are_added_to_a_page_and_replaced():
 def test_a_part_without_a_class_is_null_and_no_nan():
     label = np.zeros(60, dtype=bool)
     only = {"a": Predictions(USERS, label, np.arange(60.0))}
-    made = make_report([task("a")], {"base": Scored(0.02, only)}, {}, draws=10, seed=0)
+    made = make_report([task("a")], {"base": Scores(0.02, only)}, {}, draws=10, seed=0)
 
     assert made["mean"]["base"]["auc"] is None
     assert "NaN" not in json.dumps(made)
@@ -267,9 +267,9 @@ def test_held_out_users_are_in_no_training_row_but_in_the_test():
 
     rows = part_rows({"a": table}, (train,), (), (test,))["a"]
 
-    cold = is_held_out(USERS.tolist())
-    assert 0 < cold.sum() < 60
-    assert set(rows.user[rows.train]) == set(USERS[~cold])
+    held_out = is_held_out(USERS.tolist())
+    assert 0 < held_out.sum() < 60
+    assert set(rows.user[rows.train]) == set(USERS[~held_out])
     assert set(rows.user[rows.test]) == set(USERS)
     assert not (rows.train & rows.test).any() and not rows.validation.any()
 

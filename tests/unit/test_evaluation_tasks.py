@@ -69,8 +69,8 @@ def test_visits_are_counted_from_the_end_of_the_local_anchor_day(settings):
     )
     visits = {"active_in": "bill", "history_days": 10, **BOUGHT}
 
-    assert labels(settings, "happens", **visits) == {"past": False, "next": True, "late": False, "both": True}
-    assert labels(settings, "happens", **visits, at_least=2) == {
+    assert labels(settings, "occurs", **visits) == {"past": False, "next": True, "late": False, "both": True}
+    assert labels(settings, "occurs", **visits, at_least=2) == {
         "past": False,
         "next": False,
         "late": False,
@@ -99,9 +99,9 @@ def test_first_and_repeated_purchases(settings):
     )
     fish = {"active_in": "bill", "column": "category", "value": "fish", "history_days": 10, **BOUGHT}
 
-    assert labels(settings, "happens", **fish, history="none") == {"first": True, "never": False}
-    assert labels(settings, "happens", **fish, history="some") == {"had": True}
-    assert labels(settings, "happens", **fish) == {"had": True, "first": True, "never": False}
+    assert labels(settings, "occurs", **fish, history="none") == {"first": True, "never": False}
+    assert labels(settings, "occurs", **fish, history="some") == {"had": True}
+    assert labels(settings, "occurs", **fish) == {"had": True, "first": True, "never": False}
 
 
 def test_an_event_that_lasts_makes_eligible_as_long_as_it_had_not_ended(settings):
@@ -112,7 +112,7 @@ def test_an_event_that_lasts_makes_eligible_as_long_as_it_had_not_ended(settings
     )
     parameters = {"active_in": "bill", "duration": "amount", "max_duration_days": 5, "history_days": 1, **BOUGHT}
 
-    assert labels(settings, "happens", **parameters) == {"live": False}
+    assert labels(settings, "occurs", **parameters) == {"live": False}
 
 
 def test_what_is_deleted_corrected_or_late_counts_as_it_was_known(settings):
@@ -170,8 +170,8 @@ def test_new_categories(settings):
     )
     explore = {"column": "category", "at_least": 1, "least_events": 2, "history_days": 10, **BOUGHT}
 
-    assert labels(settings, "explores", **explore) == {"a": True, "b": False}
-    assert labels(settings, "explores", **explore, num_categories=1) == {"a": False, "b": False}
+    assert labels(settings, "tries_new_categories", **explore) == {"a": True, "b": False}
+    assert labels(settings, "tries_new_categories", **explore, num_categories=1) == {"a": False, "b": False}
 
 
 def test_shares(settings):
@@ -187,8 +187,8 @@ def test_shares(settings):
     moved = {"amount": "amount", "column": "category", "value": "own", "least": 10.0, "history_days": 10, **BOUGHT}
 
     assert labels(settings, "share", **saved, at_least=0.2) == {"a": True, "b": False, "absent": False, "poor": False}
-    assert labels(settings, "shifts", **moved, rises_by=0.5) == {"a": True, "b": False, "absent": False}
-    assert labels(settings, "shifts", **moved, rises_by=0.6) == {"a": False, "b": False, "absent": False}
+    assert labels(settings, "share_increases", **moved, increases_by=0.5) == {"a": True, "b": False, "absent": False}
+    assert labels(settings, "share_increases", **moved, increases_by=0.6) == {"a": False, "b": False, "absent": False}
 
 
 def test_a_horizon_that_has_not_landed_is_refused_not_labelled_false(settings):
@@ -201,7 +201,7 @@ def test_a_horizon_that_has_not_landed_is_refused_not_labelled_false(settings):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"kind": "hapens"}, "did you mean 'happens'"),
+        ({"kind": "ocurs"}, "did you mean 'occurs'"),
         ({"name": "Visit"}, "lower-case"),
         ({"parameters": {"modality": "bill"}}, r"'tasks.visit.parameters.active_in' is missing"),
         ({"parameters": {"modality": "bill", "active_in": "bill", "horizon": 3}}, "did you mean 'horizon_days'"),
@@ -216,12 +216,12 @@ def test_a_horizon_that_has_not_landed_is_refused_not_labelled_false(settings):
 )
 def test_a_wrong_declaration_is_refused(changed, message):
     with pytest.raises(ConfigError, match=message):
-        Task(**{"name": "visit", "domain": "risk", "kind": "happens", **changed})
+        Task(**{"name": "visit", "domain": "risk", "kind": "occurs", **changed})
 
 
 def test_an_unknown_column_or_modality_is_refused(settings):
     with pytest.raises(ConfigError, match="no column 'categry'; did you mean 'category'"):
-        labels(settings, "explores", modality="bill", column="categry")
+        labels(settings, "tries_new_categories", modality="bill", column="categry")
     with pytest.raises(ConfigError, match="modality 'bil' is not declared"):
         labels(settings, "lapses", modality="bil")
 

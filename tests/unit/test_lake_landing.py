@@ -13,7 +13,7 @@ from updater.domain.buckets import bucket_of
 from updater.domain.modality import Modality
 from updater.domain.window import day_window
 from updater.errors import DataRefusedError
-from updater.lake.landed_files import source_digest, source_token
+from updater.lake.landed_files import source_digest, source_etag
 from updater.lake.landing import Landed, read_partition, text_id
 from updater.lake.schemas import event_schema
 from updater.settings import Limits
@@ -187,9 +187,9 @@ def test_a_column_that_comes_twice_is_refused(tmp_path: Path) -> None:
 
 def test_fingerprints_notice_a_rewritten_file(tmp_path: Path) -> None:
     directory = str(land(tmp_path, bills()))
-    token, digest = source_token(directory), source_digest(directory)
-    assert source_token(directory) == token
+    token, digest = source_etag(directory), source_digest(directory)
+    assert source_etag(directory) == token
     assert read(tmp_path).digest == digest
     land(tmp_path, bills(amount=[2.0]))
-    assert source_token(directory) != token
+    assert source_etag(directory) != token
     assert source_digest(directory) != digest

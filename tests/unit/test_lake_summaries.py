@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from updater.domain.bucket_file_names import file_name
 from updater.domain.scenario import Scenario
-from updater.domain.spans import file_name
 from updater.lake.partitions import write_partition
 from updater.state import embeddings, summaries
 from updater.state.bucket_files import bucket_files
 from updater.state.event_store import connect
-from updater.state.summaries import Summaries, summarise
+from updater.state.summaries import Summaries, summarize
 from updater.state.text_vectors import TextVectors
 
 DAY = 86_400.0
@@ -24,12 +24,12 @@ SCENARIO = Scenario(name="lapse", domain="risk", query="?")
 def made(offset: float, users: int = 2) -> Summaries:
     times = np.array([0.0, 1.0, 2.0])[: users + 1] + offset
     offsets = np.array([0, 1, 3])[: users + 1]
-    return summarise(np.arange(users * 3, dtype=float).reshape(users, 3) + offset, times, offsets)
+    return summarize(np.arange(users * 3, dtype=float).reshape(users, 3) + offset, times, offsets)
 
 
 def test_a_summary_counts_within_days_of_its_own_newest_event() -> None:
     times = np.array([0.0, 0.1, 21.1, 28.1]) * DAY
-    result = summarise(np.array([[4.0], [0.0]]), times, np.array([0, 4, 4]))
+    result = summarize(np.array([[4.0], [0.0]]), times, np.array([0, 4, 4]))
     assert result.num_recent_BR.tolist() == [[2, 3], [0, 0]]
     assert (result.first_event_B[0], result.last_event_B[0]) == (0.0, 28.1 * DAY)
     assert result.mean_BV.tolist() == [[1.0], [0.0]]
@@ -57,7 +57,7 @@ def test_the_newest_summary_is_that_of_the_last_day_and_generation(tmp_path: Pat
 
 
 def test_a_snapshot_has_no_times(tmp_path: Path) -> None:
-    nothing = summarise(np.ones((1, 2)), np.full(3, np.nan), np.array([0, 3]))
+    nothing = summarize(np.ones((1, 2)), np.full(3, np.nan), np.array([0, 3]))
     assert nothing.num_recent_BR.tolist() == [[0, 0]]
     table = summaries.to_table(["u"], "app", nothing, DS, 0)
     assert table["last_event"].to_pylist() == [None]

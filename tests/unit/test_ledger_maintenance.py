@@ -28,9 +28,9 @@ def record(ds: date, events_file: str | None) -> PartitionRecord:
     return PartitionRecord(
         modality="bill",
         ds=ds,
-        source_token="token",
+        source_etag="token",
         source_digest="digest",
-        declaration="declaration",
+        modality_fingerprint="declaration",
         events_file=events_file,
         num_rows=1,
         num_rejected=0,
@@ -66,7 +66,7 @@ def test_nothing_is_swapped_after_an_erasure(ledger: LedgerWriter) -> None:
 
 
 def test_the_reach_never_goes_back(ledger: LedgerWriter) -> None:
-    assert ledger.reach() is None
+    assert ledger.earliest_recomputable() is None
     for ds, expected in ((DAYS[1], DAYS[1]), (DAYS[0], DAYS[1]), (DAYS[2], DAYS[2])):
-        ledger.advance_reach(ds)
-        assert ledger.reach() == expected
+        ledger.advance_earliest_recomputable(ds)
+        assert ledger.earliest_recomputable() == expected

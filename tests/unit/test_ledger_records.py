@@ -33,9 +33,9 @@ def partition(modality: str = "bill", ds: date = DAY) -> PartitionRecord:
     return PartitionRecord(
         modality=modality,
         ds=ds,
-        source_token="t1",
+        source_etag="t1",
         source_digest="s1",
-        declaration="d1",
+        modality_fingerprint="d1",
         events_file="abc.parquet",
         num_rows=10,
         num_rejected=1,

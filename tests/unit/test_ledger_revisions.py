@@ -89,7 +89,7 @@ def test_a_failed_migration_leaves_nothing(ledger_url: str, monkeypatch: pytest.
 
 @pytest.mark.parametrize("open_ledger", [open_reader, open_writer])
 def test_a_ledger_that_was_never_made_says_so(ledger_url: str, open_ledger: type) -> None:
-    with pytest.raises(ConfigError, match="is not initialised; run `updater init`"):
+    with pytest.raises(ConfigError, match="is not initialized; run `updater init`"):
         open_ledger(ledger_url)
 
 
@@ -155,16 +155,16 @@ def check_fourth_revision(ledger_url: str) -> None:
     """Promotions and reach of that ledger, each in its own place now, and going on from there."""
     ledger = open_writer(ledger_url)
     assert (ledger.published().live, ledger.published().num_promotions) == (2, 2)
-    assert ledger.reach() == date(2025, 12, 1)
+    assert ledger.earliest_recomputable() == date(2025, 12, 1)
     assert "retention.reach" not in ledger.settings()
     assert ledger.setting("timezone") == "UTC"
     assert [row.action for row in ledger.audit()] == ["promote", "maintain", "promote"]
     assert ledger.promote_model(1, ledger.published(), 1, {}, "ann", NOW)
     assert (ledger.published().live, ledger.published().num_promotions) == (1, 3)
-    ledger.advance_reach(date(2025, 11, 1))
-    assert ledger.reach() == date(2025, 12, 1)
-    ledger.advance_reach(date(2026, 1, 1))
-    assert ledger.reach() == date(2026, 1, 1)
+    ledger.advance_earliest_recomputable(date(2025, 11, 1))
+    assert ledger.earliest_recomputable() == date(2025, 12, 1)
+    ledger.advance_earliest_recomputable(date(2026, 1, 1))
+    assert ledger.earliest_recomputable() == date(2026, 1, 1)
 
 
 def test_a_ledger_that_counted_promotions_in_its_audit_is_migrated(
@@ -185,7 +185,7 @@ def test_the_same_on_postgresql(postgres_url: str, monkeypatch: pytest.MonkeyPat
 
 def test_a_fresh_ledger_has_no_reach_and_no_promotion(ledger_url: str) -> None:
     upgrade(ledger_url)
-    assert open_reader(ledger_url).reach() is None
+    assert open_reader(ledger_url).earliest_recomputable() is None
     assert open_reader(ledger_url).published().num_promotions == 0
 
 
@@ -202,14 +202,14 @@ def test_an_upgrade_prints_nothing_and_leaves_logging_alone(ledger_url: str, cap
 
 
 def test_looking_makes_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not initialised"):
+    with pytest.raises(ConfigError, match="not initialized"):
         open_reader(f"sqlite:///{tmp_path}/none/ledger.db")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_sqlite_file_is_no_ledger(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").touch()
-    with pytest.raises(ConfigError, match="not initialised"):
+    with pytest.raises(ConfigError, match="not initialized"):
         open_reader(f"sqlite:///{tmp_path}/ledger.db")
 
 

@@ -1,4 +1,4 @@
-"""Adapters: what is standardised passes straight, and initial weights keep its geometry."""
+"""Adapters: what is standardized passes straight, and initial weights keep its geometry."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Adapter inputs: standardised, and blind to "now"."""
+"""Adapter inputs: standardized, and blind to "now"."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ TEXT, STATISTICS = CONFIG.text_dim, 6
 TOPICS = np.array([[0.0, 1.5], [2.0, 0.0], [0.5, 0.5], [3.0, 7.0], [1.0, 1.0]])
 
 
-def test_standardising_commutes_with_the_mean() -> None:
+def test_standardizing_commutes_with_the_mean() -> None:
     bill, part = CONFIG.modalities[0], BATCH.modalities[0]
     features = event_features(CONFIG, bill, part, newest_event(BATCH))[:, : TEXT + 2]
     summaries, _ = summary_features(CONFIG, bill, part, newest_event(BATCH), TOPICS)

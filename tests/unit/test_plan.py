@@ -2,7 +2,7 @@
 
 import pytest
 
-from updater.domain.plan import BucketPlan, join, new_scenarios, plan_bucket, together
+from updater.domain.plan import BucketPlan, batch_plans, merge_plans, new_scenarios, plan_bucket
 
 SCENARIOS = ("lapse", "takeout", "brand")
 
@@ -11,12 +11,12 @@ def test_changed_users_of_all_modalities_once_and_sorted() -> None:
     plan = plan_bucket({"bill": ["v", "u"], "search": ["u"], "app": []}, ["u", "v", "w"], SCENARIOS, ())
     assert plan.users == ("u", "v")
     assert plan.changed == {"bill": {"u", "v"}, "search": {"u"}, "app": frozenset()}
-    assert (plan.bystanders, plan.new_scenarios, plan.num_prefixes) == ((), (), 2)
+    assert (plan.backfill_users, plan.new_scenarios, plan.num_prefixes) == ((), (), 2)
 
 
 def test_a_new_scenario_needs_everybody_who_is_known() -> None:
     plan = plan_bucket({"bill": ["new", "u"]}, ["w", "u", "v"], SCENARIOS, {"brand", "lapse"})
-    assert (plan.users, plan.bystanders) == (("new", "u"), ("v", "w"))
+    assert (plan.users, plan.backfill_users) == (("new", "u"), ("v", "w"))
     assert plan.new_scenarios == ("lapse", "brand")
     assert plan.num_prefixes == 4
 
@@ -41,8 +41,8 @@ def test_which_scenarios_lack_values(published: dict[str, str] | None, same_layo
     assert new_scenarios({"lapse": "1", "takeout": "2"}, published, same_layout) == new
 
 
-def plan_of(users: str, bystanders: str = "", new: tuple[str, ...] = ()) -> BucketPlan:
-    return BucketPlan({"bill": frozenset(users[:1]), "app": frozenset(users)}, tuple(users), tuple(bystanders), new)
+def plan_of(users: str, backfill_users: str = "", new: tuple[str, ...] = ()) -> BucketPlan:
+    return BucketPlan({"bill": frozenset(users[:1]), "app": frozenset(users)}, tuple(users), tuple(backfill_users), new)
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def plan_of(users: str, bystanders: str = "", new: tuple[str, ...] = ()) -> Buck
     ],
 )
 def test_small_neighbours_that_ask_the_same_go_together(plans: list[BucketPlan], sizes: list[int]) -> None:
-    groups = list(together(plans, 3))
+    groups = list(batch_plans(plans, 3))
     assert [len(group) for group in groups] == sizes
     assert [plan for group in groups for plan in group] == plans
 
 
 def test_a_joined_plan_has_every_user_once() -> None:
-    joined = join([plan_of("ab", "z", ("lapse",)), plan_of("cb", "y", ("lapse",))])
+    joined = merge_plans([plan_of("ab", "z", ("lapse",)), plan_of("cb", "y", ("lapse",))])
     assert joined == BucketPlan(
         {"bill": frozenset("ac"), "app": frozenset("abc")}, ("a", "b", "c"), ("z", "y"), ("lapse",)
     )

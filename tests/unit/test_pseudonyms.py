@@ -22,7 +22,7 @@ from updater.settings import Limits, load_settings
 
 KEY = "6f0c4d4b1f7a4a1e9d2b8c3e5a7f9081"
 HASHES = Pseudonyms(KEY.encode())
-ON = {"pseudonymise": True}
+ON = {"pseudonymize": True}
 BILL = Modality(name="bill", text="{category} at {merchant}", numeric=("amount",))
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 

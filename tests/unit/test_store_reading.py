@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from updater.errors import ConfigError
-from updater.store.guard import to_microseconds
 from updater.store.online_sqlite import GuardedSqliteOnlineStore
 from updater.store.reading import ViewCells, view_cells
+from updater.store.write_ordering import to_microseconds
 
 INSTANTS = st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 VALUES = st.one_of(
@@ -112,6 +112,6 @@ def test_what_nobody_asked_for_is_no_missing_value(row: Any, words: str) -> None
 
 @given(st.integers(-(2**40), 2**50))
 def test_redis_gives_timestamps_to_the_microsecond(microseconds: int) -> None:
-    from updater.store.online_redis import _instant, _timestamp_with_rank
+    from updater.store.online_redis import _instant, _timestamp_with_sort_key
 
-    assert to_microseconds(_instant(_timestamp_with_rank(microseconds, None))) == microseconds
+    assert to_microseconds(_instant(_timestamp_with_sort_key(microseconds, None))) == microseconds

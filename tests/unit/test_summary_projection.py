@@ -23,7 +23,7 @@ def bill_features() -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_fitted_columns_are_standardised_and_the_last_is_one() -> None:
+def test_fitted_columns_are_standardized_and_the_last_is_one() -> None:
     projection, x = SummaryProjection(CONFIG, BILL), bill_features()
     projection.fit(x)
     raw = projection.linear(x)

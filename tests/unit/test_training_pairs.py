@@ -17,7 +17,7 @@ from updater.domain.buckets import is_held_out
 from updater.domain.training import Training
 from updater.errors import ConfigError
 from updater.training.distributed import Rank
-from updater.training.pairs import PairTable, further_users, pairs_of_step, read_pairs, standardisation, users_of_step
+from updater.training.pairs import PairTable, further_users, pairs_of_step, read_pairs, standardization, users_of_step
 
 OPTIONS = make_options()
 MODEL = make_model()
@@ -205,14 +205,14 @@ def test_more_users_than_a_day_has_are_refused() -> None:
         users_of_step(TABLE, make_options(users_per_step=40), 0)
 
 
-def test_standardisation_is_over_all_events_and_never_divides_by_nothing() -> None:
+def test_standardization_is_over_all_events_and_never_divides_by_nothing() -> None:
     profiles = [TABLE.profiles[anchor] for anchor in ANCHORS]
-    mean, std = standardisation(profiles, 0)
+    mean, std = standardization(profiles, 0)
     together = np.concatenate([known.events[0].numeric_NC for known in profiles])
     np.testing.assert_allclose(mean, together.mean(axis=0))
     np.testing.assert_allclose(std, together.std(axis=0))
     empty = make_profiles(date(2024, 5, 1), [])
-    assert [part.tolist() for part in standardisation([empty], 0)] == [[0.0, 0.0], [1.0, 1.0]]
+    assert [part.tolist() for part in standardization([empty], 0)] == [[0.0, 0.0], [1.0, 1.0]]
     events = dataclasses.replace(profiles[0].events[0], numeric_NC=np.ones_like(profiles[0].events[0].numeric_NC))
     constant = dataclasses.replace(profiles[0], events=(events, *profiles[0].events[1:]))
-    assert standardisation([constant], 0)[1].tolist() == [1e-3, 1e-3]
+    assert standardization([constant], 0)[1].tolist() == [1e-3, 1e-3]

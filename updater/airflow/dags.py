@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, CronTriggerTimetable, Param, task
 
-from updater.airflow import learning, maintenance, tasks
+from updater.airflow import maintenance, tasks, training
 from updater.airflow.assets import NAMESPACE, feature_view_assets
 from updater.airflow.config import model_task, start_date
 from updater.airflow.landing import LandingSensor
@@ -48,8 +48,8 @@ def daily_update(
         airflow dags test daily_update --conf '{"ds": "2017-06-30"}'         # here and now
 
     A day that has not landed makes the run wait, not fail. A failed day pauses the DAG: repair, clear the failed tasks,
-    unpause. Older days: `replay`. The schedule begins with the landing day `first_day` (YYYY-MM-DD), by default that of
-    UPDATER_DAGS_START_DATE.
+    unpause. Older days: `backfill`. The schedule begins with the landing day `first_day` (YYYY-MM-DD), by default
+    that of UPDATER_DAGS_START_DATE.
     """
     settings = load_settings(config)
 
@@ -78,21 +78,21 @@ def daily_update(
         # A day without new texts skips `encode`; its users are refreshed all the same: events may have expired.
         refresh = task(trigger_rule="none_failed", **model_task())(tasks.refresh).expand(buckets=groups)
         publish = task(tasks.publish)()
-        materialise = task(outlets=feature_view_assets(settings, namespace))(tasks.materialise)()
+        materialize = task(outlets=feature_view_assets(settings, namespace))(tasks.materialize)()
         verify = task(**model_task())(tasks.verify)()
 
         wait >> detect >> groups
-        encode >> refresh >> publish >> materialise >> verify
+        encode >> refresh >> publish >> materialize >> verify
 
     return dag
 
 
-def replay(config: str | None = None, dag_id: str = "replay", namespace: str = NAMESPACE) -> DAG:
+def backfill(config: str | None = None, dag_id: str = "backfill", namespace: str = NAMESPACE) -> DAG:
     """Missing landing days, oldest first: what `updater backfill` does, spread over tasks.
 
-        airflow dags trigger replay --conf '{"from_date": "2017-01-01", "to_date": "2017-06-30"}'
+        airflow dags trigger backfill --conf '{"from_date": "2017-01-01", "to_date": "2017-06-30"}'
 
-    Both dates are inclusive landing days. Days that are already published are left alone, so a replay that failed is
+    Both dates are inclusive landing days. Days that are already published are left alone, so a backfill that failed is
     simply run again. Each task walks all its days in order, with the model loaded once.
     """
     settings = load_settings(config)
@@ -107,7 +107,7 @@ def replay(config: str | None = None, dag_id: str = "replay", namespace: str = N
             "verify_users": VERIFY_USERS,
             "config": _config(config),
         },
-        **_common(replay.__doc__),
+        **_common(backfill.__doc__),
     ) as dag:
         days = task.short_circuit(tasks.missing_days)()
         prepare = task(map_index_template=MODALITY, **model_task())(tasks.prepare_days)
@@ -128,7 +128,7 @@ def maintain_state(config: str | None = None, dag_id: str = "maintain_state") ->
 
         airflow dags trigger maintain_state
 
-    An exceeded bound or a difference fails its task and the run; nothing is merged in a state that differs from its
+    An exceeded threshold or a difference fails its task and the run; nothing is merged in a state that differs from its
     rebuild. `daily_update` may run at the same time.
     """
     settings = load_settings(config)
@@ -144,7 +144,7 @@ def maintain_state(config: str | None = None, dag_id: str = "maintain_state") ->
         },
         **_common(maintain_state.__doc__),
     ) as dag:
-        check = task(maintenance.check_bounds)()
+        check = task(maintenance.check_alerts)()
         verify = task(**model_task())(maintenance.verify)()
         maintain = task(maintenance.maintain)()
         # A teardown runs whatever failed before it. A last task that did the same would make the failed run a success,
@@ -176,14 +176,14 @@ def train_model(config: str | None = None, dag_id: str = "train_model") -> DAG:
         params={"config": _config(config)},
         **_common(train_model.__doc__),
     ) as dag:
-        data = task(learning.build_data)()
-        model = task(**model_task())(learning.pretrain)()
-        scenarios = task(learning.tunable_scenarios)()
-        prompts = task(**model_task())(learning.tune).partial(model=model).expand(scenario=scenarios)
-        tuned = task(learning.join_prompts)(model)
-        report = task(**model_task())(learning.evaluate)(tuned)
-        gate = task(learning.check_gate)(report)
-        promoted = task(**model_task())(learning.promote)(tuned)
+        data = task(training.build_data)()
+        model = task(**model_task())(training.pretrain)()
+        scenarios = task(training.tunable_scenarios)()
+        prompts = task(**model_task())(training.tune).partial(model=model).expand(scenario=scenarios)
+        tuned = task(training.join_prompts)(model)
+        report = task(**model_task())(training.evaluate)(tuned)
+        gate = task(training.check_gate)(report)
+        promoted = task(**model_task())(training.promote)(tuned)
 
         data >> model
         prompts >> tuned

@@ -8,11 +8,11 @@ from typing import Any
 Report = dict[str, Any]
 
 
-def check_bounds(params: Report) -> Report:
-    """Measure how the daily job is doing; fail if a bound of the config is crossed."""
+def check_alerts(params: Report) -> Report:
+    """Measure how the daily job is doing; fail if an alert threshold is exceeded."""
     from updater.pipeline import steps
 
-    return steps.check_bounds(config=params["config"])
+    return steps.check_alerts(config=params["config"])
 
 
 def verify(params: Report) -> Report:

@@ -9,11 +9,11 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from updater.errors import UpdaterError
 
 
-def _incurable(kind: type[UpdaterError] = UpdaterError) -> Iterator[str]:
+def _non_retryable(kind: type[UpdaterError] = UpdaterError) -> Iterator[str]:
     """Names of the errors that the same task would only meet again; Airflow takes their subclasses with them."""
     for error in kind.__subclasses__():
         if error.retryable:
-            yield from _incurable(error)
+            yield from _non_retryable(error)
         else:
             yield f"{error.__module__}.{error.__name__}"
 
@@ -26,7 +26,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "retry_policy": ExceptionRetryPolicy(
         [
             RetryRule(
-                exception=sorted(_incurable()),
+                exception=sorted(_non_retryable()),
                 action=RetryAction.FAIL,
                 reason="trying again cannot help",
             )

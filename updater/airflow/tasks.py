@@ -51,12 +51,12 @@ def publish(**context: Any) -> Report:
     return steps.publish(landing_day(context), config=config_file(context))
 
 
-def materialise(**context: Any) -> Report:
+def materialize(**context: Any) -> Report:
     """Bring the day online, commit it, and tell what is scheduled on the feature views."""
     from updater.pipeline import steps
 
     day = landing_day(context)
-    report = steps.materialise(day, config=config_file(context))
+    report = steps.materialize(day, config=config_file(context))
     announce(context, [day], report)
     return report
 
@@ -72,7 +72,7 @@ def missing_days(params: Report) -> list[str]:
     """Days of the asked range that are not yet published, oldest first."""
     from updater.pipeline import steps
 
-    return steps.replay_days(params["from_date"], params["to_date"], config=params["config"])
+    return steps.backfill_days(params["from_date"], params["to_date"], config=params["config"])
 
 
 def prepare_days(modality: str, days: list[str], params: Report) -> Report:
@@ -107,7 +107,7 @@ def publish_days(days: list[str], **context: Any) -> Report:
     rows, views = 0, set[str]()
     for day in days:
         steps.publish(day, config=config_file(context))
-        report = steps.materialise(day, config=config_file(context))
+        report = steps.materialize(day, config=config_file(context))
         rows += report["rows"]
         views.update(report["views"])
     total = {"rows": rows, "views": sorted(views)}

@@ -47,7 +47,7 @@ EXTRAS = {
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def verb(command: Callable[..., Any]) -> Callable[..., Any]:
+def command_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that every verb has, and errors as one sentence with the exit code of their kind."""
 
     @click.option("--config", metavar="FILE", help="Config file (TOML); default: $UPDATER_CONFIG, then ./updater.toml.")
@@ -148,7 +148,7 @@ def progress_bar(as_json: bool) -> Iterator[Any]:
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
 
 
-def emit(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+def print_result(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
     """Print a report as JSON or for people."""
     if as_json:
         click.echo(json.dumps(value, default=str))

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import emit, progress_lines, verb
+from updater.commands.command import command_options, print_result, progress_lines
 from updater.settings import Settings
 
 
@@ -28,7 +28,7 @@ from updater.settings import Settings
     metavar="N",
     help="Paraphrases of each task's query to evaluate beside it; default: evaluation.paraphrases.",
 )
-@verb
+@command_options
 def evaluate(
     settings: Settings,
     as_json: bool,
@@ -43,10 +43,10 @@ def evaluate(
 
     It says whether the model passes the gate that a promotion in Airflow asks for. Run again, it embeds nobody twice.
     """
-    from updater.evaluation.evaluate import evaluate as judge
+    from updater.evaluation.evaluate import evaluate as run_evaluation
     from updater.pipeline.init import create_ledger
     from updater.runtime.deployment import open_context
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
     if version is not None and directory is not None:
         raise click.UsageError("Name one model: give --version or --model, not both.")
@@ -55,11 +55,11 @@ def evaluate(
     create_ledger(settings)
     context = open_context(settings)
     wanted = [part.strip() for part in systems.split(",") if part.strip()] if systems else []
-    with progress_lines(as_json) as progress, Workers(settings, context.now) as workers:
-        found = judge(
-            context, workers, directory, version=version, systems=wanted, split=split, output=output, progress=progress
+    with progress_lines(as_json) as progress, ProcessPool(settings, context.now) as pool:
+        found = run_evaluation(
+            context, pool, directory, version=version, systems=wanted, split=split, output=output, progress=progress
         )
-    emit(asdict(found), as_json, show_evaluation)
+    print_result(asdict(found), as_json, show_evaluation)
 
 
 MOST_TASKS = 12
@@ -77,7 +77,7 @@ def _cost(values: dict[str, Any]) -> tuple[str, str]:
 
 def show_evaluation(found: dict[str, Any]) -> None:
     """The result of `updater evaluate`."""
-    names = ("auc", "auc_se", "ks", "ks_se", "cold_auc")
+    names = ("auc", "auc_se", "ks", "ks_se", "held_out_auc")
     rows = [
         [system, *("" if values.get(name) is None else f"{values[name]:.4f}" for name in names), *_cost(values)]
         for system, values in found["report"]["mean"].items()
@@ -92,11 +92,11 @@ def show_evaluation(found: dict[str, Any]) -> None:
     tables.table(f"AUC of each task{more}", ["task", *systems], rows)
     if paraphrases := found["report"]["paraphrases"]:
         auc, error = (paraphrases["difference"][name] for name in ("auc", "auc_se"))
-        tables.say(
+        tables.echo(
             f"By {sum(map(len, paraphrases['tasks'].values()))} paraphrases of {len(paraphrases['tasks'])} tasks, "
             f"base is {auc or 0:+.4f} from the mean AUC of the wording, with a standard error of {error or 0:.4f}."
         )
-    tables.say("The model passes the gate." if not found["gate"] else "The model does not pass the gate:")
-    tables.say(*(f"  {reason}" for reason in found["gate"]))
-    tables.say(*(f"Beside it: {said}" for said in found["beside"]))
-    tables.say(f"{found['report_file'].removesuffix('json')}html has everything.")
+    tables.echo("The model passes the gate." if not found["gate"] else "The model does not pass the gate:")
+    tables.echo(*(f"  {reason}" for reason in found["gate"]))
+    tables.echo(*(f"Beside it: {said}" for said in found["beside"]))
+    tables.echo(f"{found['report_file'].removesuffix('json')}html has everything.")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import DAY, emit, progress_bar, verb
+from updater.commands.command import DAY, command_options, print_result, progress_bar
 from updater.errors import ConfigError
 from updater.settings import Settings
 
@@ -34,7 +34,7 @@ def check_first_model(settings: Settings, directory: str) -> None:
     help="First landing day of which the version gets all rows, YYYY-MM-DD, inclusive; default: the first there is.",
 )
 @click.option("--dry-run", is_flag=True, help="Print how many values would be computed, and change nothing.")
-@verb
+@command_options
 def promote(
     settings: Settings,
     as_json: bool,
@@ -45,68 +45,68 @@ def promote(
 ) -> None:
     """Make a model version live, after computing, loading and verifying the values it would have if it had always been.
 
-    Killed and run again, it goes on where it was. Promoting an older version is how to go back to it.
+    Resumable: run it again after a crash. Promoting an older version is how to go back to it.
     """
-    from updater.pipeline.versions.promote import chosen_model, plan_promotion
+    from updater.pipeline.versions.promote import plan_promotion, resolve_model
     from updater.pipeline.versions.promote import promote as make_live
     from updater.runtime.deployment import open_context
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
     if (version is None) == (directory is None):
         raise click.UsageError("Name the model: give either --version or --model.")
     context = open_context(settings)
-    model = chosen_model(context, version, directory, dry_run)
+    model = resolve_model(context, version, directory, dry_run)
     if dry_run:
-        emit(asdict(plan_promotion(context, model, from_date)), as_json, show_promotion)
+        print_result(asdict(plan_promotion(context, model, from_date)), as_json, show_promotion)
         return
-    with progress_bar(as_json) as progress, Workers(settings, context.now) as workers:
-        report = make_live(context, workers, model, from_date, progress)
-    emit(asdict(report), as_json, show_promotion)
+    with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
+        report = make_live(context, pool, model, from_date, progress)
+    print_result(asdict(report), as_json, show_promotion)
 
 
 @click.command()
 @click.option("--version", type=click.IntRange(min=1), required=True, help="Number of a version that is not live.")
-@verb
+@command_options
 def prune(settings: Settings, as_json: bool, version: int) -> None:
     """Remove a model version that nobody reads any more: feature views, online and offline rows, weights."""
     from updater.pipeline.versions.registry import prune_version
     from updater.runtime.deployment import open_context
 
-    emit(asdict(prune_version(open_context(settings), version)), as_json, show_pruning)
+    print_result(asdict(prune_version(open_context(settings), version)), as_json, show_pruning)
 
 
 @click.command()
 @click.option("--user-id", required=True, help="The user's id in the lake.")
 @click.option("--query", help="Any question.")
 @click.option("--scenario", help="A scenario of the config: its query, after its soft prompt if it has one.")
-@verb
+@command_options
 def embed(settings: Settings, as_json: bool, user_id: str, query: str | None, scenario: str | None) -> None:
     """Print a user's embedding for one question, by the live model, as of the newest committed window."""
     from updater.pipeline.query import embed_user
     from updater.runtime.deployment import open_context
 
-    emit(asdict(embed_user(open_context(settings), user_id, query, scenario)), as_json, show_embedding)
+    print_result(asdict(embed_user(open_context(settings), user_id, query, scenario)), as_json, show_embedding)
 
 
 def show_promotion(report: dict[str, Any]) -> None:
     """The result of `updater promote`."""
     if report["already_live"]:
-        tables.say(f"{report['model']} is live; nothing changed.")
+        tables.echo(f"{report['model']} is live; nothing changed.")
         return
     values = f"{report['rows']:,} values ({report['prefixes']:,} prefixes) of {report['windows']:,} windows"
     if report["dry_run"]:
-        tables.say(f"{report['model']} lacks {values}; {report['former']} is live. Nothing was changed.")
+        tables.echo(f"{report['model']} lacks {values}; {report['former']} is live. Nothing was changed.")
         return
     checked = f"loaded {report['online_rows']:,} online rows, verified {report['verified_users']:,} users"
-    tables.say(f"{report['model']} is live, after {report['former']}.", f"Computed {values}, {checked}.")
+    tables.echo(f"{report['model']} is live, after {report['former']}.", f"Computed {values}, {checked}.")
 
 
 def show_pruning(report: dict[str, Any]) -> None:
     """The result of `updater prune`."""
     if report["already_done"]:
-        tables.say(f"{report['model']} was already removed; nothing changed.")
+        tables.echo(f"{report['model']} was already removed; nothing changed.")
         return
-    tables.say(
+    tables.echo(
         f"Removed {report['model']}: {report['offline_files']:,} offline files, "
         f"feature views {', '.join(report['feature_views']) or 'none'}."
     )
@@ -114,7 +114,7 @@ def show_pruning(report: dict[str, Any]) -> None:
 
 def show_embedding(report: dict[str, Any]) -> None:
     """The result of `updater embed`."""
-    tables.say(
+    tables.echo(
         f"as of   {report['as_of']}",
         f"model   {report['model']}" + ("" if report["trained"] else "  (untrained)"),
         f"query   {report['query']}",

@@ -30,7 +30,7 @@ def new(directory: Path, sample_data: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
-    tables.say(f"Wrote {', '.join(report.files)} into {report.directory}.")
+    tables.echo(f"Wrote {', '.join(report.files)} into {report.directory}.")
     if report.sample_days:
-        tables.say(f"Landed a made-up lake up to {report.sample_days[1]}.")
-    tables.say(f"Next: cd {report.directory}, then the commands of its README.md.")
+        tables.echo(f"Landed a made-up lake up to {report.sample_days[1]}.")
+    tables.echo(f"Next: cd {report.directory}, then the commands of its README.md.")

@@ -6,22 +6,22 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import emit, progress_lines, verb
+from updater.commands.command import command_options, print_result, progress_lines
 from updater.settings import Settings
 
 
 @click.command()
 @click.option("--build-data", is_flag=True, help="Only build the training data (UserU), and train nothing.")
-@verb
+@command_options
 def train(settings: Settings, as_json: bool, build_data: bool) -> None:
     """Build the training data from the lake, and pre-train a new model on it. Needs no window and changes none.
 
-    Killed and run again, it goes on where it was. The model is a directory; `updater tune` and `updater promote` take
+    Resumable: run it again after a crash. The model is a directory; `updater tune` and `updater promote` take
     it from there.
     """
     from updater.pipeline.init import create_ledger
     from updater.runtime.deployment import open_context
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
     from updater.training.build import build_data as build
     from updater.training.distributed import this_rank
     from updater.training.launch import ranks
@@ -32,37 +32,37 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
     with progress_lines(as_json) as progress:
         # Processes that something else started, such as torchrun, find the data built.
         if this_rank().count == 1:
-            with Workers(settings, context.now) as workers:
-                built = build(context, workers, progress)
+            with ProcessPool(settings, context.now) as pool:
+                built = build(context, pool, progress)
             if build_data:
-                emit([asdict(each) for each in built], as_json, show_training_data)
+                print_result([asdict(each) for each in built], as_json, show_training_data)
                 return
         with ranks(settings) as rank:
             report = pretrain(context, progress, rank)
     if rank.is_first:
-        emit(asdict(report), as_json, show_training)
+        print_result(asdict(report), as_json, show_training)
 
 
 def show_training_data(report: Any) -> None:
     """The anchor days of the training data."""
-    tables.say(*(f"{each['anchor']}  {each['split']:5}  {each['num_rows']:,} pairs" for each in report))
+    tables.echo(*(f"{each['anchor']}  {each['split']:5}  {each['num_rows']:,} pairs" for each in report))
 
 
 def show_training(report: Any) -> None:
     """A finished pre-training."""
-    tables.say(
+    tables.echo(
         f"model       {report['model']}",
         f"trained on  {report['pairs']:,} pairs of {report['profiles']:,} profiles, {report['steps']:,} steps",
         f"losses      contrastive {report['contrastive']:.3f}, next token {report['next_token']:.3f}",
     )
     if report["valid_top_answer"] is not None:
-        tables.say(f"validation  {report['valid_top_answer']:.1%} of questions find their own answer first")
+        tables.echo(f"validation  {report['valid_top_answer']:.1%} of questions find their own answer first")
 
 
 @click.command()
 @click.option("--scenario", "scenarios", multiple=True, help="Scenario to tune; repeatable; default: all with labels.")
 @click.option("--model", metavar="DIR", required=True, help="Directory of a pre-trained model.")
-@verb
+@command_options
 def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: str) -> None:
     """Learn soft prompts of scenarios on a frozen model, from labels read through Feast as of when they were known.
 
@@ -70,21 +70,21 @@ def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: s
     """
     from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
     from updater.runtime.deployment import open_context
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
     context = open_context(settings)
-    with progress_lines(as_json) as progress, Workers(settings, context.now) as workers:
-        tuned = tune_scenarios(context, workers, model, scenarios or tunable_scenarios(settings), progress)
+    with progress_lines(as_json) as progress, ProcessPool(settings, context.now) as pool:
+        tuned = tune_scenarios(context, pool, model, scenarios or tunable_scenarios(settings), progress)
     report = {"model": join_prompts(context, model), "scenarios": [asdict(each) for each in tuned]}
-    emit(report, as_json, show_tuning)
+    print_result(report, as_json, show_tuning)
 
 
 def show_tuning(report: Any) -> None:
     """Tuned scenarios."""
     for each in report["scenarios"]:
         tasks = f"{each['tasks']} task{'' if each['tasks'] == 1 else 's'}"
-        tables.say(
+        tables.echo(
             f"{each['scenario']:24} {each['labels']:,} labels of {tasks}, loss {each['loss']:.3f} "
             f"({each['chance']:.3f} by knowing only how common each answer is)"
         )
-    tables.say(f"model  {report['model']}")
+    tables.echo(f"model  {report['model']}")

@@ -19,7 +19,7 @@ def domain_service(domain: str, version: int) -> str:
 
 
 def embedding(scenario: str) -> str:
-    """Feature with the L2-normalised embedding, float32."""
+    """Feature with the L2-normalized embedding, float32."""
     return f"{scenario}_embedding"
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from updater.domain.bucket_file_names import BucketFile, directory_name, file_name
 from updater.domain.fingerprint import fingerprint
 from updater.domain.retention import first_stream_day, month, next_month
-from updater.domain.spans import BucketFile, directory_name, file_name
 
 MERGE_DAYS = 7
 """Days that wait until they are merged into their month: each merge writes the whole month again."""
@@ -101,26 +101,26 @@ class EventsPlan:
     """Landed days that no window can reach any more."""
 
 
-def plan_events(names: Mapping[date, str], is_stream: bool, last: date, reach: date | None, days: int) -> EventsPlan:
+def plan_events(names: Mapping[date, str], is_stream: bool, last: date, earliest: date | None, days: int) -> EventsPlan:
     """What to merge and to drop.
 
     Args:
         names: the event file that the ledger names for each landed day.
         is_stream: False for a snapshot, whose rows stay until they are replaced, however old.
         last: the watermark; later days are left alone.
-        reach: first day whose window may be computed again; None if every one may.
+        earliest: first day whose window may be computed again; None if every one may.
         days: length of the buffer.
     """
     settled = {ds: name for ds, name in sorted(names.items()) if ds <= last}
     dropped: dict[date, str] = {}
     merges = []
-    if reach is not None and is_stream:
-        dropped = {ds: name for ds, name in settled.items() if ds < first_stream_day(reach, days)}
-    elif reach is not None:
-        old = {ds: name for ds, name in settled.items() if ds < reach}
+    if earliest is not None and is_stream:
+        dropped = {ds: name for ds, name in settled.items() if ds < first_stream_day(earliest, days)}
+    elif earliest is not None:
+        old = {ds: name for ds, name in settled.items() if ds < earliest}
         if any(not name.startswith(f"{MERGED}/base_") for name in old.values()) or len(set(old.values())) > 1:
             merges.append(EventsMerge(old, newest_only=True))
-        settled = {ds: name for ds, name in settled.items() if ds >= reach}
+        settled = {ds: name for ds, name in settled.items() if ds >= earliest}
     months: dict[date, dict[date, str]] = defaultdict(dict)
     for ds, name in settled.items():
         if ds not in dropped:

@@ -24,7 +24,7 @@ class Modality(Checked, table="modalities"):
     text: str = ""
     """Template over columns, e.g. "{category} at {merchant} for {amount:.0f}". It must not depend on "now"."""
     numeric: tuple[str, ...] = ()
-    """Columns that are standardised and concatenated to the text vector."""
+    """Columns that are standardized and concatenated to the text vector."""
     category: str = ""
     """The column that training data and fidelity questions group by; empty for none."""
     max_events: Number = 64

@@ -12,7 +12,7 @@ class BucketPlan:
     """Per modality the users whose content changed."""
     users: tuple[str, ...]
     """Users with any changed modality, sorted: all their scenarios are recomputed."""
-    bystanders: tuple[str, ...]
+    backfill_users: tuple[str, ...]
     """Users whose content did not change but who lack values of `new_scenarios`, sorted."""
     new_scenarios: tuple[str, ...]
     """Scenarios that were added, or whose query or prefix layout changed, since the bucket's last window."""
@@ -20,7 +20,7 @@ class BucketPlan:
     @property
     def num_prefixes(self) -> int:
         """Prefixes to compute."""
-        return len(self.users) + len(self.bystanders)
+        return len(self.users) + len(self.backfill_users)
 
 
 def plan_bucket(
@@ -38,16 +38,16 @@ def plan_bucket(
         new_scenarios: those that the bucket has no current values of.
     """
     users = {user for names in changed.values() for user in names}
-    bystanders = set(known_users) - users if new_scenarios else set()
+    backfill_users = set(known_users) - users if new_scenarios else set()
     return BucketPlan(
         changed={modality: frozenset(names) for modality, names in changed.items()},
         users=tuple(sorted(users)),
-        bystanders=tuple(sorted(bystanders)),
+        backfill_users=tuple(sorted(backfill_users)),
         new_scenarios=tuple(name for name in scenarios if name in new_scenarios),
     )
 
 
-def together(plans: Sequence[BucketPlan], most_users: int) -> Iterator[Sequence[BucketPlan]]:
+def batch_plans(plans: Sequence[BucketPlan], most_users: int) -> Iterator[Sequence[BucketPlan]]:
     """Runs of neighbouring plans that are computed together: of the same new scenarios and with at most `most_users`
     prefixes, or a single plan with more.
     """
@@ -62,14 +62,14 @@ def together(plans: Sequence[BucketPlan], most_users: int) -> Iterator[Sequence[
         yield plans[start:]
 
 
-def join(plans: Sequence[BucketPlan]) -> BucketPlan:
+def merge_plans(plans: Sequence[BucketPlan]) -> BucketPlan:
     """One plan for all users of `plans`, which have the same new scenarios; a user may be in several of them."""
     return BucketPlan(
         changed={
             modality: frozenset().union(*(plan.changed[modality] for plan in plans)) for modality in plans[0].changed
         },
         users=tuple(dict.fromkeys(user for plan in plans for user in plan.users)),
-        bystanders=tuple(dict.fromkeys(user for plan in plans for user in plan.bystanders)),
+        backfill_users=tuple(dict.fromkeys(user for plan in plans for user in plan.backfill_users)),
         new_scenarios=plans[0].new_scenarios,
     )
 

@@ -15,7 +15,7 @@ OURS = "UPDATER_ID_KEY"
 class Privacy(Checked, table="privacy"):
     """Whether the state knows users by their ids or by pseudonyms."""
 
-    pseudonymise: bool = False
+    pseudonymize: bool = False
     """True: a keyed hash replaces each user_id where rows of the lake are read; fixed once state exists."""
     key_env: str = OURS
     """Name of the environment variable that holds the key. The key itself never stands in a config."""

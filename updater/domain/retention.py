@@ -22,7 +22,7 @@ class Retention(Checked, table="retention"):
     grace_hours: Annotated[float, Interval(ge=0, le=24 * 36_500)] = 24.0
     """How long a merged file stays for those who have already listed it."""
 
-    def reach(self, watermark: date) -> date | None:
+    def earliest_recomputable(self, watermark: date) -> date | None:
         """First day whose window can be computed again after maintenance at `watermark`; None: every day."""
         return first_kept_month(watermark, self.history_days)
 
@@ -42,9 +42,9 @@ def first_kept_month(watermark: date, num_days: int) -> date | None:
     return month(watermark - timedelta(days=num_days - 1)) if num_days else None
 
 
-def first_stream_day(reach: date, buffer_days: int) -> date:
-    """First landing day of a stream that a window from `reach` on needs: its changes are against the day before."""
-    return month(reach - timedelta(days=buffer_days))
+def first_stream_day(earliest: date, buffer_days: int) -> date:
+    """First landing day of a stream that a window from `earliest` on needs: its changes are against the day before."""
+    return month(earliest - timedelta(days=buffer_days))
 
 
 def month(day: date) -> date:

@@ -37,7 +37,7 @@ class Training(Checked, table="training"):
     never_asked: tuple[str, ...] = ()
     """Categories, as `modality:category`, that no question about the future names: they show what a new one does."""
     steps: AtLeastOne = 800
-    """Optimiser steps of pre-training."""
+    """Optimizer steps of pre-training."""
     users_per_step: AtLeastOne = 16
     """Users of a step, over all processes."""
     pairs_per_user: AtLeastOne = 12
@@ -117,7 +117,7 @@ class Tuning(Checked, table="tuning"):
     tokens: AtLeastOne = 6
     """Learned tokens of a scenario."""
     steps: AtLeastOne = 500
-    """Optimiser steps of each scenario."""
+    """Optimizer steps of each scenario."""
     users_per_step: AtLeastOne = 64
     """Labelled users of a step."""
     learning_rate: LearningRate = 1e-2

@@ -21,7 +21,7 @@ from updater.evaluation.labels import INSTANT
 from updater.evaluation.tasks import Question
 from updater.lake import partitions
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.training.profiles import Profiles, read_profiles
 
@@ -59,7 +59,7 @@ def question_column(position: int) -> str:
 
 def embed(
     context: Context,
-    workers: Workers,
+    pool: ProcessPool,
     embedders: Sequence[Embedder],
     anchors: Sequence[date],
     progress: Progress = no_progress,
@@ -72,7 +72,7 @@ def embed(
         missing = [embedder for file, embedder in files.items() if not partitions.exists(file)]
         if missing:
             jobs.append((context.settings, context.now, anchor, missing))
-    for done, _ in enumerate(workers.map(embed_anchor, jobs)):
+    for done, _ in enumerate(pool.map(embed_anchor, jobs)):
         progress("embedding users at anchors", done + 1, len(jobs))
 
 
@@ -103,12 +103,12 @@ def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Seq
     """Write the files of one anchor; its users are read once for all."""
     from updater.model.checkpoint import load_model
     from updater.model.user_model import InferenceModel
-    from updater.runtime.session import Tools
+    from updater.runtime.session import Session
 
     context = open_context(settings, now)
     reading = CpuClock()
     with reading.running():
-        profiles = read_profiles(context, Tools(context), anchor)
+        profiles = read_profiles(context, Session(context), anchor)
     for embedder in embedders:
         computing = CpuClock()
         if embedder.directory:

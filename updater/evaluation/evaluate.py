@@ -7,14 +7,14 @@ from pathlib import Path
 
 from updater.config_file import nearest
 from updater.errors import ConfigError
+from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.events import open_events
-from updater.evaluation.exam import read_exam, sit_exam
 from updater.evaluation.figures import Points, draw, needed
 from updater.evaluation.html import render
 from updater.evaluation.metrics import Predictions
 from updater.evaluation.paraphrases import reworded, score_paraphrases
 from updater.evaluation.report import Json, beside_gate, gate, make_paraphrases, make_report
-from updater.evaluation.scoring import Rows
+from updater.evaluation.scoring import TaskRows
 from updater.evaluation.systems import BASELINES, OF_CANDIDATE, SYSTEMS, Candidate, System, embedding_rows
 from updater.evaluation.tasks import Task, question
 from updater.evaluation.vectors import Maker
@@ -22,7 +22,7 @@ from updater.lake import partitions
 from updater.model.checkpoint import load_model
 from updater.pipeline.versions.registry import check_model, model_version
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.fitted import can_fit
@@ -44,7 +44,7 @@ class Evaluated:
 
 def evaluate(
     context: Context,
-    workers: Workers,
+    pool: ProcessPool,
     model: str | None = None,
     *,
     version: int | None = None,
@@ -59,7 +59,7 @@ def evaluate(
 
     Args:
         context: the deployment; days that it has not processed are landed and encoded, its windows stay as they are.
-        workers: what computes.
+        pool: what computes.
         model: directory of the model; the live one if left out.
         version: instead of a directory, the number of a model version.
         systems: what is compared; all if empty.
@@ -82,18 +82,34 @@ def evaluate(
     needed()
     with open_events(context, progress) as events, Scratch(settings) as scratch:
         progress("labels", 0, 1)
-        exam = read_exam(events, split)
-        rounds = reworded(settings, exam.tasks) if candidate and "base" in names else []
-        compared, scored = sit_exam(context, workers, events, exam, candidate, names, scratch, progress, further)
-        zero_shot = zero_shot_scores(settings, candidate, compared, exam.tasks, exam.rows) if candidate else {}
-        points = _points(settings, candidate, compared, exam.tasks, exam.rows) if candidate else None
+        evaluation_set = load_evaluation_set(events, split)
+        rounds = reworded(settings, evaluation_set.tasks) if candidate and "base" in names else []
+        compared, scored = evaluate_systems(
+            context, pool, events, evaluation_set, candidate, names, scratch, progress, further
+        )
+        zero_shot = (
+            zero_shot_scores(settings, candidate, compared, evaluation_set.tasks, evaluation_set.rows)
+            if candidate
+            else {}
+        )
+        points = (
+            _points(settings, candidate, compared, evaluation_set.tasks, evaluation_set.rows) if candidate else None
+        )
         paraphrased = []
         if candidate and rounds:
             paraphrased = score_paraphrases(
-                context, workers, rounds, exam.rows, candidate, exam.days, scored["base"], scratch, progress
+                context,
+                pool,
+                rounds,
+                evaluation_set.rows,
+                candidate,
+                evaluation_set.days,
+                scored["base"],
+                scratch,
+                progress,
             )
     draws, seed = settings.evaluation.bootstrap, settings.model.seed
-    report = make_report(exam.tasks, scored, zero_shot, draws, seed)
+    report = make_report(evaluation_set.tasks, scored, zero_shot, draws, seed)
     if paraphrased:
         report["paraphrases"] = make_paraphrases(rounds, scored["base"], paraphrased, draws, seed)
     directory = output or context.layout.evaluation()
@@ -101,7 +117,7 @@ def evaluate(
     file = partitions.join(directory, "report.json")
     _write(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
     picture = draw(points) if points else None
-    page = render(report, reasons, shown, model_name, exam.anchors, split, picture)
+    page = render(report, reasons, shown, model_name, evaluation_set.anchors, split, picture)
     _write(partitions.join(directory, "report.html"), page)
     return Evaluated(file, model_name, reasons, shown, report)
 
@@ -128,7 +144,7 @@ def zero_shot_scores(
     candidate: Candidate,
     systems: Sequence[System],
     tasks: Sequence[Task],
-    rows: Mapping[str, Rows],
+    rows: Mapping[str, TaskRows],
 ) -> dict[str, Predictions]:
     """Scores of the unseen tasks without a label of theirs: how much nearer a user is to the family's prototype of a
     yes than to that of a no, for models that keep prototypes of their soft prompts.
@@ -152,7 +168,7 @@ def _points(
     candidate: Candidate,
     systems: Sequence[System],
     tasks: Sequence[Task],
-    rows: Mapping[str, Rows],
+    rows: Mapping[str, TaskRows],
 ) -> Points | None:
     """Embeddings of a scenario before and after tuning; of a model without soft prompts, before and after training."""
     known = {system.name: system for system in systems}

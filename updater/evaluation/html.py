@@ -25,7 +25,7 @@ SYSTEMS = {
     "recency": "only the days since the user's newest event",
 }
 METHOD = (
-    "A linear probe (standardised columns, logistic regression with an L2 penalty) is fitted to each system's features "
+    "A linear probe (standardized columns, logistic regression with an L2 penalty) is fitted to each system's features "
     "and each task's training rows. One penalty for all tasks of a system is chosen on the validation anchors. A fifth "
     "of the users is in no training row; “held-out” is measured on them alone, everything else on all users.",
     "Every system of embeddings gets one column more: the logarithm of the days since the user's newest event.",
@@ -157,7 +157,7 @@ def _ablations(ablations: Mapping[str, Any]) -> str:
 
 def _of_system(name: str, found: Mapping[str, Any]) -> Row:
     penalty = found["inverse_penalty"]
-    of_held_out = _number(found.get("cold_auc"))
+    of_held_out = _number(found.get("held_out_auc"))
     ms, num_bytes = found.get("cpu_ms_per_user"), found.get("bytes_per_user")
     cost = ["–" if ms is None else f"{ms:.2f}", "–" if num_bytes is None else f"{num_bytes:,}"]
     return [name, *_values(found), of_held_out, "–" if penalty is None else f"{penalty:g}", *cost]

@@ -13,7 +13,7 @@ from updater.evaluation.events import quoted
 
 
 @dataclass(frozen=True)
-class Reads:
+class RequiredColumns:
     """What a query needs of a modality: so many days of it, with these columns."""
 
     modality: str
@@ -28,10 +28,10 @@ class Kind(Protocol):
     def horizon_days(self) -> int:
         """Days after the anchor that the label looks at."""
 
-    def past(self) -> list[Reads]:
+    def past(self) -> list[RequiredColumns]:
         """What the query reads up to the anchor."""
 
-    def next(self) -> list[Reads]:
+    def next(self) -> list[RequiredColumns]:
         """What the query reads after it."""
 
     def query(self) -> tuple[str, dict[str, Any]]:
@@ -39,7 +39,7 @@ class Kind(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Happens:
+class Occurs:
     """At least so many events within the horizon, such as a visit, a first purchase or a repeated one."""
 
     modality: str
@@ -64,13 +64,13 @@ class Happens:
         if bool(self.column) != bool(self.value):
             raise ConfigError("column and value go together; give both or neither.")
 
-    def past(self) -> list[Reads]:
+    def past(self) -> list[RequiredColumns]:
         """The population and, if it matters, the events themselves."""
         days = self.history_days + self.max_duration_days
-        population = Reads(self.active_in, days, (self.duration,) if self.duration else ())
+        population = RequiredColumns(self.active_in, days, (self.duration,) if self.duration else ())
         return [population] if self.history == "any" else [population, self._events(self.history_days)]
 
-    def next(self) -> list[Reads]:
+    def next(self) -> list[RequiredColumns]:
         """The events that make the label true."""
         return [self._events(self.horizon_days)]
 
@@ -88,8 +88,8 @@ class Happens:
             ) using (user_id)"""
         return sql, _bound(self, sql, "at_least", "history_days", "horizon_days", "value")
 
-    def _events(self, num_days: int) -> Reads:
-        return Reads(self.modality, num_days, (self.column,) if self.column else ())
+    def _events(self, num_days: int) -> RequiredColumns:
+        return RequiredColumns(self.modality, num_days, (self.column,) if self.column else ())
 
 
 _HAD = "select user_id from past_{modality} where age < $history_days{matches}"
@@ -103,13 +103,13 @@ class Lapses:
     active_days: int = 28
     horizon_days: int = 28
 
-    def past(self) -> list[Reads]:
+    def past(self) -> list[RequiredColumns]:
         """The recent events."""
-        return [Reads(self.modality, self.active_days)]
+        return [RequiredColumns(self.modality, self.active_days)]
 
-    def next(self) -> list[Reads]:
+    def next(self) -> list[RequiredColumns]:
         """The events that make the label false."""
-        return [Reads(self.modality, self.horizon_days)]
+        return [RequiredColumns(self.modality, self.horizon_days)]
 
     def query(self) -> tuple[str, dict[str, Any]]:
         """Who was active, and does not come back."""
@@ -145,13 +145,13 @@ class Changes:
         if (self.rises_to > 0) == (self.falls_below > 0) or (self.mean and not self.column):
             raise ConfigError("a change needs exactly one of rises_to and falls_below, above 0, and a mean a column.")
 
-    def past(self) -> list[Reads]:
+    def past(self) -> list[RequiredColumns]:
         """The base."""
-        return [Reads(self.modality, self.base_days, self._columns())]
+        return [RequiredColumns(self.modality, self.base_days, self._columns())]
 
-    def next(self) -> list[Reads]:
+    def next(self) -> list[RequiredColumns]:
         """The level after the anchor."""
-        return [Reads(self.modality, self.horizon_days, self._columns())]
+        return [RequiredColumns(self.modality, self.horizon_days, self._columns())]
 
     def query(self) -> tuple[str, dict[str, Any]]:
         """The level per horizon before and after."""
@@ -175,7 +175,7 @@ class Changes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explores:
+class TriesNewCategories:
     """Events within the horizon in at least so many categories that the user had none of in `history_days`."""
 
     modality: str
@@ -188,13 +188,13 @@ class Explores:
     history_days: int = 90
     horizon_days: int = 28
 
-    def past(self) -> list[Reads]:
+    def past(self) -> list[RequiredColumns]:
         """The categories that are not new."""
-        return [Reads(self.modality, self.history_days, (self.column,))]
+        return [RequiredColumns(self.modality, self.history_days, (self.column,))]
 
-    def next(self) -> list[Reads]:
+    def next(self) -> list[RequiredColumns]:
         """The categories that might be."""
-        return [Reads(self.modality, self.horizon_days, (self.column,))]
+        return [RequiredColumns(self.modality, self.horizon_days, (self.column,))]
 
     def query(self) -> tuple[str, dict[str, Any]]:
         """The (user, category) pairs of the horizon that are not in the past."""
@@ -225,13 +225,13 @@ class Share:
     active_days: int = 28
     horizon_days: int = 28
 
-    def past(self) -> list[Reads]:
+    def past(self) -> list[RequiredColumns]:
         """The recent events."""
-        return [Reads(self.modality, self.active_days)]
+        return [RequiredColumns(self.modality, self.active_days)]
 
-    def next(self) -> list[Reads]:
+    def next(self) -> list[RequiredColumns]:
         """The two amounts."""
-        return [Reads(self.modality, self.horizon_days, (self.part, self.rest))]
+        return [RequiredColumns(self.modality, self.horizon_days, (self.part, self.rest))]
 
     def query(self) -> tuple[str, dict[str, Any]]:
         """A user without events has no share, and the label is false."""
@@ -247,26 +247,26 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shifts:
+class ShareIncreases:
     """The share of an amount that falls to one value of a column rises by so much against `history_days`."""
 
     modality: str
     amount: str
     column: str
     value: str
-    rises_by: float
+    increases_by: float
     least: float
     """Amount in `history_days` from which a user is eligible."""
     history_days: int = 90
     horizon_days: int = 28
 
-    def past(self) -> list[Reads]:
+    def past(self) -> list[RequiredColumns]:
         """The former share."""
-        return [Reads(self.modality, self.history_days, (self.amount, self.column))]
+        return [RequiredColumns(self.modality, self.history_days, (self.amount, self.column))]
 
-    def next(self) -> list[Reads]:
+    def next(self) -> list[RequiredColumns]:
         """The share after the anchor."""
-        return [Reads(self.modality, self.horizon_days, (self.amount, self.column))]
+        return [RequiredColumns(self.modality, self.horizon_days, (self.amount, self.column))]
 
     def query(self) -> tuple[str, dict[str, Any]]:
         """A user without events has no share, and the label is false."""
@@ -274,23 +274,23 @@ class Shifts:
         chosen = f"coalesce(sum({amount}) filter ({quoted(self.column)} = $value), 0)"
         share = f"{chosen} / nullif(sum({amount}), 0)"
         sql = f"""
-            select user_id, coalesce(after - before >= $rises_by, false) as label
+            select user_id, coalesce(after - before >= $increases_by, false) as label
             from (
                 select user_id, {share} as before from past_{self.modality} where age < $history_days
                 group by 1 having sum({amount}) >= $least
             ) left join (
                 select user_id, {share} as after from next_{self.modality} where ahead <= $horizon_days group by 1
             ) using (user_id)"""
-        return sql, _bound(self, sql, "value", "rises_by", "least", "history_days", "horizon_days")
+        return sql, _bound(self, sql, "value", "increases_by", "least", "history_days", "horizon_days")
 
 
 KINDS: dict[str, type[Kind]] = {
-    "happens": Happens,
+    "occurs": Occurs,
     "lapses": Lapses,
     "changes": Changes,
-    "explores": Explores,
+    "tries_new_categories": TriesNewCategories,
     "share": Share,
-    "shifts": Shifts,
+    "share_increases": ShareIncreases,
 }
 """The kinds by the name that a task declares."""
 

@@ -16,11 +16,11 @@ from datetime import date
 from updater.config_file import nearest
 from updater.errors import ConfigError
 from updater.evaluation.embedding import Embedder, embed
-from updater.evaluation.scoring import Rows, Scored, score_system
+from updater.evaluation.scoring import Scores, TaskRows, score_system
 from updater.evaluation.systems import Candidate, embedding_systems
 from updater.evaluation.tasks import Question, Task, read_task_file
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 
@@ -51,15 +51,15 @@ def reworded(settings: Settings, tasks: Sequence[Task]) -> list[list[Task]]:
 
 def score_paraphrases(
     context: Context,
-    workers: Workers,
+    pool: ProcessPool,
     rounds: Sequence[Sequence[Task]],
-    rows: Mapping[str, Rows],
+    rows: Mapping[str, TaskRows],
     candidate: Candidate,
     anchors: Sequence[date],
-    base: Scored,
+    base: Scores,
     scratch: Scratch,
     progress: Progress = no_progress,
-) -> list[Scored]:
+) -> list[Scores]:
     """Scores of the candidate without soft prompts, asked by each of `reworded`, with the penalty that `base` has.
 
     The days since the newest event have to be published.
@@ -68,6 +68,6 @@ def score_paraphrases(
     if not questions:
         return []
     embedder = Embedder(candidate.directory, candidate.digest, tuple(questions))
-    embed(context, workers, [embedder], anchors, progress)
+    embed(context, pool, [embedder], anchors, progress)
     [system] = embedding_systems(context, {NAME: embedder}, anchors, scratch)
-    return [score_system(workers, system, tasks, rows, progress, base.penalty) for tasks in rounds]
+    return [score_system(pool, system, tasks, rows, progress, base.penalty) for tasks in rounds]

@@ -20,7 +20,7 @@ TOLERANCE = 1e-6
 
 
 def fit_logistic(features: Floats, label: NDArray[np.bool_], inverse_penalty: float = 0.02) -> Scorer:
-    """Standardise each column, then fit a logistic regression with an L2 penalty.
+    """Standardize each column, then fit a logistic regression with an L2 penalty.
 
     Args:
         features: (rows, columns); columns with long tails, such as amounts, are better given as logarithms.

@@ -22,7 +22,7 @@ import numpy as np
 from updater import __version__
 from updater.errors import VerificationError
 from updater.evaluation.metrics import Estimate, Predictions, Replicates, auc_and_ks, bootstrap, mean_over_tasks
-from updater.evaluation.scoring import Scored
+from updater.evaluation.scoring import Scores
 from updater.evaluation.tasks import Task
 from updater.lake import partitions
 
@@ -32,7 +32,7 @@ STANDARD_ERRORS = 2.0
 
 
 def make_report(
-    tasks: Sequence[Task], scored: Mapping[str, Scored], zero_shot: Mapping[str, Predictions], draws: int, seed: int
+    tasks: Sequence[Task], scored: Mapping[str, Scores], zero_shot: Mapping[str, Predictions], draws: int, seed: int
 ) -> Json:
     """The report on systems that were all scored on the same rows of the same tasks.
 
@@ -73,7 +73,7 @@ def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def make_paraphrases(
-    rounds: Sequence[Sequence[Task]], base: Scored, paraphrased: Sequence[Scored], draws: int, seed: int
+    rounds: Sequence[Sequence[Task]], base: Scores, paraphrased: Sequence[Scores], draws: int, seed: int
 ) -> Json:
     """What becomes of `base` if its questions are put in other words, paired over users.
 
@@ -104,7 +104,7 @@ def make_paraphrases(
     return {"difference": _values(*overall), "each": each, "tasks": by_task}
 
 
-def make_ablations(scored: Mapping[str, Scored], references: Mapping[str, str], draws: int, seed: int) -> Json:
+def make_ablations(scored: Mapping[str, Scores], references: Mapping[str, str], draws: int, seed: int) -> Json:
     """Means over the tasks of variants that were scored on the same rows, each beside its reference.
 
     Args:
@@ -134,11 +134,11 @@ def gate(report: Json) -> list[str]:
     differences = report["differences"]
     reasons = []
     for name in ("base-fitted", "base-text"):
-        if (reason := _judge(differences, name, better=True)) is not None:
+        if (reason := _difference_reason(differences, name, better=True)) is not None:
             reasons.append(reason)
     not_worse = ["tuned-base", *(["tuned-live"] if "live" in report["mean"] else [])]
     for name in not_worse:
-        if (reason := _judge(differences, name, better=False)) is not None:
+        if (reason := _difference_reason(differences, name, better=False)) is not None:
             reasons.append(reason)
     return reasons
 
@@ -160,7 +160,7 @@ def raise_if_worse(file: str) -> None:
         raise VerificationError(f"The model does not pass the gate of {file}: {'; '.join(reasons)}")
 
 
-def _judge(differences: Json, name: str, *, better: bool) -> str | None:
+def _difference_reason(differences: Json, name: str, *, better: bool) -> str | None:
     first, second = name.split("-")
     value = differences.get(name, {})
     auc, error = value.get("auc"), value.get("auc_se")
@@ -179,12 +179,12 @@ def _said(name: str, auc: float, error: float) -> str:
     return f"the mean AUC of {first} is {auc:+.4f} from that of {second}, with a standard error of {error:.4f}"
 
 
-def _of_system(scored: Scored, overall: Replicates, draws: int, seed: int) -> Json:
-    cold = scored.of_held_out()
-    found = mean_over_tasks(cold, draws, seed) if any(len(one.user) for one in cold.values()) else None
+def _of_system(scored: Scores, overall: Replicates, draws: int, seed: int) -> Json:
+    held_out = scored.held_out_predictions()
+    found = mean_over_tasks(held_out, draws, seed) if any(len(one.user) for one in held_out.values()) else None
     return {
         **_values(*overall.estimates()),
-        **(_prefixed("cold", _values(*found.estimates())) if found else {}),
+        **(_prefixed("held_out", _values(*found.estimates())) if found else {}),
         "inverse_penalty": scored.penalty,
         "cpu_ms_per_user": scored.cost and _number(scored.cost.cpu_ms),
         "bytes_per_user": scored.cost and scored.cost.num_bytes,
@@ -200,7 +200,7 @@ def _of_task(predictions: Predictions, draws: int, seed: int) -> Json:
     }
 
 
-def _families(tasks: Iterable[Task], scored: Mapping[str, Scored], draws: int, seed: int) -> Json:
+def _families(tasks: Iterable[Task], scored: Mapping[str, Scores], draws: int, seed: int) -> Json:
     """Means over the seen and over the unseen tasks of each family that has both."""
     members: dict[str, dict[str, list[str]]] = {}
     for task in tasks:

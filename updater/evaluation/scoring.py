@@ -19,7 +19,7 @@ from updater.evaluation.probe import fit_boosting, logistic_path
 from updater.evaluation.systems import System
 from updater.evaluation.tasks import Task, is_held_out
 from updater.runtime.deployment import Progress, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 PENALTIES = (0.0005, 0.002, 0.02, 0.2, 2.0)
 """Inverse penalties that are tried, the strongest first."""
@@ -30,7 +30,7 @@ TASKS_PER_ROUND = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class TaskRows:
     """The rows of a task and their parts: `train` is without held-out users."""
 
     table: pa.Table
@@ -42,7 +42,7 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class Scores:
     """A system's scores."""
 
     penalty: float | None
@@ -52,18 +52,18 @@ class Scored:
     cost: Cost | None = None
     """Of a user; None if it was not measured."""
 
-    def of_held_out(self) -> dict[str, Predictions]:
+    def held_out_predictions(self) -> dict[str, Predictions]:
         """Those of users that no probe was fitted to."""
         parts = {}
         for name, found in self.predictions.items():
-            cold = is_held_out(found.user.tolist())
-            parts[name] = Predictions(found.user[cold], found.label[cold], found.score[cold])
+            held_out = is_held_out(found.user.tolist())
+            parts[name] = Predictions(found.user[held_out], found.label[held_out], found.score[held_out])
         return parts
 
 
 def part_rows(
     labels: Mapping[str, pa.Table], train: Sequence[date], validation: Sequence[date], test: Sequence[date]
-) -> dict[str, Rows]:
+) -> dict[str, TaskRows]:
     """The rows of each task, apart. Raises ConfigError if the labels of a part are all alike."""
     found = {}
     for name, table in labels.items():
@@ -71,7 +71,7 @@ def part_rows(
         label = table["label"].to_numpy().astype(bool)
         anchor = table["anchor"].to_numpy()
         masks = [np.isin(anchor, np.array(days, dtype="datetime64[D]")) for days in (train, validation, test)]
-        rows = Rows(table, user, label, masks[0] & ~is_held_out(user.tolist()), masks[1], masks[2])
+        rows = TaskRows(table, user, label, masks[0] & ~is_held_out(user.tolist()), masks[1], masks[2])
         parts = (("training", rows.train, train), ("validation", masks[1], validation), ("test", masks[2], test))
         for part, mask, days in parts:
             if days and len(set(label[mask].tolist())) < 2:
@@ -84,18 +84,18 @@ def part_rows(
 
 
 def score_system(
-    workers: Workers,
+    pool: ProcessPool,
     system: System,
     tasks: Sequence[Task],
-    rows: Mapping[str, Rows],
+    rows: Mapping[str, TaskRows],
     progress: Progress = no_progress,
     penalty: float | None = None,
-) -> Scored:
+) -> Scores:
     """Fit and score all tasks, several at a time; an inverse penalty that is given is not chosen."""
     choose = penalty is None and not system.boosted and all(one.validation.any() for one in rows.values())
     penalties = PENALTIES if choose else (DEFAULT_PENALTY if penalty is None else penalty,)
     scores: dict[str, list[tuple[Floats, Floats]]] = {}
-    for done, (task, found) in enumerate(_score_all(workers, system, tasks, rows, penalties)):
+    for done, (task, found) in enumerate(_score_all(pool, system, tasks, rows, penalties)):
         scores[task.name] = found
         progress(f"probing {system.name}", done + 1, len(tasks))
     best = 0
@@ -110,13 +110,13 @@ def score_system(
         )
         for task in tasks
     }
-    return Scored(None if system.boosted else penalties[best], predictions, system.cost)
+    return Scores(None if system.boosted else penalties[best], predictions, system.cost)
 
 
 def _score_all(
-    workers: Workers, system: System, tasks: Sequence[Task], rows: Mapping[str, Rows], penalties: Sequence[float]
+    pool: ProcessPool, system: System, tasks: Sequence[Task], rows: Mapping[str, TaskRows], penalties: Sequence[float]
 ) -> Iterator[tuple[Task, list[tuple[Floats, Floats]]]]:
-    size = TASKS_PER_ROUND * workers.num_processes
+    size = TASKS_PER_ROUND * pool.num_processes
     for start in range(0, len(tasks), size):
         part = tasks[start : start + size]
         jobs = []
@@ -127,7 +127,7 @@ def _score_all(
             jobs.append(
                 (features[one.train], one.label[one.train], features[one.validation], features[one.test], fitted)
             )
-        for index, found in workers.map(fit_and_score, jobs):
+        for index, found in pool.map(fit_and_score, jobs):
             yield part[index], found
 
 
@@ -139,6 +139,6 @@ def fit_and_score(
     return [(score(validation) if len(validation) else np.zeros(0), score(test)) for score in scorers]
 
 
-def _mean_auc(rows: Mapping[str, Rows], scores: Mapping[str, Floats]) -> float:
+def _mean_auc(rows: Mapping[str, TaskRows], scores: Mapping[str, Floats]) -> float:
     found = [auc_and_ks(rows[name].label[rows[name].validation], score)[0] for name, score in scores.items()]
     return float(np.mean(found))

@@ -11,7 +11,7 @@ A task is a TOML table, alone or as a family that asks the same of many values:
     [[families]]
     name = "will_buy_{value}_28d"
     domain = "marketing"
-    kind = "happens"
+    kind = "occurs"
     parameters = { modality = "item", column = "category", active_in = "trip" }
     values = ["YOGURT", "EGGS"]
     unseen = ["CAT FOOD"]
@@ -38,7 +38,7 @@ from updater.domain.modality import NAME
 from updater.domain.window import Window, day_window
 from updater.errors import ConfigError
 from updater.evaluation.events import Events
-from updater.evaluation.kinds import KINDS, Kind, Reads
+from updater.evaluation.kinds import KINDS, Kind, RequiredColumns
 from updater.settings import Settings
 
 LABELS_SCHEMA = pa.schema(
@@ -262,17 +262,17 @@ def _table(found: pa.Table, anchor: Window) -> pa.Table:
 
 
 def _load(events: Events, rules: Sequence[Kind], anchor: Window) -> None:
-    for read in _together(read for rule in rules for read in rule.past()):
+    for read in _merged(read for rule in rules for read in rule.past()):
         events.load_past(read.modality, anchor, read.num_days, read.columns)
-    for read in _together(read for rule in rules for read in rule.next()):
+    for read in _merged(read for rule in rules for read in rule.next()):
         events.load_next(read.modality, anchor, read.num_days, read.columns)
 
 
-def _together(reads: Iterable[Reads]) -> list[Reads]:
+def _merged(reads: Iterable[RequiredColumns]) -> list[RequiredColumns]:
     """One read for each modality that covers all of them."""
-    merged: dict[str, Reads] = {}
+    merged: dict[str, RequiredColumns] = {}
     for read in reads:
-        known = merged.get(read.modality, Reads(read.modality, 0))
+        known = merged.get(read.modality, RequiredColumns(read.modality, 0))
         columns = tuple(sorted({*known.columns, *read.columns}))
         merged[read.modality] = dataclasses.replace(known, num_days=max(known.num_days, read.num_days), columns=columns)
     return list(merged.values())

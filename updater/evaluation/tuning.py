@@ -21,7 +21,7 @@ from updater.evaluation.tasks import Task, question, read_tasks
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest, save_model
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.training.profiles import Profiles
 from updater.training.prompt_tuning import Labels, PromptTuner
@@ -52,7 +52,7 @@ def tunable_scenarios(settings: Settings) -> list[str]:
 
 
 def tune_scenarios(
-    context: Context, workers: Workers, model: str, scenarios: Sequence[str], progress: Progress = no_progress
+    context: Context, pool: ProcessPool, model: str, scenarios: Sequence[str], progress: Progress = no_progress
 ) -> list[TuneReport]:
     """Tune scenarios on a frozen model, each on all of its tasks that may be trained on, and write their prompts.
 
@@ -66,11 +66,11 @@ def tune_scenarios(
         _tasks_of(context.settings, scenario)
     missing = [scenario for scenario in scenarios if not _prompt_file(context, model, scenario).exists()]
     # A process reads users and computes their prefixes once for all of its scenarios.
-    groups = [missing[start :: workers.num_processes] for start in range(min(workers.num_processes, len(missing)))]
+    groups = [missing[start :: pool.num_processes] for start in range(min(pool.num_processes, len(missing)))]
     jobs = [(context.settings, context.now, model, group) for group in groups]
     progress("tuning scenarios", 0, len(missing))
     done = 0
-    for index, _ in workers.map(tune_group, jobs):
+    for index, _ in pool.map(tune_group, jobs):
         done += len(groups[index])
         progress("tuning scenarios", done, len(missing))
     return [_report(_prompt_file(context, model, scenario)) for scenario in scenarios]

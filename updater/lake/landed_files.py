@@ -85,7 +85,7 @@ def files_of_days(root: str, wanted: Iterable[date]) -> dict[date, LandedFiles]:
     }
 
 
-def source_token(directory: str) -> str:
+def source_etag(directory: str) -> str:
     """The `token` of a day's directory."""
     return files_of_day(directory).token
 

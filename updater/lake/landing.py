@@ -52,7 +52,7 @@ def read_partition(
     erased: Erased | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Landed:
-    """Read, check and normalise one partition.
+    """Read, check and normalize one partition.
 
     With `pseudonyms` no id of the lake gets any further: they replace `user_id` in good rows and in rejected ones. Rows
     of `erased` users are counted and left out.

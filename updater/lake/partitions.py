@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from updater.domain.unfinished import unfinished_name
+from updater.domain.temporary_files import temporary_name
 from updater.locations import filesystem as filesystem
 
 SUCCESS = "_SUCCESS"
@@ -84,15 +84,15 @@ def write_file(path: str) -> Iterator[IO[bytes]]:
             staged.flush()
             fs.put_file(staged.name, inner)
         return
-    aside = Path(parent, unfinished_name(name))
+    temporary = Path(parent, temporary_name(name))
     try:
-        with aside.open("wb") as file:
+        with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(inner)
+        temporary.replace(inner)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -71,7 +71,7 @@ def pseudonyms(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     Raises:
         ConfigError: the environment variable that `privacy.key_env` names is not set, or its key is too short.
     """
-    if not settings.privacy.pseudonymise:
+    if not settings.privacy.pseudonymize:
         return None
     name = settings.privacy.key_env
     key = (os.environ if environ is None else environ).get(name, "").encode(errors="surrogateescape")

@@ -35,13 +35,14 @@ Query = Select[*tuple[Any, ...]]
 
 ERASURE_SALT = "erasure.salt"
 MODEL_COLUMNS = (*MODELS.c, LIVE_MODEL.c.version.is_not(None).label("live"))
+PARTITION_COLUMNS = tuple(column.label(column.key) for column in PARTITIONS.c)
 
 
 def open_reader(url: str) -> "LedgerReader":
     """The ledger at `url`, to look at.
 
     Raises:
-        ConfigError: the ledger is not initialised, not migrated, or written by a newer release.
+        ConfigError: the ledger is not initialized, not migrated, or written by a newer release.
         ServiceUnavailableError: the database does not answer.
     """
     engine = create_ledger_engine(url)
@@ -84,14 +85,14 @@ class LedgerReader:
 
     def partition(self, modality: str, ds: date) -> PartitionRecord | None:
         """The processed partition of `modality` that landed on `ds`."""
-        query = select(PARTITIONS).where(PARTITIONS.c.modality == modality, PARTITIONS.c.ds == ds)
+        query = select(*PARTITION_COLUMNS).where(PARTITIONS.c.modality == modality, PARTITIONS.c.ds == ds)
         return self._first(PartitionRecord, query)
 
     def partitions(
         self, modality: str | None = None, from_date: date | None = None, to_date: date | None = None
     ) -> list[PartitionRecord]:
         """Processed partitions, ordered by day and modality; both dates are inclusive, None means all."""
-        query = select(PARTITIONS).order_by(PARTITIONS.c.ds, PARTITIONS.c.modality)
+        query = select(*PARTITION_COLUMNS).order_by(PARTITIONS.c.ds, PARTITIONS.c.modality)
         if modality is not None:
             query = query.where(PARTITIONS.c.modality == modality)
         if from_date is not None:
@@ -153,7 +154,7 @@ class LedgerReader:
         with self._engine.connect() as connection:
             return {key: value for key, value in connection.execute(select(SETTINGS.c.key, SETTINGS.c.value))}
 
-    def reach(self) -> date | None:
+    def earliest_recomputable(self) -> date | None:
         """First day whose window can be computed again, since older days were dropped; None if none was."""
         return self._day(select(REACH.c.ds))
 

@@ -11,11 +11,11 @@ class PartitionRecord:
 
     modality: str
     ds: date
-    source_token: str
+    source_etag: str
     """Cheap fingerprint of the lake files: names, sizes, modification times or etags."""
     source_digest: str
     """Digest of the content of the lake files."""
-    declaration: str
+    modality_fingerprint: str
     """Fingerprint of the modality's declaration that the partition was read with."""
     events_file: str | None
     """Name below `events/<modality>/ds=…/`; None if the partition had no good row."""
@@ -97,7 +97,7 @@ class Published:
     """Promotions ever."""
 
     @property
-    def is_settled(self) -> bool:
+    def is_idle(self) -> bool:
         """False while some bucket is ahead of the watermark, or a restatement has taken it back behind."""
         return all(head.ds == self.watermark for head in self.heads.values())
 

@@ -49,7 +49,7 @@ def check_revision(engine: Engine) -> None:
     """Make sure that this release can use the ledger of `engine`; nothing is created.
 
     Raises:
-        ConfigError: the ledger is not initialised, not migrated, or written by a newer release.
+        ConfigError: the ledger is not initialized, not migrated, or written by a newer release.
         ServiceUnavailableError: the database does not answer.
     """
     revision = None
@@ -58,7 +58,7 @@ def check_revision(engine: Engine) -> None:
         with engine.connect() as connection:
             revision = current_revision(connection)
     if revision is None:
-        raise ConfigError(f"The ledger at {shown(engine.url)} is not initialised; run `updater init`.")
+        raise ConfigError(f"The ledger at {shown(engine.url)} is not initialized; run `updater init`.")
     _refuse_unknown(engine, revision)
     if revision != _scripts().get_current_head():
         raise ConfigError(

@@ -11,7 +11,7 @@ from sqlalchemy import and_, insert, select, update
 from updater.domain.erasure import HASH_BYTES, Erased, erasure_hash
 from updater.errors import ConcurrentUpdateError, ConfigError, NotFoundError, WindowOrderError
 from updater.ledger.engine import create_ledger_engine, writing
-from updater.ledger.moves import may_follow, refusal
+from updater.ledger.head_transitions import conflict_error, is_successor
 from updater.ledger.reader import ERASURE_SALT, LedgerReader, read_published
 from updater.ledger.records import BucketRecord, Head, ModelRecord, PartitionRecord, Published, WindowRecord
 from updater.ledger.revisions import check_revision
@@ -42,7 +42,7 @@ def open_writer(url: str) -> "LedgerWriter":
     """The ledger at `url`, to write to.
 
     Raises:
-        ConfigError: the ledger is not initialised, not migrated, or written by a newer release.
+        ConfigError: the ledger is not initialized, not migrated, or written by a newer release.
         ServiceUnavailableError: the database does not answer.
     """
     engine = create_ledger_engine(url)
@@ -126,14 +126,14 @@ class LedgerWriter(LedgerReader):
         with writing(self._engine) as connection:
             check_erasures(connection, erased)
             check_live(connection, new)
-            if may_follow(previous, new) and swap_head(connection, previous, new):
+            if is_successor(previous, new) and swap_head(connection, previous, new):
                 connection.execute(insert(BUCKETS).values(asdict(record)))
                 return True
             row = connection.execute(select(HEADS).where(HEADS.c.bucket == new.bucket)).mappings().first()
         head = Head(**row) if row else None
         if head is not None and (head.ds, head.digest) == (new.ds, new.digest):
             return False
-        raise refusal(head, previous, new)
+        raise conflict_error(head, previous, new)
 
     def complete_window(self, ds: date, counts: dict[str, Any], now: datetime) -> WindowRecord:
         """Complete the window of `ds`; of several calls the first one's clock and counts stay.
@@ -211,11 +211,11 @@ class LedgerWriter(LedgerReader):
             stored: str = connection.scalars(select(SETTINGS.c.value).where(SETTINGS.c.key == key)).one()
         return stored
 
-    def advance_reach(self, reach: date) -> None:
-        """Write down that days before `reach` cannot be computed again, before they are dropped. It never goes back."""
+    def advance_earliest_recomputable(self, earliest: date) -> None:
+        """Record that days before `earliest` cannot be computed again, before they are dropped. It only advances."""
         with writing(self._engine) as connection:
-            insert_if_absent(connection, REACH, {"id": 1, "ds": reach})
-            connection.execute(update(REACH).where(REACH.c.ds < reach).values(ds=reach))
+            insert_if_absent(connection, REACH, {"id": 1, "ds": earliest})
+            connection.execute(update(REACH).where(REACH.c.ds < earliest).values(ds=earliest))
 
     def swap_event_files(self, modality: str, old: Mapping[date, str], new: str | None, erased: int) -> bool:
         """Name event file `new` (None for none) for landed days in the place of `old`, all of them or nothing.

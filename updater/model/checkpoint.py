@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from updater.domain.fingerprint import fingerprint
-from updater.domain.unfinished import unfinished_name
+from updater.domain.temporary_files import temporary_name
 from updater.errors import ConfigError
 from updater.model.card import CARD, model_card
 from updater.model.config import ModelConfig, create_config
@@ -104,15 +104,15 @@ def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, fill: Callable[[Path], object]) -> None:
-    aside = path.with_name(unfinished_name(path.name))
+    temporary = path.with_name(temporary_name(path.name))
     try:
-        aside.touch()
-        mode = aside.stat().st_mode
-        fill(aside)
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        fill(temporary)
         # safetensors makes files that only their owner may read, whatever the umask.
-        aside.chmod(mode)
-        with aside.open("rb") as file:
+        temporary.chmod(mode)
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

@@ -29,10 +29,10 @@ class Adapter(nn.Module):
 
 
 class StraightAdapter(nn.Module):
-    """A linear map and, beside it, Linear, activation, Linear: for what is standardised already.
+    """A linear map and, beside it, Linear, activation, Linear: for what is standardized already.
 
     The map begins orthogonal, the rest near zero, so that initial weights lose nothing that a linear model could read
-    (docs/experiments/standardised-summaries.md). There is no LayerNorm: over all of a user's numbers it would take out
+    (docs/experiments/standardized-summaries.md). There is no LayerNorm: over all of a user's numbers it would take out
     how active the user is.
     """
 

@@ -1,4 +1,4 @@
-"""Inputs of the adapters, in numpy: standardised vectors and times. Nothing here moves with "now"."""
+"""Inputs of the adapters, in numpy: standardized vectors and times. Nothing here moves with "now"."""
 
 # B users, M modalities, N events of a modality, T text_dim, C numeric columns of all modalities
 
@@ -41,14 +41,14 @@ def newest_event(batch: UserBatch) -> Float64:
 
 
 def event_features(config: ModelConfig, modality: ModalityConfig, part: ModalityBatch, newest_B: Float64) -> Float32:
-    """Standardised event vectors, then age against the user's own newest event, time of day and weekday (UTC).
+    """Standardized event vectors, then age against the user's own newest event, time of day and weekday (UTC).
 
     Returns:
         Shape (N, vector_dim + 5).
     """
     width = config.vector_dim(modality)
     features = np.empty((len(part.times_N), width + NUM_TIME_FEATURES), dtype=np.float32)
-    _standardise(
+    _standardize(
         config, modality, part.vectors_NV, features[:, : config.text_dim], features[:, config.text_dim : width]
     )
     newest_N = np.repeat(newest_B, np.diff(part.offsets_B1))
@@ -63,9 +63,9 @@ def event_features(config: ModelConfig, modality: ModalityConfig, part: Modality
 def summary_features(
     config: ModelConfig, modality: ModalityConfig, part: ModalityBatch, newest_B: Float64, topics_BK: Float64
 ) -> tuple[Float32, Bool]:
-    """Standardised mean vector of a modality, then counts and gaps, then logarithms of the counts per topic.
+    """Standardized mean vector of a modality, then counts and gaps, then logarithms of the counts per topic.
 
-    Standardisation is affine, so it commutes with the mean: stored summaries do not depend on the model.
+    Standardization is affine, so it commutes with the mean: stored summaries do not depend on the model.
 
     Args:
         config: the model's.
@@ -79,7 +79,7 @@ def summary_features(
     """
     width = config.vector_dim(modality)
     features = np.empty((len(part.num_events_B), width + NUM_STATISTICS + topics_BK.shape[1]), dtype=np.float32)
-    _standardise(config, modality, part.mean_BV, features[:, : config.text_dim], features[:, config.text_dim : width])
+    _standardize(config, modality, part.mean_BV, features[:, : config.text_dim], features[:, config.text_dim : width])
     features[:, width : width + NUM_STATISTICS] = _statistics(part, newest_B)
     features[:, width + NUM_STATISTICS :] = np.log1p(topics_BK)
     present_B = part.num_events_B > 0
@@ -87,7 +87,7 @@ def summary_features(
     return features, present_B
 
 
-def _standardise(config: ModelConfig, modality: ModalityConfig, raw: Float32, text: Float32, numeric: Float32) -> None:
+def _standardize(config: ModelConfig, modality: ModalityConfig, raw: Float32, text: Float32, numeric: Float32) -> None:
     # A unit vector's entries have mean square 1 / text_dim.
     text[:] = raw[:, : config.text_dim] * np.float32(config.text_dim**0.5)
     mean, std = (np.array(c, dtype=np.float32) for c in (modality.numeric_mean, modality.numeric_std))

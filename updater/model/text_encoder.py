@@ -50,7 +50,7 @@ class TextEncoder:
             progress: called with the number of texts that a forward pass has finished.
 
         Returns:
-            L2-normalised vectors, shape (N, D); the same bits for a text in any company, for one number of threads.
+            L2-normalized vectors, shape (N, D); the same bits for a text in any company, for one number of threads.
         """
         # A tokenizer without special tokens makes nothing of an empty text; one token keeps the mean defined.
         tokens = [encoding.ids or [0] for encoding in self._tokenizer.encode_batch(list(texts))]

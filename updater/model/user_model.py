@@ -27,7 +27,7 @@ TOKENS_PER_PACK = 8192
 
 
 class EmbeddingHead(StraightAdapter):
-    """Linear, ReLU, Linear (as in the code of arXiv 2602.14492) beside a linear map, then L2 normalisation."""
+    """Linear, ReLU, Linear (as in the code of arXiv 2602.14492) beside a linear map, then L2 normalization."""
 
     def __init__(self, width: int, hidden_dim: int, embedding_dim: int) -> None:
         super().__init__(width, hidden_dim, embedding_dim, nn.ReLU())
@@ -183,7 +183,7 @@ class InferenceModel:
             tokens_per_pack: tokens that share a forward pass; does not change the result.
 
         Returns:
-            L2-normalised embeddings, shape (B, S, E).
+            L2-normalized embeddings, shape (B, S, E).
 
         Raises:
             ValueError: the batch does not fit the model, or there is no query.

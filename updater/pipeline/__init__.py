@@ -1,4 +1,4 @@
-"""The daily update: detect, encode, refresh, publish, materialise, commit.
+"""The daily update: detect, encode, refresh, publish, materialize, commit.
 
 Each step is idempotent and can be run alone.
 """

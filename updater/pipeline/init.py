@@ -46,7 +46,7 @@ def create_ledger(settings: Settings) -> LedgerWriter:
     return ledger
 
 
-def initialise(settings: Settings, trained: str | None = None) -> SetupReport:
+def initialize(settings: Settings, trained: str | None = None) -> SetupReport:
     """Create or migrate the ledger, make the first model, and apply the feature repository.
 
     The first model is the one in the directory `trained`, or one with weights from the config's seed. A state

@@ -11,8 +11,8 @@ def pseudonym_of(context: Context, user_id: str) -> str:
     Raises:
         ConfigError: the state keeps ids as they are.
     """
-    if not context.settings.privacy.pseudonymise:
+    if not context.settings.privacy.pseudonymize:
         raise ConfigError(
-            f"{context.settings.source} does not set privacy.pseudonymise, so users keep the ids that the lake has."
+            f"{context.settings.source} does not set privacy.pseudonymize, so users keep the ids that the lake has."
         )
     return known_id(context.settings, user_id)

@@ -10,7 +10,7 @@ from updater.errors import ConfigError, NothingCommittedError
 from updater.lake.pseudonyms import known_id
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.runtime.deployment import Context
-from updater.runtime.session import Tools
+from updater.runtime.session import Session
 from updater.runtime.threads import one_thread
 from updater.users.event_batches import user_batch
 
@@ -28,7 +28,7 @@ class EmbedReport:
     model: str
     trained: bool
     embedding: list[float]
-    """L2-normalised, float32."""
+    """L2-normalized, float32."""
 
 
 def embed_user(context: Context, user_id: str, query: str | None, scenario: str | None) -> EmbedReport:
@@ -54,14 +54,14 @@ def embed_user(context: Context, user_id: str, query: str | None, scenario: str 
     if watermark is None:
         raise NothingCommittedError("No window is committed yet, so nothing is known; run `updater run --ds …`.")
     window = context.window(watermark)
-    tools = Tools(context)
+    session = Session(context)
     user = known_id(settings, user_id)
     if user in context.ledger.erased():
         raise ConfigError(f"User {user!r} was erased and stays out of the state, so there is nothing to ask about.")
     with one_thread():
-        buffered = read_buffer(context, tools, window, [bucket_of(user, settings.buffer.num_buckets)], [user])
+        buffered = read_buffer(context, session, window, [bucket_of(user, settings.buffer.num_buckets)], [user])
         everyone = np.arange(1)
-        summaries = [events.summarise(everyone) for events in buffered.events]
+        summaries = [events.summarize(everyone) for events in buffered.events]
         if not any(summary.num_events_B[0] for summary in summaries):
             raise ConfigError(
                 f"User {user!r} has no stream event in the {settings.buffer.days} days up to {window} and no snapshot; "
@@ -69,12 +69,12 @@ def embed_user(context: Context, user_id: str, query: str | None, scenario: str 
             )
         batch = user_batch(buffered.events, summaries, everyone)
         if chosen is None:
-            values = tools.inference.embed(batch, [query or ""])[0, 0]
+            values = session.inference.embed(batch, [query or ""])[0, 0]
         else:
             # An embedding's last bits depend on the set of questions of its pass, so these are those of a window.
             queries, names = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
-            values = tools.inference.embed(batch, queries, names)[0, settings.scenarios.index(chosen)]
-    record = tools.model_record
+            values = session.inference.embed(batch, queries, names)[0, settings.scenarios.index(chosen)]
+    record = session.model_record
     return EmbedReport(
         user_id=user,
         query=chosen.query if chosen else query or "",

@@ -19,11 +19,11 @@ from updater.pipeline.daily.refresh import refresh_days as walk_buckets
 from updater.pipeline.daily.window import WindowReport, finish, missing_days
 from updater.pipeline.monitor import prometheus as metrics
 from updater.pipeline.monitor import verify as verification
-from updater.pipeline.monitor.health import measure, raise_if_crossed
+from updater.pipeline.monitor.health import measure, raise_on_alert
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.verify_compare import raise_if_different
 from updater.runtime.deployment import Context, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 
 
@@ -66,8 +66,8 @@ def encode(ds: str, modality: str, *, config: str | None = None) -> dict[str, An
     """Encode the day's new texts."""
     context = _context(config)
     window = context.window(date.fromisoformat(ds))
-    with window_events(context, window, whole=False), Workers(context.settings, context.now) as workers:
-        done = encode_texts(context, window, context.settings.modality(modality), workers.encode)
+    with window_events(context, window, whole=False), ProcessPool(context.settings, context.now) as pool:
+        done = encode_texts(context, window, context.settings.modality(modality), pool.encode)
     return {"modality": modality, "texts_encoded": done.texts_encoded}
 
 
@@ -94,8 +94,8 @@ def refresh_days(days: list[str], buckets: list[int], *, config: str | None = No
     """Refresh a group of buckets for many days in order, with the model loaded once."""
     context = _context(config)
     first = context.window(date.fromisoformat(days[0]))
-    with window_events(context, first, whole=False), Workers(context.settings, context.now) as workers:
-        for _ in walk_buckets(workers, [date.fromisoformat(ds) for ds in days], buckets):
+    with window_events(context, first, whole=False), ProcessPool(context.settings, context.now) as pool:
+        for _ in walk_buckets(pool, [date.fromisoformat(ds) for ds in days], buckets):
             pass
     records = [context.ledger.bucket_record(bucket, date.fromisoformat(ds)) for ds in days for bucket in buckets]
     prefixes = sum(record.counts["prefixes"] for record in records if record is not None)
@@ -111,7 +111,7 @@ def publish(ds: str, *, config: str | None = None) -> dict[str, Any]:
     return {"changed_users": counts["changed_users"], "prefixes": counts["prefixes"]}
 
 
-def materialise(ds: str, *, config: str | None = None) -> dict[str, Any]:
+def materialize(ds: str, *, config: str | None = None) -> dict[str, Any]:
     """Load the day into the online store and commit its window."""
     context = _context(config)
     window = context.window(date.fromisoformat(ds))
@@ -136,10 +136,10 @@ def verify_newest(sample: int, *, config: str | None = None) -> dict[str, Any]:
     return {"users": report.users, "differences": len(report.differences)}
 
 
-def check_bounds(*, config: str | None = None) -> dict[str, Any]:
-    """Measure the newest committed window. Raises VerificationError if a bound is crossed."""
+def check_alerts(*, config: str | None = None) -> dict[str, Any]:
+    """Measure the newest committed window. Raises VerificationError if an alert threshold is exceeded."""
     health = measure(_context(config), online=True)
-    raise_if_crossed(health)
+    raise_on_alert(health)
     return {"ds": health.ds, "online_values": health.online_values}
 
 
@@ -157,7 +157,7 @@ def write_metrics(*, config: str | None = None) -> dict[str, Any]:
     return {"file": path or None}
 
 
-def replay_days(from_date: str, to_date: str, *, config: str | None = None) -> list[str]:
+def backfill_days(from_date: str, to_date: str, *, config: str | None = None) -> list[str]:
     """Days of the range without a committed window, oldest first; both dates are inclusive."""
     context = _context(config)
     return [ds.isoformat() for ds in missing_days(context, date.fromisoformat(from_date), date.fromisoformat(to_date))]

@@ -1,8 +1,8 @@
 """Points at which a run can be killed on purpose: before and after every write that lasts.
 
-`UPDATER_FAULT=after:head` kills the first process that gets there, as the kernel would; `after:head:3` the process
-that gets there for the third time. That a run survives it at every point is a property of this code, so the points
-are a part of it.
+`UPDATER_CRASH_POINT=after:head` kills the first process that gets there, as the kernel would; `after:head:3` the
+process that gets there for the third time. That a run survives it at every point is a property of this code, so the
+points are a part of it.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-VARIABLE = "UPDATER_FAULT"
+VARIABLE = "UPDATER_CRASH_POINT"
 WRITES = (
     "window",
     "rejected",
@@ -24,13 +24,13 @@ WRITES = (
     "head",
     "placed",
     "unstaged",
-    "materialised",
+    "materialized",
     "tidied",
     "committed",
 )
 """Writes of a window, in the order in which a window with all of them first reaches them."""
 POINTS = tuple(f"{when}:{write}" for write in WRITES for when in ("before", "after"))
-PROMOTION_WRITES = ("model_staged", "model", "model_placed", "views", "backfilled", "materialised", "promoted")
+PROMOTION_WRITES = ("model_staged", "model", "model_placed", "views", "backfilled", "materialized", "promoted")
 """Writes of the promotion of a new model."""
 ERASURE_WRITES = (
     "erasure",
@@ -66,7 +66,7 @@ _reached: Counter[str] = Counter()
 
 
 @contextmanager
-def durable(write: str) -> Iterator[None]:
+def crash_point(write: str) -> Iterator[None]:
     """Around one of WRITES: the points before and after it. An error inside passes through."""
     reach(f"before:{write}")
     yield

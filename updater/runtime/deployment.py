@@ -135,7 +135,7 @@ def open_context(settings: Settings, now: datetime | None = None) -> Context:
         now: when the work began, and time stands still there; the clock's time, which goes on, if left out.
 
     Raises:
-        ConfigError: the ledger is not initialised, or a value that state depends on was changed.
+        ConfigError: the ledger is not initialized, or a value that state depends on was changed.
     """
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
@@ -174,7 +174,7 @@ def fixed_values(settings: Settings) -> dict[str, str]:
         "buffer.num_buckets": str(settings.buffer.num_buckets),
         "buffer.days": str(settings.buffer.days),
         "model.text_encoder": settings.model.text_encoder,
-        "privacy.pseudonymise": str(settings.privacy.pseudonymise).lower(),
+        "privacy.pseudonymise": str(settings.privacy.pseudonymize).lower(),
         **({KEY_FINGERPRINT: hashes.fingerprint} if hashes else {}),
     }
 

@@ -27,7 +27,7 @@ from updater.runtime.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
 
 if TYPE_CHECKING:
-    from updater.runtime.session import Tools
+    from updater.runtime.session import Session
 
 JOBS_PER_PROCESS = 2
 """So that a process whose buckets were quick takes some of the others'."""
@@ -39,7 +39,7 @@ ENCODE_TEXTS = 512
 """Texts that a worker encodes at a time."""
 
 
-class Workers:
+class ProcessPool:
     """Runs jobs in worker processes if the settings ask for more than one, and in this process otherwise."""
 
     def __init__(self, settings: Settings, now: datetime) -> None:
@@ -49,7 +49,7 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
         self._logs: WorkerLogs | None = None
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> "ProcessPool":
         return self
 
     def __exit__(
@@ -146,25 +146,25 @@ class _Opened:
 
     settings: Settings
     digest: str
-    tools: "Tools"
+    session: "Session"
 
 
 _OPENED: list[_Opened] = []
 """The last one of this process, if any."""
 
 
-def open_tools(settings: Settings, now: datetime, version: ModelRecord | None = None) -> "tuple[Context, Tools]":
+def open_session(settings: Settings, now: datetime, version: ModelRecord | None = None) -> "tuple[Context, Session]":
     """What a job in a worker process begins with: a context of its own, and tools that stay open from job to job."""
-    from updater.runtime.session import Tools
+    from updater.runtime.session import Session
 
     context = open_context(settings, now)
     version = version or context.live_model()
     if _OPENED and (_OPENED[0].settings, _OPENED[0].digest) != (settings, version.digest):
-        _OPENED.pop().tools.close()
+        _OPENED.pop().session.close()
     if not _OPENED:
-        _OPENED.append(_Opened(settings, version.digest, Tools(context, version)))
-    tools = _OPENED[0].tools
+        _OPENED.append(_Opened(settings, version.digest, Session(context, version)))
+    session = _OPENED[0].session
     # Of the job: its clock, and a ledger that this process opened for it.
-    tools.context, tools.version = context, version
-    tools.vectors.refresh()
-    return context, tools
+    session.context, session.version = context, version
+    session.vectors.refresh()
+    return context, session

@@ -18,14 +18,14 @@ from updater.state.text_vectors import TextVectors
 
 
 @dataclass
-class Tools:
+class Session:
     """Opened when first used."""
 
     context: Context
     version: ModelRecord | None = None
     """The model version to work with; the live one if left out."""
 
-    def __enter__(self) -> "Tools":
+    def __enter__(self) -> "Session":
         return self
 
     def __exit__(

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import date
 
-from updater.domain.spans import BucketFile, directory_days, live, parse
+from updater.domain.bucket_file_names import BucketFile, directory_days, live, parse
 from updater.lake import partitions
 
 

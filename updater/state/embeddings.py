@@ -26,7 +26,7 @@ def scenario_rows(
     as_of: datetime,
     created: datetime,
 ) -> pa.Table:
-    """Rows of a scenario's feature view. `embeddings_BE` has shape (len(users), embedding_dim) and is L2-normalised."""
+    """Rows of a scenario's feature view. `embeddings_BE` has shape (len(users), embedding_dim) and is L2-normalized."""
     num_users = len(users)
     flat = pa.array(embeddings_BE.reshape(-1), pa.float32())
     vectors = pa.FixedSizeListArray.from_arrays(flat, embeddings_BE.shape[1]).cast(pa.list_(pa.float32()))

@@ -18,7 +18,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Final
 
-from updater.domain.spans import file_name
+from updater.domain.bucket_file_names import file_name
 
 SUMMARIES: Final = "summaries"
 """Name of the summaries among the views of a bucket's files."""

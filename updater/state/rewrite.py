@@ -40,13 +40,13 @@ def read_without(path: str, among: Among) -> tuple[pa.Table, int]:
         return without_users(table.cast(_as_written(table.schema)), among)
 
 
-def events_name(source_digest: str, declaration: str, content: bytes | BufferedIOBase | None = None) -> str:
+def events_name(source_digest: str, modality_fingerprint: str, content: bytes | BufferedIOBase | None = None) -> str:
     """Name of an event file: the digests of what it was made from, and of its `content` if erased users had rows."""
     mark = ""
     if content is not None:
         file = BytesIO(content) if isinstance(content, bytes) else content
         mark = f"-{file_digest(file, 'sha256').hexdigest()[:_CONTENT_DIGITS]}"
-    return f"{source_digest}-{declaration[:8]}{mark}.parquet"
+    return f"{source_digest}-{modality_fingerprint[:8]}{mark}.parquet"
 
 
 def _as_written(schema: pa.Schema) -> pa.Schema:

@@ -52,7 +52,7 @@ class Summaries:
         return Summaries(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def summarise(
+def summarize(
     sums_BV: npt.NDArray[np.float64], times_N: npt.NDArray[np.float64], offsets_B1: npt.NDArray[np.int64]
 ) -> Summaries:
     """Summaries of B users from their events.

@@ -5,7 +5,7 @@ Importing this package imports Feast, which takes seconds; callers import it whe
 
 import warnings
 
-from updater.store.access import historical_rows, materialise, online_rows
+from updater.store.access import historical_rows, materialize, online_rows
 from updater.store.config import feature_store_config, write_feature_store_yaml
 from updater.store.connecting import open_store
 from updater.store.definitions import apply
@@ -19,7 +19,7 @@ __all__ = [
     "apply",
     "feature_store_config",
     "historical_rows",
-    "materialise",
+    "materialize",
     "online_rows",
     "open_store",
     "write_feature_store_yaml",

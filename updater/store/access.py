@@ -20,7 +20,7 @@ _ROW_NUMBER = "__row"
 _QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
-def materialise(
+def materialize(
     target: Settings | FeatureStore, window: Window, views: Sequence[str], first: Window | None = None
 ) -> dict[str, int]:
     """Load the offline rows with event_timestamp = `window.as_of` into the online store.

@@ -78,10 +78,10 @@ def write_feature_store_yaml(settings: Settings) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    aside = Path(f"{path}.{os.getpid()}.tmp")
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _document(settings: Settings) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
-from updater.domain.spans import directory_days
+from updater.domain.bucket_file_names import directory_days
 from updater.locations import filesystem
 
 # A row's event_timestamp is the end of local day `ds`. A local midnight lies between 14 hours before the UTC one

@@ -16,9 +16,9 @@ from updater.errors import ConfigError
 from updater.settings import Settings
 from updater.store.config import write_feature_store_yaml
 from updater.store.connecting import explained, open_store
-from updater.store.guard import GuardedOnlineStore
 from updater.store.registry import forget_versions
 from updater.store.repository import defining, prepare_sources
+from updater.store.write_ordering import GuardedOnlineStore
 
 VERSION_TAG = "model_version"
 """Tag of views and services that belong to one model version."""

@@ -14,10 +14,10 @@ from feast.infra.compute_engines.local.compute import LocalComputeEngine, LocalC
 from feast.infra.compute_engines.local.job import LocalMaterializationJob
 
 from updater.store.daily_files import DailyFiles
-from updater.store.guard import GuardedOnlineStore, WireRow
+from updater.store.proto_encoding import entity_keys, feature_values
 from updater.store.registry import forget_versions
 from updater.store.repository import LAYOUT_TAG, check_source
-from updater.store.wire import entity_keys, feature_values
+from updater.store.write_ordering import GuardedOnlineStore, OnlineRow
 
 
 class WireBatchEngineConfig(LocalComputeEngineConfig):  # type: ignore[misc]
@@ -36,7 +36,7 @@ class WireBatchEngine(LocalComputeEngine):  # type: ignore[misc]
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_rows: dict[str, int] = {}
-        """Rows that the last materialisation of each view read."""
+        """Rows that the last materialization of each view read."""
 
     @property
     def supports_batch(self) -> bool:
@@ -80,17 +80,17 @@ class WireBatchEngine(LocalComputeEngine):  # type: ignore[misc]
         batch_size = self.repo_config.materialization_config.online_write_batch_size
         num_rows = 0
         for batch in files.newest_rows(names, task.start_time, task.end_time, batch_size):
-            self.online_store.write_wire_rows(self.repo_config, view, names, _wire_rows(batch, view, files))
+            self.online_store.write_online_rows(self.repo_config, view, names, _online_rows(batch, view, files))
             num_rows += batch.num_rows
         return num_rows
 
 
-def _wire_rows(batch: pa.RecordBatch, view: Any, files: DailyFiles) -> list[WireRow]:
+def _online_rows(batch: pa.RecordBatch, view: Any, files: DailyFiles) -> list[OnlineRow]:
     keys = entity_keys(files.join_key, batch.column(files.join_key).to_pylist())
     event = _microseconds(batch.column(files.event_column))
     created = _microseconds(batch.column(files.created_column))
     values = zip(*(feature_values(batch.column(f.name), f.dtype) for f in view.features), strict=True)
-    return [WireRow(*row) for row in zip(keys, event, created, values, strict=True)]
+    return [OnlineRow(*row) for row in zip(keys, event, created, values, strict=True)]
 
 
 def _microseconds(column: pa.Array) -> Any:

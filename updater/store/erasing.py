@@ -7,8 +7,8 @@ from updater.domain import columns
 from updater.errors import ConfigError
 from updater.settings import Settings
 from updater.store.connecting import explained, open_store
-from updater.store.guard import GuardedOnlineStore
-from updater.store.wire import entity_keys
+from updater.store.proto_encoding import entity_keys
+from updater.store.write_ordering import GuardedOnlineStore
 
 
 def erase_online(settings: Settings, user_ids: Sequence[str]) -> int:

@@ -19,9 +19,9 @@ from feast.infra.utils.postgres.postgres_config import ConnectionType
 from psycopg import sql
 
 from updater.database import check_encoding
-from updater.store.guard import WireRow, newest, to_datetime, wire_batches
 from updater.store.lifecycle import OwnViews
 from updater.store.reading import BatchedReads, ViewCells, view_cells
+from updater.store.write_ordering import OnlineRow, newest, online_row_batches, to_datetime
 
 _UPSERT = """
     INSERT INTO {table} AS stored (entity_key, feature_name, value, event_ts, created_ts)
@@ -75,13 +75,13 @@ class GuardedPostgreSQLOnlineStore(OwnViews, BatchedReads, PostgreSQLOnlineStore
         self, config: Any, table: Any, data: list[Any], progress: Callable[[int], Any] | None
     ) -> None:
         """Feast's interface for writing rows."""
-        for features, rows in wire_batches(data, config.entity_key_serialization_version):
-            self.write_wire_rows(config, table, features, rows)
+        for features, rows in online_row_batches(data, config.entity_key_serialization_version):
+            self.write_online_rows(config, table, features, rows)
         if progress:
             progress(len(data))
 
-    def write_wire_rows(self, config: Any, table: Any, features: Sequence[str], rows: Sequence[WireRow]) -> None:
-        """Write serialised rows in one transaction."""
+    def write_online_rows(self, config: Any, table: Any, features: Sequence[str], rows: Sequence[OnlineRow]) -> None:
+        """Write serialized rows in one transaction."""
         # One statement may touch a row once only; sorted keys keep concurrent writers from locking each other out.
         kept = newest(rows)
         width = len(features)

@@ -19,10 +19,10 @@ from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreCo
 from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
-from updater.store.guard import WireRow, rank, to_datetime, wire_batches
 from updater.store.lifecycle import OwnViews
+from updater.store.proto_encoding import without_join_keys
 from updater.store.reading import BatchedReads, ViewCells
-from updater.store.wire import without_join_keys
+from updater.store.write_ordering import OnlineRow, online_row_batches, sort_key, to_datetime
 
 ROWS_PER_PIPELINE = 1_000
 SCAN_COUNT = 10_000
@@ -30,15 +30,15 @@ SCAN_COUNT = 10_000
 
 # Field 15 of the message, which a Timestamp does not have: 39 decimal digits, enough for the 16 bytes of a rank.
 # Digits only, because Lua compares strings by the server's locale.
-_RANK_DIGITS = 39
-_RANK_HEAD = bytes([15 << 3 | 2, _RANK_DIGITS])
+_SORT_KEY_DIGITS = 39
+_SORT_KEY_HEAD = bytes([15 << 3 | 2, _SORT_KEY_DIGITS])
 
 # Key: the entity. Arguments: timestamp field, timestamp with rank, pairs of feature field and value, time to live or 0.
 # EVAL and not EVALSHA: as fast here, and Feast's cluster client has no EVALSHA in pipelines.
 _WRITE_UNLESS_OLDER = f"""
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
-local function rank(stamp) return string.sub(stamp, -{_RANK_DIGITS}) end
-if stored and #stored > {_RANK_DIGITS} and rank(stored) > rank(ARGV[2]) then return 0 end
+local function rank(stamp) return string.sub(stamp, -{_SORT_KEY_DIGITS}) end
+if stored and #stored > {_SORT_KEY_DIGITS} and rank(stored) > rank(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 1, #ARGV - 1))
 if ARGV[#ARGV] ~= '0' then redis.call('EXPIRE', KEYS[1], ARGV[#ARGV]) end
 return 1
@@ -61,8 +61,8 @@ class GuardedRedisOnlineStore(OwnViews, BatchedReads, RedisOnlineStore):  # type
         self, config: Any, table: Any, data: list[Any], progress: Callable[[int], Any] | None
     ) -> None:
         """Feast's interface for writing rows."""
-        for features, rows in wire_batches(data, config.entity_key_serialization_version):
-            self.write_wire_rows(config, table, features, rows)
+        for features, rows in online_row_batches(data, config.entity_key_serialization_version):
+            self.write_online_rows(config, table, features, rows)
         if progress:
             progress(len(data))
 
@@ -72,8 +72,8 @@ class GuardedRedisOnlineStore(OwnViews, BatchedReads, RedisOnlineStore):  # type
         """Feast's interface for writing rows from an event loop."""
         await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
 
-    def write_wire_rows(self, config: Any, table: Any, features: Sequence[str], rows: Sequence[WireRow]) -> None:
-        """Write serialised rows, each atomically."""
+    def write_online_rows(self, config: Any, table: Any, features: Sequence[str], rows: Sequence[OnlineRow]) -> None:
+        """Write serialized rows, each atomically."""
         view = compute_versioned_name(table, config.registry.enable_online_feature_view_versioning)
         fields = [_field(view, feature) for feature in features]
         project = config.project.encode()
@@ -83,7 +83,7 @@ class GuardedRedisOnlineStore(OwnViews, BatchedReads, RedisOnlineStore):  # type
             with client.pipeline(transaction=False) as pipe:
                 for row in rows[start : start + ROWS_PER_PIPELINE]:
                     pairs = [cell for pair in zip(fields, row.values, strict=True) for cell in pair]
-                    stamp = _timestamp_with_rank(row.event_us, row.created_us)
+                    stamp = _timestamp_with_sort_key(row.event_us, row.created_us)
                     key = row.entity_key + project
                     pipe.eval(_WRITE_UNLESS_OLDER, 1, key, f"_ts:{view}", stamp, *pairs, time_to_live)
                 pipe.execute()
@@ -156,8 +156,8 @@ def _escaped(key: bytes) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _timestamp_with_rank(event_us: int, created_us: int | None) -> bytes:
+def _timestamp_with_sort_key(event_us: int, created_us: int | None) -> bytes:
     event = Timestamp()
     event.FromDatetime(to_datetime(event_us))
-    digits = b"%0*d" % (_RANK_DIGITS, int.from_bytes(rank(event_us, created_us), "big"))
-    return bytes(event.SerializeToString()) + _RANK_HEAD + digits
+    digits = b"%0*d" % (_SORT_KEY_DIGITS, int.from_bytes(sort_key(event_us, created_us), "big"))
+    return bytes(event.SerializeToString()) + _SORT_KEY_HEAD + digits

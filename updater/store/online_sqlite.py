@@ -17,10 +17,10 @@ from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
 from feast.protos.feast.types.Value_pb2 import Value
 
-from updater.store.guard import WireRow, rank, wire_batches
 from updater.store.lifecycle import OwnViews
+from updater.store.proto_encoding import file_holds, without_join_keys
 from updater.store.reading import BatchedReads, ViewCells, view_cells
-from updater.store.wire import file_holds, without_join_keys
+from updater.store.write_ordering import OnlineRow, online_row_batches, sort_key
 
 BUSY_TIMEOUT_SECONDS = 30
 
@@ -35,7 +35,7 @@ class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[m
 
 
 class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # type: ignore[misc]
-    """Keeps the newest value of every row. Tables are Feast's, with one more column, `rank`, for the comparison."""
+    """Keeps the newest value of every row. Tables are Feast's, with one more column, `sort_key`, for the comparison."""
 
     _conn: sqlite3.Connection | None = None
 
@@ -57,7 +57,7 @@ class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # ty
         entities_to_keep: Sequence[Any],
         partial: bool,
     ) -> None:
-        """Create and drop tables, as Feast does, and add the column `rank`."""
+        """Create and drop tables, as Feast does, and add the column `sort_key`."""
         super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
         connection = self._get_conn(config)
         for view in tables_to_keep:
@@ -76,13 +76,13 @@ class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # ty
         self, config: Any, table: Any, data: list[Any], progress: Callable[[int], Any] | None
     ) -> None:
         """Feast's interface for writing rows."""
-        for features, rows in wire_batches(data, config.entity_key_serialization_version):
-            self.write_wire_rows(config, table, features, rows)
+        for features, rows in online_row_batches(data, config.entity_key_serialization_version):
+            self.write_online_rows(config, table, features, rows)
         if progress:
             progress(len(data))
 
-    def write_wire_rows(self, config: Any, table: Any, features: Sequence[str], rows: Sequence[WireRow]) -> None:
-        """Write serialised rows in one transaction."""
+    def write_online_rows(self, config: Any, table: Any, features: Sequence[str], rows: Sequence[OnlineRow]) -> None:
+        """Write serialized rows in one transaction."""
         name = _table(config, table)
         statement = f"""
             INSERT INTO "{name}" AS stored (entity_key, feature_name, value, event_ts, created_ts, rank)
@@ -94,8 +94,8 @@ class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # ty
                        ELSE excluded.rank >= stored.rank END
         """
         cells = (
-            (key, feature, value, event_s, created_s, row_rank)
-            for key, event_s, created_s, row_rank, values in map(_cells_of, rows)
+            (key, feature, value, event_s, created_s, row_sort_key)
+            for key, event_s, created_s, row_sort_key, values in map(_cells_of, rows)
             for feature, value in zip(features, values, strict=True)
         )
         with self._get_conn(config) as connection:
@@ -207,7 +207,7 @@ def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _cells_of(row: WireRow) -> tuple[bytes, int, int | None, bytes, Sequence[bytes]]:
+def _cells_of(row: OnlineRow) -> tuple[bytes, int, int | None, bytes, Sequence[bytes]]:
     # Feast's own readers expect whole seconds in event_ts; the rank holds the microseconds.
     created_s = None if row.created_us is None else row.created_us // 1_000_000
-    return row.entity_key, row.event_us // 1_000_000, created_s, rank(row.event_us, row.created_us), row.values
+    return row.entity_key, row.event_us // 1_000_000, created_s, sort_key(row.event_us, row.created_us), row.values

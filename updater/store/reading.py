@@ -18,7 +18,7 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnline
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from updater.errors import ConfigError
-from updater.store.wire import tag, varint
+from updater.store.proto_encoding import tag, varint
 
 _RESULT = tag(GetOnlineFeaturesResponse, "results")
 _VALUE = tag(GetOnlineFeaturesResponse.FeatureVector, "values")
@@ -37,7 +37,7 @@ class ViewCells(NamedTuple):
     instants: Sequence[datetime | None]
     """Event timestamp of each entity; None where nothing is stored."""
     columns: Sequence[Sequence[bytes | None]]
-    """Of each feature the serialised `feast.types.Value` of each entity; None where nothing is stored."""
+    """Of each feature the serialized `feast.types.Value` of each entity; None where nothing is stored."""
 
 
 def view_cells(
@@ -49,7 +49,7 @@ def view_cells(
 
     Args:
         rows: number of the view, entity key, feature, value and event timestamp.
-        entity_keys: serialised keys of the entities.
+        entity_keys: serialized keys of the entities.
         wanted: feature views and the features to read of each.
 
     Raises:
@@ -81,7 +81,7 @@ class BatchedReads(OnlineStore):  # type: ignore[misc]
     def read_cells(
         self, config: Any, entity_keys: Sequence[bytes], wanted: Sequence[tuple[Any, Sequence[str]]]
     ) -> list[ViewCells]:
-        """What is stored of some entities (serialised keys) in feature views, each given with the features to read."""
+        """What is stored of some entities (serialized keys) in feature views, each given with the features to read."""
         raise NotImplementedError
 
     def _read_all_cells(
@@ -148,7 +148,7 @@ def _joined(parts: Sequence[ViewCells]) -> ViewCells:
 
 
 def _results(cells: ViewCells, order: Sequence[int]) -> bytes:
-    """Serialised results of `GetOnlineFeaturesResponse`, one per feature.
+    """Serialized results of `GetOnlineFeaturesResponse`, one per feature.
 
     Args:
         cells: what is stored of the entities.

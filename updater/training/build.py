@@ -9,7 +9,7 @@ from updater.errors import ConfigError, NotLandedError
 from updater.lake import partitions
 from updater.pipeline.daily.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.state.event_store import connect
 from updater.state.layout import StateLayout
@@ -64,7 +64,7 @@ def data_root(settings: Settings) -> str:
     return StateLayout(settings.paths.state).training_data()
 
 
-def build_data(context: Context, workers: Workers, progress: Progress = no_progress) -> list[Built]:
+def build_data(context: Context, pool: ProcessPool, progress: Progress = no_progress) -> list[Built]:
     """Land and encode what training reads, and write UserU's rows, some buckets of an anchor day in each process.
 
     Run again, it makes only what is missing or was made by another recipe.
@@ -74,20 +74,20 @@ def build_data(context: Context, workers: Workers, progress: Progress = no_progr
     """
     settings = context.settings
     plan = plan_build(settings)
-    land_and_encode(context, workers, plan.first, plan.last, progress)
+    land_and_encode(context, pool, plan.first, plan.last, progress)
     recipe = make_recipe(context, plan)
     # A language model's token budget and replies are one process's business.
     if settings.generator.kind == "llm":
         return [
             built for anchor in plan.anchors for built in build_anchors(settings, context.now, plan, recipe, [anchor])
         ]
-    size = -(-settings.buffer.num_buckets // (workers.num_processes * GROUPS_PER_PROCESS))
+    size = -(-settings.buffer.num_buckets // (pool.num_processes * GROUPS_PER_PROCESS))
     buckets = range(settings.buffer.num_buckets)
     groups = [buckets[start : start + size] for start in buckets[::size]]
     jobs = [(settings, context.now, plan, recipe, [anchor], group) for anchor in plan.anchors for group in groups]
     made: dict[date, Built] = {}
     progress("building training data", 0, len(jobs))
-    for done, (_, built) in enumerate(workers.map(build_anchors, jobs), start=1):
+    for done, (_, built) in enumerate(pool.map(build_anchors, jobs), start=1):
         for part in built:
             made[part.anchor] = _sum(made.get(part.anchor), part)
         num_rows = sum(each.num_rows for each in made.values())

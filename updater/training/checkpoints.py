@@ -1,4 +1,4 @@
-"""Checkpoints that training goes on from, bit for bit: trained weights, the optimiser's state, and the step.
+"""Checkpoints that training goes on from, bit for bit: trained weights, the optimizer's state, and the step.
 
 `<directory>/step-NNNNNN.safetensors` holds all of it; the order of data and dropout follow from seed and step. Older
 checkpoints are removed once a newer one is there.
@@ -23,13 +23,13 @@ def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def save_checkpoint(
-    directory: Path, module: nn.Module, optimiser: torch.optim.Optimizer, step: int, recipe: str
+    directory: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int, recipe: str
 ) -> None:
     """Write what training needs to go on after `step` steps. `recipe`: digest of everything else that decides."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in trained_parameters(module).items():
         tensors[WEIGHT + name] = parameter.detach().contiguous()
-        for key, value in optimiser.state[parameter].items():
+        for key, value in optimizer.state[parameter].items():
             tensors[f"{STATE}{key}/{name}"] = torch.as_tensor(value).contiguous()
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / f"step-{step:06d}.safetensors"
@@ -40,7 +40,7 @@ def save_checkpoint(
             old.unlink(missing_ok=True)
 
 
-def load_checkpoint(directory: Path, module: nn.Module, optimiser: torch.optim.Optimizer, recipe: str) -> int:
+def load_checkpoint(directory: Path, module: nn.Module, optimizer: torch.optim.Optimizer, recipe: str) -> int:
     """Restore the newest checkpoint in place.
 
     Returns:
@@ -63,7 +63,7 @@ def load_checkpoint(directory: Path, module: nn.Module, optimiser: torch.optim.O
                 parameter.copy_(file.get_tensor(WEIGHT + name))
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 if f"{STATE}{key}/{name}" in names:
-                    optimiser.state[parameter][key] = file.get_tensor(f"{STATE}{key}/{name}")
+                    optimizer.state[parameter][key] = file.get_tensor(f"{STATE}{key}/{name}")
     return int(found[-1].stem.removeprefix("step-"))
 
 

@@ -132,7 +132,7 @@ def prototype_loss(
 ) -> Tensor:
     """Softmax over inner products with one learned centre per class: the objective of soft prompt tuning (Eq. 7).
 
-    The paper does not say whether vectors are normalised; they are taken as they are given.
+    The paper does not say whether vectors are normalized; they are taken as they are given.
 
     Args:
         embeddings_BE: scenario embeddings, shape (B, E).

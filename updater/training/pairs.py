@@ -62,7 +62,7 @@ class PairTable:
 def read_pairs(
     rows: pa.Table, profiles: Mapping[date, Profiles], model: UserModel, options: Training, left_out: set[str]
 ) -> PairTable:
-    """Tokenise the rows of UserU whose users have a profile and are not `left_out`."""
+    """Tokenize the rows of UserU whose users have a profile and are not `left_out`."""
     encoder = _Encoder(model)
     shared: dict[tuple[date, int], list[int]] = {}
     own: dict[tuple[date, int], list[int]] = {}
@@ -225,7 +225,7 @@ def _choose(table: PairTable, row: int, options: Training, step: int) -> list[in
 
 
 class _Encoder:
-    """Tokenises each distinct text once."""
+    """Tokenizes each distinct text once."""
 
     def __init__(self, model: UserModel) -> None:
         self._model = model
@@ -239,7 +239,7 @@ class _Encoder:
         return self._known[text, limit]
 
 
-def standardisation(profiles: Sequence[Profiles], modality: int) -> tuple[npt.NDArray[np.float64], ...]:
+def standardization(profiles: Sequence[Profiles], modality: int) -> tuple[npt.NDArray[np.float64], ...]:
     """Mean and standard deviation of a modality's numeric columns over the events of `profiles`."""
     numeric = np.concatenate([known.events[modality].numeric_NC for known in profiles])
     if not len(numeric):

@@ -85,27 +85,27 @@ def pretrain(
         cpu=not torch.cuda.is_available(), kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)]
     )
     towers.to(accelerator.device)
-    optimiser = make_optimiser(towers, options)
-    begin = load_checkpoint(directory, towers, optimiser, recipe)
+    optimizer = make_optimizer(towers, options)
+    begin = load_checkpoint(directory, towers, optimizer, recipe)
     wrapped = accelerator.prepare_model(towers)
     journal = Journal(directory) if rank.is_first else None
     losses = {name: math.nan for name in ("contrastive", "choice", "facts", "next_token")}
     for step in range(begin, options.steps):
         # Dropout too follows from seed, step and process alone.
         torch.manual_seed(options.seed * 1_000_003 + step * 1_009 + rank.index)
-        set_rate(optimiser, options, step)
+        set_rate(optimizer, options, step)
         rows = users_of_step(table, options, step)[rank.share(options.users_per_step)]
         with autocast(options, pretrained):
             loss, losses = step_losses(wrapped, table, rows, options, step, rank)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(trained_parameters(towers).values(), options.clip_norm)
-        optimiser.step()
+        optimizer.step()
         losses["gradient_norm"] = float(norm)
         if journal:
             journal.write(step + 1, losses)
             if (step + 1) % options.save_every == 0 and step + 1 < options.steps:
-                save_checkpoint(directory, towers, optimiser, step + 1, recipe)
+                save_checkpoint(directory, towers, optimizer, step + 1, recipe)
         if report:
             report(step + 1, losses)
     if journal:
@@ -162,7 +162,7 @@ def facts_loss_sum(output: TowerOutput, pairs: Pairs, options: Training) -> tupl
     """What each embedding tells of the questions of the step that it was not asked; further users' tokens tell of all.
 
     An embedding that answers its own question alone keeps one direction of its user
-    (docs/experiments/standardised-summaries.md).
+    (docs/experiments/standardized-summaries.md).
 
     Returns:
         The choice loss, summed over embeddings and facts, and how many pairs of the two that are.
@@ -185,7 +185,7 @@ def facts_loss_sum(output: TowerOutput, pairs: Pairs, options: Training) -> tupl
     return total, count
 
 
-def make_optimiser(module: nn.Module, options: Training) -> torch.optim.AdamW:
+def make_optimizer(module: nn.Module, options: Training) -> torch.optim.AdamW:
     """AdamW whose decay spares vectors: norms, biases and learned tokens."""
     parameters = trained_parameters(module).values()
     groups = [
@@ -195,14 +195,14 @@ def make_optimiser(module: nn.Module, options: Training) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=options.learning_rate, betas=BETAS)
 
 
-def set_rate(optimiser: torch.optim.Optimizer, options: Training, step: int) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, options: Training, step: int) -> None:
     """Linear warm-up, then cosine decay to zero: a pure function of the step."""
     warmup = max(1, round(options.steps * options.warmup_share))
     if step < warmup:
         scale = (step + 1) / warmup
     else:
         scale = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, options.steps - warmup)))
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = options.learning_rate * scale
 
 

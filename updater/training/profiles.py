@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from updater.model.batch import UserBatch
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.runtime.deployment import Context
-from updater.runtime.session import Tools
+from updater.runtime.session import Session
 from updater.state.event_store import Buffer
 from updater.state.summaries import Summaries
 from updater.users.event_batches import UserEvents, user_batch
@@ -44,7 +44,7 @@ class Profiles:
         return sum(counts)
 
 
-def read_profiles(context: Context, tools: Tools, anchor: date) -> Profiles:
+def read_profiles(context: Context, session: Session, anchor: date) -> Profiles:
     """Read the buffer as it was known at the end of `anchor`, whose days must have been landed and encoded."""
     window = context.window(anchor)
     buckets = range(context.settings.buffer.num_buckets)
@@ -52,10 +52,10 @@ def read_profiles(context: Context, tools: Tools, anchor: date) -> Profiles:
     files = context.all_event_files(anchor)
     for modality in context.settings.modalities:
         buffer = Buffer(
-            tools.connection, modality, files[modality.name], context.settings.buffer.days, context.settings.timezone
+            session.connection, modality, files[modality.name], context.settings.buffer.days, context.settings.timezone
         )
         users.update(pc.unique(buffer.everyone(window)["user_id"]).to_pylist())
     known = sorted(users)
-    events = tuple(read_buffer(context, tools, window, buckets, known).events)
+    events = tuple(read_buffer(context, session, window, buckets, known).events)
     everyone = np.arange(len(known))
-    return Profiles(anchor, np.array(known, dtype=str), events, tuple(event.summarise(everyone) for event in events))
+    return Profiles(anchor, np.array(known, dtype=str), events, tuple(event.summarize(everyone) for event in events))

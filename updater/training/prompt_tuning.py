@@ -95,21 +95,21 @@ class PromptTuner:
         prompt = nn.Parameter(self._first_prompt(labels.questions[0], options.tokens))
         centres = nn.Parameter(self._first_centres(prompt, labels, rng))
         rates = {prompt: options.learning_rate, centres: options.learning_rate * CENTRES_RATE}
-        optimiser = torch.optim.AdamW([{"params": [p]} for p in rates], weight_decay=0.0)
+        optimizer = torch.optim.AdamW([{"params": [p]} for p in rates], weight_decay=0.0)
         losses: list[float] = []
         order = np.empty(0, dtype=np.int64)
         for step in range(options.steps):
             if len(order) < options.users_per_step:
                 order = np.concatenate([order, rng.permutation(len(labels.rows))])
             chosen, order = order[: options.users_per_step], order[options.users_per_step :]
-            for group, rate in zip(optimiser.param_groups, rates.values(), strict=True):
+            for group, rate in zip(optimizer.param_groups, rates.values(), strict=True):
                 group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / options.steps))
             embeddings = self.embed(prompt, labels, chosen)
             classes = torch.from_numpy(labels.classes[chosen])
             loss = prototype_loss(embeddings, centres, classes, temperature=options.temperature)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
             losses.append(float(loss.detach()))
             if report:
                 report(step + 1, losses[-1])
@@ -189,16 +189,16 @@ class PromptTuner:
         means = [embeddings[classes == k].mean(dim=0) if (classes == k).any() else overall for k in range(CLASSES)]
         first = torch.stack(means)
         centres = nn.Parameter(first.clone())
-        optimiser = torch.optim.LBFGS([centres], max_iter=FIRST_STEPS, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS([centres], max_iter=FIRST_STEPS, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             fit = prototype_loss(embeddings, centres, classes, temperature=options.temperature)
             value: Tensor = fit + FIRST_DECAY * (centres - first).square().sum()
             value.backward()  # type: ignore[no-untyped-call]
             return value
 
-        optimiser.step(loss)  # type: ignore[no-untyped-call]
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
         return centres.detach()
 
 

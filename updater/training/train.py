@@ -19,13 +19,13 @@ from updater.model.checkpoint import CONFIG, create_model, save_model
 from updater.model.config import ModelConfig, create_config
 from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.session import Tools
+from updater.runtime.session import Session
 from updater.runtime.threads import one_thread
 from updater.state.layout import StateLayout
 from updater.training.build import data_root
 from updater.training.checkpoints import remove_checkpoints
 from updater.training.distributed import Rank, this_rank
-from updater.training.pairs import PairTable, read_pairs, standardisation
+from updater.training.pairs import PairTable, read_pairs, standardization
 from updater.training.pretrain import pretrain
 from updater.training.profiles import Profiles, read_profiles
 from updater.training.projections import fit_projections
@@ -77,7 +77,7 @@ def train(
         raise ConfigError(f"{data_root(settings)} holds no training rows; run `updater train --build-data` first.")
     with one_thread():
         profiles = read_all(context, sorted(set(rows["anchor_day"].to_pylist())), progress)
-        config = standardised(create_config(settings), list(profiles.values()))
+        config = standardized(create_config(settings), list(profiles.values()))
         model, table = first_model(config, rows, profiles, options)
         recipe = fingerprint(config.to_json(), repr(options), data_digest(rows), HELD_OUT)
         target = Path(training_layout(context).trained_model(recipe[:12]))
@@ -123,11 +123,11 @@ def training_layout(context: Context) -> StateLayout:
 
 def read_all(context: Context, anchors: list[date], progress: Progress = no_progress) -> dict[date, Profiles]:
     """Profiles at every anchor day."""
-    tools = Tools(context)
+    session = Session(context)
     profiles = {}
     for done, anchor in enumerate(anchors):
         progress("reading profiles", done, len(anchors))
-        profiles[anchor] = read_profiles(context, tools, anchor)
+        profiles[anchor] = read_profiles(context, session, anchor)
     return profiles
 
 
@@ -147,11 +147,11 @@ def held_out_users(profiles: Mapping[date, Profiles]) -> set[str]:
     return {user for user in users if is_held_out(user)}
 
 
-def standardised(config: ModelConfig, profiles: list[Profiles]) -> ModelConfig:
+def standardized(config: ModelConfig, profiles: list[Profiles]) -> ModelConfig:
     """`config` with each numeric column's mean and deviation over the events of `profiles`."""
     modalities = []
     for number, modality in enumerate(config.modalities):
-        mean, std = standardisation(profiles, number)
+        mean, std = standardization(profiles, number)
         modalities.append(
             dataclasses.replace(modality, numeric_mean=tuple(mean.tolist()), numeric_std=tuple(std.tolist()))
             if modality.num_numeric

@@ -23,7 +23,7 @@ def half_whiten(model: UserModel, table: PairTable, options: Training) -> None:
     """Multiply the head by C ** (-EXPONENT / 2), C the covariance of embeddings of users under training's questions.
 
     After pre-training most of the variance lies along one direction, how active a user is, and a probe needs large
-    weights to use the rest (docs/experiments/partial-whitening.md). Because an embedding is normalised last, a linear
+    weights to use the rest (docs/experiments/partial-whitening.md). Because an embedding is normalized last, a linear
     map behind the head is a linear map of its last layer: nothing is added to the model.
 
     Args:

@@ -16,7 +16,7 @@ from updater.domain.window import Window
 from updater.lake.schemas import numeric_columns
 from updater.model.batch import ModalityBatch, UserBatch
 from updater.state.event_store import Buffer
-from updater.state.summaries import Summaries, summarise
+from updater.state.summaries import Summaries, summarize
 from updater.state.text_vectors import TextVectors
 
 MICROSECONDS = 1e6
@@ -54,10 +54,10 @@ class UserEvents:
         rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
         return rows, offsets
 
-    def summarise(self, users: npt.NDArray[np.int64]) -> Summaries:
+    def summarize(self, users: npt.NDArray[np.int64]) -> Summaries:
         """Summaries of `users` from all their buffered events."""
         rows, offsets = self.rows_of(users)
-        return summarise(self._sums(rows, offsets), self.times_N[rows], offsets)
+        return summarize(self._sums(rows, offsets), self.times_N[rows], offsets)
 
     def _sums(self, rows: npt.NDArray[np.int64], offsets_B1: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Per user the sum of the event vectors at `rows`, added up in their order in float64; zeros without events.

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, timedelta
 
+from updater.domain.bucket_file_names import BucketFile, live
 from updater.domain.compaction import BucketMerge, bucket_merges
-from updater.domain.spans import BucketFile, live
 from updater.lake import partitions
 from updater.pipeline.compact.report import Part
 from updater.pipeline.compact.scope import Scope
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context
 from updater.state.bucket_files import all_files
 from updater.state.event_store import connect
@@ -36,7 +36,7 @@ def compact_buckets(context: Context, scope: Scope, root: str, part: Part, dry_r
                 continue
             paths = [file.path for file in merge.files]
             target = partitions.join(root, *merge.target)
-            with durable("merged_bucket"):
+            with crash_point("merged_bucket"):
                 if is_summaries:
                     merge_summaries(connection, paths, target)
                 else:

@@ -5,7 +5,7 @@ from updater.domain.modality import Modality
 from updater.lake import partitions
 from updater.pipeline.compact.report import Part
 from updater.pipeline.compact.scope import Scope
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context
 from updater.state.event_store import connect
 from updater.state.merge import merge_events
@@ -27,12 +27,12 @@ def compact_events(context: Context, scope: Scope, modality: Modality, part: Par
         for merge in plan.merges:
             files = [context.event_file(modality.name, ds, name) for ds, name in merge.names.items()]
             path = f"{context.layout.events(modality.name)}/{merge.target}"
-            with durable("merged_events"):
+            with crash_point("merged_events"):
                 merge_events(connection, modality, files, num_buckets, merge.newest_only, path)
-            with durable("swapped"):
+            with crash_point("swapped"):
                 context.ledger.swap_event_files(modality.name, merge.names, merge.target, scope.num_erased)
     if plan.dropped:
-        with durable("dropped"):
+        with crash_point("dropped"):
             context.ledger.swap_event_files(modality.name, plan.dropped, None, scope.num_erased)
 
 
@@ -58,4 +58,4 @@ def _plan(context: Context, scope: Scope, modality: Modality) -> EventsPlan:
     records = context.ledger.partitions(modality.name, to_date=scope.watermark)
     names = {record.ds: record.events_file for record in records if record.events_file}
     is_stream = modality.kind == "stream"
-    return plan_events(names, is_stream, scope.watermark, scope.reach, context.settings.buffer.days)
+    return plan_events(names, is_stream, scope.watermark, scope.earliest_recomputable, context.settings.buffer.days)

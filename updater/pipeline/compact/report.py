@@ -26,7 +26,7 @@ class MaintenanceReport:
 
     ds: str
     """The watermark."""
-    reach: str | None
+    earliest_recomputable: str | None
     """First day whose window can be computed again; None: every day."""
     dry_run: bool
     parts: dict[str, Part] = field(default_factory=dict)

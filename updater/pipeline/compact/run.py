@@ -15,9 +15,9 @@ from updater.pipeline.compact.buckets import compact_buckets, contained_files, r
 from updater.pipeline.compact.events import compact_events, unnamed_files
 from updater.pipeline.compact.report import MaintenanceReport, Part
 from updater.pipeline.compact.scope import Scope, check_alone, scope_of
-from updater.pipeline.compact.trash import retire, unfinished_files
+from updater.pipeline.compact.trash import retire, temporary_files
 from updater.pipeline.monitor import audit
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.session import text_vectors
 from updater.runtime.state_lock import StateLock
@@ -55,11 +55,11 @@ def maintain(context: Context, progress: Progress = no_progress, dry_run: bool =
     watch = Stopwatch()
     with StateLock(context.layout.rewriting_lock()).exclusive():
         scope = scope_of(context)
-        reach = scope.reach.isoformat() if scope.reach else None
-        report = MaintenanceReport(scope.watermark.isoformat(), reach, dry_run, {name: Part() for name in PARTS})
-        if scope.reach is not None and not dry_run:
-            with durable("reach"):
-                context.ledger.advance_reach(scope.reach)
+        earliest = scope.earliest_recomputable.isoformat() if scope.earliest_recomputable else None
+        report = MaintenanceReport(scope.watermark.isoformat(), earliest, dry_run, {name: Part() for name in PARTS})
+        if scope.earliest_recomputable is not None and not dry_run:
+            with crash_point("reach"):
+                context.ledger.advance_earliest_recomputable(scope.earliest_recomputable)
             # A restatement that is planned meanwhile looks at the reach after it has saved its plan.
             check_alone(context)
         _merge(context, scope, report, progress)
@@ -76,7 +76,14 @@ def maintain(context: Context, progress: Progress = no_progress, dry_run: bool =
             part = report.parts[_part(context, path)]
             part.removed += 1
             part.bytes_removed += num_bytes
-        audit.record(context, "maintain", ds=report.ds, reach=reach, removed=len(removed), waiting=len(waiting))
+        audit.record(
+            context,
+            "maintain",
+            ds=report.ds,
+            earliest_recomputable=earliest,
+            removed=len(removed),
+            waiting=len(waiting),
+        )
     logger.info(
         "maintained the state at %s: %d files merged into %d, %d removed, %d waiting, %.1f s",
         report.ds,
@@ -114,13 +121,13 @@ def _compact_texts(context: Context, part: Part, dry_run: bool) -> None:
     part.merged += len(small)
     part.made += 1
     if not dry_run:
-        with durable("merged_texts"):
+        with crash_point("merged_texts"):
             vectors.merge(small)
 
 
 def _prune(context: Context, scope: Scope, report: MaintenanceReport) -> None:
     """Remove the reports of old days, which no window reads, at once."""
-    for name, first in ((StatePart.CHANGES, scope.reach), (StatePart.REJECTED, scope.rejected)):
+    for name, first in ((StatePart.CHANGES, scope.earliest_recomputable), (StatePart.REJECTED, scope.rejected)):
         for directory in _days_before(context, name, first):
             files = [path for path in Path(directory).rglob("*") if path.is_file()]
             part = report.parts[name]
@@ -128,7 +135,7 @@ def _prune(context: Context, scope: Scope, report: MaintenanceReport) -> None:
             if not report.dry_run:
                 part.removed += len(files)
                 part.bytes_removed += sum(path.stat().st_size for path in files)
-                with durable("pruned"):
+                with crash_point("pruned"):
                     partitions.remove(directory)
 
 
@@ -150,7 +157,7 @@ def _retired(context: Context, scope: Scope) -> list[str]:
         *(path for modality in context.settings.modalities for path in unnamed_files(context, scope, modality)),
         *(path for root in roots(context) for path in contained_files(root)),
         *text_vectors(context).covered(),
-        *(path for part in PARTS for path in unfinished_files(context, part)),
+        *(path for part in PARTS for path in temporary_files(context, part)),
     ]
 
 

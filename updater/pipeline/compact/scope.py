@@ -13,7 +13,7 @@ class Scope:
     """Days and generations that are settled."""
 
     watermark: date
-    reach: date | None
+    earliest_recomputable: date | None
     """First day whose window can be computed again; None: every day."""
     full_history: date | None
     """First day of which every offline row is kept; None: all."""
@@ -42,10 +42,10 @@ def scope_of(context: Context) -> Scope:
     # In this order: a restatement saves its plan before it moves a head, so without a plan what heads say has ended.
     generations = {bucket: head.generation for bucket, head in context.ledger.heads().items()}
     check_alone(context)
-    reach, known = retention.reach(watermark), context.ledger.reach()
+    earliest, known = retention.earliest_recomputable(watermark), context.ledger.earliest_recomputable()
     return Scope(
         watermark=watermark,
-        reach=max(reach, known) if reach and known else reach or known,
+        earliest_recomputable=max(earliest, known) if earliest and known else earliest or known,
         full_history=retention.full_history(watermark),
         rejected=retention.rejected(watermark),
         generations=generations,

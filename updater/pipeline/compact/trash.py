@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from updater.domain.unfinished import UNFINISHED
+from updater.domain.temporary_files import TEMPORARY
 from updater.lake import partitions
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context
 
 
@@ -47,19 +47,19 @@ def retire(context: Context, paths: Iterable[str]) -> tuple[list[str], dict[str,
         else:
             notes[_relative(context, path)] = note
     for path in expired:
-        with durable("removed"), suppress(FileNotFoundError):
+        with crash_point("removed"), suppress(FileNotFoundError):
             partitions.remove(path)
         _remove_empty(path.rpartition("/")[0])
-    with durable("noted"), partitions.write_file(_notes_file(context)) as file:
+    with crash_point("noted"), partitions.write_file(_notes_file(context)) as file:
         file.write(json.dumps({path: asdict(note) for path, note in notes.items()}, indent=1).encode())
     return [context.layout.path(path) for path in notes], expired
 
 
-def unfinished_files(context: Context, part: str) -> list[str]:
+def temporary_files(context: Context, part: str) -> list[str]:
     """What writers that were killed left below a part of the state."""
     fs, inner = partitions.filesystem(context.layout.path(part))
     found = (str(path).removeprefix(inner).lstrip("/") for path in fs.find(inner))
-    names = (path for path in sorted(found) if any(map(UNFINISHED.fullmatch, path.split("/"))))
+    names = (path for path in sorted(found) if any(map(TEMPORARY.fullmatch, path.split("/"))))
     return [context.layout.path(part, name) for name in names]
 
 

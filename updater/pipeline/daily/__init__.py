@@ -1,1 +1,1 @@
-"""One window: detect, encode, refresh, publish, materialise, commit. Each step is idempotent and can be run alone."""
+"""One window: detect, encode, refresh, publish, materialize, commit. Each step is idempotent and can be run alone."""

@@ -8,7 +8,7 @@ from updater.domain.window import Window, days, first_buffer_day
 from updater.errors import ConfigError, NotLandedError, UnfinishedWorkError, WindowOrderError
 from updater.lake import partitions
 from updater.pipeline.monitor import audit
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, day_after, day_before
 
 
@@ -34,7 +34,7 @@ def open_window(context: Context, window: Window, by: str | None = None) -> None
         check_landed(context, window)
     if is_new or by:
         subject = {"ds": str(window), "by": by}
-        with durable("window"):
+        with crash_point("window"):
             context.ledger.open_window(
                 window.ds, window.as_of, context.now, audit.actor(os.environ) if by else None, subject
             )

@@ -12,16 +12,16 @@ from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.prometheus import write_configured
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.runtime.timing import Stopwatch
 
 logger = logging.getLogger(__name__)
 
 
 def backfill(
-    context: Context, workers: Workers, from_date: date, to_date: date, progress: Progress = no_progress
+    context: Context, pool: ProcessPool, from_date: date, to_date: date, progress: Progress = no_progress
 ) -> list[WindowReport]:
-    """Run the missing windows of a range; both dates are inclusive. Killed and run again, it goes on where it was.
+    """Run the missing windows of a range; both dates are inclusive. Resumable: run it again after a crash.
 
     The values are those of running the days one by one. Days are detected and encoded first, then every bucket walks
     all of them.
@@ -44,7 +44,7 @@ def backfill(
                 open_window(context, window)
                 if not done:
                     audit.record(context, "backfill", first=str(missing[0]), last=str(missing[-1]), days=len(missing))
-                prepare(context, workers, window, report, progress)
+                prepare(context, pool, window, report, progress)
         except (NotLandedError, DataRefusedError) as error:
             stopped = error
             break
@@ -54,7 +54,7 @@ def backfill(
     if landed:
         done = 0
         refreshing, seconds = Stopwatch(), Counter[date]()
-        for group in refresh_days(workers, landed, buckets, seconds=seconds):
+        for group in refresh_days(pool, landed, buckets, seconds=seconds):
             done += len(group)
             progress("refreshing buckets", done, len(buckets))
         # Processes walk all days side by side: what passed is dealt out to the days by what each of them took.

@@ -9,8 +9,8 @@ from hashlib import sha256
 from updater.domain.window import Window
 from updater.errors import ConcurrentUpdateError, WindowOrderError
 from updater.ledger import BucketRecord, Head
-from updater.pipeline.daily.staging import place
-from updater.runtime.crash_points import durable
+from updater.pipeline.daily.staging import move_into_place
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context
 
 
@@ -23,7 +23,7 @@ def commit_bucket(
     counts: Mapping[str, int],
     erased: int,
     *,
-    accept_overtaken: bool = False,
+    accept_superseded: bool = False,
 ) -> None:
     """Move a bucket's head from `previous` to `new`, record it, and place its staged `files`.
 
@@ -53,13 +53,13 @@ def commit_bucket(
         committed_at=context.now,
     )
     try:
-        with durable("head"):
+        with crash_point("head"):
             context.ledger.move_head(previous, new, record, erased)
     except (ConcurrentUpdateError, WindowOrderError):
-        published = context.ledger.bucket_record(new.bucket, window.ds) if accept_overtaken else None
+        published = context.ledger.bucket_record(new.bucket, window.ds) if accept_superseded else None
         if published is None or published.digest != new.digest:
             raise
-    place(context, new.bucket, window.ds)
+    move_into_place(context, new.bucket, window.ds)
 
 
 def outputs_digest(files: Sequence[str], generation: int) -> str:

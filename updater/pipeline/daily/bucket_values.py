@@ -8,11 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from updater.domain.plan import BucketPlan, join, together
+from updater.domain.plan import BucketPlan, batch_plans, merge_plans
 from updater.domain.scenario import Scenario
 from updater.domain.window import Window
 from updater.runtime.deployment import Context
-from updater.runtime.session import Tools
+from updater.runtime.session import Session
 from updater.state import summaries as summary_store
 from updater.state.bucket_files import files_of_buckets
 from updater.state.event_store import Buffer
@@ -30,7 +30,7 @@ class BucketResult:
     num_changed: int
     summaries: list[Summaries]
     """Per modality, of all users."""
-    cells: Mapping[str, Int64]
+    changed_rows: Mapping[str, Int64]
     """Per modality the positions of the users whose summary was recomputed."""
     fingerprints: list[str]
     embeddings: npt.NDArray[np.float32]
@@ -56,7 +56,7 @@ class BufferedUsers:
 
 
 def read_buffer(
-    context: Context, tools: Tools, window: Window, buckets: Sequence[int], users: Sequence[str]
+    context: Context, session: Session, window: Window, buckets: Sequence[int], users: Sequence[str]
 ) -> BufferedUsers:
     """Read the events of `users`, who are in `buckets`: one pass over the event files for all of them."""
     settings = context.settings
@@ -66,35 +66,39 @@ def read_buffer(
     files = context.all_event_files(window.ds)
     events = []
     for modality in settings.modalities:
-        buffer = Buffer(tools.connection, modality, files[modality.name], settings.buffer.days, settings.timezone)
-        events.append(load_events(buffer, modality, window, table, buckets, tools.vectors))
+        buffer = Buffer(session.connection, modality, files[modality.name], settings.buffer.days, settings.timezone)
+        events.append(load_events(buffer, modality, window, table, buckets, session.vectors))
     return BufferedUsers(table, events)
 
 
-def read_stored(context: Context, tools: Tools, buckets: Sequence[int], users: pa.Table) -> list[Summaries]:
+def read_stored(context: Context, session: Session, buckets: Sequence[int], users: pa.Table) -> list[Summaries]:
     """The last published summaries of `users` (column user_id), who are in `buckets`, per modality."""
-    widths = {modality.name: width for modality, width in zip(context.settings.modalities, tools.widths, strict=True)}
+    widths = {modality.name: width for modality, width in zip(context.settings.modalities, session.widths, strict=True)}
     files = files_of_buckets(context.layout.summaries(), buckets)
-    return list(summary_store.read_newest(tools.connection, files, widths, users).values())
+    return list(summary_store.read_newest(session.connection, files, widths, users).values())
 
 
 def compute(
-    context: Context, tools: Tools, buffered: BufferedUsers, stored: Sequence[Summaries], plans: Sequence[BucketPlan]
+    context: Context,
+    session: Session,
+    buffered: BufferedUsers,
+    stored: Sequence[Summaries],
+    plans: Sequence[BucketPlan],
 ) -> Iterator[BucketResult]:
     """The planned users' values, plan by plan, from their buffered events.
 
     Changed summaries are made from the events, the others are taken from `stored`, those of all `buffered` users. Small
     buckets share calls of the model, whose last one is filled up with zeros.
     """
-    for group in together(plans, context.settings.run.users_per_batch):
-        values = _compute(context, tools, buffered, stored, join(group))
+    for group in batch_plans(plans, context.settings.run.users_per_batch):
+        values = _compute(context, session, buffered, stored, merge_plans(group))
         yield from (values.of(plan) for plan in group)
 
 
 def _compute(
-    context: Context, tools: Tools, buffered: BufferedUsers, stored: Sequence[Summaries], plan: BucketPlan
+    context: Context, session: Session, buffered: BufferedUsers, stored: Sequence[Summaries], plan: BucketPlan
 ) -> "_Values":
-    users = [*plan.users, *plan.bystanders]
+    users = [*plan.users, *plan.backfill_users]
     scenarios = context.settings.scenarios
     order = buffered.positions(users)
     summaries = [summary.take(order) for summary in stored]
@@ -118,7 +122,7 @@ def _compute(
         columns = np.array([scenarios.index(scenario) for scenario in asked])
         for start in range(0, len(group), size):
             rows = group[start : start + size]
-            values.embeddings[np.ix_(rows, columns)] = _embed(tools, values, buffered.events, order, rows, asked)
+            values.embeddings[np.ix_(rows, columns)] = _embed(session, values, buffered.events, order, rows, asked)
     return values
 
 
@@ -138,13 +142,15 @@ class _Values:
 
     def of(self, plan: BucketPlan) -> BucketResult:
         """The part of a plan."""
-        users = [*plan.users, *plan.bystanders]
+        users = [*plan.users, *plan.backfill_users]
         rows = np.array([self.users[user] for user in users], np.int64)
         return BucketResult(
             users=users,
             num_changed=len(plan.users),
             summaries=[summary.take(rows) for summary in self.summaries],
-            cells={name: np.flatnonzero([user in changed for user in users]) for name, changed in plan.changed.items()},
+            changed_rows={
+                name: np.flatnonzero([user in changed for user in users]) for name, changed in plan.changed.items()
+            },
             fingerprints=[self.fingerprints[row] for row in rows],
             embeddings=self.embeddings[rows],
             was_active=int(np.count_nonzero(self.events_before_B[rows[: len(plan.users)]])),
@@ -152,7 +158,7 @@ class _Values:
 
 
 def _embed(
-    tools: Tools,
+    session: Session,
     values: "_Values",
     events: Sequence[UserEvents],
     order: Int64,
@@ -166,9 +172,9 @@ def _embed(
     """
     for event, summary in zip(events, values.summaries, strict=True):
         changed = np.intersect1d(rows, values.changed[event.modality.name], assume_unique=True)
-        summary.put(changed, event.summarise(order[changed]))
+        summary.put(changed, event.summarize(order[changed]))
     summaries = [summary.take(rows) for summary in values.summaries]
     values.fingerprints += prefix_fingerprints(events, summaries, order[rows])
     batch = user_batch(events, summaries, order[rows])
     queries, names = [scenario.query for scenario in scenarios], [scenario.name for scenario in scenarios]
-    return tools.inference.embed(batch, queries, names)
+    return session.inference.embed(batch, queries, names)

@@ -19,12 +19,12 @@ from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.errors import WindowOrderError
 from updater.lake import partitions
-from updater.lake.landed_files import source_token
+from updater.lake.landed_files import source_etag
 from updater.lake.landing import check_rejected_share
 from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import PartitionRecord
 from updater.pipeline.daily.admission import landing_days, not_landed
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.timing import Stopwatch
 from updater.state.event_store import CHANGES_SCHEMA, Buffer, connect
@@ -84,7 +84,7 @@ def detect(
         _check_kept(context, window)
         with nullcontext(connection) if connection else connect(context.settings.paths.state) as opened:
             changes = _changes(context, opened, window, modality, everyone=first)
-        with durable("changes"):
+        with crash_point("changes"):
             partitions.write_table(path, changes)
     found = detected(context, window, modality)
     logger.info(
@@ -128,13 +128,13 @@ def land_day(context: Context, ds: date, modality: Modality) -> PartitionRecord 
         if modality.optional:
             return None
         raise not_landed(context, ds, modality)
-    token = source_token(directory)
-    declaration = settings.modality_fingerprint(modality.name)
-    if record is not None and (record.source_token, record.declaration) == (token, declaration):
+    token = source_etag(directory)
+    modality_fingerprint = settings.modality_fingerprint(modality.name)
+    if record is not None and (record.source_etag, record.modality_fingerprint) == (token, modality_fingerprint):
         return record
     erased = len(context.ledger.erased())
     record = read_landed(context, ds, modality)
-    with durable("partition"):
+    with crash_point("partition"):
         context.ledger.record_partition(record, erased)
     return record
 
@@ -146,12 +146,12 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
     """
     settings = context.settings
     directory = context.lake(modality.name, ds)
-    token = source_token(directory)
-    declaration = settings.modality_fingerprint(modality.name)
+    token = source_etag(directory)
+    modality_fingerprint = settings.modality_fingerprint(modality.name)
     landed = context.landed(modality, ds)
     rejected = context.layout.rejected_file(modality.name, ds)
     if landed.rejected.num_rows:
-        with durable("rejected"):
+        with crash_point("rejected"):
             partitions.write_table(rejected, landed.rejected)
     else:
         partitions.remove(rejected)
@@ -162,16 +162,16 @@ def read_landed(context: Context, ds: date, modality: Modality) -> PartitionReco
             if landed.num_erased:
                 partitions.write_parquet(landed.events, content, EVENT_ROWS)
                 content.seek(0)
-            name = events_name(landed.digest, declaration, content if landed.num_erased else None)
+            name = events_name(landed.digest, modality_fingerprint, content if landed.num_erased else None)
         path = context.layout.event_file(modality.name, ds, name)
-        with durable("events"):
+        with crash_point("events"):
             partitions.write_table(path, landed.events, EVENT_ROWS)
     return PartitionRecord(
         modality=modality.name,
         ds=ds,
-        source_token=token,
+        source_etag=token,
         source_digest=landed.digest,
-        declaration=declaration,
+        modality_fingerprint=modality_fingerprint,
         events_file=name,
         num_rows=landed.num_rows,
         num_rejected=landed.rejected.num_rows,
@@ -192,10 +192,10 @@ def read_changes(context: Context, window: Window, modality: str) -> pa.Table:
 
 
 def _check_kept(context: Context, window: Window) -> None:
-    reach = context.ledger.reach()
-    if reach is not None and window.ds < reach:
+    earliest = context.ledger.earliest_recomputable()
+    if earliest is not None and window.ds < earliest:
         raise WindowOrderError(
-            f"{window} cannot be detected again: events are kept for windows from {reach} on only "
+            f"{window} cannot be detected again: events are kept for windows from {earliest} on only "
             "([retention] history_days); its values stand as they were published."
         )
 

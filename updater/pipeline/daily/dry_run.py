@@ -16,7 +16,7 @@ from updater.lake import partitions
 from updater.lake.landing import check_rejected_share
 from updater.pipeline.daily.admission import check_landed, check_modalities, check_order, landing_days
 from updater.pipeline.daily.window import check_previous, missing_days
-from updater.pipeline.restate.changed_partitions import check_reach, find_rewritten
+from updater.pipeline.restate.changed_partitions import check_recomputable, find_rewritten
 from updater.runtime.deployment import Context
 from updater.runtime.session import text_vectors
 from updater.state import summaries as summary_store
@@ -24,7 +24,7 @@ from updater.state.bucket_files import bucket_files
 from updater.state.event_store import Buffer, EventFile, connect
 
 SHOWN_USERS = 20
-TIMED = frozenset({"detect", "encode", "refresh", "publish", "materialise"})
+TIMED = frozenset({"detect", "encode", "refresh", "publish", "materialize"})
 """The steps whose seconds make a window's cost. Where one of them was not timed for the window alone, as in a backfill,
 the rest would say too little.
 """
@@ -39,7 +39,7 @@ class DryRun:
     modalities: list[dict[str, Any]] = field(default_factory=list)
     """Per modality: rows, rejected rows, changed users, events by reason, texts to encode."""
     changed_users: int = 0
-    bystanders: int = 0
+    backfill_users: int = 0
     """Users without changes whose prefix is needed for a new or changed scenario."""
     prefixes: int = 0
     texts_to_encode: int = 0
@@ -69,8 +69,8 @@ def plan_window(context: Context, ds: date) -> DryRun:
         for modality in context.settings.modalities:
             _plan_modality(context, window, modality, scratch, report, changed, texts)
     report.changed_users, report.texts_to_encode = len(changed), len(texts)
-    report.bystanders = len(_bystanders(context, changed))
-    report.prefixes = report.changed_users + report.bystanders
+    report.backfill_users = len(_backfill_users(context, changed))
+    report.prefixes = report.changed_users + report.backfill_users
     _estimate(context, report)
     return report
 
@@ -127,7 +127,7 @@ def _plan_modality(
     )
 
 
-def _bystanders(context: Context, changed: set[str]) -> set[str]:
+def _backfill_users(context: Context, changed: set[str]) -> set[str]:
     found: set[str] = set()
     for bucket, head in context.ledger.heads().items():
         same_layout = head.modalities == context.modality_fingerprints()
@@ -176,7 +176,7 @@ def plan_backfill(context: Context, from_date: date, to_date: date, restate: boo
     users: set[str] = set()
     first = watermark
     for modality, ds, _ in find_rewritten(context, from_date, to_date):
-        check_reach(context, modality, ds)
+        check_recomputable(context, modality, ds)
         landed = context.landed(modality, ds)
         users |= set(landed.events["user_id"].to_pylist())
         first = min(first, max(ds, first_window))

@@ -14,7 +14,7 @@ from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.lake import partitions
 from updater.lake.schemas import TEXT_ID_BYTES
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.session import text_vectors
 from updater.runtime.timing import Stopwatch
@@ -90,7 +90,7 @@ def encode(
     files = _window_files(context, window, modality)
     done = encode_files(context, files, encode_texts, modality.name, progress, vectors)
     if not partitions.exists(_record(context, window, modality)):
-        with durable("encoded"), partitions.write_file(_record(context, window, modality)) as file:
+        with crash_point("encoded"), partitions.write_file(_record(context, window, modality)) as file:
             file.write(json.dumps(asdict(done)).encode())
     return done
 
@@ -114,7 +114,7 @@ def encode_files(
         progress(f"encoding {label}", start, texts.num_rows)
         segment = texts.slice(start, SEGMENT_TEXTS)
         made = encode_texts(segment["text"].to_pylist())
-        with durable("texts"):
+        with crash_point("texts"):
             vectors.append(segment["text_id"].to_pylist(), made)
     logger.info("encoded %d of %d texts of %s, %.1f s", texts.num_rows, num_texts, label, watch.seconds)
     return Encoded(label, num_texts, texts.num_rows)

@@ -10,11 +10,11 @@ from updater.lake import partitions
 from updater.pipeline.daily.detect import land_day
 from updater.pipeline.daily.encode import encode_files
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 
 
 def land_and_encode(
-    context: Context, workers: Workers, first: date, last: date, progress: Progress = no_progress
+    context: Context, pool: ProcessPool, first: date, last: date, progress: Progress = no_progress
 ) -> None:
     """Turn the lake's days from `first` to `last`, inclusive, into events and vectors; what is done is left alone.
 
@@ -34,4 +34,4 @@ def land_and_encode(
             progress(f"landing {modality.name}", done, len(wanted))
             land_day(context, ds, modality)
         files = [file for file in context.event_files(modality.name, last) if file.ds in set(wanted)]
-        encode_files(context, files, workers.encode, modality.name, progress)
+        encode_files(context, files, pool.encode, modality.name, progress)

@@ -1,4 +1,4 @@
-"""Publish, materialise, commit: complete the offline rows, load them into the online store, and close the window in
+"""Publish, materialize, commit: complete the offline rows, load them into the online store, and close the window in
 the ledger.
 """
 
@@ -9,8 +9,8 @@ from updater.domain import columns
 from updater.domain.window import Window
 from updater.errors import ConfigError, WindowOrderError
 from updater.ledger import WindowRecord
-from updater.pipeline.daily.staging import discard, place
-from updater.runtime.crash_points import durable
+from updater.pipeline.daily.staging import discard, move_into_place
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
@@ -35,7 +35,7 @@ def publish(context: Context, window: Window) -> dict[str, int]:
                 f"Bucket {bucket} is at {head.ds if head else 'no window yet'}, so {window} "
                 f"cannot be published; run `updater run --ds {window}`."
             )
-        place(context, bucket, window.ds)
+        move_into_place(context, bucket, window.ds)
         record = records.get(bucket)
         for name, count in (record.counts if record else {}).items():
             total[name] = total.get(name, 0) + count
@@ -56,7 +56,7 @@ def views(context: Context, version: int | None = None) -> list[str]:
     return [*scenarios, columns.SUMMARIES_VIEW]
 
 
-def materialise(context: Context, window: Window) -> dict[str, int]:
+def materialize(context: Context, window: Window) -> dict[str, int]:
     """Load the window's offline rows into the online store; values there that are newer stay.
 
     Returns rows per feature view.
@@ -64,7 +64,7 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
     Raises:
         ConfigError: an erasure did not wait for this, so the state lies where locks do not hold.
     """
-    from updater.store.access import materialise as load
+    from updater.store.access import materialize as load
 
     ledger = context.ledger
 
@@ -73,7 +73,7 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
     watch = Stopwatch()
     with StateLock(context.layout.online_lock()).shared():
         erased = ledger.completed_erasures()
-        with durable("materialised"):
+        with crash_point("materialized"):
             num_rows = load(context.settings, window, views(context))
         if ledger.completed_erasures() != erased:
             raise ConfigError(
@@ -82,7 +82,7 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
                 "and mount one with locks."
             )
     logger.info(
-        "materialised %s: %d rows of %d feature views, %.1f s",
+        "materialized %s: %d rows of %d feature views, %.1f s",
         window,
         sum(num_rows.values()),
         len(num_rows),
@@ -94,9 +94,9 @@ def materialise(context: Context, window: Window) -> dict[str, int]:
 def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRecord:
     """Close the window: the last write of a day."""
     watch = Stopwatch()
-    with durable("tidied"):
+    with crash_point("tidied"):
         discard(context.layout.staged(window.ds))
-    with durable("committed"):
+    with crash_point("committed"):
         record = context.ledger.complete_window(window.ds, counts, context.time())
     logger.info("committed %s, %.1f s", window, watch.seconds)
     return record

@@ -23,10 +23,10 @@ from updater.ledger import BucketRecord, Head
 from updater.pipeline.daily.bucket_commit import commit_bucket, outputs_digest
 from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buffer, read_stored
 from updater.pipeline.daily.detect import read_changes
-from updater.pipeline.daily.staging import place, stage
+from updater.pipeline.daily.staging import move_into_place, stage
 from updater.runtime.deployment import Context, day_after, day_before
-from updater.runtime.process_pool import Workers, open_tools
-from updater.runtime.session import Tools
+from updater.runtime.process_pool import ProcessPool, open_session
+from updater.runtime.session import Session
 from updater.runtime.timing import Stopwatch
 from updater.settings import Settings
 from updater.state import embeddings as offline
@@ -40,7 +40,7 @@ USERS_PER_READ = 4096
 """Users whose event rows (without vectors) a process holds at a time: some hundred bytes per event."""
 
 
-def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Sequence[int]) -> list[dict[str, int]]:
+def refresh_buckets(context: Context, session: Session, window: Window, buckets: Sequence[int]) -> list[dict[str, int]]:
     """Bring buckets from the day before to `window`, or find them done. Returns the counts of each.
 
     Buckets are read together, as many as the memory bound allows, because opening a buffer's files costs more than a
@@ -58,23 +58,23 @@ def refresh_buckets(context: Context, tools: Tools, window: Window, buckets: Seq
     for bucket in buckets:
         head = heads.get(bucket)
         if head is not None:
-            place(context, bucket, head.ds)
+            move_into_place(context, bucket, head.ds)
         if (done := _done(context, head, window, bucket)) is not None:
             counts.append(done)
             continue
         _check_order(context, head, window, bucket)
         changes = changes or {m.name: read_changes(context, window, m.name) for m in context.settings.modalities}
-        plan = plan_window(context, tools, changes, bucket, head, erased)
+        plan = plan_window(context, session, changes, bucket, head, erased)
         if waiting and sum(other.num_prefixes for _, _, other in waiting) + plan.num_prefixes > USERS_PER_READ:
-            counts += _refresh_together(context, tools, window, waiting, len(erased))
+            counts += _refresh_group(context, session, window, waiting, len(erased))
             waiting = []
         waiting.append((bucket, head, plan))
-    return counts + _refresh_together(context, tools, window, waiting, len(erased))
+    return counts + _refresh_group(context, session, window, waiting, len(erased))
 
 
-def _refresh_together(
+def _refresh_group(
     context: Context,
-    tools: Tools,
+    session: Session,
     window: Window,
     planned: Sequence[tuple[int, Head | None, BucketPlan]],
     num_erased: int,
@@ -82,16 +82,16 @@ def _refresh_together(
     if not planned:
         return []
     watch = Stopwatch()
-    users = [user for _, _, plan in planned for user in (*plan.users, *plan.bystanders)]
+    users = [user for _, _, plan in planned for user in (*plan.users, *plan.backfill_users)]
     buckets = [bucket for bucket, _, _ in planned]
-    buffered = read_buffer(context, tools, window, buckets, users)
-    stored = read_stored(context, tools, buckets, buffered.users)
-    results = compute(context, tools, buffered, stored, [plan for _, _, plan in planned])
+    buffered = read_buffer(context, session, window, buckets, users)
+    stored = read_stored(context, session, buckets, buffered.users)
+    results = compute(context, session, buffered, stored, [plan for _, _, plan in planned])
     opened = context.ledger.window(window.ds)
     created = opened.opened_at if opened else context.now
     before = _records_before(context, [head for _, head, _ in planned])
     counts = [
-        _publish_bucket(context, tools, window, bucket, head, plan, result, created, before.get(bucket), num_erased)
+        _publish_bucket(context, session, window, bucket, head, plan, result, created, before.get(bucket), num_erased)
         for (bucket, head, plan), result in zip(planned, results, strict=True)
     ]
     logger.info(
@@ -109,7 +109,7 @@ def _refresh_together(
 
 def _publish_bucket(
     context: Context,
-    tools: Tools,
+    session: Session,
     window: Window,
     bucket: int,
     head: Head | None,
@@ -121,7 +121,7 @@ def _publish_bucket(
 ) -> dict[str, int]:
     """Stage, move the head, place. A faster attempt at the same work leaves nothing to do but to agree."""
     generation = head.generation if head else 0
-    made = tables(context, tools, window, plan, result, created, generation)
+    made = tables(context, session, window, plan, result, created, generation)
     try:
         files = stage(context, window.ds, bucket, made)
     except FileNotFoundError:
@@ -136,7 +136,7 @@ def _publish_bucket(
     )
     counts = {
         "changed_users": result.num_changed,
-        "changed_cells": sum(len(rows) for rows in result.cells.values()),
+        "changed_summaries": sum(len(rows) for rows in result.changed_rows.values()),
         "prefixes": len(result.users),
         "active_users": active,
     }
@@ -145,16 +145,16 @@ def _publish_bucket(
         ds=window.ds,
         digest=outputs_digest(files, generation),
         generation=generation,
-        model_version=tools.model_record.version,
+        model_version=session.model_record.version,
         scenarios=context.scenario_fingerprints(),
         modalities=context.modality_fingerprints(),
     )
-    commit_bucket(context, window, head, new, files, counts, num_erased, accept_overtaken=True)
+    commit_bucket(context, window, head, new, files, counts, num_erased, accept_superseded=True)
     return counts
 
 
 def plan_window(
-    context: Context, tools: Tools, changes: Mapping[str, pa.Table], bucket: int, head: Head | None, erased: Erased
+    context: Context, session: Session, changes: Mapping[str, pa.Table], bucket: int, head: Head | None, erased: Erased
 ) -> BucketPlan:
     """Who of a bucket has to be recomputed, given what a window changed in each modality; never an `erased` user whose
     files are not rewritten yet.
@@ -166,14 +166,14 @@ def plan_window(
     # The model may be another one: a version becomes live only with rows of everybody.
     same_layout = head is None or head.modalities == context.modality_fingerprints()
     new = new_scenarios(context.scenario_fingerprints(), head.scenarios if head else None, same_layout)
-    known = set(summary_store.read_users(tools.connection, _summary_files(context, bucket)) if new else [])
+    known = set(summary_store.read_users(session.connection, _summary_files(context, bucket)) if new else [])
     known -= erased.among(known)
     return plan_bucket(changed, known, [scenario.name for scenario in context.settings.scenarios], new)
 
 
 def tables(
     context: Context,
-    tools: Tools,
+    session: Session,
     window: Window,
     plan: BucketPlan,
     result: BucketResult,
@@ -185,12 +185,12 @@ def tables(
     if not result.users:
         return made
     changed = slice(0, result.num_changed)
-    version = tools.model_record.version
+    version = session.model_record.version
     for position, scenario in enumerate(context.settings.scenarios):
         rows = slice(None) if scenario.name in plan.new_scenarios else changed
         made[columns.scenario_view(scenario.name, version)] = offline.scenario_rows(
             scenario,
-            tools.model_record.name,
+            session.model_record.name,
             result.users[rows],
             result.embeddings[rows, position],
             window.as_of,
@@ -201,12 +201,12 @@ def tables(
     made[columns.SUMMARIES_VIEW] = offline.summary_rows(
         result.users[changed], by_modality, result.fingerprints[changed], window.as_of, created
     )
-    cells = []
+    parts = []
     for modality, summary in zip(context.settings.modalities, result.summaries, strict=True):
-        rows_of = result.cells[modality.name]
+        rows_of = result.changed_rows[modality.name]
         users = [result.users[row] for row in rows_of]
-        cells.append(summary_store.to_table(users, modality.name, summary.take(rows_of), window.ds, generation))
-    made[SUMMARIES] = pa.concat_tables(cells).sort_by([("modality", "ascending"), ("user_id", "ascending")])
+        parts.append(summary_store.to_table(users, modality.name, summary.take(rows_of), window.ds, generation))
+    made[SUMMARIES] = pa.concat_tables(parts).sort_by([("modality", "ascending"), ("user_id", "ascending")])
     return {name: table for name, table in made.items() if table.num_rows}
 
 
@@ -243,7 +243,7 @@ def _records_before(context: Context, heads: Sequence[Head | None]) -> dict[int,
 
 
 def refresh_days(
-    workers: Workers,
+    pool: ProcessPool,
     days: Sequence[date],
     buckets: Sequence[int],
     num_users: int | None = None,
@@ -252,25 +252,25 @@ def refresh_days(
     """Walk `days` in order for `buckets`, neighbours together; yields buckets as they are done.
 
     Args:
-        workers: the processes that do it.
+        pool: the processes that do it.
         days: days of windows.
         buckets: the buckets to bring there.
         num_users: about how many users changed; None if nobody counted them.
         seconds: what each day takes is added here, summed over processes.
     """
-    groups = workers.groups(buckets, num_users)
-    jobs = [(workers.settings, workers.now, list(days), group) for group in groups]
-    for index, took in workers.map(_refresh_job, jobs):
+    groups = pool.groups(buckets, num_users)
+    jobs = [(pool.settings, pool.now, list(days), group) for group in groups]
+    for index, took in pool.map(_refresh_job, jobs):
         if seconds is not None:
             seconds.update(took)
         yield groups[index]
 
 
 def _refresh_job(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> dict[date, float]:
-    context, tools = open_tools(settings, now)
+    context, session = open_session(settings, now)
     seconds = {}
     for ds in days:
         watch = Stopwatch()
-        refresh_buckets(context, tools, context.window(ds), buckets)
+        refresh_buckets(context, session, context.window(ds), buckets)
         seconds[ds] = watch.seconds
     return seconds

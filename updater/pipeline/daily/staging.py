@@ -11,7 +11,7 @@ from hashlib import sha256
 import pyarrow as pa
 
 from updater.lake import partitions
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context
 
 
@@ -21,13 +21,13 @@ def stage(context: Context, ds: date, bucket: int, tables: dict[str, pa.Table]) 
     for view, table in sorted(tables.items()):
         content = partitions.to_parquet(table)
         name = f"{sha256(content).hexdigest()}-{view}"
-        with durable("staged"), partitions.write_file(partitions.join(_staged(context, ds, bucket), name)) as file:
+        with crash_point("staged"), partitions.write_file(partitions.join(_staged(context, ds, bucket), name)) as file:
             file.write(content)
         names.append(name)
     return names
 
 
-def place(context: Context, bucket: int, ds: date) -> int:
+def move_into_place(context: Context, bucket: int, ds: date) -> int:
     """Move the files that the ledger names for a bucket and day; files that are in place are left.
 
     Returns the number moved.
@@ -40,9 +40,9 @@ def place(context: Context, bucket: int, ds: date) -> int:
     for name in record.files:
         source = partitions.join(staged, name)
         if partitions.exists(source):
-            with durable("placed"):
-                moved += _move(source, _placed(context, ds, bucket, name.partition("-")[2], record.generation))
-    with durable("unstaged"):
+            with crash_point("placed"):
+                moved += _move(source, _final_path(context, ds, bucket, name.partition("-")[2], record.generation))
+    with crash_point("unstaged"):
         discard(staged)
     return moved
 
@@ -69,5 +69,5 @@ def _staged(context: Context, ds: date, bucket: int) -> str:
     return context.layout.staged_bucket(ds, bucket)
 
 
-def _placed(context: Context, ds: date, bucket: int, view: str, generation: int) -> str:
+def _final_path(context: Context, ds: date, bucket: int, view: str, generation: int) -> str:
     return context.layout.bucket_file(view, ds, bucket, generation)

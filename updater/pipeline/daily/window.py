@@ -12,13 +12,13 @@ from updater.errors import UnfinishedWorkError, VerificationError
 from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.detect import detect, detected
 from updater.pipeline.daily.encode import encode, encoded_before
-from updater.pipeline.daily.publish import commit, materialise, publish
+from updater.pipeline.daily.publish import commit, materialize, publish
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.prometheus import write_configured
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import text_vectors
 from updater.state.event_store import connect
 
@@ -33,13 +33,13 @@ class WindowReport:
     modalities: list[dict[str, Any]] = field(default_factory=list)
     """Per modality what detect found, and the texts encoded."""
     changed_users: int = 0
-    changed_cells: int = 0
+    changed_summaries: int = 0
     """User-modality pairs whose summary was recomputed."""
     prefixes: int = 0
     active_users: int = 0
     texts_encoded: int = 0
     rows: int = 0
-    """Rows materialised, over all feature views."""
+    """Rows materialized, over all feature views."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock seconds per step."""
 
@@ -60,7 +60,7 @@ class WindowReport:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
 
 
-def run_window(context: Context, workers: Workers, ds: date, progress: Progress = no_progress) -> WindowReport:
+def run_window(context: Context, pool: ProcessPool, ds: date, progress: Progress = no_progress) -> WindowReport:
     """Run one window. A window that is committed is left as it is.
 
     Raises:
@@ -77,11 +77,11 @@ def run_window(context: Context, workers: Workers, ds: date, progress: Progress 
         check_previous(context, window)
         open_window(context, window)  # a window that is refused leaves no audit row
         audit.record(context, "run", ds=str(ds))
-        num_users = prepare(context, workers, window, report, progress)
+        num_users = prepare(context, pool, window, report, progress)
         with report.step("refresh"):
             buckets = range(context.settings.buffer.num_buckets)
             done = 0
-            for group in refresh_days(workers, [ds], buckets, num_users):
+            for group in refresh_days(pool, [ds], buckets, num_users):
                 done += len(group)
                 progress(f"refreshing {window}", done, len(buckets))
         finish(context, window, report)
@@ -89,7 +89,7 @@ def run_window(context: Context, workers: Workers, ds: date, progress: Progress 
     return report
 
 
-def prepare(context: Context, workers: Workers, window: Window, report: WindowReport, progress: Progress) -> int:
+def prepare(context: Context, pool: ProcessPool, window: Window, report: WindowReport, progress: Progress) -> int:
     """Open the window, detect its changes and encode its new texts.
 
     Returns the number of users that changed in the modality in which most did.
@@ -102,12 +102,12 @@ def prepare(context: Context, workers: Workers, window: Window, report: WindowRe
     with report.step("encode"):
         vectors = text_vectors(context)
         for modality in context.settings.modalities:
-            encode(context, window, modality, workers.encode, progress, vectors)
+            encode(context, window, modality, pool.encode, progress, vectors)
     return num_users
 
 
 def finish(context: Context, window: Window, report: WindowReport) -> None:
-    """Publish, materialise and commit a window whose buckets are refreshed; fills in the report's counts.
+    """Publish, materialize and commit a window whose buckets are refreshed; fills in the report's counts.
 
     With `[run] verify_before_publish` a sample of the recomputed users is verified before anything of it is online.
 
@@ -119,9 +119,9 @@ def finish(context: Context, window: Window, report: WindowReport) -> None:
     if context.settings.run.verify_before_publish:
         with report.step("verify"):
             _audit(context, window)
-    with report.step("materialise"):
-        rows = materialise(context, window)
-    report.changed_users, report.changed_cells = counts["changed_users"], counts["changed_cells"]
+    with report.step("materialize"):
+        rows = materialize(context, window)
+    report.changed_users, report.changed_summaries = counts["changed_users"], counts["changed_summaries"]
     report.prefixes, report.active_users = counts["prefixes"], counts["active_users"]
     report.rows = sum(rows.values())
     for modality in context.settings.modalities:

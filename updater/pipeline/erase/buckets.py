@@ -6,14 +6,14 @@ from dataclasses import replace
 from datetime import date
 from hashlib import sha256
 
-from updater.domain.spans import BucketFile
+from updater.domain.bucket_file_names import BucketFile
 from updater.lake import partitions
 from updater.lake.erased_rows import Among
 from updater.ledger import BucketRecord
 from updater.pipeline.daily.bucket_commit import outputs_digest
-from updater.pipeline.daily.staging import place
+from updater.pipeline.daily.staging import move_into_place
 from updater.pipeline.erase.files import FileChanges, write
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress
 from updater.state import summaries as summary_store
 from updater.state.bucket_files import all_files, bucket_files
@@ -33,7 +33,7 @@ def erase_from_buckets(
         progress("erasing from buckets", done, len(buckets))
         head = context.ledger.head(bucket)
         if head is not None:
-            place(context, bucket, head.ds)
+            move_into_place(context, bucket, head.ds)
         _rewrite_published(context, bucket, among, found)
         _rewrite_merged(context, bucket, among, found)
         _count_active(context, bucket)
@@ -77,7 +77,7 @@ def _rewrite_merged(context: Context, bucket: int, among: Among, found: FileChan
 
 
 def _put(path: str, content: bytes | None, found: FileChanges) -> None:
-    with durable("file_without"):
+    with crash_point("file_without"):
         if content is None:
             partitions.remove(path)
             found.removed += 1
@@ -98,7 +98,7 @@ def _replace_record(context: Context, record: BucketRecord, made: NewFiles) -> N
     # A run that was killed before it wrote the files finds them named already.
     if names != record.files:
         new = replace(record, files=names, digest=outputs_digest(names, record.generation))
-        with durable("record_without"):
+        with crash_point("record_without"):
             context.ledger.replace_bucket_record(record, new)
 
 
@@ -111,7 +111,7 @@ def _count_active(context: Context, bucket: int) -> None:
     with connect(context.settings.paths.state) as connection:
         active = len(summary_store.read_active(connection, bucket_files(context.layout.summaries(), bucket)))
     if record.counts.get("active_users") != active:
-        with durable("active_without"):
+        with crash_point("active_without"):
             context.ledger.replace_bucket_record(
                 record, replace(record, counts={**record.counts, "active_users": active})
             )

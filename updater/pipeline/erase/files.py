@@ -8,12 +8,12 @@ from datetime import date
 
 import pyarrow as pa
 
-from updater.domain.spans import parse
-from updater.domain.unfinished import UNFINISHED
+from updater.domain.bucket_file_names import parse
+from updater.domain.temporary_files import TEMPORARY
 from updater.lake import partitions
 from updater.lake.erased_rows import Among
 from updater.lake.schemas import EVENT_ROWS
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress
 from updater.state.layout import ERASURE, Erasure, StateLayout, StatePart
 from updater.state.rewrite import events_name, read_without
@@ -41,9 +41,9 @@ def erase_from_events(context: Context, among: Among, found: FileChanges, progre
         new = _write_events(path, table)
         modality = path.rsplit("/", 3)[1]
         _repoint_plan(context, modality, ds, _name(path), new)
-        with durable("partition_without"):
+        with crash_point("partition_without"):
             context.ledger.replace_events(modality, ds, _name(path), new, num_rows)
-        with durable("events_removed"):
+        with crash_point("events_removed"):
             partitions.remove(path)
         found.rows += num_rows
         found.rewritten += new is not None
@@ -57,9 +57,9 @@ def erase_from_others(
     paths = [path for path in files_below(context) if _may_hold(context, path, buckets)]
     for done, path in enumerate(paths):
         progress("erasing from files", done, len(paths))
-        if UNFINISHED.fullmatch(_name(path)):
+        if TEMPORARY.fullmatch(_name(path)):
             # Whoever is still writing it has read what is being erased, and is to begin again.
-            with durable("leftover"):
+            with crash_point("leftover"):
                 partitions.remove(path)
             found.removed += 1
             continue
@@ -73,11 +73,11 @@ def erase_from_others(
         part = _part(context, path)
         # Staged files are named by their content, and what was set aside is there only if there is any.
         if ERASURE.get(part) is Erasure.REMOVED or (part == StatePart.REJECTED and not table.num_rows):
-            with durable("other_without"):
+            with crash_point("other_without"):
                 partitions.remove(path)
             found.removed += 1
         else:
-            with durable("other_without"):
+            with crash_point("other_without"):
                 write(path, partitions.to_parquet(table, EVENT_ROWS if part == StatePart.EVENTS else None))
             found.rewritten += 1
 
@@ -99,9 +99,9 @@ def _write_events(path: str, table: pa.Table) -> str | None:
     if not table.num_rows:
         return None
     content = partitions.to_parquet(table, EVENT_ROWS)
-    source_digest, declaration = _name(path).removesuffix(".parquet").split("-")[:2]
-    name = events_name(source_digest, declaration, content)
-    with durable("events_without"):
+    source_digest, modality_fingerprint = _name(path).removesuffix(".parquet").split("-")[:2]
+    name = events_name(source_digest, modality_fingerprint, content)
+    with crash_point("events_without"):
         write(path.rpartition("/")[0] + f"/{name}", content)
     return name
 
@@ -115,7 +115,7 @@ def _repoint_plan(context: Context, modality: str, ds: date, old: str, new: str 
     for record in about["records"]:
         if (record["modality"], record["ds"], record["events_file"]) == (modality, ds.isoformat(), old):
             record["events_file"] = new
-            with durable("plan_without"):
+            with crash_point("plan_without"):
                 partitions.write_table(
                     context.layout.restatement_plan(), table.replace_schema_metadata({"restatement": json.dumps(about)})
                 )
@@ -131,7 +131,7 @@ def _may_hold(context: Context, path: str, buckets: Sequence[int]) -> bool:
     bucket = BUCKET.search(inside)
     if ERASURE.get(part) is Erasure.NO_USERS or (bucket and int(bucket[1]) not in buckets):
         return False
-    if unfinished := UNFINISHED.fullmatch(name):
+    if unfinished := TEMPORARY.fullmatch(name):
         return part == StatePart.STAGED or unfinished["name"].endswith(".parquet")
     if ERASURE.get(part) is Erasure.REPOINTED:
         named = _day(path) if part == StatePart.EVENTS else parse(directory, name, path)

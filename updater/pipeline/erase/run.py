@@ -17,7 +17,7 @@ from updater.lake.pseudonyms import known_id
 from updater.pipeline.erase.buckets import erase_from_buckets
 from updater.pipeline.erase.files import FileChanges, erase_from_events, erase_from_others
 from updater.pipeline.monitor import audit
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
@@ -72,7 +72,7 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
     users = state_ids(context, user_ids)
     with StateLock(context.layout.rewriting_lock()).exclusive():
         erased_before = context.ledger.erased().among(users)
-        with durable("erasure"):
+        with crash_point("erasure"):
             erased = context.ledger.record_erasures(users, context.now)
         num_buckets = context.settings.buffer.num_buckets
         buckets = sorted({bucket_of(user, num_buckets) for user in users})
@@ -84,10 +84,10 @@ def erase(context: Context, user_ids: Sequence[str], progress: Progress = no_pro
         missing = _not_online(context, [user for user in users if user not in among.seen | erased_before])
         # Whoever read the users' rows before they left the files has brought them online when this lock is held.
         with StateLock(context.layout.online_lock()).exclusive():
-            with durable("online_without"):
+            with crash_point("online_without"):
                 online_rows = erase_online(context.settings, users)
             hashes = [erasure_hash(erased.salt, user) for user in users]
-            with durable("erased"):
+            with crash_point("erased"):
                 context.ledger.complete_erasures(hashes, audit.actor(os.environ), context.time())
         report = ErasureReport(len(users), found.rows, found.rewritten, found.removed, online_rows)
         given = dict.fromkeys(user_ids)

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain import columns
-from updater.domain.bounds import Crossing, Measured, buckets_to_probe, changed_share, crossings, usual_share
+from updater.domain.alerts import Alert, Measured, buckets_to_probe, changed_share, find_alerts, usual_share
 from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.errors import NothingCommittedError, VerificationError
 from updater.lake import partitions
 from updater.pipeline.daily.publish import views
-from updater.pipeline.monitor.online_check import compare_online, not_overtaken
+from updater.pipeline.monitor.online_check import compare_online, not_superseded
 from updater.runtime.deployment import Context
 from updater.state import embeddings as offline
 from updater.state import summaries as summary_store
@@ -44,7 +44,7 @@ class ModalityHealth:
     """Newest day that a window took in."""
     newest_event: str | None
     """Time (UTC) of the newest event that was taken in."""
-    quiet_days: float | None
+    days_since_last_event: float | None
     """Days from there to the end of the newest window; None for snapshots, whose times mean nothing."""
     rows: int
     """Rows that landed in the newest window."""
@@ -84,7 +84,7 @@ class Health:
     online_values: int | None = None
     """Online values compared with the offline ones; None if that was not asked for."""
     online_mismatches: int | None = None
-    crossed: list[Crossing] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
 
     @property
     def mismatch_share(self) -> float | None:
@@ -95,7 +95,7 @@ class Health:
 
 
 def measure(context: Context, online: bool) -> Health:
-    """Measure the newest committed window, and see which of the config's bounds are crossed; changes nothing.
+    """Measure the newest committed window and find which alert thresholds it exceeds; changes nothing.
 
     Args:
         context: the deployment; its clock is what `hours_since_as_of` is taken from.
@@ -117,7 +117,7 @@ def measure(context: Context, online: bool) -> Health:
         if online:
             known = {record.bucket: record.counts["active_users"] for record in records}
             _compare_online(context, connection, window, known, health)
-    health.crossed = crossings(context.settings.bounds, measured(health))
+    health.alerts = find_alerts(context.settings.alerts, measured(health))
     return health
 
 
@@ -129,9 +129,13 @@ def measured(health: Health) -> list[Measured]:
         where = f"as_of {health.as_of} of {', '.join(hours)}"
         found.append(Measured("max_hours_since_as_of", max(hours.values()), where))
     for m in health.modalities:
-        if m.quiet_days is not None:
+        if m.days_since_last_event is not None:
             found.append(
-                Measured("max_quiet_days", m.quiet_days, f"newest event of {m.modality} before {health.as_of}")
+                Measured(
+                    "max_days_since_last_event",
+                    m.days_since_last_event,
+                    f"newest event of {m.modality} before {health.as_of}",
+                )
             )
         found.append(Measured("max_rejected_share_window", m.rejected_share, f"rows of {m.modality} on {health.ds}"))
     if health.usual_changed_share is not None:
@@ -150,11 +154,11 @@ def measured(health: Health) -> list[Measured]:
     return found
 
 
-def raise_if_crossed(health: Health) -> None:
-    """Raise VerificationError if a bound is crossed."""
-    if health.crossed:
+def raise_on_alert(health: Health) -> None:
+    """Raise VerificationError if an alert threshold is exceeded."""
+    if health.alerts:
         raise VerificationError(
-            f"{len(health.crossed)} of the config's bounds are crossed: {'; '.join(map(str, health.crossed))}. "
+            f"{len(health.alerts)} alert thresholds are exceeded: {'; '.join(map(str, health.alerts))}. "
             "docs/operations.md, Watching, says what to look at."
         )
 
@@ -188,7 +192,7 @@ def _modality(context: Context, modality: Modality, window: Window) -> ModalityH
         landed=landed.isoformat() if landed else None,
         processed=processed.isoformat() if processed else None,
         newest_event=event.isoformat() if event else None,
-        quiet_days=round((window.as_of - event).total_seconds() / 86_400, 3) if event and is_timed else None,
+        days_since_last_event=round((window.as_of - event).total_seconds() / 86_400, 3) if event and is_timed else None,
         rows=rows,
         rejected=rejected,
         rejected_share=rejected / rows if rows else 0.0,
@@ -249,6 +253,6 @@ def _compare_online(
         for view, tables in published.items():
             rows = offline.read_newest(context.layout.offline(view), bucket, wanted, window.ds)
             if rows.num_rows:
-                tables.append(not_overtaken(context, view, bucket, rows))
+                tables.append(not_superseded(context, view, bucket, rows))
     compared = compare_online(context, {view: pa.concat_tables(tables) for view, tables in published.items() if tables})
     health.online_values, health.online_mismatches = compared.values, len(compared.differences)

@@ -22,7 +22,7 @@ class OnlineComparison:
     """Feature view, feature and user of each value that differs."""
 
 
-def not_overtaken(context: Context, view: str, bucket: int, rows: pa.Table) -> pa.Table:
+def not_superseded(context: Context, view: str, bucket: int, rows: pa.Table) -> pa.Table:
     """The rows that no row of a later, uncommitted window replaces: of the others either value may be online."""
     newest = offline.read_newest(context.layout.offline(view), bucket, rows)
     return rows.filter(pc.equal(rows[columns.EVENT_TIMESTAMP], newest[columns.EVENT_TIMESTAMP]))

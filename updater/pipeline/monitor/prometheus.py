@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from updater.domain.bounds import BOUNDS
+from updater.domain.alerts import THRESHOLDS
 from updater.errors import ConfigError, UpdaterError
 from updater.lake import partitions
 from updater.pipeline.monitor.health import Health
@@ -177,10 +177,10 @@ def _health(health: Health) -> Iterator[Metric]:
         {s.scenario: s.compared_users for s in by_scenario},
     )
     yield _by("updater_online_mismatch_share", "Share of online values that differ.", "", {"": health.mismatch_share})
-    crossed = dict.fromkeys(BOUNDS, 0)
-    for crossing in health.crossed:
-        crossed[crossing.bound] += 1
-    yield _by("updater_bounds_crossed", "Values beyond a bound.", "bound", dict(crossed))
+    alerts = dict.fromkeys(THRESHOLDS, 0)
+    for alert in health.alerts:
+        alerts[alert.threshold] += 1
+    yield _by("updater_alerts", "Values beyond a bound.", "threshold", dict(alerts))
 
 
 def _by(name: str, text: str, label: str, samples: dict[str, float | None]) -> Metric:

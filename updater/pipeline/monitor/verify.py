@@ -24,7 +24,7 @@ from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import ModelRecord, PartitionRecord
 from updater.pipeline.daily.detect import read_changes
 from updater.pipeline.daily.publish import views
-from updater.pipeline.monitor.online_check import compare_online, not_overtaken
+from updater.pipeline.monitor.online_check import compare_online, not_superseded
 from updater.pipeline.monitor.verify_compare import (
     VerifyReport,
     compare_embeddings,
@@ -35,7 +35,7 @@ from updater.pipeline.monitor.verify_compare import (
 from updater.pipeline.monitor.verify_lake import compare_partition, partitions_to_compare
 from updater.pipeline.monitor.verify_sample import Sampler
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.session import Tools
+from updater.runtime.session import Session
 from updater.runtime.threads import one_thread
 from updater.runtime.timing import Stopwatch
 from updater.state import embeddings as offline
@@ -90,8 +90,8 @@ def verify(
         )
     window = context.window(watermark)
     report = VerifyReport(str(window))
-    with Tools(context, model) as tools, one_thread(), TemporaryDirectory(prefix="updater-verify-") as scratch:
-        comparison = _Comparison(context, tools, window, report, Sampler(context, window), tolerance)
+    with Session(context, model) as session, one_thread(), TemporaryDirectory(prefix="updater-verify-") as scratch:
+        comparison = _Comparison(context, session, window, report, Sampler(context, window), tolerance)
         if sample is None:
             comparison.everybody(scratch, progress)
         else:
@@ -119,9 +119,9 @@ def verify_recomputed(
     chosen: dict[int, list[str]] = {}
     for user in sorted(sorted(changed, key=lambda user: _order(window, user))[:num_users]):
         chosen.setdefault(bucket_of(user, context.settings.buffer.num_buckets), []).append(user)
-    with Tools(context) as tools, one_thread(), TemporaryDirectory(prefix="updater-verify-") as scratch:
+    with Session(context) as session, one_thread(), TemporaryDirectory(prefix="updater-verify-") as scratch:
         sampler = Sampler(context, window)
-        comparison = _Comparison(context, tools, window, report, sampler, TOLERANCE, online=False)
+        comparison = _Comparison(context, session, window, report, sampler, TOLERANCE, online=False)
         comparison.users(chosen, scratch, progress)
     return report
 
@@ -135,7 +135,7 @@ class _Comparison:
     """One verification; what it finds goes into the report."""
 
     context: Context
-    tools: Tools
+    session: Session
     window: Window
     report: VerifyReport
     sampler: Sampler
@@ -152,7 +152,7 @@ class _Comparison:
         for done, (bucket, found) in enumerate(users.items()):
             progress("verifying", done, len(users))
             paths = bucket_files(self.context.layout.summaries(), bucket, self.window.ds)
-            found.update(summary_store.read_users(self.tools.connection, paths))
+            found.update(summary_store.read_users(self.session.connection, paths))
             self._compare_bucket(bucket, sorted(found), files)
 
     def sample(self, num_users: int, lake_bytes: int, scratch: str, progress: Progress) -> None:
@@ -197,8 +197,8 @@ class _Comparison:
         return self.context.landed(self.context.settings.modality(record.modality), record.ds).events
 
     def _compare_with_lake(self, record: PartitionRecord, landed: pa.Table, buckets: Sequence[int]) -> None:
-        tools, lookup = self.tools, self.sampler.lookup
-        self.report.differences += compare_partition(self.context, tools.connection, record, landed, buckets, lookup)
+        session, lookup = self.session, self.sampler.lookup
+        self.report.differences += compare_partition(self.context, session.connection, record, landed, buckets, lookup)
         self.report.partitions += 1
 
     def _compare_texts(self, paths: Sequence[str], most: int) -> None:
@@ -208,7 +208,7 @@ class _Comparison:
         texts = some_texts(paths, most)
         if texts is None or not texts.num_rows:
             return
-        stored = self.tools.vectors.gather(texts["text_id"].combine_chunks())
+        stored = self.session.vectors.gather(texts["text_id"].combine_chunks())
         again = load_text_encoder(self.context.settings.model.text_encoder).encode(texts["text"].to_pylist())
         different = np.flatnonzero((stored.view(np.uint16) != again.view(np.uint16)).any(axis=1))
         self.report.texts = texts.num_rows
@@ -221,7 +221,7 @@ class _Comparison:
         settings = self.context.settings
         for modality in settings.modalities:
             found = files[modality.name]
-            yield Buffer(self.tools.connection, modality, found, settings.buffer.days, settings.timezone)
+            yield Buffer(self.session.connection, modality, found, settings.buffer.days, settings.timezone)
 
     def _with_content(self, files: EventFiles) -> Iterator[tuple[int, str]]:
         """Buckets and users that `files` give content: whoever should have state."""
@@ -235,17 +235,17 @@ class _Comparison:
             self._compare(bucket, list(users[start : start + size]), files)
 
     def _compare(self, bucket: int, names: list[str], files: EventFiles) -> None:
-        context, tools, window, report = self.context, self.tools, self.window, self.report
+        context, session, window, report = self.context, self.session, self.window, self.report
         settings = context.settings
         users = pa.table({"user_id": pa.array(names, pa.string())})
         everyone = np.arange(len(names))
-        widths = {modality.name: width for modality, width in zip(settings.modalities, tools.widths, strict=True)}
+        widths = {modality.name: width for modality, width in zip(settings.modalities, session.widths, strict=True)}
         rows = self.sampler.summaries(bucket, names)
-        stored = summary_store.newest_of(tools.connection, rows, widths, users)
+        stored = summary_store.newest_of(session.connection, rows, widths, users)
         events, rebuilt = [], []
         for modality, buffer in zip(settings.modalities, self._buffers(files), strict=True):
-            events.append(load_events(buffer, modality, window, users, [bucket], tools.vectors))
-            rebuilt.append(events[-1].summarise(everyone))
+            events.append(load_events(buffer, modality, window, users, [bucket], session.vectors))
+            rebuilt.append(events[-1].summarize(everyone))
             for row in different_rows(rebuilt[-1], stored[modality.name]):
                 report.differences.append(
                     f"The {modality.name} summary of user {names[row]!r} differs from its rebuild."
@@ -253,13 +253,13 @@ class _Comparison:
             report.summaries += len(names)
         report.users += len(names)
         queries, scenarios = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
-        embeddings = tools.inference.embed(user_batch(events, rebuilt, everyone), queries, scenarios)
+        embeddings = session.inference.embed(user_batch(events, rebuilt, everyone), queries, scenarios)
         published = {
             view: offline.read_newest(context.layout.offline(view), bucket, users, window.ds, self.sampler.lookup)
-            for view in views(context, tools.model_record.version)
+            for view in views(context, session.model_record.version)
         }
         for position, scenario in enumerate(settings.scenarios):
-            found = published[columns.scenario_view(scenario.name, tools.model_record.version)]
+            found = published[columns.scenario_view(scenario.name, session.model_record.version)]
             compare_embeddings(scenario.name, names, embeddings[:, position], found, report, self.tolerance)
         marks = [function(events, rebuilt, everyone) for function in (prefix_fingerprints, first_fingerprints)]
         compare_fingerprints(names, marks, published[columns.SUMMARIES_VIEW], report)
@@ -267,7 +267,7 @@ class _Comparison:
             return
         head = context.ledger.head(bucket)
         if head is not None and head.ds > window.ds:
-            published = {view: not_overtaken(context, view, bucket, found) for view, found in published.items()}
+            published = {view: not_superseded(context, view, bucket, found) for view, found in published.items()}
         _compare_online(context, published, report)
 
 

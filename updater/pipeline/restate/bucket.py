@@ -17,11 +17,11 @@ from updater.ledger import Head
 from updater.pipeline.daily.bucket_commit import commit_bucket, outputs_digest
 from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buffer, read_stored
 from updater.pipeline.daily.refresh import tables
-from updater.pipeline.daily.staging import place, stage
+from updater.pipeline.daily.staging import move_into_place, stage
 from updater.pipeline.restate.plan import Restatement
 from updater.runtime.deployment import Context
-from updater.runtime.process_pool import Workers, open_tools
-from updater.runtime.session import Tools
+from updater.runtime.process_pool import ProcessPool, open_session
+from updater.runtime.session import Session
 from updater.runtime.timing import Stopwatch
 from updater.settings import Settings
 from updater.state import embeddings as offline
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def restate_bucket(
-    context: Context, tools: Tools, restatement: Restatement, window: Window, bucket: int
+    context: Context, session: Session, restatement: Restatement, window: Window, bucket: int
 ) -> dict[str, int]:
     """Restate one window of a bucket, or find it done. Returns its counts.
 
@@ -43,17 +43,17 @@ def restate_bucket(
     head = context.ledger.head(bucket)
     if head is None:
         return {}
-    place(context, bucket, head.ds)
+    move_into_place(context, bucket, head.ds)
     if head.generation == restatement.generation and head.ds >= window.ds:
         return {}
     watch = Stopwatch()
     erased = context.ledger.erased()
-    users = _users(context, tools, restatement, window, bucket, erased)
+    users = _users(context, session, restatement, window, bucket, erased)
     plan = BucketPlan({m.name: frozenset(users) for m in context.settings.modalities}, tuple(users), (), ())
-    buffered = read_buffer(context, tools, window, [bucket], users)
-    stored = read_stored(context, tools, [bucket], buffered.users)
-    [result] = compute(context, tools, buffered, stored, [plan])
-    made = tables(context, tools, window, plan, result, restatement.created, restatement.generation)
+    buffered = read_buffer(context, session, window, [bucket], users)
+    stored = read_stored(context, session, [bucket], buffered.users)
+    [result] = compute(context, session, buffered, stored, [plan])
+    made = tables(context, session, window, plan, result, restatement.created, restatement.generation)
     files = stage(context, window.ds, bucket, made)
     before = context.ledger.bucket_record(bucket, window.ds)
     counts = {**(before.counts if before else {}), "prefixes": len(users)}
@@ -62,19 +62,19 @@ def restate_bucket(
         ds=window.ds,
         digest=outputs_digest(files, restatement.generation),
         generation=restatement.generation,
-        model_version=tools.model_record.version,
+        model_version=session.model_record.version,
         scenarios=head.scenarios,
         modalities=head.modalities,
     )
     if window.ds == restatement.last_day:
-        counts["active_users"] = _active(context, tools, bucket, users, result)
+        counts["active_users"] = _active(context, session, bucket, users, result)
     commit_bucket(context, window, head, new, files, counts, len(erased))
     logger.info("restated bucket %d of %s: %d users, %.1f s", bucket, window, len(users), watch.seconds)
     return {"prefixes": len(users)}
 
 
 def _users(
-    context: Context, tools: Tools, restatement: Restatement, window: Window, bucket: int, erased: Erased
+    context: Context, session: Session, restatement: Restatement, window: Window, bucket: int, erased: Erased
 ) -> Sequence[str]:
     """Affected users whose value at the window was wrong:
     all on the first day, later those that change or were published then.
@@ -82,21 +82,21 @@ def _users(
     affected = set(restatement.users(bucket))
     affected -= erased.among(affected)
     if window.ds > restatement.first_day:
-        affected &= _changed(context, tools, window, bucket) | _published(context, window, bucket)
-    known = set(summary_store.read_users(tools.connection, bucket_files(context.layout.summaries(), bucket)))
+        affected &= _changed(context, session, window, bucket) | _published(context, window, bucket)
+    known = set(summary_store.read_users(session.connection, bucket_files(context.layout.summaries(), bucket)))
     if affected - known:
         # A user without any value so far gets one with the first content, not an empty profile before it.
-        affected &= known | _with_content(context, tools, window, bucket)
+        affected &= known | _with_content(context, session, window, bucket)
     return sorted(affected)
 
 
-def _changed(context: Context, tools: Tools, window: Window, bucket: int) -> set[str]:
-    found = [buffer.changes(window, [bucket]) for buffer in _buffers(context, tools, window)]
+def _changed(context: Context, session: Session, window: Window, bucket: int) -> set[str]:
+    found = [buffer.changes(window, [bucket]) for buffer in _buffers(context, session, window)]
     return {user for rows in found for user in rows["user_id"].to_pylist()}
 
 
-def _with_content(context: Context, tools: Tools, window: Window, bucket: int) -> set[str]:
-    found = [buffer.everyone(window, [bucket]) for buffer in _buffers(context, tools, window)]
+def _with_content(context: Context, session: Session, window: Window, bucket: int) -> set[str]:
+    found = [buffer.everyone(window, [bucket]) for buffer in _buffers(context, session, window)]
     return {user for rows in found for user in rows["user_id"].to_pylist()}
 
 
@@ -110,35 +110,35 @@ def _published(context: Context, window: Window, bucket: int) -> set[str]:
     return users
 
 
-def _buffers(context: Context, tools: Tools, window: Window) -> list[Buffer]:
+def _buffers(context: Context, session: Session, window: Window) -> list[Buffer]:
     settings = context.settings
     return [
-        Buffer(tools.connection, m, context.event_files(m.name, window.ds), settings.buffer.days, settings.timezone)
+        Buffer(session.connection, m, context.event_files(m.name, window.ds), settings.buffer.days, settings.timezone)
         for m in settings.modalities
     ]
 
 
-def _active(context: Context, tools: Tools, bucket: int, users: Sequence[str], result: BucketResult) -> int:
+def _active(context: Context, session: Session, bucket: int, users: Sequence[str], result: BucketResult) -> int:
     """Users of the bucket with any event at the end of the restatement."""
     files = bucket_files(context.layout.summaries(), bucket)
-    everyone = summary_store.read_active(tools.connection, files)
+    everyone = summary_store.read_active(session.connection, files)
     events = np.sum([summary.num_events_B for summary in result.summaries], axis=0)
     now_active = {user for user, count in zip(result.users, events, strict=True) if count > 0}
     return len((everyone - set(users)) | now_active)
 
 
 def restate_buckets(
-    workers: Workers, restatement: Restatement, days: Sequence[date], buckets: Sequence[int]
+    pool: ProcessPool, restatement: Restatement, days: Sequence[date], buckets: Sequence[int]
 ) -> Iterator[tuple[int, dict[str, int]]]:
     """Restate `days` in order for `buckets`; yields buckets as they are done, with the counts."""
-    jobs = [(workers.settings, workers.now, restatement, list(days), bucket) for bucket in buckets]
-    for index, counts in workers.map(_restate_job, jobs):
+    jobs = [(pool.settings, pool.now, restatement, list(days), bucket) for bucket in buckets]
+    for index, counts in pool.map(_restate_job, jobs):
         yield buckets[index], counts
 
 
 def _restate_job(
     settings: Settings, now: datetime, restatement: Restatement, days: list[date], bucket: int
 ) -> dict[str, int]:
-    context, tools = open_tools(settings, now)
-    restated = [restate_bucket(context, tools, restatement, context.window(ds), bucket) for ds in days]
+    context, session = open_session(settings, now)
+    restated = [restate_bucket(context, session, restatement, context.window(ds), bucket) for ds in days]
     return {"prefixes": sum(counts.get("prefixes", 0) for counts in restated)}

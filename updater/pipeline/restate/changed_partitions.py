@@ -32,7 +32,7 @@ def find_rewritten(
         }
         root = partitions.join(context.settings.paths.lake, modality.name)
         for ds, found in files_of_days(root, records).items() if records else ():
-            if found.token != records[ds].source_token and found.digest() != records[ds].source_digest:
+            if found.token != records[ds].source_etag and found.digest() != records[ds].source_digest:
                 yield modality, ds, records[ds]
         if modality.optional:
             for ds in partitions.landed_days(root):
@@ -40,12 +40,12 @@ def find_rewritten(
                     yield modality, ds, None
 
 
-def check_reach(context: Context, modality: Modality, ds: date) -> None:
+def check_recomputable(context: Context, modality: Modality, ds: date) -> None:
     """Raise WindowOrderError if what it takes to restate a landed day has been dropped."""
-    reach = context.ledger.reach()
-    if reach is not None and ds < reach:
+    earliest = context.ledger.earliest_recomputable()
+    if earliest is not None and ds < earliest:
         raise WindowOrderError(
-            f"{modality.name} {ds} was rewritten, but events and days are kept from {reach} on only "
-            f"([retention] history_days when the state was last maintained); begin with --from-date {reach}, or "
+            f"{modality.name} {ds} was rewritten, but events and days are kept from {earliest} on only "
+            f"([retention] history_days when the state was last maintained); begin with --from-date {earliest}, or "
             "start a new state."
         )

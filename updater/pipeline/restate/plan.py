@@ -16,7 +16,7 @@ from updater.lake import partitions
 from updater.lake.schemas import event_schema
 from updater.ledger import PartitionRecord
 from updater.pipeline.daily.detect import read_landed
-from updater.pipeline.restate.changed_partitions import check_reach, find_rewritten
+from updater.pipeline.restate.changed_partitions import check_recomputable, find_rewritten
 from updater.runtime.deployment import Context
 from updater.state.event_store import connect, read_rows
 
@@ -78,7 +78,7 @@ def plan_restatement(context: Context, from_date: date, to_date: date) -> Restat
     num_erased = len(context.ledger.erased())
     records, affected = [], []
     for modality, ds, old in find_rewritten(context, from_date, to_date):
-        check_reach(context, modality, ds)
+        check_recomputable(context, modality, ds)
         new = read_landed(context, ds, modality)
         records.append(new)
         affected.append(_different_users(context, modality, old, new))

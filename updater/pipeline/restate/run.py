@@ -11,29 +11,29 @@ from updater.domain.window import days
 from updater.errors import WindowOrderError
 from updater.lake import partitions
 from updater.pipeline.daily.encode import encode_files
-from updater.pipeline.daily.publish import materialise
+from updater.pipeline.daily.publish import materialize
 from updater.pipeline.monitor import audit
 from updater.pipeline.restate.bucket import restate_buckets
-from updater.pipeline.restate.changed_partitions import check_reach
+from updater.pipeline.restate.changed_partitions import check_recomputable
 from updater.pipeline.restate.plan import Restatement, plan_restatement, save_plan
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.runtime.timing import Stopwatch
 
 logger = logging.getLogger(__name__)
 
 
 def restate_range(
-    context: Context, workers: Workers, from_date: date, to_date: date, progress: Progress = no_progress
+    context: Context, pool: ProcessPool, from_date: date, to_date: date, progress: Progress = no_progress
 ) -> dict[str, int]:
     """Restate the rewritten partitions of a range (both dates inclusive); empty if there are none."""
     restatement = plan_restatement(context, from_date, to_date)
-    return restate(context, workers, restatement, progress) if restatement else {}
+    return restate(context, pool, restatement, progress) if restatement else {}
 
 
 def restate(
-    context: Context, workers: Workers, restatement: Restatement, progress: Progress = no_progress
+    context: Context, pool: ProcessPool, restatement: Restatement, progress: Progress = no_progress
 ) -> dict[str, int]:
     """Carry out a restatement; killed and run again, it goes on. Returns users, days and values restated."""
     watch = Stopwatch()
@@ -41,25 +41,25 @@ def restate(
     try:
         # Once more: maintenance looks for the saved plan after it has written down what it is about to drop.
         for record in restatement.records:
-            check_reach(context, context.settings.modality(record.modality), record.ds)
+            check_recomputable(context, context.settings.modality(record.modality), record.ds)
     except WindowOrderError:
         partitions.remove(context.layout.restatement_plan())
         raise
     for record in restatement.records:
-        with durable("partition"):
+        with crash_point("partition"):
             context.ledger.record_partition(record, restatement.num_erased)
         modality = context.settings.modality(record.modality)
         files = [file for file in context.event_files(modality.name, record.ds) if file.ds == record.ds]
-        encode_files(context, files, workers.encode, modality.name, progress)
+        encode_files(context, files, pool.encode, modality.name, progress)
     wanted = list(days(restatement.first_day, restatement.last_day))
     buckets = restatement.buckets()
     values = 0
-    for done, (_, counts) in enumerate(restate_buckets(workers, restatement, wanted, buckets), start=1):
+    for done, (_, counts) in enumerate(restate_buckets(pool, restatement, wanted, buckets), start=1):
         progress("restating buckets", done, len(buckets))
         values += counts.get("prefixes", 0)
     for done, ds in enumerate(wanted):
-        progress("materialising", done, len(wanted))
-        materialise(context, context.window(ds))
+        progress("materializing", done, len(wanted))
+        materialize(context, context.window(ds))
     counts = {"users": len(set(restatement.affected["user_id"].to_pylist())), "days": len(wanted), "values": values}
     subject = {"partitions": [f"{r.modality} {r.ds}" for r in restatement.records], **counts}
     audit.record(context, "restate", **subject)

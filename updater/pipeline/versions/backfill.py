@@ -25,10 +25,10 @@ from updater.lake import partitions
 from updater.ledger import ModelRecord
 from updater.pipeline.daily.bucket_values import compute, read_buffer, read_stored
 from updater.pipeline.daily.refresh import USERS_PER_READ
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, day_after
-from updater.runtime.process_pool import Workers, open_tools
-from updater.runtime.session import Tools
+from updater.runtime.process_pool import ProcessPool, open_session
+from updater.runtime.session import Session
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
 from updater.settings import Settings
@@ -64,7 +64,7 @@ class VersionBackfill:
 
 
 @dataclass(frozen=True)
-class Lack:
+class MissingRows:
     """Rows that the version lacks in one bucket and window."""
 
     window: Window
@@ -87,9 +87,9 @@ class Lack:
         return sum(table.num_rows for table in self.rows.values())
 
 
-def lacking(
+def find_missing_rows(
     context: Context, connection: duckdb.DuckDBPyConnection, job: VersionBackfill, buckets: Sequence[int]
-) -> Iterator[Lack]:
+) -> Iterator[MissingRows]:
     """What the version lacks in some buckets, window by window, oldest first."""
     past = [window for window in job.windows if window.ds < job.from_date]
     rest = job.windows[len(past) :]
@@ -105,7 +105,7 @@ def lacking(
         by_instant = {window.as_of.replace(tzinfo=None): window for window in windows}
         for instant, bucket in sorted(found):
             window = by_instant[instant]
-            yield Lack(window, past[-1] if newest_only else window, bucket, found[instant, bucket])
+            yield MissingRows(window, past[-1] if newest_only else window, bucket, found[instant, bucket])
 
 
 def _missing_rows(
@@ -148,57 +148,59 @@ def _missing_rows(
     return connection.execute(f"{query} order by {keys}", bound).to_arrow_table()
 
 
-def backfill_version(context: Context, tools: Tools, job: VersionBackfill, buckets: Sequence[int]) -> dict[str, int]:
+def backfill_version(
+    context: Context, session: Session, job: VersionBackfill, buckets: Sequence[int]
+) -> dict[str, int]:
     """Make what the version lacks in some buckets. Returns the prefixes computed and the rows written."""
     counts = {"prefixes": 0, "rows": 0}
-    waiting: list[Lack] = []
+    waiting: list[MissingRows] = []
     waiting_users = 0
-    for lack in lacking(context, tools.connection, job, buckets):
-        num_users = len(lack.users)
-        if waiting and (waiting[0].known != lack.known or waiting_users + num_users > USERS_PER_READ):
-            _fill(context, tools, job, waiting)
+    for missing in find_missing_rows(context, session.connection, job, buckets):
+        num_users = len(missing.users)
+        if waiting and (waiting[0].known != missing.known or waiting_users + num_users > USERS_PER_READ):
+            _fill(context, session, job, waiting)
             waiting, waiting_users = [], 0
-        waiting.append(lack)
+        waiting.append(missing)
         waiting_users += num_users
         counts["prefixes"] += num_users
-        counts["rows"] += lack.num_rows
-    _fill(context, tools, job, waiting)
+        counts["rows"] += missing.num_rows
+    _fill(context, session, job, waiting)
     return counts
 
 
-def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[Lack]) -> None:
+def _fill(context: Context, session: Session, job: VersionBackfill, all_missing: Sequence[MissingRows]) -> None:
     """Make what rests on the knowledge of one window, with one pass over the event files."""
-    if not lacks:
+    if not all_missing:
         return
     watch = Stopwatch()
-    known, modalities = lacks[0].known, context.settings.modalities
+    known, modalities = all_missing[0].known, context.settings.modalities
     plans = []
-    for lack in lacks:
-        users = tuple(lack.users)
+    for missing in all_missing:
+        users = tuple(missing.users)
         plans.append(BucketPlan({m.name: frozenset(users) for m in modalities}, users, (), ()))
     everyone = {user for plan in plans for user in plan.users}
-    buckets = [lack.bucket for lack in lacks]
-    buffered = read_buffer(context, tools, known, buckets, sorted(everyone))
+    buckets = [missing.bucket for missing in all_missing]
+    buffered = read_buffer(context, session, known, buckets, sorted(everyone))
     # Days are dropped after that is written down, so what was read before this look was whole.
-    if (reach := context.ledger.reach()) is not None and day_after(known.ds) < reach:
+    if (earliest := context.ledger.earliest_recomputable()) is not None and day_after(known.ds) < earliest:
         raise ConcurrentUpdateError(
-            f"Days before {reach} were dropped while this ran; run the same command again.", cause="maintenance"
+            f"Days before {earliest} were dropped while this ran; run the same command again.", cause="maintenance"
         )
-    stored = read_stored(context, tools, buckets, buffered.users)
-    results = compute(context, tools, buffered, stored, plans)
-    for lack, plan, result in zip(lacks, plans, results, strict=True):
+    stored = read_stored(context, session, buckets, buffered.users)
+    results = compute(context, session, buffered, stored, plans)
+    for missing, plan, result in zip(all_missing, plans, results, strict=True):
         # An erasure that begins later waits for these files, and finds them.
         with StateLock(context.layout.rewriting_lock()).shared():
             erased = context.ledger.erased()
             kept = {user: row for row, user in enumerate(plan.users) if user not in erased}
             for position, scenario in enumerate(context.settings.scenarios):
-                if (rows := lack.rows.get(scenario.name)) is not None:
-                    _write(context, job, lack, scenario, rows, kept, result.embeddings[:, position])
+                if (rows := missing.rows.get(scenario.name)) is not None:
+                    _write(context, job, missing, scenario, rows, kept, result.embeddings[:, position])
     logger.info(
         "computed %s in %d buckets, windows up to %s: %d users, %.1f s",
         job.model.name,
         len(set(buckets)),
-        lacks[-1].window,
+        all_missing[-1].window,
         len(everyone),
         watch.seconds,
     )
@@ -207,7 +209,7 @@ def _fill(context: Context, tools: Tools, job: VersionBackfill, lacks: Sequence[
 def _write(
     context: Context,
     job: VersionBackfill,
-    lack: Lack,
+    missing: MissingRows,
     scenario: Scenario,
     rows: pa.Table,
     users: Mapping[str, int],
@@ -221,30 +223,30 @@ def _write(
         chosen = rows.filter(pc.equal(rows[columns.CREATED_TIMESTAMP], pa.scalar(created, offline.TIMESTAMP)))
         names = [user for user in chosen[columns.JOIN_KEY].to_pylist() if user in users]
         values = embeddings_UE[[users[user] for user in names]]
-        as_of, instant = lack.window.as_of, created.replace(tzinfo=lack.window.as_of.tzinfo)
+        as_of, instant = missing.window.as_of, created.replace(tzinfo=missing.window.as_of.tzinfo)
         parts.append(offline.scenario_rows(scenario, job.model.name, names, values, as_of, instant))
     view = columns.scenario_view(scenario.name, job.model.version)
-    path = context.layout.bucket_file(view, lack.window.ds, lack.bucket, job.generation)
+    path = context.layout.bucket_file(view, missing.window.ds, missing.bucket, job.generation)
     table = pa.concat_tables(parts)
     if partitions.exists(path):
         stored = partitions.read_table(path)
         again = pc.is_in(stored[columns.JOIN_KEY], value_set=table[columns.JOIN_KEY].combine_chunks())
         table = pa.concat_tables([table, stored.filter(pc.invert(again)).cast(table.schema)])
     if table.num_rows:
-        with durable("backfilled"):
+        with crash_point("backfilled"):
             partitions.write_table(path, table.sort_by(columns.JOIN_KEY).combine_chunks())
 
 
 def backfill_buckets(
-    workers: Workers, job: VersionBackfill, buckets: Sequence[int]
+    pool: ProcessPool, job: VersionBackfill, buckets: Sequence[int]
 ) -> Iterator[tuple[list[int], dict[str, int]]]:
     """Make what a model version lacks, neighbours together; yields buckets as they are done, with the counts."""
-    groups = workers.groups(buckets)
-    jobs = [(workers.settings, workers.now, job, group) for group in groups]
-    for index, counts in workers.map(_backfill_job, jobs):
+    groups = pool.groups(buckets)
+    jobs = [(pool.settings, pool.now, job, group) for group in groups]
+    for index, counts in pool.map(_backfill_job, jobs):
         yield groups[index], counts
 
 
 def _backfill_job(settings: Settings, now: datetime, job: VersionBackfill, buckets: list[int]) -> dict[str, int]:
-    context, tools = open_tools(settings, now, job.model)
-    return backfill_version(context, tools, job, buckets)
+    context, session = open_session(settings, now, job.model)
+    return backfill_version(context, session, job, buckets)

@@ -24,11 +24,11 @@ from updater.pipeline.daily.publish import views
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.monitor.verify_compare import raise_if_different
-from updater.pipeline.versions.backfill import WINDOWS_PER_QUERY, VersionBackfill, backfill_buckets, lacking
+from updater.pipeline.versions.backfill import WINDOWS_PER_QUERY, VersionBackfill, backfill_buckets, find_missing_rows
 from updater.pipeline.versions.registry import check_model, model_version, register_model
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
 from updater.state.bucket_files import all_files
@@ -61,7 +61,7 @@ class PromotionReport:
     verified_users: int = 0
 
 
-def chosen_model(context: Context, version: int | None, directory: str | None, dry_run: bool) -> ModelRecord:
+def resolve_model(context: Context, version: int | None, directory: str | None, dry_run: bool) -> ModelRecord:
     """The version of that number, or the model in `directory`, which becomes one unless it is a dry run.
 
     Raises:
@@ -92,20 +92,20 @@ def plan_promotion(context: Context, model: ModelRecord, from_date: date | None)
     report.windows = _num_windows(job)
     with connect(context.settings.paths.state) as connection:
         for bucket in range(context.settings.buffer.num_buckets):
-            for lack in lacking(context, connection, job, [bucket]):
-                report.prefixes += len(lack.users)
-                report.rows += lack.num_rows
+            for missing in find_missing_rows(context, connection, job, [bucket]):
+                report.prefixes += len(missing.users)
+                report.rows += missing.num_rows
     return report
 
 
 def promote(
-    context: Context, workers: Workers, model: ModelRecord, from_date: date | None, progress: Progress = no_progress
+    context: Context, pool: ProcessPool, model: ModelRecord, from_date: date | None, progress: Progress = no_progress
 ) -> PromotionReport:
-    """Make `model` live, after its feature views have all rows. Killed and run again, it goes on where it was.
+    """Make `model` live, after its feature views have all rows. Resumable: run it again after a crash.
 
     Args:
         context: the deployment.
-        workers: what computes.
+        pool: what computes.
         model: a version of this state.
         from_date: landing day from which on the version has all rows; the first that can be computed if left out. Of
             the days before it gets each user's newest row, because that still counts.
@@ -127,13 +127,13 @@ def promote(
         _check_state(context, seen)
         job = _job(context, model, seen, from_date)
         report.windows = _num_windows(job)
-        _make(context, workers, job, report, progress)
-        if job.windows and not _is_right(context, model, seen, report, progress):
+        _make(context, pool, job, report, progress)
+        if job.windows and not _verify_sample(context, model, seen, report, progress):
             continue
         done = {"windows": report.windows, "prefixes": report.prefixes, "rows": report.rows}
         subject = {"version": model.version, "model": model.name, "former": report.former, **done}
-        with durable("promoted"):
-            is_live = seen.is_settled and context.ledger.promote_model(
+        with crash_point("promoted"):
+            is_live = seen.is_idle and context.ledger.promote_model(
                 model.version, seen, job.generation, subject, audit.actor(environ), context.time()
             )
         if is_live:
@@ -178,9 +178,11 @@ def _check_moved(seen: Published, now: Published) -> None:
 
 
 def _job(context: Context, model: ModelRecord, seen: Published, from_date: date | None) -> VersionBackfill:
-    reach = context.ledger.reach() or date.min
-    if from_date is not None and from_date < reach:
-        raise ConfigError(f"Days before {reach} were dropped (see [retention]); promote --from-date {reach} or later.")
+    earliest = context.ledger.earliest_recomputable() or date.min
+    if from_date is not None and from_date < earliest:
+        raise ConfigError(
+            f"Days before {earliest} were dropped (see [retention]); promote --from-date {earliest} or later."
+        )
     completed = sorted(window.ds for window in context.ledger.windows() if window.completed_at is not None)
     windows = tuple(context.window(ds) for ds in completed if seen.watermark is not None and ds <= seen.watermark)
     # A later file of a merged file's days counts only under a higher generation.
@@ -194,7 +196,7 @@ def _job(context: Context, model: ModelRecord, seen: Published, from_date: date 
         model=model,
         live=context.live_model().version,
         windows=windows,
-        from_date=from_date or reach,
+        from_date=from_date or earliest,
         generation=1 + max(generations, default=0),
     )
 
@@ -204,18 +206,18 @@ def _num_windows(job: VersionBackfill) -> int:
 
 
 def _make(
-    context: Context, workers: Workers, job: VersionBackfill, report: PromotionReport, progress: Progress
+    context: Context, pool: ProcessPool, job: VersionBackfill, report: PromotionReport, progress: Progress
 ) -> None:
     """Register the version's views, write the rows that it lacks, and load the online store."""
-    from updater.store.access import materialise
+    from updater.store.access import materialize
     from updater.store.connecting import open_store
     from updater.store.definitions import apply
 
-    with durable("views"):
+    with crash_point("views"):
         apply(context.settings, [job.live, job.model.version])
     buckets = range(context.settings.buffer.num_buckets)
     done = 0
-    for group, counts in backfill_buckets(workers, job, buckets):
+    for group, counts in backfill_buckets(pool, job, buckets):
         done += len(group)
         progress(f"computing {job.model.name}", done, len(buckets))
         report.prefixes += counts["prefixes"]
@@ -224,14 +226,14 @@ def _make(
     store = open_store(context.settings)
     report.online_rows = 0
     for start in range(0, len(job.windows), WINDOWS_PER_QUERY):
-        progress("materialising", start, len(job.windows))
+        progress("materializing", start, len(job.windows))
         part = job.windows[start : start + WINDOWS_PER_QUERY]
         # So that no erased user's row, read before the erasure, comes online after it.
-        with durable("materialised"), StateLock(context.layout.rewriting_lock()).shared():
-            report.online_rows += sum(materialise(store, part[-1], own, first=part[0]).values())
+        with crash_point("materialized"), StateLock(context.layout.rewriting_lock()).shared():
+            report.online_rows += sum(materialize(store, part[-1], own, first=part[0]).values())
 
 
-def _is_right(
+def _verify_sample(
     context: Context, model: ModelRecord, seen: Published, report: PromotionReport, progress: Progress
 ) -> bool:
     """Compare a sample. False if a window came in between, which the version has no rows of yet."""

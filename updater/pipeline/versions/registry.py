@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from updater.domain.unfinished import unfinished_name
+from updater.domain.temporary_files import temporary_name
 from updater.errors import ConfigError, NotFoundError
 from updater.lake import partitions
 from updater.ledger import ModelRecord
 from updater.pipeline.monitor import audit
-from updater.runtime.crash_points import durable
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context
 from updater.settings import Settings
 
@@ -37,7 +37,7 @@ class PruneReport:
 def register_model(context: Context, directory: str | Path, name_hint: str, trained: bool) -> ModelRecord:
     """Make the model in `directory` the next version of the state; it is not live yet.
 
-    The same model again is the version that it was before. Killed and run again, it goes on where it was.
+    The same model again is the version that it was before. Resumable: run it again after a crash.
 
     Args:
         context: the deployment.
@@ -55,8 +55,8 @@ def register_model(context: Context, directory: str | Path, name_hint: str, trai
     staged = _stage(context, directory, digest)
     while record is None:
         record = _add(context, digest, name_hint, trained)
-    with durable("model_placed"):
-        _place(staged, Path(context.model_directory(record.version)))
+    with crash_point("model_placed"):
+        _move_into_place(staged, Path(context.model_directory(record.version)))
     return record
 
 
@@ -93,7 +93,7 @@ def has_files(context: Context, version: int) -> bool:
 def prune_version(context: Context, version: int) -> PruneReport:
     """Remove a version that is not live: feature views and services, online and offline rows, and its files.
 
-    The ledger keeps its row, so the number stays taken. Killed and run again, it goes on where it was.
+    The ledger keeps its row, so the number stays taken. Resumable: run it again after a crash.
 
     Raises:
         NotFoundError: there is no such version.
@@ -107,17 +107,17 @@ def prune_version(context: Context, version: int) -> PruneReport:
         raise ConfigError(f"Model version {version} is live; promote another one before you remove it.")
     if not has_files(context, version):
         return PruneReport(version, record.name, True, [], 0)
-    with durable("pruned_views"):
+    with crash_point("pruned_views"):
         removed = remove(context.settings, version)
     views = [view for view in partitions.list_names(context.layout.views()) if view.endswith(f"_v{version}")]
     num_files = 0
     for view in views:
         fs, inner = partitions.filesystem(context.layout.offline(view))
         num_files += len(fs.find(inner))
-        with durable("pruned_rows"):
+        with crash_point("pruned_rows"):
             partitions.remove(context.layout.offline(view))
     audit.record(context, "prune", version=version, model=record.name, feature_views=removed)
-    with durable("pruned_model"):
+    with crash_point("pruned_model"):
         _discard(Path(context.model_directory(version)))
     return PruneReport(version, record.name, False, removed, num_files)
 
@@ -154,20 +154,20 @@ def _stage(context: Context, directory: str | Path, digest: str) -> Path:
     staged = _models(context) / f".{digest}"
     if staged.is_dir():
         return staged
-    aside = staged.with_name(unfinished_name(digest))
+    temporary = staged.with_name(temporary_name(digest))
     try:
-        aside.mkdir(parents=True)
+        temporary.mkdir(parents=True)
         has_card = Path(directory, CARD).is_file()
         for name in (*FILES, CARD) if has_card else FILES:
-            shutil.copyfile(Path(directory, name), aside / name)
-            with (aside / name).open("rb") as file:
+            shutil.copyfile(Path(directory, name), temporary / name)
+            with (temporary / name).open("rb") as file:
                 os.fsync(file.fileno())
-        if model_digest(aside) != digest:
+        if model_digest(temporary) != digest:
             raise ConfigError(f"The model in {directory} changed while it was read; run the same command again.")
-        with durable("model_staged"):
-            _place(aside, staged)
+        with crash_point("model_staged"):
+            _move_into_place(temporary, staged)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return staged
 
 
@@ -184,12 +184,12 @@ def _add(context: Context, digest: str, name_hint: str, trained: bool) -> ModelR
         live=False,
     )
     # add_model refuses a number that another model has: then the next one is tried.
-    with suppress(ConfigError), durable("model"):
+    with suppress(ConfigError), crash_point("model"):
         context.ledger.add_model(record)
     return _registered(context, digest)
 
 
-def _place(source: Path, target: Path) -> None:
+def _move_into_place(source: Path, target: Path) -> None:
     """Move a directory; one that is there already has the same content, because names say what they hold."""
     with suppress(OSError):
         source.rename(target)
@@ -200,6 +200,6 @@ def _place(source: Path, target: Path) -> None:
 
 def _discard(directory: Path) -> None:
     """Remove a model's directory; it is gone at once, never half there."""
-    aside = directory.with_name(unfinished_name(directory.name))
-    directory.rename(aside)
-    shutil.rmtree(aside)
+    temporary = directory.with_name(temporary_name(directory.name))
+    directory.rename(temporary)
+    shutil.rmtree(temporary)

@@ -18,7 +18,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 def random_bits(*key: Any) -> Bits:
     """64 random bits per element; the key's parts are non-negative integers or arrays that broadcast.
 
-    The finaliser of SplitMix64 (Steele, Lea and Flood 2014), folded over the parts of the key.
+    The finalizer of SplitMix64 (Steele, Lea and Flood 2014), folded over the parts of the key.
     """
     state = np.zeros(1, dtype=np.uint64)
     for part in key:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from updater.airflow.dags import daily_update, maintain_state, replay, train_model
+from updater.airflow.dags import backfill, daily_update, maintain_state, train_model
 
 CONFIG = str(Path(__file__).resolve().parents[1] / "updater.toml")
 
 FIRST_DAY = "@FIRST_DAY@"  # first landing day that the schedule runs; days before it: updater backfill
 
 daily = daily_update(CONFIG, dag_id="@NAME@_daily_update", namespace="@NAME@", first_day=FIRST_DAY)
-missing = replay(CONFIG, dag_id="@NAME@_replay", namespace="@NAME@")
+missing = backfill(CONFIG, dag_id="@NAME@_backfill", namespace="@NAME@")
 maintenance = maintain_state(CONFIG, dag_id="@NAME@_maintain_state")
 training = train_model(CONFIG, dag_id="@NAME@_train_model")

@@ -40,7 +40,7 @@ class Reflector:
 
     Args:
         profile: what the drafts are about.
-        vocabulary: every category name that may occur, so that a name foreign to the profile is recognised.
+        vocabulary: every category name that may occur, so that a name foreign to the profile is recognized.
     """
 
     def __init__(self, profile: Profile, vocabulary: frozenset[str]) -> None:

@@ -37,7 +37,7 @@ _STREAM: _Aspects = {
         (("busiest_weekday", 0, 0), ("part_of_day", 0, 0), ("active_days", 0, 0)),
     ),
 }
-_CATEGORISED: _Aspects = {
+_CATEGORIZED: _Aspects = {
     "favourites": ("What does the user prefer in {name}?", (("top_categories", 0, 0), ("top_share", 0, 0))),
     "tastes_now": ("What has the user preferred lately in {name}?", (("top_categories", RECENT, 0),)),
     "variety": ("How varied are the user's {name} events?", (("num_categories", 0, 0), ("top_share", 0, 0))),
@@ -107,7 +107,7 @@ def topic_pool(modalities: Sequence[Modality], categories: Iterable[tuple[str, s
             continue
         pool += _topics(_STREAM, scope)
         if modality.category:
-            pool += _topics(_CATEGORISED, scope)
+            pool += _topics(_CATEGORIZED, scope)
         for column in modality.numeric:
             pool += _topics(_NUMERIC, Scope(modality=modality.name, column=column))
     for name, category in sorted(set(categories)):

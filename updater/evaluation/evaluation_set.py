@@ -12,7 +12,7 @@ from updater.errors import ConfigError
 from updater.evaluation.embedding import Embedder, embed, measured
 from updater.evaluation.events import Events
 from updater.evaluation.labels import read_labels
-from updater.evaluation.scoring import Rows, Scored, part_rows, score_system
+from updater.evaluation.scoring import Scores, TaskRows, part_rows, score_system
 from updater.evaluation.systems import (
     SIDE_BY_SIDE,
     Candidate,
@@ -28,18 +28,18 @@ from updater.evaluation.tasks import Split, Task, known_at, read_task_file, read
 from updater.evaluation.vectors import Maker, vector_system
 from updater.pipeline.daily.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.process_pool import Workers
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvaluationSet:
     """The tasks of `[evaluation]`, on its anchor days."""
 
     tasks: list[Task]
     anchors: Split
-    rows: Mapping[str, Rows]
+    rows: Mapping[str, TaskRows]
     """By task."""
 
     @property
@@ -48,7 +48,7 @@ class Exam:
         return sorted({*self.anchors.train, *self.anchors.validation, *self.anchors.test})
 
 
-def read_exam(events: Events, split: str = "test") -> Exam:
+def load_evaluation_set(events: Events, split: str = "test") -> EvaluationSet:
     """Compute the labels.
 
     Args:
@@ -60,20 +60,20 @@ def read_exam(events: Events, split: str = "test") -> Exam:
         NotLandedError: a day that a label needs has not landed.
     """
     tasks, anchors = _tasks(events.settings), _split(events.settings, split)
-    return Exam(tasks, anchors, _rows(events, tasks, anchors))
+    return EvaluationSet(tasks, anchors, _rows(events, tasks, anchors))
 
 
-def sit_exam(
+def evaluate_systems(
     context: Context,
-    workers: Workers,
+    pool: ProcessPool,
     events: Events,
-    exam: Exam,
+    evaluation_set: EvaluationSet,
     candidate: Candidate | None,
     names: Sequence[str],
     scratch: Scratch,
     progress: Progress = no_progress,
     further: Mapping[str, Maker] | None = None,
-) -> tuple[list[System], dict[str, Scored]]:
+) -> tuple[list[System], dict[str, Scores]]:
     """The systems `names`, in that order, and their scores; days that are not there yet are landed and encoded.
 
     After them come the further `models` of the candidate and the systems of `further`, made elsewhere. Features can be
@@ -83,27 +83,29 @@ def sit_exam(
     models = candidate.models if candidate else {}
     parts = {part for name in names for part in SIDE_BY_SIDE.get(name, ())}
     needed = [*names, *(part for part in parts if part not in names)]
-    made = embedders(context, exam.tasks, candidate, needed, scratch, progress)
+    made = embedders(context, evaluation_set.tasks, candidate, needed, scratch, progress)
     chosen = {name: made[name] for name in (*needed, *models) if name in made}
-    days = exam.days
+    days = evaluation_set.days
     if chosen or further or "recency" in names:
         # The file of any embedder has the column for recency.
         any_file = next(iter(chosen.values()), Embedder())
-        land_and_encode(context, workers, first_buffer_day(days[0], settings.buffer.days), days[-1], progress)
-        embed(context, workers, list(dict.fromkeys([any_file, *chosen.values()])), days, progress)
+        land_and_encode(context, pool, first_buffer_day(days[0], settings.buffer.days), days[-1], progress)
+        embed(context, pool, list(dict.fromkeys([any_file, *chosen.values()])), days, progress)
         publish_recency(context, any_file, days, scratch)
     systems = embedding_systems(context, chosen, days, scratch)
     if "recency" in names:
         systems.append(recency_system(settings, scratch, measured(context, any_file, days, recency_alone=True)))
     amounts = read_task_file(settings.evaluation.tasks).amounts
-    systems += baseline_systems(events, needed, amounts, exam.anchors.train, days)
+    systems += baseline_systems(events, needed, amounts, evaluation_set.anchors.train, days)
     known = {system.name: system for system in systems}
     known |= {
         name: side_by_side(name, [known[part] for part in SIDE_BY_SIDE[name]]) for name in names if name in SIDE_BY_SIDE
     }
     known |= {name: vector_system(settings, name, make(), scratch) for name, make in further.items()}
     systems = [known[name] for name in (*names, *models, *further)]
-    return systems, {s.name: score_system(workers, s, exam.tasks, exam.rows, progress) for s in systems}
+    return systems, {
+        s.name: score_system(pool, s, evaluation_set.tasks, evaluation_set.rows, progress) for s in systems
+    }
 
 
 def _tasks(settings: Settings) -> list[Task]:
@@ -132,7 +134,7 @@ def _split(settings: Settings, part: str) -> Split:
     return whole if part == "test" else dataclasses.replace(whole, validation=(), test=reported)
 
 
-def _rows(events: Events, tasks: Sequence[Task], anchors: Split) -> dict[str, Rows]:
+def _rows(events: Events, tasks: Sequence[Task], anchors: Split) -> dict[str, TaskRows]:
     """The labels of each part as they were known when the next part begins, those of the last one at its end."""
     settings = events.settings
     parts = [days for days in (anchors.train, anchors.validation, anchors.test) if days]

@@ -3,10 +3,10 @@
 import re
 from uuid import uuid4
 
-UNFINISHED = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.tmp")
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.tmp")
 """What a writer that was killed leaves: a file, or the directory of a model."""
 
 
-def unfinished_name(name: str) -> str:
+def temporary_name(name: str) -> str:
     """A new name for what is to become `name`; no other writer has it."""
     return f".{name}.{uuid4().hex}.tmp"

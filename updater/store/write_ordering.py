@@ -16,24 +16,24 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BIAS = 1 << 63
 
 
-class WireRow(NamedTuple):
+class OnlineRow(NamedTuple):
     """One entity's values in one feature view, as an online store keeps them."""
 
     entity_key: bytes
-    """Feast's serialised entity key."""
+    """Feast's serialized entity key."""
     event_us: int
     """Event timestamp, microseconds since the epoch."""
     created_us: int | None
     """Created timestamp, microseconds since the epoch; None is older than any."""
     values: Sequence[bytes]
-    """Serialised `feast.types.Value` of each feature; empty bytes are null."""
+    """Serialized `feast.types.Value` of each feature; empty bytes are null."""
 
 
 @runtime_checkable
 class GuardedOnlineStore(Protocol):
     """An online store that keeps the newest value of a row, whatever the order of writes."""
 
-    def write_wire_rows(self, config: Any, table: Any, features: Sequence[str], rows: Sequence[WireRow]) -> None:
+    def write_online_rows(self, config: Any, table: Any, features: Sequence[str], rows: Sequence[OnlineRow]) -> None:
         """Write `rows`, whose values are in the order of `features`, where they are not older than what is stored."""
 
     def delete_entities(self, config: Any, entity_keys: Sequence[bytes]) -> int:
@@ -45,28 +45,28 @@ class GuardedOnlineStore(Protocol):
         """Where the store holds anything of the entities, deleted rows included; it names no entity."""
 
 
-def rank(event_us: int, created_us: int | None) -> bytes:
+def sort_key(event_us: int, created_us: int | None) -> bytes:
     """Sixteen bytes that sort as (event_timestamp, created_timestamp) does."""
     return struct.pack(">QQ", event_us + _BIAS, 0 if created_us is None else created_us + _BIAS)
 
 
-def newest(rows: Iterable[WireRow]) -> list[WireRow]:
+def newest(rows: Iterable[OnlineRow]) -> list[OnlineRow]:
     """The newest row of each entity key, sorted by key; of equal ones the last."""
-    kept: dict[bytes, WireRow] = {}
+    kept: dict[bytes, OnlineRow] = {}
     for row in rows:
         other = kept.get(row.entity_key)
-        if other is None or rank(row.event_us, row.created_us) >= rank(other.event_us, other.created_us):
+        if other is None or sort_key(row.event_us, row.created_us) >= sort_key(other.event_us, other.created_us):
             kept[row.entity_key] = row
     return [kept[key] for key in sorted(kept)]
 
 
-def wire_batches(data: Iterable[Any], key_version: int) -> Iterator[tuple[tuple[str, ...], list[WireRow]]]:
+def online_row_batches(data: Iterable[Any], key_version: int) -> Iterator[tuple[tuple[str, ...], list[OnlineRow]]]:
     """Feast's rows (entity key, values, event timestamp, created timestamp) as wire rows, grouped by their features."""
     for features, group in groupby(data, key=lambda row: tuple(row[1])):
         yield (
             features,
             [
-                WireRow(
+                OnlineRow(
                     serialize_entity_key(key, entity_key_serialization_version=key_version),
                     to_microseconds(event),
                     None if created is None else to_microseconds(created),

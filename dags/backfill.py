@@ -1,5 +1,5 @@
 """Missing days of the deployment that UPDATER_CONFIG names. An Airflow DAG: see docs/airflow.md."""
 
-from updater.airflow.dags import replay
+from updater.airflow.dags import backfill
 
-dag = replay()
+dag = backfill()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from updater.store.guard import WireRow, newest, rank, to_datetime, to_microseconds
+from updater.store.write_ordering import OnlineRow, newest, sort_key, to_datetime, to_microseconds
 
 INSTANTS = st.datetimes(timezones=st.just(UTC))
 MICROSECONDS = INSTANTS.map(to_microseconds)
@@ -19,9 +19,9 @@ def _order(stamp: tuple[int, int | None]) -> tuple[int, float]:
 
 @given(STAMPS, STAMPS)
 def test_ranks_sort_as_the_timestamps_do(one: tuple[int, int | None], other: tuple[int, int | None]) -> None:
-    assert (rank(*one) < rank(*other)) == (_order(one) < _order(other))
-    assert (rank(*one) == rank(*other)) == (one == other)
-    assert len(rank(*one)) == 16
+    assert (sort_key(*one) < sort_key(*other)) == (_order(one) < _order(other))
+    assert (sort_key(*one) == sort_key(*other)) == (one == other)
+    assert len(sort_key(*one)) == 16
 
 
 @given(INSTANTS)
@@ -34,7 +34,7 @@ def test_microseconds_lose_nothing(instant: datetime) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from([b"b", b"a", b"c"]), STAMPS), max_size=12))
 def test_newest_keeps_the_maximum_of_each_key_and_the_last_of_equals(writes: list) -> None:
-    rows = [WireRow(key, *stamp, [str(number).encode()]) for number, (key, stamp) in enumerate(writes)]
+    rows = [OnlineRow(key, *stamp, [str(number).encode()]) for number, (key, stamp) in enumerate(writes)]
     kept = newest(rows)
     assert [row.entity_key for row in kept] == sorted({key for key, _ in writes})
     for row in kept:

@@ -1,7 +1,7 @@
 """Arrow columns as the bytes of Feast's `Value` messages.
 
 An embedding is copied as one block. Feast's own conversion makes a Python object of each of its floats, which is most
-of the time of a materialisation.
+of the time of a materialization.
 """
 
 import mmap
@@ -26,7 +26,7 @@ NULL = b""
 
 
 def entity_keys(join_key: str, values: Sequence[str]) -> list[bytes]:
-    """Feast's serialisation (version 3) of entities with one string join key."""
+    """Feast's serialization (version 3) of entities with one string join key."""
     prefix = serialize_entity_key_prefix([join_key]) + struct.pack("<I", ValueType.STRING)
     encoded = [value.encode() for value in values]
     return [prefix + struct.pack("<I", len(value)) + value for value in encoded]
@@ -46,7 +46,7 @@ def file_holds(path: Path, patterns: Sequence[bytes]) -> bool:
 
 
 def feature_values(column: pa.Array, dtype: Any) -> list[bytes]:
-    """Serialised values of one feature of Feast type `dtype`; empty bytes where the column is null."""
+    """Serialized values of one feature of Feast type `dtype`; empty bytes where the column is null."""
     if dtype == Array(Float32) and (dim := _common_length(column)) is not None:
         return _float_lists(column, dim)
     if pa.types.is_nested(column.type):
@@ -89,12 +89,12 @@ def _float_list_head(width: int) -> bytes:
 
 
 def tag(message: Any, field: str) -> bytes:
-    """What precedes the length and content of a field, other than a number, in a serialised message."""
+    """What precedes the length and content of a field, other than a number, in a serialized message."""
     return varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | _LENGTH_DELIMITED)
 
 
 def varint(number: int) -> bytes:
-    """A length as it is in a serialised message."""
+    """A length as it is in a serialized message."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)

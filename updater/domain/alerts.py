@@ -1,4 +1,4 @@
-"""Bounds on how the daily job is doing, and which of the measured values cross them."""
+"""Alert thresholds of the daily job, and which of the measured values exceed them."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,12 +17,12 @@ MIN_PAST_WINDOWS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds(Checked, table="bounds"):
+class AlertThresholds(Checked, table="alerts"):
     """Beyond these a value is reported; a bound that is `inf` is never crossed."""
 
     max_hours_since_as_of: Unlimited = 36.0
     """Hours since the instant whose knowledge the embeddings reflect. A daily job is at 24 when the next day ends."""
-    max_quiet_days: Unlimited = 14.0
+    max_days_since_last_event: Unlimited = 14.0
     """Days between a stream's newest event and the newest window's end: its partitions land, but empty."""
     max_changed_share_factor: Annotated[float, Interval(ge=1, le=math.inf)] = 4.0
     """How many times larger, or smaller, than usual the share of changed users may be."""
@@ -36,7 +36,7 @@ class Bounds(Checked, table="bounds"):
     """Largest share (0 to 1) of online values that may differ from the offline ones."""
 
 
-BOUNDS = tuple(field.name for field in fields(Bounds))
+THRESHOLDS = tuple(field.name for field in fields(AlertThresholds))
 """The name of each bound."""
 
 
@@ -44,39 +44,39 @@ BOUNDS = tuple(field.name for field in fields(Bounds))
 class Measured:
     """A value that a bound is about."""
 
-    bound: str
-    """Name of the field of `Bounds`."""
+    threshold: str
+    """Name of the field of `AlertThresholds`."""
     value: float
     where: str
     """What was measured, such as `modality bill, 2024-01-02`."""
 
 
 @dataclass(frozen=True)
-class Crossing:
+class Alert:
     """A bound, and the value that lies beyond it."""
 
-    bound: str
+    threshold: str
     limit: float
     value: float
     where: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.bound} is {self.limit:g}, the value {self.value:.6g}"
+        return f"{self.where}: {self.threshold} is {self.limit:g}, the value {self.value:.6g}"
 
 
-def crossings(bounds: Bounds, measured: Iterable[Measured]) -> list[Crossing]:
+def find_alerts(thresholds: AlertThresholds, measured: Iterable[Measured]) -> list[Alert]:
     """The measured values that lie beyond their bounds; a NaN lies beyond every bound."""
     found = []
     for item in measured:
-        limit = getattr(bounds, item.bound)
-        if item.bound == "max_changed_share_factor":
+        limit = getattr(thresholds, item.threshold)
+        if item.threshold == "max_changed_share_factor":
             kept = 1 / limit <= item.value <= limit
-        elif item.bound.startswith("min_"):
+        elif item.threshold.startswith("min_"):
             kept = item.value >= limit
         else:
             kept = item.value <= limit
         if not kept:
-            found.append(Crossing(item.bound, limit, item.value, item.where))
+            found.append(Alert(item.threshold, limit, item.value, item.where))
     return found
 
 

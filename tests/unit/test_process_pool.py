@@ -8,9 +8,9 @@ import duckdb
 import pytest
 
 from tests.conftest import SettingsFactory
-from updater.pipeline.init import initialise
-from updater.runtime import process_pool as pool
-from updater.runtime.process_pool import Workers
+from updater.pipeline.init import initialize
+from updater.runtime import process_pool
+from updater.runtime.process_pool import ProcessPool
 
 
 @pytest.mark.parametrize(
@@ -20,35 +20,35 @@ from updater.runtime.process_pool import Workers
 def test_few_users_are_one_job_per_process(
     make_settings: SettingsFactory, processes: int, num_users: int | None, jobs: int
 ) -> None:
-    with Workers(make_settings(), datetime(2025, 1, 1, tzinfo=UTC)) as workers:
-        workers.num_processes = processes
-        groups = workers.groups(range(16), num_users)
+    with ProcessPool(make_settings(), datetime(2025, 1, 1, tzinfo=UTC)) as pool:
+        pool.num_processes = processes
+        groups = pool.groups(range(16), num_users)
     assert len(groups) == jobs
     assert [bucket for group in groups for bucket in group] == list(range(16))
 
 
 @pytest.fixture
 def nothing_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(pool, "_OPENED", [])
+    monkeypatch.setattr(process_pool, "_OPENED", [])
     yield
-    for opened in pool._OPENED:
-        opened.tools.close()
+    for opened in process_pool._OPENED:
+        opened.session.close()
 
 
 @pytest.mark.usefixtures("nothing_open")
 def test_a_process_keeps_the_model_and_not_the_clock(make_settings: SettingsFactory) -> None:
     settings = make_settings()
-    initialise(settings)
+    initialize(settings)
     now = datetime(2025, 1, 1, tzinfo=UTC)
-    _, first = pool.open_tools(settings, now)
+    _, first = process_pool.open_session(settings, now)
     model, connection = first.model, first.connection
-    context, second = pool.open_tools(settings, now + timedelta(hours=1))
+    context, second = process_pool.open_session(settings, now + timedelta(hours=1))
     assert second.model is model
     assert second.context is context
     assert second.context.now == now + timedelta(hours=1)
 
     other = replace(settings, run=replace(settings.run, users_per_batch=7))
-    _, third = pool.open_tools(other, now)
+    _, third = process_pool.open_session(other, now)
     assert third.context.settings.run.users_per_batch == 7
     with pytest.raises(duckdb.ConnectionException):
         connection.execute("select 1")

@@ -8,7 +8,7 @@ from updater.ledger.records import Head
 _DAY = timedelta(days=1)
 
 
-def may_follow(previous: Head | None, new: Head) -> bool:
+def is_successor(previous: Head | None, new: Head) -> bool:
     """True if `new` continues `previous`.
 
     Within a generation a head moves to the next day. A higher generation is a restatement: it may also begin at the
@@ -21,13 +21,13 @@ def may_follow(previous: Head | None, new: Head) -> bool:
     return new.generation > previous.generation and new.ds <= previous.ds + _DAY
 
 
-def refusal(head: Head | None, previous: Head | None, new: Head) -> WindowOrderError | ConcurrentUpdateError:
+def conflict_error(head: Head | None, previous: Head | None, new: Head) -> WindowOrderError | ConcurrentUpdateError:
     """Why `new`, computed from `previous`, cannot be published when the bucket is at `head`.
 
     Where `new` continues `previous` and only the head is elsewhere by now, somebody was faster: the same command again
     finds what is published and goes on from there. All else is a question of order.
     """
-    where, follows = f"Bucket {new.bucket}", may_follow(previous, new)
+    where, follows = f"Bucket {new.bucket}", is_successor(previous, new)
     if head is None:
         first = previous.ds if previous else new.ds
         return _out_of_order(

@@ -11,14 +11,14 @@ def build_data(params: Report) -> int:
     """Build UserU from the lake. Returns its number of rows."""
     from updater.pipeline.init import create_ledger
     from updater.runtime.deployment import open_context
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
     from updater.training.build import build_data as build
 
     settings = load_settings(params["config"])
     create_ledger(settings)
     context = open_context(settings)
-    with Workers(settings, context.now) as workers:
-        return sum(built.num_rows for built in build(context, workers))
+    with ProcessPool(settings, context.now) as pool:
+        return sum(built.num_rows for built in build(context, pool))
 
 
 def pretrain(params: Report) -> str:
@@ -43,11 +43,11 @@ def tune(model: str, scenario: str, params: Report) -> str:
     """Tune one scenario's prompt. Returns its file."""
     from updater.evaluation.tuning import tune_scenarios
     from updater.runtime.deployment import open_context
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
     context = open_context(load_settings(params["config"]))
-    with Workers(context.settings, context.now) as workers:
-        return tune_scenarios(context, workers, model, [scenario])[0].prompt
+    with ProcessPool(context.settings, context.now) as pool:
+        return tune_scenarios(context, pool, model, [scenario])[0].prompt
 
 
 def join_prompts(model: str, params: Report) -> str:
@@ -60,13 +60,13 @@ def join_prompts(model: str, params: Report) -> str:
 
 def evaluate(model: str, params: Report) -> str:
     """Evaluate a tuned model beside the live one. Returns the report's file."""
-    from updater.evaluation.evaluate import evaluate as judge
+    from updater.evaluation.evaluate import evaluate as run_evaluation
     from updater.runtime.deployment import open_context
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
     context = open_context(load_settings(params["config"]))
-    with Workers(context.settings, context.now) as workers:
-        return judge(context, workers, model).report_file
+    with ProcessPool(context.settings, context.now) as pool:
+        return run_evaluation(context, pool, model).report_file
 
 
 def check_gate(report: str) -> None:
@@ -78,11 +78,11 @@ def check_gate(report: str) -> None:
 
 def promote(model: str, params: Report) -> str:
     """Make a model live. Returns its version's name."""
-    from updater.pipeline.versions.promote import chosen_model
     from updater.pipeline.versions.promote import promote as make_live
+    from updater.pipeline.versions.promote import resolve_model
     from updater.runtime.deployment import open_context
-    from updater.runtime.process_pool import Workers
+    from updater.runtime.process_pool import ProcessPool
 
     context = open_context(load_settings(params["config"]))
-    with Workers(context.settings, context.now) as workers:
-        return make_live(context, workers, chosen_model(context, None, model, False), None).model
+    with ProcessPool(context.settings, context.now) as pool:
+        return make_live(context, pool, resolve_model(context, None, model, False), None).model

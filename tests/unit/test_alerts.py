@@ -6,22 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from updater.domain.bounds import (
-    BOUNDS,
+from updater.domain.alerts import (
     MIN_PAST_WINDOWS,
-    Bounds,
-    Crossing,
+    THRESHOLDS,
+    Alert,
+    AlertThresholds,
     Measured,
     buckets_to_probe,
     changed_share,
-    crossings,
+    find_alerts,
     usual_share,
 )
 from updater.errors import ConfigError
 
-LOOSE = Bounds(
+LOOSE = AlertThresholds(
     max_hours_since_as_of=math.inf,
-    max_quiet_days=math.inf,
+    max_days_since_last_event=math.inf,
     max_changed_share_factor=math.inf,
     max_rejected_share_window=1.0,
     min_day_cosine=-1.0,
@@ -30,15 +30,15 @@ LOOSE = Bounds(
 )
 
 
-def is_crossed(bound: str, value: float, bounds: Bounds) -> bool:
-    return bool(crossings(bounds, [Measured(bound, value, "here")]))
+def is_exceeded(threshold: str, value: float, thresholds: AlertThresholds) -> bool:
+    return bool(find_alerts(thresholds, [Measured(threshold, value, "here")]))
 
 
 @pytest.mark.parametrize(
-    ("bound", "limit", "kept", "crossed"),
+    ("threshold", "limit", "kept", "alerts"),
     [
         ("max_hours_since_as_of", 36, [-3, 0, 36], [36.01]),
-        ("max_quiet_days", 3, [0, 3], [3.001]),
+        ("max_days_since_last_event", 3, [0, 3], [3.001]),
         ("max_changed_share_factor", 4, [1, 4, 0.25], [4.01, 0.24, 0]),
         ("max_rejected_share_window", 0.01, [0, 0.01], [0.011, 1]),
         ("min_day_cosine", 0.5, [0.5, 1], [0.499, -1]),
@@ -47,29 +47,32 @@ def is_crossed(bound: str, value: float, bounds: Bounds) -> bool:
     ],
 )
 def test_a_value_at_its_bound_is_kept_and_one_beyond_is_not(
-    bound: str, limit: float, kept: list[float], crossed: list[float]
+    threshold: str, limit: float, kept: list[float], alerts: list[float]
 ) -> None:
-    bounds = Bounds(**{bound: limit})
-    assert [value for value in kept + crossed if is_crossed(bound, value, bounds)] == crossed
-    assert not [value for value in kept + crossed if is_crossed(bound, value, LOOSE)]
+    thresholds = AlertThresholds(**{threshold: limit})
+    assert [value for value in kept + alerts if is_exceeded(threshold, value, thresholds)] == alerts
+    assert not [value for value in kept + alerts if is_exceeded(threshold, value, LOOSE)]
 
 
-@pytest.mark.parametrize("bound", BOUNDS)
-def test_not_a_number_is_beyond_every_bound(bound: str) -> None:
-    assert is_crossed(bound, math.nan, LOOSE)
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_not_a_number_is_beyond_every_bound(threshold: str) -> None:
+    assert is_exceeded(threshold, math.nan, LOOSE)
 
 
 def test_a_crossing_names_bound_limit_value_and_place() -> None:
-    (found,) = crossings(Bounds(), [Measured("max_quiet_days", 15.5, "bill"), Measured("max_mean_shift", 0.1, "lapse")])
-    assert found == Crossing("max_quiet_days", 14.0, 15.5, "bill")
-    assert str(found) == "bill: max_quiet_days is 14, the value 15.5"
+    (found,) = find_alerts(
+        AlertThresholds(),
+        [Measured("max_days_since_last_event", 15.5, "bill"), Measured("max_mean_shift", 0.1, "lapse")],
+    )
+    assert found == Alert("max_days_since_last_event", 14.0, 15.5, "bill")
+    assert str(found) == "bill: max_days_since_last_event is 14, the value 15.5"
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("max_hours_since_as_of", -1),
-        ("max_quiet_days", math.nan),
+        ("max_days_since_last_event", math.nan),
         ("max_changed_share_factor", 0.5),
         ("max_rejected_share_window", 1.5),
         ("min_day_cosine", 2),
@@ -78,8 +81,8 @@ def test_a_crossing_names_bound_limit_value_and_place() -> None:
     ],
 )
 def test_a_senseless_bound_is_refused(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=rf"bounds\.{name} is .*; use a number"):
-        Bounds(**{name: value})
+    with pytest.raises(ConfigError, match=rf"alerts\.{name} is .*; use a number"):
+        AlertThresholds(**{name: value})
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from updater.errors import ConfigError
 from updater.evaluation.events import open_events
 from updater.evaluation.tasks import Task, label_tables
 from updater.lake.pseudonyms import Pseudonyms
-from updater.pipeline.init import initialise
+from updater.pipeline.init import initialize
 from updater.pipeline.monitor.verify import verify
 from updater.runtime.deployment import open_context
 from updater.settings import load_settings
@@ -31,7 +31,7 @@ HASHES = Pseudonyms(KEY.encode())
 USERS = ["ann.smith@example.com", "bob.stone@example.com", "zoë.wolf@example.com"]
 TRACES = ("smith", "stone", "wolf")
 DAYS = [date(2024, 5, 1) + timedelta(days=offset) for offset in range(3)]
-PRIVATE = {"modalities": MODALITIES, "privacy": {"pseudonymise": True}, "limits": {"max_rejected_share": 0.9}}
+PRIVATE = {"modalities": MODALITIES, "privacy": {"pseudonymize": True}, "limits": {"max_rejected_share": 0.9}}
 
 
 def cli(made: Deployment, *args: str) -> Result:
@@ -109,7 +109,7 @@ def test_features_are_read_by_pseudonym_online_and_offline(made: Deployment) -> 
 
 def test_labels_carry_pseudonyms(made: Deployment) -> None:
     visits = {"active_in": "bill", "history_days": 5, "modality": "bill", "horizon_days": 1}
-    task = Task(name="t", domain="risk", kind="happens", parameters=visits)
+    task = Task(name="t", domain="risk", kind="occurs", parameters=visits)
     with open_events(made.context) as events:
         table = label_tables(events, [task], [DAYS[1]])["t"]
     assert table["user_id"].to_pylist() == sorted(map(HASHES.of, USERS[:2]))
@@ -150,21 +150,21 @@ def test_another_key_is_refused_and_not_shown(
 
 
 def test_pseudonyms_can_be_neither_turned_off_nor_on(made: Deployment, tmp_path: Path) -> None:
-    config = made.settings.source.read_text().replace("pseudonymise = true", "pseudonymise = false")
+    config = made.settings.source.read_text().replace("pseudonymize = true", "pseudonymize = false")
     off = made.settings.source.with_name("off.toml")
     off.write_text(config)
     with pytest.raises(ConfigError, match=r"privacy.pseudonymise is 'false' .* made with 'true'"):
         open_context(load_settings(off, environ={}))
     plain = Deployment.create(tmp_path)
-    write_config(tmp_path, privacy={"pseudonymise": True})
+    write_config(tmp_path, privacy={"pseudonymize": True})
     on = load_settings(plain.settings.source, environ={})
     with pytest.raises(ConfigError, match=r"privacy.pseudonymise is 'true' .* made with 'false'"):
-        initialise(on)
+        initialize(on)
     done = cli(plain, "pseudonym", "--user-id", "u")
     assert done.exit_code == 2
     write_config(tmp_path)
     done = cli(plain, "pseudonym", "--user-id", "u")
-    assert "does not set privacy.pseudonymise" in done.output
+    assert "does not set privacy.pseudonymize" in done.output
 
 
 def test_commands_take_the_id_of_the_lake(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_the_newest_value_stays_for_any_order_of_writes(opened: Any, writes: lis
     assert _read(opened, user) == max(n for n, stamps in enumerate(order) if stamps == max(order))
 
 
-def test_corrections_and_old_windows_through_materialise(settings: Settings, opened: Any) -> None:
+def test_corrections_and_old_windows_through_materialize(settings: Settings, opened: Any) -> None:
     from updater import store
 
     def served() -> tuple[int, str]:
@@ -92,18 +92,18 @@ def test_corrections_and_old_windows_through_materialise(settings: Settings, ope
 
     old = write_lapse(settings, "2024-02-28", ["a"], vectors(1, seed=1), version="old")
     new = write_lapse(settings, "2024-02-29", ["a"], vectors(1, seed=2), version="new")
-    store.materialise(opened, new, [VIEW])
-    store.materialise(opened, old, [VIEW])
+    store.materialize(opened, new, [VIEW])
+    store.materialize(opened, old, [VIEW])
     assert served() == (int(new.as_of.timestamp()), "new")
 
     restated = {"created": later(CREATED, 0.5), "name": "bucket-000-g1.parquet"}
     write_lapse(settings, "2024-02-29", ["a"], vectors(1, seed=3), version="corrected", **restated)
-    assert store.materialise(opened, new, [VIEW]) == {VIEW: 1}
+    assert store.materialize(opened, new, [VIEW]) == {VIEW: 1}
     assert served() == (int(new.as_of.timestamp()), "corrected")
 
     stale = {"created": later(CREATED, -0.5), "name": "bucket-000-g1.parquet"}
     write_lapse(settings, "2024-02-29", ["a"], vectors(1, seed=4), version="stale", **stale)
-    store.materialise(opened, new, [VIEW])
+    store.materialize(opened, new, [VIEW])
     assert served() == (int(new.as_of.timestamp()), "corrected")
 
 
@@ -115,7 +115,7 @@ def test_every_order_of_three_windows_ends_the_same(settings: Settings, opened: 
         user = "".join(order)
         windows = {day: write_lapse(settings, day, [user], vectors(1, seed=1), version=day) for day in days}
         for day in order:
-            store.materialise(opened, windows[day], [VIEW])
+            store.materialize(opened, windows[day], [VIEW])
         assert store.online_rows(opened, [user], FEATURES)["lapse_model_version"] == [days[-1]]
 
 

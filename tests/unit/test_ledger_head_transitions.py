@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from updater.errors import ConcurrentUpdateError, HeadConflictError, WindowOrderError
-from updater.ledger.moves import may_follow, refusal
+from updater.ledger.head_transitions import conflict_error, is_successor
 from updater.ledger.records import Head
 
 
@@ -39,12 +39,12 @@ def head(day: int, digest: str = "a" * 64, generation: int = 1) -> Head:
     ],
 )
 def test_a_head_moves_to_the_next_day_or_restates(previous: Head | None, new: Head, allowed: bool) -> None:
-    assert may_follow(previous, new) is allowed
+    assert is_successor(previous, new) is allowed
 
 
 def test_the_day_after_the_last_of_february() -> None:
-    assert may_follow(replace(head(1), ds=date(2024, 2, 29)), replace(head(1), ds=date(2024, 3, 1)))
-    assert not may_follow(replace(head(1), ds=date(2024, 2, 28)), replace(head(1), ds=date(2024, 3, 1)))
+    assert is_successor(replace(head(1), ds=date(2024, 2, 29)), replace(head(1), ds=date(2024, 3, 1)))
+    assert not is_successor(replace(head(1), ds=date(2024, 2, 28)), replace(head(1), ds=date(2024, 3, 1)))
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,6 @@ def test_the_day_after_the_last_of_february() -> None:
 def test_a_refusal_names_the_days_and_the_way_out(
     stored: Head | None, previous: Head | None, new: Head, error: type[Exception], message: str
 ) -> None:
-    refused = refusal(stored, previous, new)
+    refused = conflict_error(stored, previous, new)
     assert type(refused) is error
     assert str(refused) == message
