@@ -33,7 +33,7 @@ bench: $(INSTALLED) ## Measure against references in the same run; writes benchm
 	@$(BIN)/python -m benchmarks
 
 airflow: $(INSTALLED) ## Start a local Airflow with the DAGs of this checkout; Ctrl-C stops it
-	@$(BIN)/python -m updater.airflow.local
+	@$(BIN)/python -m updater.demo.local_airflow
 
 clean: ## Remove the environment, caches and what demo and airflow wrote (lake/ and state/ stay)
 	@rm -rf .venv .airflow demo build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -1,4 +1,6 @@
-"""`feast get-online-features` as a whole command, wall-clock time, over `python -c "import feast"`."""
+"""Reading one user in a new process, by Feast's command line and from Python, over `python -c "import feast"`; and that
+import as the project's own commands make it, in CPU seconds.
+"""
 
 import os
 import re
@@ -8,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -20,6 +23,13 @@ from updater.store.access import materialize
 from updater.store.definitions import apply
 
 FEAST = str(Path(sys.executable).with_name("feast"))
+READ = """
+import sys
+from feast import FeatureStore
+
+store = FeatureStore(fs_yaml_file=sys.argv[1])
+print(store.get_online_features(["lapse_v1:lapse_embedding"], [{"user_id": sys.argv[2]}]).to_dict())
+"""
 IMPORT_TIME = re.compile(r"import time: +(\d+) \| +(\d+) \|( *)(\S+)")
 
 
@@ -31,11 +41,15 @@ def rows(smoke: bool) -> Iterator[Row]:
         apply(settings)
         materialize(settings, write_offline(settings, 1_000), ["lapse_v1", SUMMARIES_VIEW])
         command = _command(settings)
-        shown = subprocess.run(command, env=_environ(settings), capture_output=True, text=True, check=True).stdout
-        if not re.search(r"lapse_embedding.*\d\.\d", shown, re.DOTALL):
-            raise RuntimeError(f"The command showed no embedding: {shown[:500]}")
-        commands = {"whole": command, "import": [sys.executable, "-c", "import feast"]}
+        read = [sys.executable, "-c", READ, _yaml(settings), user_id(7)]
+        for each in (command, read):
+            shown = subprocess.run(each, env=_environ(settings), capture_output=True, text=True, check=True).stdout
+            if not re.search(r"lapse_embedding.*\d\.\d", shown, re.DOTALL):
+                raise RuntimeError(f"{each[0]} showed no embedding: {shown[:500]}")
+        commands = {"whole": command, "read": read, "import": [sys.executable, "-c", "import feast"]}
         seconds = in_turns({name: partial(_seconds, each, settings) for name, each in commands.items()}, rounds)
+        imports = {name: partial(_cpu_seconds, name) for name in ("updater.store", "feast")}
+        of_imports = in_turns(imports, rounds)
         total, project, packages = _imports(command, settings)
     found = ratios(seconds["whole"], seconds["import"])
     most = ", ".join(f"{microseconds / total:.0%} {name}" for name, microseconds in packages.most_common(TOP))
@@ -49,17 +63,32 @@ def rows(smoke: bool) -> Iterator[Row]:
         ),
     )
     yield measured(
+        "a Python process that opens the feature store and reads one user, over `import feast`",
+        ratios(seconds["read"], seconds["import"]),
+        "<= 1.2",
+        note=f"{min(seconds['read']):.2f} s at best",
+    )
+    yield measured(
         "`feast get-online-features`: imports that the project adds (its modules and what they load first), "
         "over all imports of the command",
         [project / total],
         note=f"{project / 1e6:.3f} s",
     )
+    yield measured(
+        "`import updater.store`, which imports Feast without typeguard's checks, over `import feast`, CPU seconds",
+        ratios(of_imports["updater.store"], of_imports["feast"]),
+        "<= 0.7",
+        note=", ".join(f"{name}: {min(found):.2f} s" for name, found in of_imports.items()),
+    )
 
 
 def _command(settings: Settings) -> list[str]:
-    yaml = f"{settings.paths.state}/feature_store.yaml"
     request = ["get-online-features", "-e", f"user_id={user_id(7)}", "-f", "lapse_v1:lapse_embedding"]
-    return [FEAST, "-c", str(FEATURE_REPO), "-f", yaml, *request]
+    return [FEAST, "-c", str(FEATURE_REPO), "-f", _yaml(settings), *request]
+
+
+def _yaml(settings: Settings) -> str:
+    return f"{settings.paths.state}/feature_store.yaml"
 
 
 def _environ(settings: Settings) -> dict[str, str]:
@@ -70,6 +99,13 @@ def _seconds(command: list[str], settings: Settings) -> float:
     start = perf_counter()
     subprocess.run(command, env=_environ(settings), capture_output=True, check=True)
     return perf_counter() - start
+
+
+def _cpu_seconds(module: str) -> float:
+    before = getrusage(RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+    after = getrusage(RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _imports(command: list[str], settings: Settings) -> tuple[int, int, Counter[str]]:

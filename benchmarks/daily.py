@@ -24,13 +24,15 @@ from benchmarks.timing import cpu_seconds, top_functions
 from updater.lake import partitions
 from updater.model.batch import UserBatch
 from updater.pipeline.compact.run import maintain
-from updater.pipeline.daily.detect import read_changes
+from updater.pipeline.daily.admission import open_window
+from updater.pipeline.daily.land import read_changes
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import WindowReport, finish, prepare, run_window
 from updater.pipeline.init import initialize
 from updater.runtime import process_pool
-from updater.runtime.deployment import Context, no_progress, open_context
+from updater.runtime.deployment import WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
+from updater.runtime.timing import StepTimes
 from updater.settings import load_settings
 from updater.sources.synthetic import SyntheticSpec, land
 from updater.state.event_store import CHANGES_SCHEMA, Buffer, connect
@@ -122,7 +124,7 @@ class _State:
         self.day = FIRST_DAY + timedelta(days=HISTORY_DAYS - 1)
         land(self.settings.paths.lake, self.spec, FIRST_DAY, self.day)
         initialize(self.settings)
-        self.context = open_context(self.settings)
+        self.context = open_writable(self.settings)
         self.pool = CountingPool(self.settings, self.context.now)
         self.window(self.day)
         self.window(self.land_next(ACTIVE_IN_HISTORY))  # warms what the timed ones share
@@ -156,7 +158,7 @@ class _State:
         copied = load_settings(root / self.settings.source.name, environ={})
         copied = replace(copied, paths=replace(copied.paths, lake=self.settings.paths.lake))
         initialize(copied)
-        context = open_context(copied, self.context.now)
+        context = open_writable(copied, self.context.now)
         with ProcessPool(copied, context.now) as pool:
             done = _timed(context, partial(recompute, context, pool, day))
         shutil.rmtree(root)
@@ -168,13 +170,14 @@ class _State:
         return top_functions(partial(run_window, self.context, self.pool, day))
 
 
-def recompute(context: Context, pool: ProcessPool, ds: date) -> WindowReport:
+def recompute(context: WritableContext, pool: ProcessPool, ds: date) -> WindowReport:
     """Run a window as if every user with events had changed."""
     window = context.window(ds)
-    report = WindowReport(str(window), model=context.live_model().name)
-    prepare(context, pool, window, report, no_progress)
+    steps = StepTimes()
+    open_window(context, window)
+    prepare(context, pool, window, steps)
     settings = context.settings
-    with report.step("detect"), connect(settings.paths.state) as connection:
+    with steps("detect"), connect(settings.paths.state) as connection:
         for modality in settings.modalities:
             files = context.event_files(modality.name, ds)
             everyone = Buffer(connection, modality, files, settings.buffer.days, settings.timezone).everyone(window)
@@ -182,10 +185,9 @@ def recompute(context: Context, pool: ProcessPool, ds: date) -> WindowReport:
             changed = read_changes(context, window, modality.name)
             both = pa.concat_tables([everyone.cast(CHANGES_SCHEMA), changed.cast(CHANGES_SCHEMA)])
             partitions.write_table(context.layout.changes_file(modality.name, ds), both)
-    with report.step("refresh"):
+    with steps("refresh"):
         list(refresh_days(pool, [ds], range(settings.buffer.num_buckets)))
-    finish(context, window, report)
-    return report
+    return finish(context, window, context.live_model().name, steps)
 
 
 class CountingPool(ProcessPool):
@@ -201,9 +203,9 @@ class CountingPool(ProcessPool):
         return super().encode(texts, progress)
 
 
-def _timed(context: Context, run: Callable[[], WindowReport]) -> Timed:
-    # A process keeps the tools of one state only; loading them again is no part of either way.
-    _, session = process_pool.open_session(context.settings, context.now)
+def _timed(context: WritableContext, run: Callable[[], WindowReport]) -> Timed:
+    # A process keeps the session of one state only; opening another is no part of either way.
+    session = process_pool.open_session(context)
     assert session.inference
     reports: list[WindowReport] = []
     lengths = [np.zeros(0)]

@@ -17,7 +17,7 @@ from benchmarks.model_setup import QUERIES, QUERY_TOKENS, half_billion_model, ma
 from benchmarks.row import Row, measured
 from benchmarks.timing import cpu_seconds, in_turns, ratios, top_operators
 from updater.model.batch import Float32, UserBatch
-from updater.model.linear import has_bfloat16
+from updater.model.torch_internals import has_bfloat16
 from updater.model.user_model import InferenceModel, UserModel
 
 TEN = QUERIES[:10]

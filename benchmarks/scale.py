@@ -26,7 +26,7 @@ from benchmarks.stores import FEATURE_REPO
 from benchmarks.timing import ratios
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.init import initialize
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources.synthetic import EventsPerActiveDay, SyntheticSpec, land
@@ -192,7 +192,7 @@ def _held(process: psutil.Process) -> int:
 def main() -> None:
     """Run a window per line of standard input, each a date, and answer with a line of JSON."""
     settings = load_settings(sys.argv[1], environ={})
-    context = open_context(settings)
+    context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
         for line in sys.stdin:
             report = run_window(context, pool, date.fromisoformat(line.strip()))

@@ -1,4 +1,4 @@
-"""`updater verify --sample 20` on two deployments that differ in their number of users: CPU seconds and bytes read.
+"""`updater state verify --sample 20` with two numbers of users: CPU seconds and bytes read.
 
 The config is light, as in `benchmarks.scale` (one modality, one layer of the tiny model, one scenario, 16 buckets), but
 with a month of history, so that the smaller lake too is larger than what a sample reads of it. Each verification is a

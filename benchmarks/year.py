@@ -22,7 +22,7 @@ from updater.pipeline.compact.run import maintain
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.init import initialize
 from updater.pipeline.monitor.verify import verify
-from updater.runtime.deployment import Context, open_context
+from updater.runtime.deployment import WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 from updater.sources.synthetic import SyntheticSpec, land
@@ -86,7 +86,7 @@ def measure(num_days: int, num_users: int, history_days: int, maintained: bool =
         return rows, len(report.differences)
 
 
-def _row(context: Context, last: int, spent: list[tuple[float, float]], upkeep: list[float], made: int) -> Row:
+def _row(context: WritableContext, last: int, spent: list[tuple[float, float]], upkeep: list[float], made: int) -> Row:
     files = _files(context)
     events = [size for path, size in files.items() if path.startswith(context.layout.path("events"))]
     return Row(
@@ -102,12 +102,12 @@ def _row(context: Context, last: int, spent: list[tuple[float, float]], upkeep: 
     )
 
 
-def _files(context: Context) -> dict[str, int]:
+def _files(context: WritableContext) -> dict[str, int]:
     found = (path for part in PARTS for path in Path(context.layout.path(part)).rglob("*") if path.is_file())
     return {str(path): path.stat().st_size for path in found}
 
 
-def _files_read(context: Context, ds: date) -> int:
+def _files_read(context: WritableContext, ds: date) -> int:
     buffer_days = context.settings.buffer.days
     paths = {
         file.path
@@ -122,9 +122,9 @@ def _files_read(context: Context, ds: date) -> int:
     return len(paths) + summaries + segments
 
 
-def _at(settings: Settings, ds: date, hours: int) -> Context:
+def _at(settings: Settings, ds: date, hours: int) -> WritableContext:
     """A context whose clock is so many hours after the end of `ds`."""
-    context = open_context(settings)
+    context = open_writable(settings)
     return dataclasses.replace(context, now=context.window(ds).as_of + timedelta(hours=hours))
 
 
@@ -153,7 +153,7 @@ def _page(rows: list[Row], differences: int, command: str) -> str:
             "# Daily windows over a year",
             "",
             f"`{command}`, commit {commit}, {machine}. Seconds are medians of {STEP} windows; the buffer is full from",
-            f"window 90 on. `updater maintain` ran after every {MAINTAIN_EVERY}th window; its CPU seconds are the",
+            f"window 90 on. `updater state compact` ran after every {MAINTAIN_EVERY}th window; its CPU seconds are the",
             f"largest of those windows. {NUM_BUCKETS} buckets, {NUM_SCENARIOS} scenarios. At the end `verify --all`",
             f"found {differences} differences.",
             "",

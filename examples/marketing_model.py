@@ -1,7 +1,7 @@
 """A marketing model on the feature store: who will use a coupon next week? Run it after `make demo`, in the root.
 
 Like the risk model, but of another domain, and with the counts of the modality summaries beside the embeddings. As long
-as the embeddings come from untrained weights, AUC and KS only check the wiring.
+as the embeddings come from untrained weights, AUC and KS are only a smoke test.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> None:
     auc, ks = auc_and_ks(test["label"], model.predict_proba(inputs(test))[:, 1])
     version = rows["coupon_redemption_model_version"].iloc[-1]
     print(
-        f"model   {version}{'; untrained weights: AUC and KS only check the wiring' if 'untrained' in version else ''}"
+        f"model   {version}{'; untrained weights: AUC and KS are only a smoke test' if 'untrained' in version else ''}"
     )
     print(f"train   {len(train):,} users at {TRAIN:%Y-%m-%d}; {train['label'].mean():.1%} used a coupon in {DAYS} days")
     print(f"test    {len(test):,} other users at {TEST:%Y-%m-%d}; {test['label'].mean():.1%} used one")

@@ -1,7 +1,7 @@
 """A risk model on the feature store: who will not come back next week? Run it after `make demo`, in the project's root.
 
 It learns from features as they were at the time of the label, is tested a week later on users it has not seen, and
-scores from the online store. As long as the embeddings come from untrained weights, AUC and KS only check the wiring.
+scores from the online store. As long as the embeddings come from untrained weights, AUC and KS are only a smoke test.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> None:
     auc, ks = auc_and_ks(test["label"], model.predict_proba(embeddings(test))[:, 1])
     version = rows["lapse_model_version"].iloc[-1]
     print(
-        f"model   {version}{'; untrained weights: AUC and KS only check the wiring' if 'untrained' in version else ''}"
+        f"model   {version}{'; untrained weights: AUC and KS are only a smoke test' if 'untrained' in version else ''}"
     )
     print(f"train   {len(train):,} users at {TRAIN:%Y-%m-%d}; {train['label'].mean():.1%} did not come for {DAYS} days")
     print(f"test    {len(test):,} other users at {TEST:%Y-%m-%d}; {test['label'].mean():.1%} did not come")

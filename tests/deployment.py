@@ -17,7 +17,8 @@ from tests.small_models import make_backbone, make_text_encoder
 from tests.strategies import BUFFER_DAYS, MODALITIES
 from updater.pipeline.daily.window import WindowReport, run_window
 from updater.pipeline.init import initialize
-from updater.runtime.deployment import Context, open_context
+from updater.pipeline.query import EmbedReport, embed_users
+from updater.runtime.deployment import WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
@@ -82,9 +83,9 @@ class Deployment:
         return cls(load_settings(root / "updater.toml", environ={}))
 
     @property
-    def context(self) -> Context:
+    def context(self) -> WritableContext:
         """A context with the deployment's clock."""
-        return open_context(self.settings, self.now)
+        return open_writable(self.settings, self.now)
 
     @property
     def lake(self) -> str:
@@ -101,6 +102,13 @@ class Deployment:
         context = self.context
         with ProcessPool(self.settings, context.now) as pool:
             return [run_window(context, pool, ds) for ds in days]
+
+    def embed(self, user: str, query: str | None = None, scenario: str | None = None) -> EmbedReport:
+        """A user's embedding for a question or a scenario."""
+        context = self.context
+        with ProcessPool(self.settings, context.now) as pool:
+            (report,) = embed_users(context, pool, [user], query, scenario)
+        return report
 
     def published(self, last: date | None = None) -> dict[str, str]:
         """Digest of every file below offline/ and summaries/ (up to a day), by path: what nothing may change."""

@@ -1,4 +1,4 @@
-"""A small lake on which label tasks can be told apart: who buys often goes on buying often, and each has a category."""
+"""A small lake on which label tasks can be told apart: who buys often keeps buying often, and each has a category."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ import numpy as np
 
 from tests.deployment import write_config
 from tests.factories import MODALITIES, bill, land_rows
-from updater.evaluation.events import Events, open_events
+from updater.labels.events import Events, open_events
 from updater.pipeline.init import create_ledger
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.settings import Settings
 
 BUFFER_DAYS = 5
@@ -74,7 +74,7 @@ def write_evaluation(root: Path, num_users: int = 40, **overrides: Any) -> Path:
 def events_of(settings: Settings) -> Iterator[Events]:
     """The events of a deployment that need not be initialized."""
     create_ledger(settings)
-    with open_events(open_context(settings)) as events:
+    with open_events(open_writable(settings)) as events:
         yield events
 
 

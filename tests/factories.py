@@ -66,7 +66,7 @@ def land_rows(
     columns: Mapping[str, pa.DataType] | None = None,
     name: str = "part-000.parquet",
 ) -> None:
-    """Land `rows` as one file of a modality's day, with `_SUCCESS` unless told otherwise.
+    """Land `rows` as one file of a modality's day, with `_SUCCESS` by default.
 
     An empty day needs `columns`, as nothing can be inferred from no rows.
     """

@@ -46,6 +46,6 @@ def watched(root: Path, **overrides: Any) -> Deployment:
 
 
 def context(made: Deployment, hours: float = 1.0, **thresholds: float) -> Context:
-    """A context some hours after the newest window's end, with other bounds."""
+    """A context some hours after the newest window's end, with other thresholds."""
     settings = replace(made.settings, alerts=AlertThresholds(**thresholds))
     return open_context(settings, made.context.window(made.context.ledger.watermark()).as_of + timedelta(hours=hours))

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from updater.pipeline.monitor.status import StatusReport
     from updater.pipeline.monitor.verify_compare import VerifyReport
     from updater.pipeline.query import EmbedReport
+    from updater.pipeline.query_file import EmbedFileReport
     from updater.pipeline.versions.promote import PromotionReport
-    from updater.runtime.deployment import Context, Progress
+    from updater.runtime.deployment import Context, Progress, WritableContext
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Deployment:
         from updater.pipeline.daily.window import run_window
         from updater.runtime.process_pool import ProcessPool
 
-        context = self._context()
+        context = self._writable()
         with ProcessPool(self.settings, context.now) as pool:
             return run_window(context, pool, ds, self._progress())
 
@@ -85,7 +86,7 @@ class Deployment:
         from updater.pipeline.daily.backfill import backfill
         from updater.runtime.process_pool import ProcessPool
 
-        context = self._context()
+        context = self._writable()
         with ProcessPool(self.settings, context.now) as pool:
             return backfill(context, pool, from_date, to_date, self._progress())
 
@@ -97,7 +98,7 @@ class Deployment:
         from updater.pipeline.restate.run import restate_range
         from updater.runtime.process_pool import ProcessPool
 
-        context = self._context()
+        context = self._writable()
         with ProcessPool(self.settings, context.now) as pool:
             return restate_range(context, pool, from_date, to_date, self._progress())
 
@@ -125,20 +126,45 @@ class Deployment:
         """Embeddings of users for one question, by the live model, as of the newest committed window.
 
         Args:
-            users: ids as the lake has them.
+            users: source ids, as in the lake; the result has their order.
             query: any question; exclusive with `scenario`.
             scenario: a scenario of the config: its query, after its soft prompt if it has one.
+
+        Raises:
+            NotFoundError: a user is unknown or was erased.
         """
-        from updater.pipeline.query import embed_user
+        from updater.pipeline.query import embed_users
+        from updater.runtime.process_pool import ProcessPool
 
         context = self._context()
-        return [embed_user(context, user, query, scenario) for user in users]
+        with ProcessPool(self.settings, context.now) as pool:
+            return embed_users(context, pool, users, query, scenario, self._progress())
+
+    def embed_to_parquet(
+        self, users: Sequence[str], output: str, query: str | None = None, scenario: str | None = None
+    ) -> "EmbedFileReport":
+        """The same for any number of users, into one Parquet file that appears whole.
+
+        Users who are unknown or erased have no row, and are named in the result.
+
+        Args:
+            users: source ids, as in the lake.
+            output: path or fsspec URL of the file.
+            query: any question; exclusive with `scenario`.
+            scenario: a scenario of the config.
+        """
+        from updater.pipeline.query_file import embed_to_parquet
+        from updater.runtime.process_pool import ProcessPool
+
+        context = self._context()
+        with ProcessPool(self.settings, context.now) as pool:
+            return embed_to_parquet(context, pool, users, query, scenario, output, self._progress())
 
     def erase(self, users: Iterable[str]) -> "ErasureReport":
         """Remove users from everything but the lake, permanently; later rows of theirs are dropped."""
         from updater.pipeline.erase.run import erase
 
-        return erase(self._context(), list(users), self._progress())
+        return erase(self._writable(), list(users), self._progress())
 
     def find(self, users: Iterable[str]) -> "ErasureProof":
         """Search every file and store for users; after an erasure the result names no place."""
@@ -159,8 +185,8 @@ class Deployment:
         from updater.pipeline.versions.promote import promote, resolve_model
         from updater.runtime.process_pool import ProcessPool
 
-        context = self._context()
-        record = resolve_model(context, version, model, dry_run=False)
+        context = self._writable()
+        record = resolve_model(context, version, model)
         with ProcessPool(self.settings, context.now) as pool:
             return promote(context, pool, record, from_date, self._progress())
 
@@ -168,6 +194,11 @@ class Deployment:
         from updater.runtime.deployment import open_context
 
         return open_context(self.settings, self.now)
+
+    def _writable(self) -> "WritableContext":
+        from updater.runtime.deployment import open_writable
+
+        return open_writable(self.settings, self.now)
 
     def _progress(self) -> "Progress":
         from updater.runtime.deployment import no_progress

@@ -7,6 +7,7 @@ pydantic checks each value (`updater.domain.values`). The walk over tables is ou
 import dataclasses
 import difflib
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any, get_args, get_origin
 
 from updater.domain.values import bare, check, field_types, parse, takes_dates
 from updater.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 ENV_PREFIX = "UPDATER_"
 SERVICE_VARIABLE = re.compile(
@@ -47,7 +50,7 @@ def override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
             else:
                 target = target.setdefault(name, TextTable()) if depth == 0 else target.get(name)
             if not isinstance(target, dict | list):
-                raise ConfigError(f"environment variable {variable} names no table of the config.")
+                raise ConfigError(f"environment variable {variable} names an unknown config section.")
         if isinstance(target, list):
             raise ConfigError(f"environment variable {variable} needs the form {variable}__KEY.")
         target[key] = Text(text)
@@ -56,6 +59,37 @@ def override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
 def _is_of_a_service(variable: str, text: str) -> bool:
     is_port = re.fullmatch(r"UPDATER(_[A-Z0-9]+)*_PORT", variable) and re.match("(tcp|udp|sctp)://", text)
     return bool(is_port or SERVICE_VARIABLE.fullmatch(variable))
+
+
+def rename_keys(raw: dict[str, Any], renamed: Mapping[str, str], where: str) -> None:
+    """Give values their present keys in `raw`, the TOML tables of the file `where`, with a warning for each.
+
+    A value that is there under both keys is read from the present one.
+
+    Args:
+        raw: the tables.
+        renamed: former dotted keys to the last part of the present ones, in the order in which they are renamed.
+        where: the file.
+    """
+    for former, present in renamed.items():
+        *tables, key = former.split(".")
+        table: Any = raw
+        for name in tables:
+            table = table.get(name) if isinstance(table, dict) else None
+        if not isinstance(table, dict) or key not in table:
+            continue
+        value, kept = table.pop(key), table.get(present)
+        logger.warning(
+            "config key %r%s of %s is now called %r; the former name stops working in the next release.",
+            former,
+            _origin(value),
+            where,
+            ".".join([*tables, present]),
+        )
+        if kept is None:
+            table[present] = value
+        elif isinstance(value, dict) and isinstance(kept, dict):
+            table[present] = {**value, **kept}
 
 
 def build(cls: type, raw: Any, where: str) -> Any:
@@ -103,7 +137,7 @@ def _list(text: Text, name: str) -> list[Any]:
     try:
         items: list[Any] = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{name}{_origin(text)} is {str(text)!r}, which is no JSON list ({error}).") from None
+        raise ConfigError(f"{name}{_origin(text)} is {str(text)!r}, which is not a JSON list ({error}).") from None
     return items
 
 

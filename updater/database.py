@@ -4,11 +4,14 @@ What is wrong with a connection is said in one sentence that names the database 
 database has to be in UTF-8: one in SQL_ASCII gives names as bytes, and one in LATIN1 takes only some people's names.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
@@ -36,12 +39,12 @@ LEDGER = Purpose("ledger", "ledger.url")
 REGISTRY = Purpose("registry", "registry.url")
 
 
-def create_database_engine(url: str, purpose: Purpose) -> Engine:
+def create_database_engine(url: str, purpose: Purpose, *, read_only: bool = False) -> Engine:
     """Engine of the database at `url`; nothing is connected yet.
 
     Connections are not kept between transactions: they are few, and a task of Airflow is a forked process.
     A failing connection raises ServiceUnavailableError, without the password; a database that is not in UTF-8 raises
-    ConfigError.
+    ConfigError. With `read_only` the database refuses every statement that would change it.
 
     Raises:
         ConfigError: `url` is no SQLite file or PostgreSQL database, or the PostgreSQL driver is not installed.
@@ -49,7 +52,11 @@ def create_database_engine(url: str, purpose: Purpose) -> Engine:
     parsed = parse_url(url, purpose)
     try:
         if is_sqlite(parsed):
-            engine = create_engine(parsed, poolclass=NullPool, connect_args={"timeout": LOCK_TIMEOUT_SECONDS})
+            if read_only:
+                path = str(parsed.database)
+                engine = create_engine(parsed, poolclass=NullPool, creator=lambda: open_to_read(path))
+            else:
+                engine = create_engine(parsed, poolclass=NullPool, connect_args={"timeout": LOCK_TIMEOUT_SECONDS})
             event.listen(engine, "connect", _configure_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         else:
@@ -60,6 +67,7 @@ def create_database_engine(url: str, purpose: Purpose) -> Engine:
                 poolclass=NullPool,
                 isolation_level="READ COMMITTED",
                 connect_args={"client_encoding": "utf8"},
+                execution_options={"postgresql_readonly": read_only},
             )
             where = f"The {purpose.name} at {shown(parsed)}"
             event.listen(engine, "connect", lambda connection, _: check_encoding(connection, where))
@@ -84,7 +92,7 @@ def parse_url(url: str, purpose: Purpose = LEDGER) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise ConfigError(f"{purpose.key} is no database URL; {_examples(purpose)}.") from None
+        raise ConfigError(f"{purpose.key} is not a database URL; {_examples(purpose)}.") from None
     if parsed.drivername not in _DRIVERS:
         raise ConfigError(f"{purpose.key} has the scheme {parsed.drivername!r}; {_examples(purpose)}.")
     if is_sqlite(parsed) and parsed.database in (None, "", ":memory:"):
@@ -120,6 +128,30 @@ def shown(url: URL) -> str:
 def is_sqlite(url: URL) -> bool:
     """True for a SQLite file, False for PostgreSQL."""
     return url.get_backend_name() == "sqlite"
+
+
+def open_to_read(path: str) -> sqlite3.Connection:
+    """A connection to the SQLite file at `path` that refuses to write. The file may lie where nobody can write; then
+    the connection is one to close soon, because it does not see what others write there.
+    """
+    connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT_SECONDS)
+    try:
+        connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if can_write_beside(path) or Path(f"{path}-wal").exists():
+            raise
+        # To read a file in WAL mode SQLite puts files of its own beside it, and here it may not. While there are none
+        # nobody is writing, so the file can be taken as it is.
+        connection = sqlite3.connect(f"file:{quote(path)}?immutable=1", timeout=LOCK_TIMEOUT_SECONDS, uri=True)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def can_write_beside(path: str) -> bool:
+    """False if this process may not make files in the directory of `path`, which is there."""
+    directory = Path(path).parent
+    return os.access(directory, os.W_OK) or not directory.exists()
 
 
 def is_missing_table(error: BaseException | None) -> bool:

@@ -1,4 +1,4 @@
-"""Every error the user can meet, each one sentence that names the thing and the way out.
+"""Every error the user can meet, each one sentence that names the thing and the remedy.
 
 UpdaterError                      exit code 1   anything else
 ├── ConfigError                   2   a config value or command-line argument is wrong
@@ -20,6 +20,7 @@ to end it.
 Errors carry what their sentence is about as attributes; what is unknown is None.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -64,6 +65,9 @@ class NotLandedError(UpdaterError, FileNotFoundError):
 
     exit_code = 3
     retryable = False
+    modality: str | None = None
+    ds: date | None = None
+    """The landing day that is missing."""
 
     # FileNotFoundError would otherwise format its arguments as (errno, strerror).
     def __str__(self) -> str:
@@ -94,6 +98,8 @@ class VerificationError(UpdaterError):
 
     exit_code = 6
     retryable = False
+    findings: Sequence[str] | None = None
+    """A sentence for each thing that is wrong, of which the message tells the first."""
 
 
 class ConcurrentUpdateError(UpdaterError):
@@ -101,7 +107,7 @@ class ConcurrentUpdateError(UpdaterError):
 
     exit_code = 7
     cause: str | None = None
-    """What came in between: `erasure`, `promotion`, `maintenance` or `window`."""
+    """What came in between: `erasure`, `promotion`, `restatement`, `maintenance` or `window`."""
     ds: date | None = None
     bucket: int | None = None
 

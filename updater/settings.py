@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pendulum
 
-from updater.config_file import ENV_PREFIX, build, nearest, override
+from updater.config_file import ENV_PREFIX, build, nearest, override, rename_keys
 from updater.domain.access import Auth, Permission, check_permissions
 from updater.domain.alerts import AlertThresholds
 from updater.domain.evaluation import Evaluation
@@ -27,7 +27,7 @@ from updater.domain.privacy import Privacy
 from updater.domain.retention import Retention
 from updater.domain.scenario import Scenario
 from updater.domain.training import Training, Tuning
-from updater.domain.values import AtLeastOne, Checked, Days, Number, Processes, Seed, Share
+from updater.domain.values import AtLeastOne, Checked, Days, Device, Number, Processes, Seed, Share
 from updater.errors import ConfigError
 
 NOT_SETTINGS = frozenset(
@@ -46,6 +46,13 @@ NOT_SETTINGS = frozenset(
     )
 )
 """Variables with our prefix that name no config value."""
+
+RENAMED = {
+    "bounds": "alerts",
+    "alerts.max_quiet_days": "max_days_since_last_event",
+    "privacy.pseudonymise": "pseudonymize",
+}
+"""Former keys that are still read, with a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +120,8 @@ class Model(Checked, table="model"):
     """How many of the backbone's first layers to use; 0 means all."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the backbone's matrix products; bfloat16 is faster with AMX or AVX512-BF16, and slower without."""
+    device: Device = "cpu"
+    """Where the model computes: cpu, cuda, cuda:N, or auto for CUDA where there is one. Texts stay on the CPU."""
     embedding_dim: AtLeastOne = 128
     """Width of a scenario embedding."""
     seed: Seed = 7
@@ -147,7 +156,7 @@ class Run(Checked, table="run"):
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics(Checked, table="metrics"):
-    """What is told to a monitoring system."""
+    """Metrics export."""
 
     file: str = ""
     """Prometheus text file (`….prom`), written after each window; none if empty."""
@@ -223,6 +232,7 @@ def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | N
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"config file {source} cannot be read: {error}.") from None
     override(raw, {variable: text for variable, text in environ.items() if variable not in NOT_SETTINGS})
+    rename_keys(raw, RENAMED, str(source))
     for section in ("online_store", "auth"):
         given = raw.get(section)
         if isinstance(given, dict):

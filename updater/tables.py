@@ -60,7 +60,7 @@ def show_setup(report: Json) -> None:
     )
     if report["not_loaded"]:
         names = ", ".join(report["not_loaded"])
-        echo(f"Registered anew, without online values: {names}. Load them before the next window:", report["load"])
+        echo(f"Registered again, without online values: {names}. Load them before the next window:", report["load"])
 
 
 def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> None:
@@ -95,14 +95,14 @@ def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> N
     )
     echo(
         f"model {done[-1]['model']}"
-        + (": untrained weights, a check of the wiring" if "untrained" in done[-1]["model"] else "")
+        + (": untrained weights, only a smoke test" if "untrained" in done[-1]["model"] else "")
     )
 
 
 def show_audit(rows: Sequence[Json]) -> None:
-    """The result of `updater audit`: a line per row, newest first, with instants in UTC."""
+    """The result of `updater state audit`: a line per row, newest first, with instants in UTC."""
     if not rows:
-        echo("Nobody has changed anything yet.")
+        echo("No change is on record yet.")
     width = max((len(row["actor"]) for row in rows), default=0)
     for row in rows:
         when, subject = f"{row['at']:%Y-%m-%d %H:%M:%S}", json.dumps(row["subject"], ensure_ascii=False)
@@ -110,7 +110,7 @@ def show_audit(rows: Sequence[Json]) -> None:
 
 
 def show_plan(plan: Json) -> None:
-    """The result of `updater run --dry-run`."""
+    """The result of `updater plan` and `updater run --dry-run`."""
     if plan["already_done"]:
         echo(f"{plan['ds']} is already done; a run would change nothing.")
         return
@@ -169,6 +169,11 @@ def show_backfill_plan(plan: Json) -> None:
         )
 
 
+def version_state(model: Json) -> str:
+    """Whether a model version is live, may become live, or is gone."""
+    return "live" if model["live"] else "removed" if model["removed"] else "not live"
+
+
 def show_status(report: Json) -> None:
     """The result of `updater status`."""
     echo(
@@ -179,8 +184,7 @@ def show_status(report: Json) -> None:
         f"unfinished  {', '.join(report['unfinished']) or 'none'}",
     )
     for model in report["versions"]:
-        state = "live" if model["live"] else "removed" if model["removed"] else "not live"
-        echo(f"version {model['version']:<3} {model['model']}, {state}")
+        echo(f"version {model['version']:<3} {model['model']}, {version_state(model)}")
     for item in report["rewritten"]:
         echo(
             f"rewritten   {item['modality']} {item['ds']} changed after it was processed; "
@@ -198,7 +202,7 @@ def show_status(report: Json) -> None:
 
 
 def show_health(health: Json) -> None:
-    """The newest window against its bounds."""
+    """The newest window against the alert thresholds."""
     table(
         "Modalities",
         ["modality", "landed", "processed", "newest event (UTC)", "days before as_of", "rows", "rejected"],
@@ -239,12 +243,13 @@ def show_health(health: Json) -> None:
         echo(f"online      {health['online_mismatches']:,} of {values:,} values differ from the offline ones")
     if not health["alerts"]:
         echo("alerts      none")
-    for c in health["alerts"]:
-        echo(f"alert       {c['where']}: {c['threshold']} is {c['limit']:g}, the value {c['value']:.6g}")
+    for alert in health["alerts"]:
+        limit = f"{alert['threshold']} is {alert['limit']:g}"
+        echo(f"alert       {alert['where']}: {limit}, the value {alert['value']:.6g}")
 
 
 def show_verification(report: Json) -> None:
-    """The result of `updater verify`."""
+    """The result of `updater state verify`."""
     echo(
         f"{report['users']:,} users at {report['ds']}: {report['summaries']:,} summaries and "
         f"{report['texts']:,} text vectors compared to the bit, "
@@ -257,23 +262,23 @@ def show_verification(report: Json) -> None:
 
 
 def show_erasure(report: Json) -> None:
-    """The result of `updater erase`."""
+    """The result of `updater user erase`."""
     echo(
-        f"Erased {report['users']:,} users: {report['rows']:,} rows out of files ({report['files_rewritten']:,} files "
-        f"rewritten, {report['files_removed']:,} removed), {report['online_rows']:,} out of the online store.",
+        f"Erased {report['users']:,} users: {report['rows']:,} rows from files ({report['files_rewritten']:,} files "
+        f"rewritten, {report['files_removed']:,} removed), {report['online_rows']:,} from the online store.",
     )
     if missing := report["not_found"]:
         shown = ", ".join(_plain(user) for user in missing[:SHOWN_IDS])
         more = f" and {len(missing) - SHOWN_IDS:,} more" if len(missing) > SHOWN_IDS else ""
         echo(f"{len(missing):,} of them were found nowhere; check these ids: {shown}{more}.")
     elif not report["rows"] and not report["online_rows"]:
-        echo("Nothing of them was there: they had been erased before.")
+        echo("No data of these users was found: they had been erased before.")
     if report["unfinished"]:
         echo(f"{report['unfinished']:,} other erasures were begun and not finished; run them again with their ids.")
 
 
 def show_erasure_proof(report: Json) -> None:
-    """The result of `updater erase --prove`."""
+    """The result of `updater user erase --verify`."""
     where = f"{report['files']:,} files, the ledger, the registry and the online store"
     echo(f"{report['users']:,} users searched in {where}: {'found' if report['places'] else 'found nowhere'}.")
     groups: dict[str, list[str]] = {}

@@ -9,11 +9,11 @@ from benchmarks.product import command, paths_below
 from updater.domain.window import first_buffer_day
 from updater.evaluation.embedding import Embedder, embed, question_column
 from updater.evaluation.relatives import RELATIVES
-from updater.evaluation.tasks import Question
+from updater.labels.tasks import Question
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest
 from updater.pipeline.daily.prefetch import land_and_encode
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources.population import PopulationSpec, land, questions
@@ -40,9 +40,9 @@ def product_systems(spec: PopulationSpec, steps: int, work: Path, beside: Mappin
         "UPDATER_TRAINING__SEED": str(spec.seed),
         "UPDATER_MODEL__SEED": str(spec.seed),
     }
-    trained = command(CONFIG, environ, "train")["model"]
+    trained = command(CONFIG, environ, "model", "train")["model"]
     settings = load_settings(CONFIG, environ)
-    context = open_context(settings)
+    context = open_writable(settings)
     asked = tuple(Question(question.text) for question in questions())
     days = {anchor: spec.first_day + timedelta(days=anchor) for anchor in (*TRAIN_ANCHORS, TEST_ANCHOR)}
     with Scratch(settings) as scratch, ProcessPool(settings, context.now) as pool:

@@ -1,8 +1,8 @@
 """A model on sparse shoppers whose texts are codes, beside counts: `python -m benchmarks.codes`.
 
-Lands the made-up log of `updater.sources.codes` below --work, trains with `updater train` for --steps steps, and has
-`updater evaluate` compare it. Writes report.json beside this file, or into --to DIR, and prints the tables of the page.
-What was landed, trained or embedded before is found there.
+Lands the made-up log of `updater.sources.codes` below --work, trains with `updater model train` for --steps steps, and
+has `updater model evaluate` compare it. Writes report.json beside this file, or into --to DIR, and prints the tables of
+the page. What was landed, trained or embedded before is found there.
 """
 
 import argparse
@@ -40,8 +40,10 @@ def main() -> None:
         "UPDATER_TRAINING__SEED": str(given.seed),
         "UPDATER_MODEL__SEED": str(given.seed),
     }
-    trained = command(CONFIG, environ, "train")
-    evaluated = command(CONFIG, environ, "evaluate", "--model", trained["model"], "--systems", ",".join(SYSTEMS))
+    trained = command(CONFIG, environ, "model", "train")
+    evaluated = command(
+        CONFIG, environ, "model", "evaluate", "--model", trained["model"], "--systems", ",".join(SYSTEMS)
+    )
     report = {
         "command": f"python -m benchmarks.codes --users {given.users} --steps {given.steps} --seed {given.seed}",
         **machine,

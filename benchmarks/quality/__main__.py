@@ -26,7 +26,7 @@ from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scen
 from updater.evaluation.vectors import Maker
 from updater.lake import partitions
 from updater.pipeline.init import create_ledger, initialize
-from updater.runtime.deployment import Context, Progress, open_context
+from updater.runtime.deployment import Progress, WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources import completejourney
@@ -60,7 +60,7 @@ def main() -> None:
     if any(days[1] not in partitions.landed_days(stream) for stream in streams):
         completejourney.land(settings.paths.lake, *days, settings.timezone)
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     if given.part == "throughput":
         speed = measure(context)
         add(REPORT, "throughput", speed)
@@ -71,7 +71,7 @@ def main() -> None:
         build_data(context, pool, progress)
         if given.part:
             initialize(settings)
-            context = open_context(settings)
+            context = open_writable(settings)
         if given.part == "ablations":
             run_ablations(context, pool, REPORT, REPORT.with_suffix(".html"), progress, given.rows)
             return
@@ -86,7 +86,7 @@ def main() -> None:
             print(tuned, flush=True)
     model = join_prompts(context, trained.model)
     initialize(settings, model)
-    context = open_context(settings)
+    context = open_writable(settings)
     models, others = dict(given.beside), further(settings.training.seed)
     with ProcessPool(settings, context.now) as pool:
         found = evaluate(context, pool, model, output=str(HERE), progress=progress, models=models, further=others)
@@ -116,7 +116,9 @@ def arguments(given: list[str]) -> argparse.Namespace:
     return known
 
 
-def made_elsewhere(context: Context, seconds: float | None, progress: Progress, seed: int) -> Mapping[str, Maker]:
+def made_elsewhere(
+    context: WritableContext, seconds: float | None, progress: Progress, seed: int
+) -> Mapping[str, Maker]:
     """CoLES, if it is asked for."""
     chosen = context.settings.evaluation
     days = sorted({*chosen.train, *chosen.validation, *chosen.test})

@@ -1,7 +1,7 @@
-"""The paper's ablations and sweeps, each trained anew at a share of the full budget, beside a base at the same share.
+"""The paper's ablations and sweeps, each retrained at a share of the full budget, beside a base at the same share.
 
 Every variant starts from the same weights and sees the same pairs in the same order; those of another seed do not, and
-say how much that alone moves. All are judged on the same rows of a dozen of the tasks: probes of the last training
+say how much that alone moves. All are evaluated on the same rows of a dozen of the tasks: probes of the last training
 anchor, their penalty chosen on the validation anchor, the first test anchor reported.
 """
 
@@ -20,15 +20,15 @@ import pyarrow as pa
 from benchmarks.quality.adding import add, say
 from updater.domain.fingerprint import fingerprint
 from updater.evaluation.evaluation_set import EvaluationSet, evaluate_systems, load_evaluation_set
-from updater.evaluation.events import Events, open_events
 from updater.evaluation.html import with_ablations
 from updater.evaluation.report import make_ablations
 from updater.evaluation.scoring import Scores
 from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
+from updater.labels.events import Events, open_events
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
-from updater.runtime.deployment import Context, Progress, open_context
+from updater.runtime.deployment import Progress, WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.threads import one_thread
 from updater.settings import Settings, load_settings
@@ -79,8 +79,8 @@ VARIANTS = {
     BASE: Variant(),
     "without contrastive": Variant({"contrastive_weight": 0.0}),
     "without choice": Variant({"choice_weight": 0.0}),
-    "without facts": Variant({"facts_weight": 0.0, "facts_per_step": 0}),
-    "without further users": Variant({"further_users": 0}),
+    "without auxiliary questions": Variant({"facts_weight": 0.0, "facts_per_step": 0}),
+    "without auxiliary users": Variant({"further_users": 0}),
     "without next token": Variant({"next_token_weight": 0.0, "predicted_pairs": 0}),
     "without mask": Variant({"mask_after": 1.0}),
     PAPER: Variant(PAPER_LOSSES),
@@ -92,7 +92,7 @@ VARIANTS = {
     "without modality tokens": Variant(model={"modality_tokens": False}),
     "without user and modality tokens": Variant(model={"user_token": False, "modality_tokens": False}),
     "without topics": Variant(model={"summary_topics": 0}),
-    "without half whitening": Variant(whitened=False),
+    "without partial whitening": Variant(whitened=False),
     FITTED: Variant({"steps": 1, "learning_rate": 0.0}),
     "another seed": Variant({"seed": 8}, model={"seed": 8}),
     "a third seed": Variant({"seed": 9}, model={"seed": 9}),
@@ -101,7 +101,7 @@ VARIANTS = {
 }
 SMOLLM2 = "two layers of SmolLM2, for as long"
 SMOLLM2_VARIANT = Variant(backbone={"backbone": "smollm2", "backbone_layers": 2})
-FIRST = "first weights"
+FIRST = "initial weights"
 PROMPTED = f"prompts of {TOKENS} tokens"
 PROMPTS = {
     PROMPTED: (TOKENS, BASE),
@@ -121,9 +121,14 @@ REFERENCES = (
 
 
 def run_ablations(
-    context: Context, pool: ProcessPool, report: Path, page: Path, progress: Progress, only: Collection[str] = ()
+    context: WritableContext,
+    pool: ProcessPool,
+    report: Path,
+    page: Path,
+    progress: Progress,
+    only: Collection[str] = (),
 ) -> None:
-    """Train the variants, one in each process, judge them, and add them to a report.
+    """Train the variants, one in each process, evaluate them, and add them to a report.
 
     What was trained, tuned or embedded before is not done again.
 
@@ -132,11 +137,11 @@ def run_ablations(
         pool: two processes or more train as many variants at a time.
         report: the JSON to add to.
         page: the page to add to.
-        progress: told what is done.
+        progress: called as work is done.
         only: names of rows to add; all if empty.
     """
     settings = small(context.settings)
-    context = open_context(settings, context.now)
+    context = open_writable(settings, context.now)
     asked = set(only or ROWS)
     asked |= {BASE, *(REFERENCES[row] for row in asked), *(PROMPTS[row][1] for row in asked & PROMPTS.keys())}
     models = _train(context, pool, [name for name in VARIANTS if name in asked], progress)
@@ -152,7 +157,7 @@ def run_ablations(
                 continue
             tokens, frozen = PROMPTS[row]
             tuning = dataclasses.replace(settings.tuning, tokens=tokens)
-            tuned = open_context(dataclasses.replace(settings, tuning=tuning), context.now)
+            tuned = open_writable(dataclasses.replace(settings, tuning=tuning), context.now)
             tune_scenarios(tuned, pool, models[frozen], tunable_scenarios(settings), progress)
             scored[row] = _run(
                 tuned, pool, events, evaluation_set, join_prompts(tuned, models[frozen]), "tuned", progress
@@ -183,7 +188,7 @@ def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
     """Train one variant in this process. Returns its directory, beside which lie the seconds of its steps."""
     options = dataclasses.replace(settings.training, **variant.training)
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, **variant.backbone))
-    context = open_context(settings, now)
+    context = open_writable(settings, now)
     with one_thread():
         rows, profiles = _data(settings.source, now)
         config = standardized(dataclasses.replace(create_config(settings), **variant.model), list(profiles.values()))
@@ -205,12 +210,12 @@ def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
 @cache
 def _data(source: Path, now: datetime) -> tuple[pa.Table, dict[date, Profiles]]:
     """The training rows and the profiles, read once by a process for all of its variants."""
-    context = open_context(load_settings(source), now)
+    context = open_writable(load_settings(source), now)
     rows = read_split(data_root(context.settings), "train")
     return rows, read_all(context, sorted(set(rows["anchor_day"].to_pylist())))
 
 
-def _train(context: Context, pool: ProcessPool, names: list[str], progress: Progress) -> dict[str, str]:
+def _train(context: WritableContext, pool: ProcessPool, names: list[str], progress: Progress) -> dict[str, str]:
     """Directories of the variants."""
     jobs = [(context.settings, context.now, VARIANTS[name]) for name in names]
     models = {}
@@ -220,7 +225,7 @@ def _train(context: Context, pool: ProcessPool, names: list[str], progress: Prog
     return models
 
 
-def _for_as_long(context: Context, seconds: float) -> str:
+def _for_as_long(context: WritableContext, seconds: float) -> str:
     """SmolLM2's first layers, trained for about as many seconds as the base. Returns the model's directory."""
 
     def trained(steps: int) -> str:
@@ -231,15 +236,15 @@ def _for_as_long(context: Context, seconds: float) -> str:
     return trained(max(1, round(seconds / (_seconds(trained(TRIAL_STEPS)) / TRIAL_STEPS))))
 
 
-def _first_weights(context: Context, trained: str) -> str:
-    """First weights with the constants of a trained model. Returns the model's directory."""
+def _first_weights(context: WritableContext, trained: str) -> str:
+    """Initial weights with the constants of a trained model. Returns the model's directory."""
     directory = context.layout.path("training", "models", "untrained")
     save_model(create_model(load_model(trained).config), directory)
     return directory
 
 
 def _run(
-    context: Context,
+    context: WritableContext,
     pool: ProcessPool,
     events: Events,
     evaluation_set: EvaluationSet,

@@ -18,8 +18,8 @@ import torch
 
 from updater.errors import ConfigError
 from updater.evaluation.costs import BYTES_PER_NUMBER, Cost, CpuClock
-from updater.evaluation.tasks import is_held_out
 from updater.evaluation.vectors import UserVectors, Vectors
+from updater.labels.split import is_held_out
 from updater.runtime.deployment import Context, Progress
 from updater.runtime.session import Session
 from updater.runtime.threads import one_thread
@@ -116,7 +116,7 @@ def coles(
         train: those whose profiles are learned from.
         seconds: CPU seconds that training may take.
         seed: of weights and draws.
-        progress: told what is done.
+        progress: called as work is done.
 
     Raises:
         ConfigError: pytorch-lifestream is not installed.

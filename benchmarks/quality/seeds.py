@@ -1,7 +1,7 @@
 """The whole run again with other seeds: how much of a result is chance?
 
-A seed decides first weights, the order of the pairs, the labels of a tuning step and what CoLES draws. Data, tasks and
-the users that are held out stay.
+A seed decides initial weights, the order of the pairs, the labels of a tuning step and what CoLES draws. Data, tasks
+and the users that are held out stay.
 """
 
 import dataclasses
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from benchmarks.quality.adding import add
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
-from updater.evaluation.events import open_events
 from updater.evaluation.report import Json, make_report
 from updater.evaluation.scoring import Scores
 from updater.evaluation.systems import RELATIVES, Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.evaluation.vectors import Maker
-from updater.runtime.deployment import Context, Progress, open_context
+from updater.labels.events import open_events
+from updater.runtime.deployment import Progress, WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
@@ -30,21 +30,21 @@ COUNTS = ("rfm_categories", "rfm_decayed")
 
 
 def run_seeds(
-    context: Context,
+    context: WritableContext,
     pool: ProcessPool,
     seeds: Sequence[int],
     report: Path,
     progress: Progress,
     further: Callable[[int], Mapping[str, Maker]],
 ) -> None:
-    """Train, tune and evaluate anew with each seed, and put the seeds side by side into a report.
+    """Train, tune and evaluate again with each seed, and put the seeds side by side into a report.
 
     Args:
         context: the deployment of configs/quality.toml.
         pool: two processes or more train as many models at a time.
         seeds: of the runs.
         report: the JSON to add to, after each run.
-        progress: told what is done.
+        progress: called as work is done.
         further: systems that are made elsewhere, with a seed.
     """
     runs = {seed: with_seed(context.settings, seed) for seed in seeds}
@@ -58,7 +58,7 @@ def run_seeds(
     with open_events(context, progress) as events:
         evaluation_set = load_evaluation_set(events)
         for seed, settings in runs.items():
-            one = open_context(settings, context.now)
+            one = open_writable(settings, context.now)
             tune_scenarios(one, pool, models[seed], tunable_scenarios(settings), progress)
             candidate = Candidate(join_prompts(one, models[seed]))
             names = [*SEEDED, *(name for name in COUNTS if name not in counts)]
@@ -81,8 +81,8 @@ def with_seed(settings: Settings, seed: int) -> Settings:
 
 
 def train_alone(settings: Settings, now: datetime) -> str:
-    """What `updater train` does, in this process. Returns the model's directory."""
-    return train(open_context(settings, now)).model
+    """What `updater model train` does, in this process. Returns the model's directory."""
+    return train(open_writable(settings, now)).model
 
 
 def say(seed: int, found: Json) -> None:

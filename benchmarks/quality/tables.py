@@ -44,7 +44,7 @@ def _means(mean: Json) -> str:
                 "–" if size is None else f"{size:,}",
             )
         )
-    return _table(("system", "what it is", "AUC", "KS", "AUC, cold", "CPU ms", "bytes"), rows)
+    return _table(("system", "what it is", "AUC", "KS", "AUC of held-out users", "CPU ms", "bytes"), rows)
 
 
 def _differences(found: Json) -> str:

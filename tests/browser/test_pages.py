@@ -27,7 +27,7 @@ def test_the_page_of_an_evaluation(browser, tmp_path):
     config = write_evaluation(tmp_path)
     args = ["--config", str(config)]
     assert CliRunner().invoke(main, ["init", *args]).exit_code == 0
-    done = CliRunner().invoke(main, ["evaluate", "--paraphrases", "2", *args])
+    done = CliRunner().invoke(main, ["model", "evaluate", "--paraphrases", "2", *args])
     assert done.exit_code == 0, done.output
     page = tmp_path / "state" / "evaluation" / "report.html"
     assert looking.faults(browser, page, "evaluation") == []
@@ -35,7 +35,7 @@ def test_the_page_of_an_evaluation(browser, tmp_path):
 
 def test_the_page_of_an_evaluation_of_baselines_alone(browser, tmp_path):
     config = write_evaluation(tmp_path)
-    done = CliRunner().invoke(main, ["evaluate", "--systems", "rfm,recency", "--config", str(config)])
+    done = CliRunner().invoke(main, ["model", "evaluate", "--systems", "rfm,recency", "--config", str(config)])
     assert done.exit_code == 0, done.output
     page = tmp_path / "state" / "evaluation" / "report.html"
     assert looking.faults(browser, page, "baselines") == []

@@ -26,7 +26,7 @@ from updater.pipeline.erase.run import erase
 from updater.pipeline.init import initialize
 from updater.pipeline.restate.run import restate_range
 from updater.runtime import crash_points
-from updater.runtime.deployment import Context, open_context
+from updater.runtime.deployment import WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
@@ -119,9 +119,9 @@ def do(settings: Settings, step: Step, first_day: date, again: bool) -> None:
     if not again:
         for landing in step.landings:
             land(settings, landing)
-    context = open_context(settings, step.now)
+    context = open_writable(settings, step.now)
     if again and _has_begun(context, step):
-        context = open_context(settings, step.now + LATER)
+        context = open_writable(settings, step.now + LATER)
     if step.verb == "erase":
         erase(context, [step.user_id])
         return
@@ -135,7 +135,7 @@ def do(settings: Settings, step: Step, first_day: date, again: bool) -> None:
             restate_range(context, pool, first_day, step.ds)
 
 
-def _has_begun(context: Context, step: Step) -> bool:
+def _has_begun(context: WritableContext, step: Step) -> bool:
     """True if an earlier attempt left its clock, which the values carry."""
     if step.verb == "run":
         return context.ledger.window(step.ds) is not None

@@ -20,7 +20,7 @@ RESTATED_BACK = 3
 """A rewritten day is at most so many days old; the buffer of a stream holds no more."""
 START = datetime(2024, 6, 1, tzinfo=UTC)
 STEP = timedelta(days=2)
-"""The clock between steps goes on by more than the grace of files that maintenance retires."""
+"""The clock advances between steps by more than the grace period of files that maintenance retires."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def forget_a_text(made: Deployment) -> None:
     sorted((made.state / "texts").rglob("*.arrow"))[0].unlink()
 
 
-def leave_a_file_aside(made: Deployment) -> None:
+def leave_a_staged_file(made: Deployment) -> None:
     Path(made.state, "staged").mkdir(exist_ok=True)
     Path(made.state, "staged", "rows").touch()
 
@@ -84,7 +84,7 @@ def begin_an_erasure(made: Deployment) -> None:
         (write_a_row_twice, "doubled", "summaries "),
         (change_an_online_value, "differing", "online updater_lapse_v1 "),
         (forget_a_text, "lost", "text "),
-        (leave_a_file_aside, "doubled", "left over staged"),
+        (leave_a_staged_file, "doubled", "left over staged"),
         (begin_an_erasure, "differing", "erased"),
     ],
 )

@@ -14,8 +14,8 @@ import pytest
 
 from tests.conftest import ROOT, SettingsFactory
 from tests.factories import bill, land_rows, search
-from updater.airflow.environment import airflow_environment
-from updater.airflow.local import check_free, first_day, local_environment
+from updater.demo.environment import airflow_environment
+from updater.demo.local_airflow import check_free, first_day, local_environment
 from updater.errors import ConfigError
 from updater.ledger import open_writer, upgrade
 from updater.settings import Settings
@@ -78,7 +78,15 @@ def test_it_comes_up_and_leaves_no_process_behind(settings: Settings, tmp_path: 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "updater.airflow.local", "--config", str(settings.source), "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "updater.demo.local_airflow",
+        "--config",
+        str(settings.source),
+        "--port",
+        str(port),
+    ]
     # As from `make airflow &`: such a job starts with SIGINT ignored.
     command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command, "--home", str(tmp_path / "home")]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}

@@ -68,7 +68,7 @@ def test_a_week_in_which_all_is_well(made: Deployment) -> None:
 
 @runs
 @pytest.mark.slow
-def test_a_crossed_bound_fails_the_run_and_nothing_else(made: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alert_fails_the_run_and_nothing_else(made: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     made.run(DAYS[:1])
     monkeypatch.setenv("UPDATER_ALERTS__MAX_DAYS_SINCE_LAST_EVENT", "0.4")
     Path(made.settings.metrics.file).unlink()

@@ -1,4 +1,4 @@
-"""Other commands between and inside the tasks of a day: Airflow brings the day to its end without a hand."""
+"""Other commands between and inside the tasks of a day: Airflow finishes the day without intervention."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,10 +1,10 @@
 """Airflow runs the real library against a lake on disk, and does what the library does by itself."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from tests.dags.shop import DAYS, Make, online
 from tests.deployment import NOW, Deployment
 from tests.factories import land_rows
 from updater.airflow import landing
-from updater.airflow.run_day import run_day
+from updater.demo.run_day import run_day
 from updater.lake.partitions import mark_success
 from updater.pipeline.daily.backfill import backfill
 from updater.runtime.process_pool import ProcessPool
@@ -47,7 +47,7 @@ def test_daily_runs_and_the_librarys_backfill_give_the_same_bytes(make: Make) ->
     assert made.context.ledger.watermark() == DAYS[-1]
 
 
-def test_a_replay_and_the_librarys_backfill_give_the_same_bytes(make: Make) -> None:
+def test_the_dag_and_the_librarys_backfill_give_the_same_bytes(make: Make) -> None:
     expected = by_library(make("library"))
     made = make("airflow")
     made.run(DAYS[:1])
@@ -101,12 +101,24 @@ def test_a_day_that_lands_later_is_waited_for(make: Make, monkeypatch: pytest.Mo
     assert made.context.ledger.watermark() == DAYS[0]
 
 
-def test_run_day_tells_each_tasks_state_and_keeps_the_terminal_clean(make: Make) -> None:
+def test_run_day_tells_each_tasks_state_and_keeps_terminal_and_environment_clean(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = make("airflow")
-    command = [sys.executable, "-m", "updater.airflow.run_day", "--config", str(made.settings.source)]
-    done = subprocess.run([*command, "--ds", str(DAYS[0])], capture_output=True, text=True, check=True)
-    report = json.loads(done.stdout)
+    started = []
+
+    def watched(command, **options):
+        started.append(subprocess_run(command, **options))
+        return started[-1]
+
+    subprocess_run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", watched)
+    before = dict(os.environ)
+    report = run_day(str(made.settings.source), DAYS[0])
+    [done] = started
+    assert json.loads(done.stdout) == report
     assert done.stderr == ""
+    assert dict(os.environ) == before
     assert report["state"] == "success"
     assert {"wait_for_landing", "detect[bill]", "encode[search]", "refresh[0]", "verify"} <= set(report["tasks"])
     assert set(report["tasks"].values()) == {"success"}

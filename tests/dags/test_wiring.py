@@ -95,7 +95,7 @@ def test_a_modality_that_fails_stops_the_day_before_the_refresh(steps: Steps) ->
     assert steps.called("refresh") == steps.called("publish") == []
 
 
-def test_a_replay_walks_its_days_in_order_inside_each_task(steps: Steps) -> None:
+def test_a_backfill_walks_its_days_in_order_inside_each_task(steps: Steps) -> None:
     days = [DS, "2024-01-03"]
     run = execute(parse("backfill"), from_date="2024-01-01", to_date="2024-01-03")
     assert run.state == "success"
@@ -108,7 +108,7 @@ def test_a_replay_walks_its_days_in_order_inside_each_task(steps: Steps) -> None
     assert steps.calls[-1] == ("verify", "2024-01-03", 20)
 
 
-def test_a_replay_without_missing_days_does_nothing(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backfill_without_missing_days_does_nothing(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "backfill_days", lambda from_date, to_date, config: [], raising=False)
     run = execute(parse("backfill"), from_date="2024-01-01", to_date="2024-01-03")
     assert run.state == "success"

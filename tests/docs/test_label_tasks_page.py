@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from updater.domain.training import Training
-from updater.evaluation.kinds import KINDS
-from updater.evaluation.tasks import Amount, Family, Task, question, read_task_file, read_tasks
+from updater.labels.definitions import KINDS
+from updater.labels.tasks import Amount, Family, Task, question, read_task_file, read_tasks
 from updater.settings import load_settings
 from updater.training.useru.focus import Focus
 from updater.training.useru.future import QUESTION

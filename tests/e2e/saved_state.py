@@ -11,7 +11,7 @@ from updater.settings import load_settings
 
 
 class SavedState:
-    """A config below `root` and its state. `clock` is the time of every command that is not told another."""
+    """A config below `root` and its state. `clock` is the time of every command that is not given another."""
 
     def __init__(self, root: Path, clock: str, **config: Any) -> None:
         self.clock = clock

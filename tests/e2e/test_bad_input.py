@@ -1,4 +1,4 @@
-"""Bad input through the command line: the right exit code, one sentence that helps, and good rows that go on."""
+"""Bad input through the command line: the right exit code, one sentence that helps, and good rows are used."""
 
 import json
 from collections.abc import Callable
@@ -90,10 +90,10 @@ def refused(done: Outcome, code: int, *words: str) -> None:
         assert word in done.stderr
 
 
-# Rows that are set aside
+# Rows that are rejected
 
 
-def test_every_kind_of_bad_row_is_set_aside_and_counted(shop: Shop) -> None:
+def test_every_kind_of_bad_row_is_rejected_and_counted(shop: Shop) -> None:
     ok = bill("u1", "e", "2024-05-01 10:00:00")
     bad = {
         "user_id is null": {"user_id": None},
@@ -134,10 +134,10 @@ def test_every_kind_of_bad_row_is_set_aside_and_counted(shop: Shop) -> None:
             "merchant",
         }
     assert shop.users() == {"u1", "é" * 128, "u2", "u3", "u4"}
-    assert json.loads(shop.call("verify", "--all", "--json").stdout)["differences"] == []
+    assert json.loads(shop.call("state", "verify", "--all", "--json").stdout)["differences"] == []
 
 
-def test_text_that_is_not_utf8_is_set_aside(shop: Shop) -> None:
+def test_text_that_is_not_utf8_is_rejected(shop: Shop) -> None:
     raw = pa.array([b"caf\xe9", "café".encode(), b"\xff", b"\x00"], pa.binary())
     broken = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
     table = event_table([bill(f"u{n}", "e", "2024-05-01") for n in range(len(raw))])
@@ -149,7 +149,7 @@ def test_text_that_is_not_utf8_is_set_aside(shop: Shop) -> None:
     assert shop.users() == {"u1", "u3"}
 
 
-def test_times_that_are_strings_are_parsed_or_set_aside(shop: Shop) -> None:
+def test_times_that_are_strings_are_parsed_or_rejected(shop: Shop) -> None:
     times = {
         "ok": "2024-05-01T23:59:59.999999+00:00",
         "offset": "2024-05-02T01:30:00+02:00",
@@ -171,7 +171,7 @@ def test_times_that_are_strings_are_parsed_or_set_aside(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_times_beyond_the_calendar_are_set_aside(shop: Shop, unit: str) -> None:
+def test_times_beyond_the_calendar_are_rejected(shop: Shop, unit: str) -> None:
     shop.good()
     # Parquet has no seconds: they are written as milliseconds.
     far = 2**50 if unit == "s" else 2**62
@@ -202,7 +202,7 @@ def test_of_an_id_that_comes_twice_the_last_row_stands(shop: Shop) -> None:
         shop.land("bill", [row], ds)
         shop.land("search", [], ds, columns=ONLY_KEYS)
         assert shop.report(ds)["changed_users"] == users
-    assert json.loads(shop.call("verify", "--all", "--json").stdout)["differences"] == []
+    assert json.loads(shop.call("state", "verify", "--all", "--json").stdout)["differences"] == []
 
 
 def test_good_rows_that_land_again_leave_no_rejected_rows_behind(shop: Shop) -> None:
@@ -223,10 +223,10 @@ def test_a_day_without_rows_works(shop: Shop) -> None:
     shop.land("search", [], columns=ONLY_KEYS)
     report = shop.report()
     assert (report["changed_users"], report["rows"], report["texts_encoded"]) == (0, 0, 0)
-    assert json.loads(shop.call("verify", "--all", "--json").stdout)["differences"] == []
+    assert json.loads(shop.call("state", "verify", "--all", "--json").stdout)["differences"] == []
     shop.good(NEXT)
     assert shop.report(NEXT)["changed_users"] == 3
-    assert json.loads(shop.call("verify", "--all", "--json").stdout)["differences"] == []
+    assert json.loads(shop.call("state", "verify", "--all", "--json").stdout)["differences"] == []
 
 
 def test_a_day_that_has_not_landed(shop: Shop) -> None:
@@ -362,7 +362,7 @@ def test_the_day_of_a_backfill_that_is_refused_stops_it_after_the_days_before(sh
         ("run",),
         ("backfill", "--from-date", "2024-05-02"),
         ("backfill", "--from-date", "2024-05-02", "--to-date", "2024-05-01"),
-        ("verify", "--sample", "0"),
+        ("state", "verify", "--sample", "0"),
         ("runn", "--ds", "2024-05-01"),
     ],
 )
@@ -392,7 +392,14 @@ def test_a_config_that_is_wrong(shop: Shop) -> None:
 def test_a_state_that_is_not_initialized(tmp_path: Path) -> None:
     config = write_config(tmp_path, modalities=MODALITIES)
     shop = Shop(tmp_path, config, load_settings(config, environ={}))
-    for args in (("run", "--ds", "2024-05-01"), ("status",), ("verify",)):
+    for args in (
+        ("run", "--ds", "2024-05-01"),
+        ("status",),
+        (
+            "state",
+            "verify",
+        ),
+    ):
         refused(shop.call(*args), 2, "updater init")
     assert not Path(shop.settings.paths.state).exists()
 

@@ -1,4 +1,4 @@
-"""A user's way through the command line, each verb in a process of its own."""
+"""A user's way through the command line, each command in a process of its own."""
 
 import json
 from collections.abc import Iterator
@@ -33,19 +33,19 @@ class Desk:
         return fork_updater(*args, "--config", str(self.config))
 
     def ok(self, *args: str) -> Any:
-        """The one JSON value that a verb prints."""
+        """The one JSON value that a command prints."""
         done = self.call(*args, "--json")
         assert (done.exit_code, done.stderr) == (0, "")
         return json.loads(done.stdout)
 
     def text(self, *args: str) -> str:
-        """What a verb tells people."""
+        """What a command prints for people."""
         done = self.call(*args)
         assert (done.exit_code, done.stderr) == (0, "")
         return done.stdout
 
     def unchanged_by(self, *args: str) -> Any:
-        """The JSON value of a verb that writes nothing."""
+        """The JSON value of a command that writes nothing."""
         before = self.files()
         value = self.ok(*args)
         assert self.files() == before
@@ -106,11 +106,11 @@ def test_status_and_verify_only_look(desk: Desk) -> None:
     status = desk.unchanged_by("status")
     assert (status["watermark"], status["waiting"], status["unfinished"]) == (DAYS[1], DAYS[2:], [])
     assert [run["ds"] for run in status["runs"]] == [DAYS[1], DAYS[0]]
-    report = desk.unchanged_by("verify", "--all")
+    report = desk.unchanged_by("state", "verify", "--all")
     assert (report["users"], report["differences"]) == (3, [])
-    assert desk.unchanged_by("verify", "--sample", "1")["users"] <= 2
+    assert desk.unchanged_by("state", "verify", "--sample", "1")["users"] <= 2
     assert DAYS[1] in desk.text("status")
-    assert "0 differences" in desk.text("verify")
+    assert "0 differences" in desk.text("state", "verify")
 
 
 def test_an_audit_sees_the_last_bit_of_an_embedding(desk: Desk) -> None:
@@ -123,12 +123,12 @@ def test_an_audit_sees_the_last_bit_of_an_embedding(desk: Desk) -> None:
     field = table.schema.field(index)
     pq.write_table(table.set_column(index, field, pa.array(vectors, field.type)), path)
     rebuilt = "The takeout embedding of user"
-    for flags, num_found in (([], 0), (["--audit"], 1)):
-        differences = json.loads(desk.call("verify", "--all", "--json", *flags).stdout)["differences"]
-        # That the online store has another value is told in any case.
+    for flags, num_found in (([], 0), (["--exact"], 1)):
+        differences = json.loads(desk.call("state", "verify", "--all", "--json", *flags).stdout)["differences"]
+        # That the online store has another value is reported in any case.
         assert differences and sum(each.startswith(rebuilt) for each in differences) == num_found
     path.write_bytes(content)
-    assert desk.ok("verify", "--all", "--audit")["differences"] == []
+    assert desk.ok("state", "verify", "--all", "--exact")["differences"] == []
 
 
 def test_backfill_does_what_is_missing(desk: Desk) -> None:
@@ -139,7 +139,7 @@ def test_backfill_does_what_is_missing(desk: Desk) -> None:
     again = desk.unchanged_by("backfill", "--from-date", DAYS[0], "--to-date", DAYS[3])
     assert again["windows"] == []
     assert "nothing changed" in desk.text("backfill", "--from-date", DAYS[0], "--to-date", DAYS[3])
-    assert desk.ok("verify", "--all")["differences"] == []
+    assert desk.ok("state", "verify", "--all")["differences"] == []
 
 
 def test_a_new_scenario_takes_prefixes_and_no_texts(desk: Desk) -> None:
@@ -158,7 +158,7 @@ def test_a_new_scenario_takes_prefixes_and_no_texts(desk: Desk) -> None:
     assert report["texts_encoded"] == plan["texts_to_encode"]
     assert desk.users("brand_v1", ds) == everyone
     assert desk.users("takeout_v1", ds) == desk.users("modality_summaries", ds) == changed
-    assert desk.ok("verify", "--all")["differences"] == []
+    assert desk.ok("state", "verify", "--all")["differences"] == []
 
 
 def test_a_changed_query_is_a_new_scenario_too_and_only_once(desk: Desk) -> None:
@@ -168,19 +168,19 @@ def test_a_changed_query_is_a_new_scenario_too_and_only_once(desk: Desk) -> None
     assert (quiet["changed_users"], quiet["texts_encoded"]) == (0, 0)
     assert desk.users("lapse_v1", DAYS[5]) != set() == desk.users("takeout_v1", DAYS[5])
     assert after["prefixes"] == after["changed_users"]
-    assert desk.ok("verify", "--all")["differences"] == []
+    assert desk.ok("state", "verify", "--all")["differences"] == []
 
 
 def test_verify_finds_what_was_tampered_with(desk: Desk) -> None:
     summaries = sorted((desk.state / "summaries").rglob("*.parquet"))
     content = summaries[-1].read_bytes()
     summaries[-1].unlink()
-    done = desk.call("verify", "--all", "--json")
+    done = desk.call("state", "verify", "--all", "--json")
     assert done.exit_code == 6
     assert json.loads(done.stdout)["differences"]
     assert done.stderr.startswith("updater: ") and done.stderr.count("\n") == 1
     summaries[-1].write_bytes(content)
-    assert desk.ok("verify", "--all")["differences"] == []
+    assert desk.ok("state", "verify", "--all")["differences"] == []
 
 
 @pytest.mark.slow
@@ -189,6 +189,6 @@ def test_the_same_as_a_program(desk: Desk) -> None:
     done = run_updater("run", "--ds", DAYS[6], "--json", "--config", str(desk.config))
     assert (done.exit_code, done.stderr) == (0, "")
     assert json.loads(done.stdout)["already_done"] is True
-    shown = run_updater("verify", "--config", str(desk.config))
+    shown = run_updater("state", "verify", "--config", str(desk.config))
     assert (shown.exit_code, shown.stderr) == (0, "")
     assert run_updater("--help").stdout.count("Exit codes") == 1

@@ -26,7 +26,7 @@ def small_demo(tmp_path_factory):
     from tests.factories import toml_text
     from updater.pipeline.daily.backfill import backfill
     from updater.pipeline.init import initialize
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import ProcessPool
     from updater.settings import load_settings
     from updater.sources import completejourney
@@ -48,7 +48,7 @@ def small_demo(tmp_path_factory):
     for modality in settings.modalities:
         keep_few_users(join(settings.paths.lake, modality.name))
     initialize(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
         backfill(context, pool, date(2017, 6, 30), LAST_WINDOW)
     return root
@@ -74,7 +74,7 @@ def test_both_models_read_online_what_they_were_trained_on(small_demo):
     for process in running:
         out, err = process.communicate()
         assert (process.returncode, err) == (0, ""), out
-        assert "untrained weights: AUC and KS only check the wiring" in out
+        assert "untrained weights: AUC and KS are only a smoke test" in out
         auc, ks = map(float, re.search(r"^AUC +(\S+), KS (\S+)$", out, re.MULTILINE).groups())
         assert 0 < auc < 1
         assert 0 <= ks <= 1

@@ -60,7 +60,7 @@ def cli(made: Deployment, *args: str) -> Result:
 
 
 def report(made: Deployment, *args: str) -> Any:
-    """The one JSON value that a verb prints; standard error stays empty."""
+    """The one JSON value that a command prints; standard error stays empty."""
     done = cli(made, *args, "--json")
     assert (done.exit_code, done.stderr) == (0, ""), done.output
     return json.loads(done.stdout)
@@ -117,9 +117,9 @@ def test_no_file_is_named_after_an_id(made: Deployment) -> None:
 
 
 def test_the_state_verifies_and_reports_are_json(made: Deployment) -> None:
-    assert report(made, "verify", "--all")["differences"] == []
+    assert report(made, "state", "verify", "--all")["differences"] == []
     assert report(made, "status")["watermark"] == str(DAYS[1])
-    assert [row["action"] for row in report(made, "audit")] == ["run", "run", "init"]
+    assert [row["action"] for row in report(made, "state", "audit")] == ["run", "run", "init"]
 
 
 def test_reports_for_people_are_not_steered_by_an_id(made: Deployment) -> None:
@@ -160,19 +160,19 @@ def test_hostile_users_are_embedded_and_erased(made: Deployment) -> None:
     """The last one: it takes users out of the state that the others look at."""
     before = {str(path) for path in made.state.parent.iterdir()}
     for x in ("'; drop table ledger_heads; --", "nul\0byte", "--json"):
-        asked = report(made, "embed", f"--user-id={x}", "--query", x)
+        asked = report(made, "user", "embed", f"--user-id={x}", "--query", x)
         assert (asked["user_id"], asked["query"], len(asked["embedding"])) == (x, x, 8)
     users = [f"--user-id={x}" for x in HOSTILE]
-    assert cli(made, "erase", *users, "--prove", "--json").exit_code == 6
-    assert report(made, "erase", *users)["users"] == len(HOSTILE)
-    proof = report(made, "erase", *users, "--prove")
+    assert cli(made, "user", "erase", *users, "--verify", "--json").exit_code == 6
+    assert report(made, "user", "erase", *users)["users"] == len(HOSTILE)
+    proof = report(made, "user", "erase", *users, "--verify")
     assert (proof["users"], proof["places"]) == (len(HOSTILE), [])
-    assert report(made, "verify", "--all")["differences"] == []
+    assert report(made, "state", "verify", "--all")["differences"] == []
     assert [row["user_id"] for row in made.offline_rows("lapse_v1", DAYS[1])] == ["quiet"]
     assert online_rows(open_store(made.settings), HOSTILE, ["lapse_v1:lapse_as_of"])["lapse_as_of"] == [None] * len(
         HOSTILE
     )
     assert {str(path) for path in made.state.parent.iterdir()} == before
-    audited = report(made, "audit", "--last", "1000")
+    audited = report(made, "state", "audit", "--last", "1000")
     assert [row["action"] for row in audited].count("erase") == len(HOSTILE)
     assert "drop table" not in json.dumps(audited)

@@ -33,7 +33,7 @@ class Scene(SavedState):
     def __init__(self, root: Path) -> None:
         super().__init__(root, CLOCK, **CONFIG)
         TOUR.land(self.settings.paths.lake)
-        # Rows of another file: a row that is set aside, and texts that nobody has seen.
+        # Rows of another file: a row that is rejected, and texts that nobody has seen.
         for name, ds in (("bill", DAY), ("search", DAY), ("bill", FIRST)):
             seen = TOUR.landings[1]["bill"][0].values()
             rows = [REJECTED, {**seen, "user_id": f"new {name}", "word": "rice"}, {**seen, "user_id": "u7"}]
@@ -106,7 +106,7 @@ def test_a_backfill_killed_between_its_days(scene: Scene, undisturbed: dict[str,
     scene.restore()
     backfill = ("backfill", "--from-date", str(FIRST), "--to-date", str(LAST))
     assert scene.call(*backfill, **{VARIABLE: point}).exit_code == -SIGKILL
-    check = scene.call("verify", "--all", "--json")
+    check = scene.call("state", "verify", "--all", "--json")
     assert (check.exit_code, check.stderr) == (0, ""), "what is committed is whole although what follows is not"
     assert scene.call(*backfill).exit_code == 0
     assert scene.published() == expected

@@ -53,14 +53,14 @@ class Scene(SavedState):
         land_rows(self.settings.paths.lake, name, ds, rows, columns=COLUMNS, name="part-001.parquet")
 
     def unplace(self) -> None:
-        """Put files back aside that the newest heads name, as a run leaves them that is killed after its head."""
+        """Put files that the newest heads name back into staging, as a run killed after its head leaves them."""
         for record in Deployment(self.settings).context.ledger.bucket_records(LAST):
             for name in record.files:
                 view = name.partition("-")[2]
                 root = self.state / ("summaries" if view == "summaries" else f"offline/{view}")
                 placed = root / f"ds={LAST}" / file_name(record.bucket, 0)
-                aside = self.state / "staged" / f"ds={LAST}" / f"bucket-{record.bucket:03d}" / name
-                partitions.move(str(placed), str(aside))
+                staged = self.state / "staged" / f"ds={LAST}" / f"bucket-{record.bucket:03d}" / name
+                partitions.move(str(placed), str(staged))
 
     def ok(self, *args: str) -> Outcome:
         done = self.call(*args)
@@ -69,7 +69,7 @@ class Scene(SavedState):
 
     def left(self) -> dict[str, Any]:
         """All that an erasure leaves, and that no id is in it."""
-        proof = json.loads(self.ok("erase", *IDS, "--prove", "--json").stdout)
+        proof = json.loads(self.ok("user", "erase", *IDS, "--verify", "--json").stdout)
         assert proof["places"] == []
         ledger = Deployment(self.settings).context.ledger
         return {
@@ -93,9 +93,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 @pytest.fixture(scope="module")
 def undisturbed(scene: Scene) -> dict[str, Any]:
     scene.restore()
-    before = scene.call("erase", *IDS, "--prove")
+    before = scene.call("user", "erase", *IDS, "--verify")
     assert before.exit_code == 6 and before.stderr.startswith("updater: The users are found in ")
-    scene.ok("erase", *IDS)
+    scene.ok("user", "erase", *IDS)
     return scene.left()
 
 
@@ -103,35 +103,35 @@ def undisturbed(scene: Scene) -> dict[str, Any]:
 @pytest.mark.parametrize("point", ["after:plan_without", "after:record_without", "after:file_without:3"])
 def test_an_erasure_killed_at_a_point(scene: Scene, undisturbed: dict[str, Any], point: str) -> None:
     scene.restore()
-    assert scene.call("erase", *IDS, **{VARIABLE: point}).exit_code == -SIGKILL
-    scene.ok("erase", *IDS)
+    assert scene.call("user", "erase", *IDS, **{VARIABLE: point}).exit_code == -SIGKILL
+    scene.ok("user", "erase", *IDS)
     assert scene.left() == undisturbed
 
 
 def test_an_erasure_killed_again_and_again(scene: Scene, undisturbed: dict[str, Any]) -> None:
     scene.restore()
     for write in ("events_without", "other_without", "online_without"):
-        assert scene.call("erase", *IDS, **{VARIABLE: f"before:{write}"}).exit_code == -SIGKILL
+        assert scene.call("user", "erase", *IDS, **{VARIABLE: f"before:{write}"}).exit_code == -SIGKILL
     ids = scene.state.parent / "ids.txt"
     ids.write_text(f"\n{GONE}\r\n", encoding="utf-8")
-    scene.ok("erase", "--from-file", str(ids))
+    scene.ok("user", "erase", "--users-file", str(ids))
     assert scene.left() == undisturbed
 
 
 def test_erasures_at_the_same_time_and_days_after_a_killed_one(scene: Scene, undisturbed: dict[str, Any]) -> None:
     scene.restore()
     with ThreadPoolExecutor(2) as threads:
-        done = list(threads.map(lambda _: scene.call("erase", *IDS), range(2)))
+        done = list(threads.map(lambda _: scene.call("user", "erase", *IDS), range(2)))
     assert [(one.exit_code, one.stderr) for one in done] == [(0, "")] * 2
     assert scene.left() == undisturbed
 
     scene.restore()
-    assert scene.call("erase", *IDS, **{VARIABLE: "after:erasure"}).exit_code == -SIGKILL
+    assert scene.call("user", "erase", *IDS, **{VARIABLE: "after:erasure"}).exit_code == -SIGKILL
     # The user's rows are still in every file; what is computed from now on is without them.
     scene.ok("backfill", "--from-date", str(FIRST), "--to-date", str(LAST), "--restate")
     scene.ok("run", "--ds", str(NEXT))
     for path in (scene.state / "offline").rglob(f"ds={NEXT}/*.parquet"):
         assert GONE not in partitions.read_table(str(path))["user_id"].to_pylist()
-    scene.ok("erase", *IDS)
-    assert json.loads(scene.ok("erase", *IDS, "--prove", "--json").stdout)["places"] == []
-    scene.ok("verify", "--all")
+    scene.ok("user", "erase", *IDS)
+    assert json.loads(scene.ok("user", "erase", *IDS, "--verify", "--json").stdout)["places"] == []
+    scene.ok("state", "verify", "--all")

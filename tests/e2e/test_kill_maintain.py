@@ -37,7 +37,7 @@ class Scene(SavedState):
         self.save()
 
     def maintain(self, clock: str, **env: str) -> int:
-        return self.call("maintain", "--json", SOURCE_DATE_EPOCH=clock, **env).exit_code
+        return self.call("state", "compact", "--json", SOURCE_DATE_EPOCH=clock, **env).exit_code
 
     def outcome(self) -> dict[str, Any]:
         """All files, and what the ledger says of events."""
@@ -45,7 +45,7 @@ class Scene(SavedState):
             named = connection.execute(
                 "select modality, ds, events_file from ledger_partitions order by 1, 2"
             ).fetchall()
-            reach = connection.execute("select value from ledger_settings where key = 'retention.reach'").fetchall()
+            reach = connection.execute("select ds from ledger_reach").fetchall()
         files = {path: digest for path, digest in tree(self.state, PARTS).items() if "retired.json" not in path}
         assert not [path for path in files if path.endswith(".tmp")]
         return {"files": files, "named": named, "reach": reach}
@@ -61,7 +61,7 @@ def undisturbed(scene: Scene) -> dict[str, Any]:
     scene.restore()
     assert scene.maintain(FIRST) == 0
     assert scene.maintain(SECOND) == 0
-    assert scene.call("verify", "--all").exit_code == 0
+    assert scene.call("state", "verify", "--all").exit_code == 0
     found = scene.outcome()
     assert len(found["files"]) < len(tree(scene.saved, PARTS)) / 3
     return found

@@ -88,6 +88,6 @@ def test_a_server_that_goes_away_and_comes_back(
     relay.allowed = float("inf")
     done = state.call("run", "--ds", str(TOUR.windows[1]))
     assert (done.exit_code, done.stderr) == (0, "")
-    check = state.call("verify", "--all", "--json")
+    check = state.call("state", "verify", "--all", "--json")
     assert (check.exit_code, json.loads(check.stdout)["differences"]) == (0, [])
     assert json.loads(check.stdout)["online_values"] > 0

@@ -37,7 +37,7 @@ class Scene(SavedState):
         self.save()
 
     def promote(self, **env: str) -> Outcome:
-        return self.call("promote", "--model", str(self.model), "--json", **env)
+        return self.call("model", "promote", "--model", str(self.model), "--json", **env)
 
     def left(self) -> dict[str, Any]:
         """All that a reader can see."""
@@ -89,31 +89,38 @@ def test_a_promotion_killed_again_and_again_and_days_go_on(scene: Scene, undistu
     assert scene.promote().exit_code == 0
     assert scene.left() == undisturbed
     for clock in (CLOCK, NEXT_WEEK):
-        assert scene.call("maintain", SOURCE_DATE_EPOCH=clock).exit_code == 0
+        assert scene.call("state", "compact", SOURCE_DATE_EPOCH=clock).exit_code == 0
     assert not list((scene.state / "models").glob(".*"))
 
     day = scene.call("run", "--ds", str(LAST), "--json")
     assert json.loads(day.stdout)["model"] == undisturbed["live"]
-    asked = scene.call("embed", "--user-id", "ann", "--query", "milk?", "--json")
+    asked = scene.call("user", "embed", "--user-id", "ann", "--query", "milk?", "--json")
     assert json.loads(asked.stdout)["model"] == undisturbed["live"]
-    back = scene.call("promote", "--version", "1")
+    back = scene.call("model", "promote", "--version", "1")
     assert back.exit_code == 0 and "is live, after v2-model-" in back.stdout
-    check = scene.call("verify", "--all", "--json")
+    check = scene.call("state", "verify", "--all", "--json")
     assert (check.exit_code, json.loads(check.stdout)["differences"]) == (0, [])
-    assert scene.call("prune", "--version", "1").exit_code == 2
-    assert scene.call("prune", "--version", "2").exit_code == 0
+    assert scene.call("model", "delete", "--version", "1").exit_code == 2
+    assert scene.call("model", "delete", "--version", "2").exit_code == 0
 
 
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (("promote",), 2, "either --version or --model"),
-        (("promote", "--version", "1", "--model", "x"), 2, "either --version or --model"),
-        (("promote", "--version", "9"), 10, "Model version 9 does not exist"),
-        (("promote", "--model", "nowhere"), 2, "no complete model"),
-        (("prune", "--version", "1"), 2, "Model version 1 is live"),
-        (("embed", "--user-id", "ann"), 2, "Ask one question"),
-        (("embed", "--user-id", "nobody", "--query", "milk?"), 2, "User 'nobody' has no stream event"),
+        (
+            (
+                "model",
+                "promote",
+            ),
+            2,
+            "either --version or --model",
+        ),
+        (("model", "promote", "--version", "1", "--model", "x"), 2, "either --version or --model"),
+        (("model", "promote", "--version", "9"), 10, "Model version 9 does not exist"),
+        (("model", "promote", "--model", "nowhere"), 2, "no complete model"),
+        (("model", "delete", "--version", "1"), 2, "Model version 1 is live"),
+        (("user", "embed", "--user-id", "ann"), 2, "Ask one question"),
+        (("user", "embed", "--user-id", "nobody", "--query", "milk?"), 10, "User 'nobody' has no stream event"),
     ],
 )
 def test_wrong_words_are_one_sentence(scene: Scene, args: tuple[str, ...], code: int, words: str) -> None:

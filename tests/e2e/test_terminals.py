@@ -1,4 +1,4 @@
-"""Terminals and logs that are not UTF-8: every command prints, and fails for want of no letter."""
+"""Terminals and logs that are not UTF-8: every command prints, and none fails because of a missing character."""
 
 import json
 import os
@@ -38,14 +38,20 @@ COMMANDS = [
     ("run", "--ds", "2024-05-02", "--dry-run"),
     ("backfill", "--from-date", "2024-05-01", "--to-date", "2024-05-02", "--dry-run"),
     ("status",),
-    ("metrics",),
-    ("audit",),
-    ("verify", "--all"),
-    ("maintain", "--dry-run"),
-    ("erase", "--user-id", "José", "--prove"),
-    ("embed", "--user-id", "用户", "--query", "Will this user buy crème?"),
-    ("embed", "--user-id", "niemand ö", "--query", "?"),
-    ("erase", "--from-file", "größe.txt"),
+    (
+        "state",
+        "metrics",
+    ),
+    (
+        "state",
+        "audit",
+    ),
+    ("state", "verify", "--all"),
+    ("state", "compact", "--dry-run"),
+    ("user", "erase", "--user-id", "José", "--verify"),
+    ("user", "embed", "--user-id", "用户", "--query", "Will this user buy crème?"),
+    ("user", "embed", "--user-id", "niemand ö", "--query", "?"),
+    ("user", "erase", "--users-file", "größe.txt"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""`updater train`, `tune` and `init --model` one after the other, as a user runs them, and again."""
+"""`updater model train`, `tune` and `init --model` one after the other, as a user runs them, and again."""
 
 import json
 from collections.abc import Iterator
@@ -69,13 +69,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 @pytest.fixture(scope="module")
 def trained(scene: Scene) -> dict[str, Any]:
-    report: dict[str, Any] = scene.json("train")
+    report: dict[str, Any] = scene.json("model", "train")
     return report
 
 
 @pytest.fixture(scope="module")
 def tuned(scene: Scene, trained: dict[str, Any]) -> dict[str, Any]:
-    report: dict[str, Any] = scene.json("tune", "--model", trained["model"])
+    report: dict[str, Any] = scene.json("model", "tune", "--model", trained["model"])
     return report
 
 
@@ -102,15 +102,15 @@ def test_train(scene: Scene, trained: dict[str, Any]) -> None:
 
 def test_train_again_finds_it_done(scene: Scene, trained: dict[str, Any]) -> None:
     before = tree(scene.training)
-    assert scene.json("train") == trained
+    assert scene.json("model", "train") == trained
     assert tree(scene.training) == before
-    said = scene.call("train").stdout
+    said = scene.call("model", "train").stdout
     assert trained["model"] in said and "find their own answer first" in said
 
 
 def test_only_the_data(scene: Scene, trained: dict[str, Any]) -> None:
     before = tree(scene.training)
-    built = scene.json("train", "--build-data")
+    built = scene.json("model", "train", "--build-data")
     assert [(day["anchor"], day["split"]) for day in built] == [
         ("2024-03-01", "train"),
         ("2024-03-03", "train"),
@@ -131,8 +131,11 @@ def test_tune(scene: Scene, trained: dict[str, Any], tuned: dict[str, Any]) -> N
     for name, value in base.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
     before = tree(scene.training)
-    assert scene.json("tune", "--model", trained["model"]) == tuned
-    assert scene.json("tune", "--model", trained["model"], "--scenario", "lapse")["scenarios"] == tuned["scenarios"][:1]
+    assert scene.json("model", "tune", "--model", trained["model"]) == tuned
+    assert (
+        scene.json("model", "tune", "--model", trained["model"], "--scenario", "lapse")["scenarios"]
+        == tuned["scenarios"][:1]
+    )
     assert tree(scene.training) == before
 
 
@@ -149,7 +152,7 @@ def test_a_task_trains_its_own_prompt_and_a_shared_one(
     monkeypatch.setenv("UPDATER_EVALUATION__TASKS", str(tasks))
     family = ("will_buy", "will_buy_dairy", "will_buy_rice")
     wanted = [part for name in family for part in ("--scenario", name)]
-    made = scene.json("tune", "--model", trained["model"], *wanted)
+    made = scene.json("model", "tune", "--model", trained["model"], *wanted)
     # A model with prompts of other labels stays what it was.
     assert made["model"] != tuned["model"] and load_model(tuned["model"]).soft_prompts.keys() == {"lapse", "will_buy"}
     shared, *each = made["scenarios"]
@@ -164,7 +167,7 @@ def test_a_state_begins_with_the_tuned_model(scene: Scene, tuned: dict[str, Any]
     assert scene.json("init")["model"] == made["model"]
     scene.json("run", "--ds", str(TEST[0]))
     [answer, plain] = (
-        scene.json("embed", "--user-id", "u1", *question)
+        scene.json("user", "embed", "--user-id", "u1", *question)
         for question in (("--scenario", "lapse"), ("--query", SCENARIOS[0]["query"]))
     )
     vectors = [np.array(found["embedding"]) for found in (answer, plain)]
@@ -175,7 +178,7 @@ def test_a_state_begins_with_the_tuned_model(scene: Scene, tuned: dict[str, Any]
 def test_two_processes_make_the_same_model(scene: Scene, trained: dict[str, Any], tmp_path: Path) -> None:
     together = Scene(tmp_path, processes=2)
     # Accelerate keeps what it found first for as long as a process lives, and this one has trained alone.
-    done = fork_updater("train", "--json", "--config", str(together.config))
+    done = fork_updater("model", "train", "--json", "--config", str(together.config))
     assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["model"] != trained["model"]
@@ -187,8 +190,8 @@ def test_two_processes_make_the_same_model(scene: Scene, trained: dict[str, Any]
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        (("tune", "--model", "nowhere"), 2, "nowhere"),
-        (("tune", "--model", "MODEL", "--scenario", "wine"), 2, "lapse, will_buy"),
+        (("model", "tune", "--model", "nowhere"), 2, "nowhere"),
+        (("model", "tune", "--model", "MODEL", "--scenario", "wine"), 2, "lapse, will_buy"),
     ],
 )
 def test_a_wrong_argument(scene: Scene, trained: dict[str, Any], args: tuple[str, ...], code: int, said: str) -> None:
@@ -201,5 +204,5 @@ def test_without_a_lake_nothing_is_trained(tmp_path: Path) -> None:
     empty = Scene(tmp_path)
     for path in sorted(Path(empty.settings.paths.lake).rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
-    done = empty.call("train")
+    done = empty.call("model", "train")
     assert done.exit_code == 3 and "no landed day" in done.stderr

@@ -39,7 +39,7 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
 
 
 def test_before_the_first_window_there_is_nothing_to_check(watch: Watch) -> None:
-    done = watch.call("status", "--check")
+    done = watch.call("status", "--fail-on-alert")
     assert (done.exit_code, done.stdout) == (5, "")
     assert done.stderr.startswith("updater: No window is committed yet")
     assert watch.call("status").exit_code == 0
@@ -49,57 +49,57 @@ def test_before_the_first_window_there_is_nothing_to_check(watch: Watch) -> None
 
 def test_all_is_well(watch: Watch) -> None:
     before = watch.files()
-    done = watch.call("status", "--check", "--json", **WELL)
+    done = watch.call("status", "--fail-on-alert", "--json", **WELL)
     assert (done.exit_code, done.stderr) == (0, "")
     health = json.loads(done.stdout)["health"]
     assert (health["ds"], health["alerts"], health["online_mismatches"]) == (str(DAYS[0]), [], 0)
     assert health["online_values"] > 0
-    said = watch.call("status", "--check", **WELL).stdout
+    said = watch.call("status", "--fail-on-alert", **WELL).stdout
     assert "differ from the offline ones" in said and "alerts      none" in said
     assert watch.files() == before
 
 
-def test_a_crossed_bound_is_told_and_only_a_check_ends_with_six(watch: Watch) -> None:
+def test_an_alert_is_printed_and_only_a_check_ends_with_six(watch: Watch) -> None:
     environ = {**WELL, "UPDATER_ALERTS__MAX_DAYS_SINCE_LAST_EVENT": "0.25"}
-    done = watch.call("status", "--check", **environ)
+    done = watch.call("status", "--fail-on-alert", **environ)
     assert done.exit_code == 6
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("updater: 2 alert thresholds are exceeded: newest event of bill before 2024-03-02")
     assert "max_days_since_last_event is 0.25, the value 0.5" in done.stderr
-    assert "alert       newest event of bill" in done.stdout and "no threshold is exceeded" not in done.stdout
+    assert "alert       newest event of bill" in done.stdout and "alerts      none" not in done.stdout
     told = watch.call("status", **environ)
     assert (told.exit_code, told.stderr) == (0, "")
     assert "alert       newest event of bill" in told.stdout
 
 
-def test_the_clock_alone_crosses_a_bound(watch: Watch) -> None:
-    done = watch.call("status", "--check", "--json")
+def test_the_clock_alone_exceeds_a_threshold(watch: Watch) -> None:
+    done = watch.call("status", "--fail-on-alert", "--json")
     assert done.exit_code == 6
     (alert,) = json.loads(done.stdout)["health"]["alerts"]
     assert (alert["threshold"], alert["limit"]) == ("max_hours_since_as_of", 36.0)
     assert alert["value"] > 24 * 365
 
 
-def test_a_verification_looks_at_the_bounds_when_asked_to(watch: Watch) -> None:
-    assert watch.call("verify", "--sample", "3").exit_code == 0
-    assert watch.call("verify", "--sample", "3", "--check", **WELL).exit_code == 0
-    done = watch.call("verify", "--sample", "3", "--check")
+def test_a_verification_checks_the_thresholds_when_asked_to(watch: Watch) -> None:
+    assert watch.call("state", "verify", "--sample", "3").exit_code == 0
+    assert watch.call("state", "verify", "--sample", "3", "--fail-on-alert", **WELL).exit_code == 0
+    done = watch.call("state", "verify", "--sample", "3", "--fail-on-alert")
     assert (done.exit_code, done.stderr.count("\n")) == (6, 1)
     assert "0 differences" in done.stdout and "max_hours_since_as_of is 36" in done.stderr
 
 
-def test_a_senseless_bound_is_a_wrong_config(watch: Watch) -> None:
+def test_a_senseless_threshold_is_a_wrong_config(watch: Watch) -> None:
     done = watch.call("status", UPDATER_ALERTS__MIN_DAY_COSINE="7")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "alerts.min_day_cosine is 7.0; use a number from -1 to 1." in done.stderr
 
 
 def test_metrics_on_standard_output_and_in_a_file(watch: Watch, tmp_path: Path) -> None:
-    shown = watch.call("metrics")
+    shown = watch.call("state", "metrics")
     assert (shown.exit_code, shown.stderr) == (0, "")
     assert "\nupdater_windows_completed 1.0\n" in shown.stdout
     path = tmp_path / "textfile" / "updater.prom"
-    done = watch.call("metrics", "--output", str(path), "--json")
+    done = watch.call("state", "metrics", "--output", str(path), "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"file": str(path)})
     assert list(path.parent.iterdir()) == [path]
     assert 'updater_alerts{threshold="max_hours_since_as_of"} 1.0' in path.read_text()
@@ -107,6 +107,6 @@ def test_metrics_on_standard_output_and_in_a_file(watch: Watch, tmp_path: Path) 
 
 def test_a_metrics_file_that_cannot_be_written(watch: Watch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = watch.call("metrics", "--output", str(tmp_path / "file" / "x.prom"))
+    done = watch.call("state", "metrics", "--output", str(tmp_path / "file" / "x.prom"))
     assert (done.exit_code, done.stdout) == (2, "")
     assert "cannot be written" in done.stderr and done.stderr.count("\n") == 1

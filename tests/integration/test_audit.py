@@ -71,9 +71,9 @@ def test_every_action_leaves_a_row_with_its_actor(tmp_path: Path, monkeypatch: p
     assert found[3][2] == {"ds": "2024-05-04", "by": "airflow"}
     assert USER not in str(found)
 
-    shown = CliRunner().invoke(main, ["audit", "--last", "2", "--json", "--config", str(made.settings.source)])
+    shown = CliRunner().invoke(main, ["state", "audit", "--last", "2", "--json", "--config", str(made.settings.source)])
     assert [row["action"] for row in json.loads(shown.output)] == ["restate", "run"]
-    shown = CliRunner().invoke(main, ["audit", "--config", str(made.settings.source)])
+    shown = CliRunner().invoke(main, ["state", "audit", "--config", str(made.settings.source)])
     assert shown.exit_code == 0
     assert "backfill" in shown.output and "2024-05-03" in shown.output
 
@@ -94,7 +94,7 @@ def test_what_changes_nothing_leaves_no_row(tmp_path: Path) -> None:
             backfill(context, pool, DAYS[0], DAYS[2])
     assert rows(made) == before
     initialize(made.settings)
-    assert len(rows(made)) == len(before) + 1, "init registers the feature repository anew, so it is on record"
+    assert len(rows(made)) == len(before) + 1, "init registers the feature repository again, so it is on record"
 
 
 def test_the_actor_is_the_user_of_the_system_unless_said(monkeypatch: pytest.MonkeyPatch) -> None:

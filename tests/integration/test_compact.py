@@ -17,7 +17,7 @@ from tests.factories import SCENARIOS, land_rows
 from tests.strategies import COLUMNS
 from updater.errors import NothingCommittedError, UnfinishedWorkError, WindowOrderError
 from updater.pipeline.compact.report import MaintenanceReport
-from updater.pipeline.compact.run import maintain
+from updater.pipeline.compact.run import maintain, plan_maintenance
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.detect import detect
 from updater.pipeline.monitor.status import status
@@ -121,7 +121,7 @@ def test_files_become_few_and_values_stay(story: Story) -> None:
     before, published = story.training_set(*DAYS[::6]), story.made.published()
     files = {part: story.num_files(part) for part in PARTS}
 
-    plan = maintain(story.at(1, history_days=1), dry_run=True)
+    plan = plan_maintenance(story.at(1, history_days=1))
     assert story.made.published() == published
     assert not (story.made.state / "maintenance").exists(), "a dry run changes nothing"
 
@@ -130,8 +130,8 @@ def test_files_become_few_and_values_stay(story: Story) -> None:
         name: (part.merged, part.made, part.dropped) for name, part in plan.parts.items()
     }
     assert first.earliest_recomputable == "2023-03-01"
-    assert first.parts["events"].dropped > 0, "January lies a buffer before the reach"
-    assert published.items() <= story.made.published().items(), "nothing goes before its grace has passed"
+    assert first.parts["events"].dropped > 0, "January lies a buffer before the earliest recomputable day"
+    assert published.items() <= story.made.published().items(), "nothing goes before its grace period is over"
     pd.testing.assert_frame_equal(story.training_set(*DAYS[::6]), before)
     assert verify(story.at(1), None).differences == []
 
@@ -209,7 +209,9 @@ def test_what_lies_beyond_the_reach_is_refused(story: Story) -> None:
     assert not Path(context.layout.restatement_plan()).exists()
     with pytest.raises(WindowOrderError, match="2023-01-31 cannot be detected again"):
         detect(context, context.window(DAYS[0]), context.settings.modality("bill"))
-    assert story.maintain(3, history_days=0).earliest_recomputable == "2023-02-01", "the reach never goes back"
+    assert story.maintain(3, history_days=0).earliest_recomputable == "2023-02-01", (
+        "the earliest recomputable day never goes back"
+    )
 
 
 def test_of_old_embeddings_the_newest_of_each_user_stays(story: Story) -> None:

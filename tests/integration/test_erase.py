@@ -25,7 +25,6 @@ from updater.pipeline.daily.dry_run import plan_window
 from updater.pipeline.erase.proof import find, raise_if_found
 from updater.pipeline.erase.run import erase
 from updater.pipeline.monitor.verify import verify
-from updater.pipeline.query import embed_user
 from updater.pipeline.restate.plan import plan_restatement
 from updater.pipeline.restate.run import restate_range
 from updater.runtime.process_pool import ProcessPool
@@ -100,8 +99,9 @@ def test_an_erased_user_is_found_nowhere_and_nobody_else_changes(made: Deploymen
     found = " ".join(places(made, user))
     for part in ("events", "rejected", "changes", "summaries", "offline", "online store"):
         assert part in found, f"the search must find what is there: {part}"
-    with pytest.raises(VerificationError, match="The users are found in"):
+    with pytest.raises(VerificationError, match="The users are found in") as caught:
         raise_if_found(find(made.context, [user]))
+    assert caught.value.findings
 
     report = erase(made.context, [user])
     assert (report.users, report.unfinished) == (1, 0)
@@ -176,10 +176,10 @@ def test_merged_files_are_rewritten_too(made: Deployment) -> None:
 
 
 def test_a_question_about_an_erased_user_says_that_it_was_erased(made: Deployment) -> None:
-    assert embed_user(made.context, GONE, "milk?", None).embedding
+    assert made.embed(GONE, "milk?", None).embedding
     erase(made.context, [GONE])
     with pytest.raises(ConfigError, match=re.escape(f"User {GONE!r} was erased and stays out")):
-        embed_user(made.context, GONE, "milk?", None)
+        made.embed(GONE, "milk?", None)
 
 
 def test_late_rows_restatements_and_dry_runs_do_not_bring_a_user_back(made: Deployment) -> None:

@@ -62,13 +62,13 @@ class Scene:
         shutil.copytree(self.made.state, self.saved)
 
     def _unplace(self) -> None:
-        """Put files back aside that the newest heads name, as a run leaves them that is killed after its head."""
+        """Put files that the newest heads name back into staging, as a run killed after its head leaves them."""
         for record in self.made.context.ledger.bucket_records(LAST):
             for name in record.files:
                 view = name.partition("-")[2]
                 root = self.made.state / ("summaries" if view == "summaries" else f"offline/{view}")
-                aside = self.made.state / "staged" / f"ds={LAST}" / f"bucket-{record.bucket:03d}" / name
-                partitions.move(str(root / f"ds={LAST}" / file_name(record.bucket, 0)), str(aside))
+                staged = self.made.state / "staged" / f"ds={LAST}" / f"bucket-{record.bucket:03d}" / name
+                partitions.move(str(root / f"ds={LAST}" / file_name(record.bucket, 0)), str(staged))
 
     def restore(self) -> None:
         gc.collect()  # a connection that is closed later would remove the write-ahead log of the database put back

@@ -1,6 +1,7 @@
-"""`updater evaluate` on a small lake, from the command line to the page."""
+"""`updater model evaluate` on a small lake, from the command line to the page."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from updater.cli import main
 from updater.evaluation.costs import Cost
 from updater.evaluation.embedding import DAYS_SINCE, Embedder
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
-from updater.evaluation.events import open_events
-from updater.evaluation.labels import read_labels
 from updater.evaluation.systems import Candidate, embedding_systems, publish_recency
-from updater.evaluation.tasks import known_at, label_tables, read_tasks
 from updater.evaluation.vectors import UserVectors, Vectors
+from updater.labels.events import open_events
+from updater.labels.known import known_at, read_labels
+from updater.labels.tables import label_tables
+from updater.labels.tasks import read_tasks
 from updater.lake.partitions import read_table
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.store.scratch import Scratch
@@ -55,7 +57,7 @@ def config(tmp_path_factory):
 
 
 def test_the_whole_verb(config):
-    done = call(config, "evaluate", "--json")
+    done = call(config, "model", "evaluate", "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     report = found["report"]
@@ -70,7 +72,7 @@ def test_the_whole_verb(config):
     assert all(mean[name]["cpu_ms_per_user"] > 0 for name in SYSTEMS)
     assert mean["recency"]["cpu_ms_per_user"] < mean["text"]["cpu_ms_per_user"]
     settings = load_settings(config, environ={})
-    [text] = read_table(Embedder().file(open_context(settings), TEST[0]))["q0"].slice(0, 1).to_pylist()
+    [text] = read_table(Embedder().file(open_writable(settings), TEST[0]))["q0"].slice(0, 1).to_pylist()
     assert (mean["text"]["bytes_per_user"], mean["text"]["vectors_per_user"]) == (4 * len(text), 1)
     # Four questions.
     assert mean["base"]["bytes_per_user"] == 4 * 4 * settings.model.embedding_dim
@@ -103,7 +105,15 @@ def test_again_it_embeds_nobody_and_writes_where_it_is_told(config, tmp_path):
     assert cached
 
     done = call(
-        config, "evaluate", "--systems", "base,text", "--split", "validation", "--output", str(tmp_path / "out")
+        config,
+        "model",
+        "evaluate",
+        "--systems",
+        "base,text",
+        "--split",
+        "validation",
+        "--output",
+        str(tmp_path / "out"),
     )
     assert done.exit_code == 0, done.output
     assert "means over 4 tasks" in done.stdout and "does not pass the gate" in done.stdout
@@ -115,7 +125,7 @@ def test_again_it_embeds_nobody_and_writes_where_it_is_told(config, tmp_path):
 
 
 def test_a_paraphrase_takes_the_place_of_the_wording(config, tmp_path):
-    args = ["evaluate", "--systems", "base", "--split", "validation", "--output", str(tmp_path), "--json"]
+    args = ["model", "evaluate", "--systems", "base", "--split", "validation", "--output", str(tmp_path), "--json"]
     done = call(config, *args, "--paraphrases", "5")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["report"]
@@ -141,7 +151,7 @@ def test_a_paraphrase_of_no_task_is_named(config, monkeypatch):
     text = tasks.read_text()
     try:
         tasks.write_text(text.replace("will_buy_tea = [", "will_buy_tee = ["))
-        done = call(config, "evaluate", "--systems", "base")
+        done = call(config, "model", "evaluate", "--systems", "base")
     finally:
         tasks.write_text(text)
     assert done.exit_code == 2
@@ -150,7 +160,7 @@ def test_a_paraphrase_of_no_task_is_named(config, monkeypatch):
 
 def test_systems_from_elsewhere_and_other_models_stand_beside_the_candidate(config):
     settings = load_settings(config, environ={})
-    context = open_context(settings)
+    context = open_writable(settings)
     model = context.model_directory(1)
 
     def oracle(query, anchor):
@@ -189,7 +199,7 @@ def test_systems_from_elsewhere_and_other_models_stand_beside_the_candidate(conf
 
 
 def test_it_prints_the_tasks_and_what_counts_reach(config):
-    done = call(config, "evaluate", "--systems", "base,text,rfm_categories")
+    done = call(config, "model", "evaluate", "--systems", "base,text,rfm_categories")
     assert done.exit_code == 0, done.output
     assert "AUC of each task" in done.stdout and all(task in done.stdout for task in TASKS)
     assert "Beside it: the mean AUC of base is" in done.stdout
@@ -198,7 +208,7 @@ def test_it_prints_the_tasks_and_what_counts_reach(config):
 @pytest.mark.parametrize("systems", ["rfm", "rfm,recency,text"])
 def test_baselines_take_no_model(tmp_path, systems):
     config = write_evaluation(tmp_path)
-    done = call(config, "evaluate", "--systems", systems, "--json")
+    done = call(config, "model", "evaluate", "--systems", systems, "--json")
     assert done.exit_code == 0, done.output
     assert sorted(json.loads(done.stdout)["report"]["mean"]) == sorted(systems.split(","))
 
@@ -207,13 +217,13 @@ def test_without_a_model_the_way_out_is_said_before_anything_is_read(tmp_path, m
     config = write_evaluation(tmp_path)
     monkeypatch.setattr("updater.evaluation.evaluate.open_events", lambda *_: pytest.fail("it began to read"))
     for args in ((), ("--systems", "rfm,base")):
-        done = call(config, "evaluate", *args)
+        done = call(config, "model", "evaluate", *args)
         assert (done.exit_code, "name one with --model, run `updater init`" in done.stderr) == (2, True), done.output
 
 
 def test_features_are_those_of_the_rows_that_are_asked(config):
     settings = load_settings(config, environ={})
-    context = open_context(settings)
+    context = open_writable(settings)
     [task] = [task for task in read_tasks(settings.evaluation.tasks) if task.name == "buys"]
     with events_of(settings) as events:
         rows = label_tables(events, [task], TEST)["buys"]
@@ -247,6 +257,35 @@ def test_labels_that_are_not_known_yet_are_not_there(config):
 
     assert anchors(known_at(settings, task, second)) == {first, second}
     assert anchors(known_at(settings, task, first)) == {first}
+    assert anchors(known_at(settings, task, first) - timedelta(microseconds=1)) == set()
+
+
+def test_known_labels_are_those_that_a_historical_join_finds(config):
+    settings = load_settings(config, environ={})
+    tasks = [task for task in read_tasks(settings.evaluation.tasks) if task.name in ("buys", "will_buy_rice")]
+    first, _ = TRAIN
+    until = known_at(settings, tasks[0], first)
+    with events_of(settings) as events:
+        everything = label_tables(events, tasks, TRAIN)
+        known = read_labels(events, tasks, TRAIN, until)
+
+    keys = ("user_id", "anchor_day")
+    instant = pa.timestamp("us", "UTC")
+    for task in tasks:
+        rows = everything[task.name].to_pylist()
+        users = pa.table(
+            {"user_id": [row["user_id"] for row in rows], "anchor_day": [str(row["anchor"]) for row in rows]}
+        )
+        known_since = pa.array([known_at(settings, task, row["anchor"]) for row in rows], instant)
+        published = users.append_column("event_timestamp", known_since)
+        asked = users.append_column("event_timestamp", pa.array([until] * len(rows), instant))
+        with Scratch(settings) as scratch:
+            scratch.publish("labels", published.append_column("label", everything[task.name]["label"]), keys)
+            joined = scratch.point_in_time(asked, ["labels:label"])["label"].to_pylist()
+        assert {answer is None for answer in joined} == {True, False}
+        assert known[task.name].to_pylist() == [
+            row for row, answer in zip(rows, joined, strict=True) if answer is not None
+        ]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +301,7 @@ def test_labels_that_are_not_known_yet_are_not_there(config):
     ],
 )
 def test_a_wrong_argument(config, args, code, said):
-    done = call(config, "evaluate", *args)
+    done = call(config, "model", "evaluate", *args)
     assert done.exit_code == code
     assert said in done.stderr
 
@@ -280,6 +319,6 @@ def test_a_wrong_argument(config, args, code, said):
 )
 def test_a_wrong_config(config, monkeypatch, variable, value, code, said):
     monkeypatch.setenv(f"UPDATER_EVALUATION__{variable}", value)
-    done = call(config, "evaluate", "--systems", "rfm")
+    done = call(config, "model", "evaluate", "--systems", "rfm")
     assert done.exit_code == code
     assert said in done.stderr

@@ -13,7 +13,9 @@ from tests.evaluation_lake import events_of
 from updater.evaluation.baselines import rfm_features
 from updater.evaluation.metrics import Predictions, bootstrap, mean_over_tasks
 from updater.evaluation.probe import fit_logistic
-from updater.evaluation.tasks import Split, is_held_out, label_tables, read_tasks
+from updater.labels.split import Split, is_held_out
+from updater.labels.tables import label_tables
+from updater.labels.tasks import read_tasks
 from updater.settings import load_settings
 from updater.sources import completejourney
 

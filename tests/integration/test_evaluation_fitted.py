@@ -13,7 +13,7 @@ from updater.evaluation.report import gate
 from updater.model.checkpoint import model_digest
 from updater.model.config import create_config
 from updater.pipeline.init import create_ledger
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.training.build import build_data
@@ -30,7 +30,7 @@ def scene(tmp_path_factory):
     config = write_evaluation(root, model={"backbone": "tiny"}, training=TRAINING, scenarios=SCENARIOS)
     settings = load_settings(config, environ={})
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
         build_data(context, pool)
     return config, fitted_model(context, create_config(settings))
@@ -39,7 +39,7 @@ def scene(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(scene):
     config, model = scene
-    args = ["evaluate", "--model", model, "--json", "--config", str(config)]
+    args = ["model", "evaluate", "--model", model, "--json", "--config", str(config)]
     done = CliRunner().invoke(main, args)
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
@@ -55,7 +55,7 @@ def test_a_model_that_is_fitted_and_not_trained_does_not_pass(found):
     assert not any("fitted" in reason for reason in gate({**report, "differences": better}))
 
 
-def test_a_model_is_judged_before_any_is_live_and_bears_the_name_of_its_directory(scene, found):
+def test_a_model_is_evaluated_before_any_is_live_and_bears_the_name_of_its_directory(scene, found):
     assert found["model"] == Path(scene[1]).name
     assert "live" not in found["report"]["mean"]
 
@@ -64,7 +64,7 @@ def test_the_control_is_made_once(scene):
     config, model = scene
     settings = load_settings(config, environ={})
     before = model_digest(model)
-    assert fitted_model(open_context(settings), create_config(settings)) == model
+    assert fitted_model(open_writable(settings), create_config(settings)) == model
     assert model_digest(model) == before
 
 
@@ -83,4 +83,4 @@ def test_init_refuses_to_ignore_a_model(scene):
     (other / "config.json").write_text((other / "config.json").read_text() + "\n")
     refused = init("--model", str(other))
     assert refused.exit_code == 2
-    assert f"updater promote --model {other}" in refused.stderr and "keeps" in refused.stderr
+    assert f"updater model promote --model {other}" in refused.stderr and "keeps" in refused.stderr

@@ -202,7 +202,7 @@ def test_a_table_that_is_gone_asks_for_init(
     online = opened.provider.online_store
     online.update(opened.config, [opened.get_feature_view(VIEW)], [], [], [], partial=True)
     if kind == "postgres":
-        with online._get_conn(opened.config) as connection:
+        with online.connection(opened.config) as connection:
             connection.commit()
     for attempt in (lambda: store.materialize(opened, at, [VIEW]), lambda: values(settings, ["a"])):
         with pytest.raises(ConfigError, match=r"not complete.*updater_lapse_v1.*updater init"):

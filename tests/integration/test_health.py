@@ -1,4 +1,4 @@
-"""What is measured of a state is what its files and stores hold, and each kind of trouble crosses its bound."""
+"""What is measured of a state is what its files and stores hold, and each kind of trouble is an alert."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 
 def alerts(made: Deployment, online: bool = False, hours: float = 1.0, **thresholds: float) -> list[tuple[str, str]]:
-    """Bounds that are crossed, and where, if all other bounds are loose."""
+    """Thresholds that are exceeded, and where, if all others are loose."""
     found = measure(context(made, hours, **{**LOOSE, **thresholds}), online)
     return [(alert.threshold, alert.where) for alert in found.alerts]
 
@@ -133,10 +133,10 @@ def test_a_new_scenario_has_no_as_of_until_a_window_computes_it(made: Deployment
     ]
 
 
-# Each kind of bound.
+# Each threshold.
 
 
-def test_nothing_is_crossed_if_all_bounds_are_loose(made: Deployment) -> None:
+def test_there_is_no_alert_if_all_thresholds_are_loose(made: Deployment) -> None:
     assert set(LOOSE) == set(THRESHOLDS)
     assert alerts(made, online=True, hours=10_000) == []
 
@@ -181,7 +181,7 @@ def test_embeddings_that_jump(made: Deployment, threshold: str, monkeypatch: pyt
     assert found == [(threshold, f"lapse embeddings of 15 users on {DAYS[-1]}")]
 
 
-def test_a_mean_over_few_users_crosses_nothing(made: Deployment) -> None:
+def test_a_mean_over_few_users_is_no_alert(made: Deployment) -> None:
     assert alerts(made, min_day_cosine=1.0, max_mean_shift=0.0) == []
 
 

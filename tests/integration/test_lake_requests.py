@@ -9,6 +9,8 @@ import pytest
 from tests.deployment import Deployment
 from tests.factories import bill, land_rows
 from tests.object_store import ObjectStore, object_store
+from updater.lake import partitions
+from updater.pipeline.daily.dry_run import plan_backfill, plan_window
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.changed_partitions import find_rewritten
@@ -42,6 +44,22 @@ def test_looking_at_the_lake_takes_the_same_requests_for_any_number_of_days(made
     assert report.waiting == [ds.isoformat() for ds in DAYS[10:]]
     # Once more, then which days wait, and the newest landed day of each modality: none of it a request a day.
     assert ObjectStore.requests.total() <= 10
+
+
+def test_a_plan_lists_the_lake_and_asks_for_no_day(
+    made: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ObjectStore.requests.clear()
+    assert plan_backfill(made.context, DAYS[9], DAYS[-1], False).days == [ds.isoformat() for ds in DAYS[10:]]
+    assert ObjectStore.requests == {"list": 1}, "of the modality that is required"
+
+    listed = []
+    real = partitions.landed_days
+    monkeypatch.setattr(partitions, "landed_days", lambda root: listed.append(root) or real(root))
+    monkeypatch.setattr(partitions, "has_landed", None)
+    young = Deployment.create(tmp_path / "young", modalities=MODALITIES, paths={"lake": made.lake})
+    assert plan_window(young.context, DAYS[9]).changed_users == 1
+    assert listed == [f"{made.lake}/bill", f"{made.lake}/app"], "for the first window, which takes in many days"
 
 
 def test_a_rewritten_day_and_a_stranger_are_noticed_in_an_object_store(made: Deployment) -> None:

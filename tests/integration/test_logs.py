@@ -1,4 +1,4 @@
-"""The log of a run tells its story: one line a step, from worker processes too, and nothing unless asked for."""
+"""The log of a run: one line per step, from worker processes too, and nothing unless asked for."""
 
 import logging
 import re

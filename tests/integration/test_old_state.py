@@ -1,4 +1,4 @@
-"""A state that version 0.1 wrote opens, verifies to the bit, and goes on with the next day."""
+"""A state that version 0.1 wrote opens, verifies to the bit, and takes the next day."""
 
 import shutil
 import tarfile
@@ -13,7 +13,7 @@ from tests.factories import bill, land_rows
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.init import initialize
 from updater.pipeline.monitor.verify import verify
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
@@ -35,10 +35,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def test_a_state_of_version_0_1_verifies_and_goes_on(settings: Settings) -> None:
     initialize(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     report = verify(context, None)
     assert report.differences == []
     assert (report.ds, report.users, report.embeddings) == ("2024-01-05", 5, 10)
+    assert all(window.counts["changed_summaries"] > 0 for window in context.ledger.windows())
 
     new = date(2024, 1, 6)
     land_rows(

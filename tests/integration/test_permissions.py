@@ -42,7 +42,7 @@ PERMISSIONS = [
 
 
 class IdentityProvider:
-    """Signs tokens, and tells by HTTP how to check them, as OpenID Connect has it."""
+    """Signs tokens, and publishes by HTTP how to check them, as OpenID Connect has it."""
 
     def __init__(self) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -194,7 +194,7 @@ def test_permissions_follow_the_config(make_settings: SettingsFactory) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"permissions": PERMISSIONS[:1]}, "says nothing about domain 'marketing'"),
+        ({"permissions": PERMISSIONS[:1]}, "domain 'marketing' has no entry in "),
         ({"permissions": [*PERMISSIONS, PERMISSIONS[0]]}, "domain 'risk' twice"),
         ({"permissions": [*PERMISSIONS, {"domain": "fraud", "roles": ["x"]}]}, "domain 'fraud', which no scenario has"),
         ({"permissions": [{"domain": "risk", "roles": []}]}, "names no role"),

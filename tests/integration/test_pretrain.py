@@ -1,4 +1,4 @@
-"""Pre-training on made-up pairs: it learns, goes on after a kill, and is the same in one process and in two."""
+"""Pre-training on made-up pairs: it learns, resumes after a kill, and is the same in one process and in two."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""A state that knows users by pseudonyms: it works as any other, and no id of the lake is anywhere in it."""
+"""A state with pseudonyms: it works as any other, and no id of the lake is anywhere in it."""
 
 import json
 import sqlite3
@@ -16,8 +16,9 @@ from tests.deployment import Deployment, write_config
 from tests.factories import MODALITIES, bill, land_rows, search
 from updater.cli import main
 from updater.errors import ConfigError
-from updater.evaluation.events import open_events
-from updater.evaluation.tasks import Task, label_tables
+from updater.labels.events import open_events
+from updater.labels.tables import label_tables
+from updater.labels.tasks import Task
 from updater.lake.pseudonyms import Pseudonyms
 from updater.pipeline.init import initialize
 from updater.pipeline.monitor.verify import verify
@@ -116,16 +117,24 @@ def test_labels_carry_pseudonyms(made: Deployment) -> None:
 
 
 def test_the_command_prints_a_pseudonym_for_joins(made: Deployment) -> None:
-    done = cli(made, "pseudonym", "--user-id", USERS[2])
+    done = cli(made, "user", "pseudonym", "--user-id", USERS[2])
     assert (done.exit_code, done.output) == (0, HASHES.of(USERS[2]) + "\n")
-    done = cli(made, "pseudonym", "--user-id", USERS[2], "--json")
+    done = cli(made, "user", "pseudonym", "--user-id", USERS[2], "--json")
     assert json.loads(done.output) == {"pseudonym": HASHES.of(USERS[2])}
 
 
 def test_reports_name_no_id(made: Deployment) -> None:
     land_rows(made.lake, "bill", date(2024, 5, 4), [bill(USERS[0], "e4", "2024-05-04 10:00:00")])
     land_rows(made.lake, "search", date(2024, 5, 4), [search(USERS[0], "s4", "2024-05-04 11:00:00")])
-    for args in (("run", "--ds", "2024-05-04", "--dry-run"), ("status",), ("verify", "--all"), ("audit",)):
+    for args in (
+        ("run", "--ds", "2024-05-04", "--dry-run"),
+        ("status",),
+        ("state", "verify", "--all"),
+        (
+            "state",
+            "audit",
+        ),
+    ):
         done = cli(made, *args, "--json")
         assert done.exit_code == 0, done.output
         assert not [trace for trace in TRACES if trace in done.output]
@@ -133,7 +142,7 @@ def test_reports_name_no_id(made: Deployment) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [("status",), ("run", "--ds", "2024-05-04"), ("init",), ("pseudonym", "--user-id", "u")]
+    "verb", [("status",), ("run", "--ds", "2024-05-04"), ("init",), ("user", "pseudonym", "--user-id", "u")]
 )
 def test_another_key_is_refused_and_not_shown(
     made: Deployment, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
@@ -153,17 +162,17 @@ def test_pseudonyms_can_be_neither_turned_off_nor_on(made: Deployment, tmp_path:
     config = made.settings.source.read_text().replace("pseudonymize = true", "pseudonymize = false")
     off = made.settings.source.with_name("off.toml")
     off.write_text(config)
-    with pytest.raises(ConfigError, match=r"privacy.pseudonymise is 'false' .* made with 'true'"):
+    with pytest.raises(ConfigError, match=r"privacy.pseudonymize is 'false' .* made with 'true'"):
         open_context(load_settings(off, environ={}))
     plain = Deployment.create(tmp_path)
     write_config(tmp_path, privacy={"pseudonymize": True})
     on = load_settings(plain.settings.source, environ={})
-    with pytest.raises(ConfigError, match=r"privacy.pseudonymise is 'true' .* made with 'false'"):
+    with pytest.raises(ConfigError, match=r"privacy.pseudonymize is 'true' .* made with 'false'"):
         initialize(on)
-    done = cli(plain, "pseudonym", "--user-id", "u")
+    done = cli(plain, "user", "pseudonym", "--user-id", "u")
     assert done.exit_code == 2
     write_config(tmp_path)
-    done = cli(plain, "pseudonym", "--user-id", "u")
+    done = cli(plain, "user", "pseudonym", "--user-id", "u")
     assert "does not set privacy.pseudonymize" in done.output
 
 
@@ -171,14 +180,14 @@ def test_commands_take_the_id_of_the_lake(tmp_path: Path) -> None:
     made = Deployment.create(tmp_path, **PRIVATE)
     land(made.lake)
     made.run(DAYS)
-    done = cli(made, "embed", "--user-id", USERS[1], "--query", "Does this user like milk?", "--json")
+    done = cli(made, "user", "embed", "--user-id", USERS[1], "--query", "Does this user like milk?", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["user_id"] == HASHES.of(USERS[1])
-    done = cli(made, "embed", "--user-id", "unknown.person", "--query", "Why?")
-    assert done.exit_code == 2
+    done = cli(made, "user", "embed", "--user-id", "unknown.person", "--query", "Why?")
+    assert done.exit_code == 10
     assert HASHES.of("unknown.person") in done.output and "unknown.person" not in done.output
-    assert cli(made, "erase", "--user-id", USERS[1], "--prove").exit_code == 6
-    assert cli(made, "erase", "--user-id", USERS[1]).exit_code == 0
-    assert cli(made, "erase", "--user-id", USERS[1], "--prove").exit_code == 0
+    assert cli(made, "user", "erase", "--user-id", USERS[1], "--verify").exit_code == 6
+    assert cli(made, "user", "erase", "--user-id", USERS[1]).exit_code == 0
+    assert cli(made, "user", "erase", "--user-id", USERS[1], "--verify").exit_code == 0
     report = verify(made.context, None)
     assert (report.users, report.differences) == (2, [])

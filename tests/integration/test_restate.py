@@ -18,7 +18,7 @@ from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.plan import plan_restatement
 from updater.pipeline.restate.run import restate, restate_range
-from updater.runtime.deployment import Context, open_context
+from updater.runtime.deployment import WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.state.event_store import Buffer
@@ -42,13 +42,13 @@ def deployed(make_settings: Callable[..., Settings]) -> Settings:
     for day in DAYS:
         land(settings.paths.lake, day)
     initialize(settings)
-    context = open_context(settings, NOW)
+    context = open_writable(settings, NOW)
     with ProcessPool(settings, context.now) as pool:
         backfill(context, pool, DAYS[0], DAYS[-1])
     return settings
 
 
-def offline_files(context: Context) -> dict[str, bytes]:
+def offline_files(context: WritableContext) -> dict[str, bytes]:
     fs, inner = partitions.filesystem(context.layout.views())
     return {str(path).removeprefix(inner): fs.cat_file(path) for path in fs.find(inner)}
 
@@ -58,9 +58,9 @@ def later(hours: int = 24) -> datetime:
 
 
 def test_a_rewritten_partition_restates_its_users_from_its_day_on(deployed: Settings) -> None:
-    before = offline_files(open_context(deployed, NOW))
+    before = offline_files(open_writable(deployed, NOW))
     land(deployed.paths.lake, DAYS[1], amount=900.0)
-    context = open_context(deployed, later())
+    context = open_writable(deployed, later())
     assert [(item["modality"], item["ds"]) for item in status(context).rewritten] == [("bill", "2026-03-02")]
 
     with ProcessPool(deployed, context.now) as pool:
@@ -82,7 +82,7 @@ def test_a_rewritten_partition_restates_its_users_from_its_day_on(deployed: Sett
 
 def test_days_after_a_restatement_go_on(deployed: Settings) -> None:
     land(deployed.paths.lake, DAYS[1], amount=900.0)
-    context = open_context(deployed, later())
+    context = open_writable(deployed, later())
     with ProcessPool(deployed, context.now) as pool:
         restate_range(context, pool, DAYS[0], DAYS[-1])
         land(deployed.paths.lake, DAYS[-1] + timedelta(days=1))
@@ -94,14 +94,14 @@ def test_days_after_a_restatement_go_on(deployed: Settings) -> None:
 
 def test_a_file_that_was_only_touched_restates_nothing(deployed: Settings) -> None:
     land(deployed.paths.lake, DAYS[1])
-    context = open_context(deployed, later())
+    context = open_writable(deployed, later())
     with ProcessPool(deployed, context.now) as pool:
         assert restate_range(context, pool, DAYS[0], DAYS[-1]) == {}
 
 
 def test_a_new_user_in_a_rewritten_partition_has_no_value_before_it(deployed: Settings) -> None:
     land_rows(deployed.paths.lake, "search", DAYS[2], [search("new", "n1", f"{DAYS[2]} 09:00:00")])
-    context = open_context(deployed, later())
+    context = open_writable(deployed, later())
     with ProcessPool(deployed, context.now) as pool:
         counts = restate_range(context, pool, DAYS[0], DAYS[-1])
     # `c` loses that day's search, `new` gains one; nobody else is touched.
@@ -121,7 +121,7 @@ def test_a_restatement_reads_the_buffer_once_per_bucket_and_day(
     monkeypatch.setattr(Buffer, "everyone", counting)
     rows = [search(f"new{number}", f"n{number}", f"{DAYS[2]} 09:00:00") for number in range(9)]
     land_rows(deployed.paths.lake, "search", DAYS[2], rows)
-    context = open_context(deployed, later())
+    context = open_writable(deployed, later())
     with ProcessPool(deployed, context.now) as pool:
         assert restate_range(context, pool, DAYS[0], DAYS[-1])["users"] == 10
     assert len(read) == len(set(read)), "not once more for each user that has no value yet"
@@ -132,7 +132,7 @@ def test_a_killed_restatement_goes_on_and_stops_new_windows(
     deployed: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     land(deployed.paths.lake, DAYS[1], amount=900.0)
-    context = open_context(deployed, later())
+    context = open_writable(deployed, later())
     restatement = plan_restatement(context, DAYS[0], DAYS[-1])
     assert restatement is not None
 
@@ -150,7 +150,7 @@ def test_a_killed_restatement_goes_on_and_stops_new_windows(
         with pytest.raises(UnfinishedWorkError, match="restatement was started but not finished"):
             run_window(context, pool, DAYS[-1] + timedelta(days=1))
 
-        again = open_context(deployed, later(48))
+        again = open_writable(deployed, later(48))
         assert restate_range(again, pool, DAYS[0], DAYS[-1])["users"] == 1
         run_window(again, pool, DAYS[-1] + timedelta(days=1))
     assert verify(again, None).differences == []

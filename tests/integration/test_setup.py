@@ -1,4 +1,4 @@
-"""What `updater init` looks at before it makes anything, and what it says when it registers views anew."""
+"""What `updater init` looks at before it makes anything, and what it says when it registers views again."""
 
 import sqlite3
 from dataclasses import asdict

@@ -121,7 +121,7 @@ def _requests(opened: Any) -> list[tuple[Any, Any, dict[str, bool]]]:
 def test_all_views_at_once_or_one_by_one(opened: Any) -> None:
     from feast.infra.online_stores.online_store import OnlineStore
 
-    from updater.store.reading import BatchedReads
+    from updater.store.feast_internals import ReadsViews
 
     def read() -> list[Any]:
         return [opened.get_online_features(what, rows, **options).proto for what, rows, options in _requests(opened)]
@@ -131,7 +131,7 @@ def test_all_views_at_once_or_one_by_one(opened: Any) -> None:
         at_once = read()
         _, _, views = queries.call_args_list[0].args
     assert [view.name for view, _ in views] == [VIEW, SUMMARIES]
-    with patch.object(BatchedReads, "_read_features_per_fv", OnlineStore._read_features_per_fv):
+    with patch.object(ReadsViews, "_read_features_per_fv", OnlineStore._read_features_per_fv):
         assert read() == at_once
 
 
@@ -176,7 +176,7 @@ def test_very_many_users_in_one_read(settings: Settings) -> None:
     store.materialize(opened, write_lapse(settings, "2024-02-28", stored, vectors(len(stored), seed=1)), [VIEW])
     wanted = [f"{VIEW}:lapse_embedding", f"{VIEW}:lapse_model_version", f"{SUMMARIES}:app_num_events"]
     if settings.online_store.type == "sqlite":
-        connection = opened.provider.online_store._get_conn(opened.config)
+        connection = opened.provider.online_store.connection(opened.config)
         connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)  # the least that a build of SQLite has
     at_once = opened.get_online_features(wanted, {"user_id": users}).to_dict(include_event_timestamps=True)
     parts: dict[str, list[Any]] = {}

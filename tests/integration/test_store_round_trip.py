@@ -142,10 +142,10 @@ def test_pooled_connections_to_postgresql(request: pytest.FixtureRequest, make_s
         at = write_lapse(settings, day, ["a"], vectors(1, seed=number), version=day)
         store.materialize(opened, at, [VIEW])
         for _ in range(3):  # more failures than connections: each must come back usable
-            with pytest.raises(Exception, match="nothing"), online._get_conn(opened.config) as connection:
+            with pytest.raises(Exception, match="nothing"), online.connection(opened.config) as connection:
                 connection.execute("SELECT * FROM nothing")
         assert store.online_rows(opened, ["a"], FEATURES)["lapse_model_version"] == [day]
-    online._conn_pool.close()
+    online._pool.close()
 
 
 def test_only_the_windows_own_rows_are_loaded(settings: Settings) -> None:

@@ -25,7 +25,7 @@ def deployed(root: Path, num_days: int) -> Deployment:
 
 
 def ticking(made: Deployment) -> Context:
-    """A context whose clock goes on by a minute whenever it is read."""
+    """A context whose clock advances by a minute whenever it is read."""
     past = iter(range(1, 1000))
     return Context(made.settings, made.context.ledger, BEGUN, lambda: BEGUN + timedelta(minutes=next(past)))
 

@@ -11,7 +11,7 @@ from tests.evaluation_lake import write_evaluation
 from updater.domain.buckets import is_sampled
 from updater.errors import ConfigError
 from updater.pipeline.init import create_ledger
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.training.build import build_data, data_root
@@ -30,7 +30,7 @@ def settings(tmp_path_factory):
 
 
 def build(settings, progress=None):
-    context = open_context(settings)
+    context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
         return build_data(context, pool, *([progress] if progress else []))
 

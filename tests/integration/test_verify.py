@@ -22,7 +22,8 @@ from updater.domain.window import Window
 from updater.errors import VerificationError
 from updater.lake import partitions
 from updater.pipeline import steps
-from updater.pipeline.daily import detect, publish
+from updater.pipeline.daily import land as landing
+from updater.pipeline.daily import publish
 from updater.pipeline.daily import window as daily
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.daily.window import run_window
@@ -162,7 +163,7 @@ def test_a_user_that_the_state_lacks_is_found(made: Deployment, sample: int | No
 
 
 def test_a_sample_reads_what_a_sample_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detect, "EVENT_ROWS", 64)
+    monkeypatch.setattr(landing, "EVENT_ROWS", 64)
     monkeypatch.setattr(partitions, "VECTOR_GROUP_ROWS", 32)
     monkeypatch.setattr(partitions, "GROUP_ROWS", 64)
     lookups = []

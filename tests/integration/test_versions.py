@@ -21,15 +21,16 @@ from updater.ledger import ModelRecord
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
 from updater.model.text_encoder import load_text_encoder
+from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import prepare
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
-from updater.pipeline.query import embed_user
 from updater.pipeline.restate.run import restate_range
 from updater.pipeline.versions.promote import PromotionReport, plan_promotion, promote
 from updater.pipeline.versions.registry import model_version, prune_version, register_model
 from updater.runtime.process_pool import ProcessPool
+from updater.runtime.timing import StepTimes
 
 pytestmark = pytest.mark.campaign
 
@@ -191,14 +192,13 @@ def test_a_window_that_is_committed_meanwhile_is_made_too(made: Deployment, seco
     assert verify(made.context, None).differences == []
 
 
-def test_what_is_under_way_is_not_overtaken(made: Deployment, second: ModelRecord) -> None:
+def test_work_in_progress_is_not_superseded(made: Deployment, second: ModelRecord) -> None:
     context = made.context
     with ProcessPool(made.settings, context.now) as pool:
-        from updater.pipeline.daily.window import WindowReport
-
-        prepare(context, pool, context.window(FOURTH), WindowReport(str(FOURTH)), lambda *_: None)
+        open_window(context, context.window(FOURTH))
+        prepare(context, pool, context.window(FOURTH), StepTimes())
         list(refresh_days(pool, [FOURTH], [0]))
-    with pytest.raises(UnfinishedWorkError, match=f"The window {FOURTH} is under way"):
+    with pytest.raises(UnfinishedWorkError, match=f"The window {FOURTH} is in progress"):
         make_live(made, second)
     assert context.live_model().version == 1
     made.run([FOURTH])
@@ -213,8 +213,9 @@ def test_a_version_that_fails_verification_is_not_live(made: Deployment, second:
             target = made.state / "offline" / view / source.parent.name / source.name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
-    with pytest.raises(VerificationError, match="Model version 2 is not live"):
+    with pytest.raises(VerificationError, match="Model version 2 is not live") as refused:
         make_live(made, second)
+    assert refused.value.findings, "every difference, not only the first"
     assert made.context.live_model().version == 1
     assert verify(made.context, None).differences == []
 
@@ -253,7 +254,7 @@ def test_a_removed_version_is_gone_and_can_come_back(made: Deployment, second: M
     assert [entry["removed"] for entry in status(made.context).versions] == [True, False]
     with pytest.raises(NotFoundError, match="Model version 1 was removed"):
         model_version(made.context, 1)
-    with pytest.raises(NotFoundError, match="Model version 7 does not exist; there are 1, 2"):
+    with pytest.raises(NotFoundError, match="Model version 7 does not exist; known: 1, 2"):
         model_version(made.context, 7)
     assert verify(made.context, None).differences == []
     third = register_model(made.context, new_model(made, tmp_path / "third", seed=5), "third", trained=True)
@@ -270,22 +271,22 @@ def test_a_question_is_answered_from_the_stored_state(made: Deployment, second: 
     )
     for name in NAMES:
         (row,) = (row for row in made.offline_rows(f"{name}_v2", FOURTH) if row["user_id"] == user)
-        report = embed_user(made.context, user, None, name)
+        report = made.embed(user, None, name)
         published = np.array(row[f"{name}_embedding"], np.float32)
         assert np.array(report.embedding, np.float32).tobytes() == published.tobytes()
         assert (report.model, report.as_of) == (second.name, made.context.window(FOURTH).as_of.isoformat())
-    asked = np.array(embed_user(made.context, user, QUERIES[1], None).embedding)
-    np.testing.assert_allclose(asked, embed_user(made.context, user, None, NAMES[1]).embedding, atol=1e-5)
-    plain = np.array(embed_user(made.context, user, QUERIES[0], None).embedding)
-    assert np.abs(plain - embed_user(made.context, user, None, NAMES[0]).embedding).max() > 1e-3, "no soft prompt"
-    assert np.linalg.norm(embed_user(made.context, user, "milk?", None).embedding) == pytest.approx(1, abs=1e-5)
+    asked = np.array(made.embed(user, QUERIES[1], None).embedding)
+    np.testing.assert_allclose(asked, made.embed(user, None, NAMES[1]).embedding, atol=1e-5)
+    plain = np.array(made.embed(user, QUERIES[0], None).embedding)
+    assert np.abs(plain - made.embed(user, None, NAMES[0]).embedding).max() > 1e-3, "no soft prompt"
+    assert np.linalg.norm(made.embed(user, "milk?", None).embedding) == pytest.approx(1, abs=1e-5)
     with pytest.raises(ConfigError, match=r"User 'nobody' has no stream event in the 3 days up to .* and no snapshot"):
-        embed_user(made.context, "nobody", "milk?", None)
+        made.embed("nobody", "milk?", None)
     with pytest.raises(ConfigError, match="Scenario 'x' is not in"):
-        embed_user(made.context, user, None, "x")
+        made.embed(user, None, "x")
     for both in ((None, None), ("milk?", NAMES[0]), (" ", None)):
         with pytest.raises(ConfigError, match="Ask one question"):
-            embed_user(made.context, user, *both)
+            made.embed(user, *both)
 
 
 def test_asking_does_not_import_feast() -> None:

@@ -59,7 +59,7 @@ def test_maintenance_at_any_time_changes_no_value(history: History, stops: set[i
         for number, ds in enumerate(history.windows):
             made.run([ds])
             if number in stops:
-                # The clock goes on by more than a grace, so what one maintenance merged the next one removes.
+                # The clock advances by more than a grace period, so what one maintenance merged the next one removes.
                 maintain(clock(made, ds).context)
         assert offline_values(made) == offline_values(plain)
         assert repr(newest_summaries(made)) == repr(newest_summaries(plain))
@@ -67,5 +67,5 @@ def test_maintenance_at_any_time_changes_no_value(history: History, stops: set[i
 
 
 def clock(made: Deployment, ds: date) -> Deployment:
-    """The deployment at a time that follows the days, each longer than a grace."""
+    """The deployment at a time that follows the days, each longer than a grace period."""
     return Deployment(made.settings, NOW + timedelta(days=2 * (ds - TOUR.start).days + 2))

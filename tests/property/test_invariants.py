@@ -24,8 +24,9 @@ from updater.pipeline.daily.detect import detect
 from updater.pipeline.daily.encode import encode
 from updater.pipeline.daily.publish import commit, publish
 from updater.pipeline.daily.refresh import refresh_days
-from updater.pipeline.daily.window import WindowReport, prepare
+from updater.pipeline.daily.window import prepare
 from updater.runtime.process_pool import ProcessPool
+from updater.runtime.timing import StepTimes
 
 TOLERANCE = 1e-5
 SCENARIO_NAMES = [scenario["name"] for scenario in SCENARIOS]
@@ -70,7 +71,7 @@ def test_work_follows_change_and_values_equal_a_rebuild(history: History) -> Non
             users = {user for user, _ in cells}
 
             stored = {(row.pop("user_id"), row.pop("modality")): row for row in made.summary_rows(ds)}
-            assert stored.keys() == cells, f"cells of {ds}"
+            assert stored.keys() == cells, f"summaries of {ds}"
             for user, modality in cells:
                 rows = oracle.content(history, modality, ds).get(user, ())
                 expected = oracle.summary(modality, rows, text_encoder(), widths[modality])
@@ -160,7 +161,8 @@ def test_detecting_all_days_first_and_walking_bucket_by_bucket_gives_the_bytes_o
         context = filled.context
         with ProcessPool(filled.settings, context.now) as pool:
             for ds in history.windows:
-                prepare(context, pool, context.window(ds), WindowReport(str(ds)), lambda *_: None)
+                open_window(context, context.window(ds))
+                prepare(context, pool, context.window(ds), StepTimes())
             list(refresh_days(pool, history.windows, [1, 0]))
         for ds in history.windows:
             publish(context, context.window(ds))

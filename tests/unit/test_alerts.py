@@ -46,7 +46,7 @@ def is_exceeded(threshold: str, value: float, thresholds: AlertThresholds) -> bo
         ("max_mismatch_share", 0, [0], [1e-9]),
     ],
 )
-def test_a_value_at_its_bound_is_kept_and_one_beyond_is_not(
+def test_a_value_at_its_threshold_is_no_alert_and_one_beyond_is(
     threshold: str, limit: float, kept: list[float], alerts: list[float]
 ) -> None:
     thresholds = AlertThresholds(**{threshold: limit})
@@ -55,11 +55,11 @@ def test_a_value_at_its_bound_is_kept_and_one_beyond_is_not(
 
 
 @pytest.mark.parametrize("threshold", THRESHOLDS)
-def test_not_a_number_is_beyond_every_bound(threshold: str) -> None:
+def test_not_a_number_exceeds_every_threshold(threshold: str) -> None:
     assert is_exceeded(threshold, math.nan, LOOSE)
 
 
-def test_a_crossing_names_bound_limit_value_and_place() -> None:
+def test_an_alert_names_threshold_limit_value_and_place() -> None:
     (found,) = find_alerts(
         AlertThresholds(),
         [Measured("max_days_since_last_event", 15.5, "bill"), Measured("max_mean_shift", 0.1, "lapse")],
@@ -80,7 +80,7 @@ def test_a_crossing_names_bound_limit_value_and_place() -> None:
         ("max_mismatch_share", -0.1),
     ],
 )
-def test_a_senseless_bound_is_refused(name: str, value: float) -> None:
+def test_a_senseless_threshold_is_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=rf"alerts\.{name} is .*; use a number"):
         AlertThresholds(**{name: value})
 

@@ -55,6 +55,26 @@ def test_nothing_heavy_at_the_top_of_airflow_modules(path):
     assert not [name for name in names if name.split(".")[0] in HEAVY]
 
 
+def test_contrib_and_demo_are_loaded_when_they_are_called():
+    found = [
+        f"{path.relative_to(ROOT)}: {module}"
+        for path in product_files()
+        if not path.is_relative_to(ROOT / "updater" / "contrib") and not path.is_relative_to(ROOT / "updater" / "demo")
+        for node in ast.parse(path.read_text()).body
+        for module in imported_modules(node)
+        if module.startswith(("updater.contrib", "updater.demo"))
+    ]
+    assert not found
+
+
+def imported_modules(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
 def test_tracked_files_name_no_path_of_one_machine():
     found = [
         f"{path.relative_to(ROOT)}: {match}"

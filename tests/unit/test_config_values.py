@@ -49,7 +49,7 @@ UNLIMITED = {
     "alerts.max_days_since_last_event",
     "alerts.max_changed_share_factor",
 }
-"""The only numbers that may be infinite: a bound that is never crossed."""
+"""The only numbers that may be infinite: a threshold that is never exceeded."""
 
 
 def tables(cls: type = Settings) -> Iterator[type]:

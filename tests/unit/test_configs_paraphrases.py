@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from updater.evaluation.paraphrases import reworded
-from updater.evaluation.tasks import question, read_tasks
+from updater.labels.tasks import question, read_tasks
 from updater.settings import load_settings
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quality.toml"

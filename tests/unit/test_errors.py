@@ -16,6 +16,7 @@ from updater.errors import (
     ServiceUnavailableError,
     UnfinishedWorkError,
     UpdaterError,
+    VerificationError,
     WindowOrderError,
 )
 
@@ -55,7 +56,8 @@ def test_airflow_tries_again_exactly_where_that_may_help(kind: type[UpdaterError
         WindowOrderError("a gap", ds=date(2025, 1, 3), resume_from=date(2025, 1, 2), bucket=4),
         HeadConflictError("other values", cause="window", bucket=1, published="abc"),
         UnfinishedWorkError("a restatement", kind="restatement"),
-        NotLandedError("not there"),
+        NotLandedError("not there", modality="bill", ds=date(2025, 1, 3)),
+        VerificationError("two differences", findings=["one", "two"]),
         ServiceUnavailableError("no answer"),
     ],
     ids=lambda error: type(error).__name__,

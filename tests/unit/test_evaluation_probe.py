@@ -36,7 +36,7 @@ def test_boosting_finds_what_is_not_a_line():
 
 @pytest.mark.parametrize("fit", [fit_logistic, fit_boosting])
 def test_labels_that_are_all_alike_are_refused(fit):
-    with pytest.raises(ConfigError, match="all 2 training labels are alike"):
+    with pytest.raises(ConfigError, match="all 2 training labels are the same"):
         fit(np.zeros((2, 1)), np.array([True, True]))
 
 

@@ -22,7 +22,9 @@ from updater.evaluation.report import (
     raise_if_worse,
 )
 from updater.evaluation.scoring import Scores, part_rows
-from updater.evaluation.tasks import LABELS_SCHEMA, Split, Task, is_held_out
+from updater.labels.split import Split, is_held_out
+from updater.labels.tables import LABELS_SCHEMA
+from updater.labels.tasks import Task
 
 USERS = np.array([f"u{number}" for number in range(60)])
 LABEL = np.arange(60) % 3 == 0
@@ -284,5 +286,5 @@ def test_a_task_whose_labels_are_alike_is_named():
         ]
     )
 
-    with pytest.raises(ConfigError, match="task 'a': all 60 labels of test are alike"):
+    with pytest.raises(ConfigError, match="task 'a': all 60 labels of test are the same"):
         part_rows({"a": table}, (train,), (), (test,))

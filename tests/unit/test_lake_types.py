@@ -185,7 +185,7 @@ def test_an_odd_type_is_read_or_refused_by_name(
 
 
 @pytest.mark.parametrize("column", [column for column, text, _ in ODD if text is not None], ids=lambda c: str(c.type))
-def test_a_bad_row_is_set_aside_whatever_else_it_holds(tmp_path: Path, column: pa.Array) -> None:
+def test_a_bad_row_is_rejected_whatever_else_it_holds(tmp_path: Path, column: pa.Array) -> None:
     landed = land(tmp_path, {"x": pa.concat_arrays([column, column]), "event_id": ["good", None]})
     assert landed.events["event_id"].to_pylist() == ["good"]
     assert rejected(landed) == [(1, "event_id is null")]
@@ -233,7 +233,7 @@ def test_rounding_depends_on_the_number_and_not_on_its_type(tmp_path: Path, colu
     assert landed.events.sort_by("event_id")["text"].to_pylist() == ["1.0", "2.0"]
 
 
-def test_what_cannot_be_rounded_is_set_aside(tmp_path: Path) -> None:
+def test_what_cannot_be_rounded_is_rejected(tmp_path: Path) -> None:
     modality = Modality(name="m", text="{x:.0f}")
     landed = land(tmp_path, {"x": pa.array(["1", "many", "nan"])}, modality)
     assert landed.events["text"].to_pylist() == ["1"]

@@ -74,7 +74,7 @@ def test_the_day_after_the_last_of_february() -> None:
             head(5),
             WindowOrderError,
             "Bucket 3 is at 2026-01-09, and 2026-01-05 is older; "
-            "to publish it anew run `updater backfill --from-date 2026-01-05 --to-date 2026-01-09 --restate`.",
+            "to republish it run `updater backfill --from-date 2026-01-05 --to-date 2026-01-09 --restate`.",
             id="older",
         ),
         pytest.param(
@@ -84,7 +84,7 @@ def test_the_day_after_the_last_of_february() -> None:
             ConcurrentUpdateError,
             "Bucket 3 moved on to 2026-01-09 while 2026-01-05 was computed; run the same command again, which leaves "
             "published days as they are.",
-            id="overtaken",
+            id="superseded",
         ),
         pytest.param(
             None,

@@ -121,7 +121,7 @@ def test_an_older_day_is_refused(writer: LedgerWriter) -> None:
     assert (refused.value.ds, refused.value.bucket) == (FIRST, 0)
 
 
-def test_an_attempt_that_was_overtaken_may_try_again(writer: LedgerWriter) -> None:
+def test_an_attempt_that_was_superseded_may_try_again(writer: LedgerWriter) -> None:
     move(writer, None, head(0))
     move(writer, head(0), head(1))
     with pytest.raises(ConcurrentUpdateError, match="moved on to 2026-01-02 while 2026-01-01 was computed") as refused:

@@ -1,4 +1,4 @@
-"""What maintenance writes to the ledger: several days at once or none, and a reach that never goes back."""
+"""What maintenance writes to the ledger: several days at once or none, and a first day that never goes back."""
 
 from collections.abc import Iterator
 from datetime import date

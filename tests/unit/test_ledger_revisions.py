@@ -152,7 +152,7 @@ def fill_third_revision(ledger_url: str) -> None:
 
 
 def check_fourth_revision(ledger_url: str) -> None:
-    """Promotions and reach of that ledger, each in its own place now, and going on from there."""
+    """Promotions and the earliest recomputable day of that ledger, each in its own table now."""
     ledger = open_writer(ledger_url)
     assert (ledger.published().live, ledger.published().num_promotions) == (2, 2)
     assert ledger.earliest_recomputable() == date(2025, 12, 1)
@@ -256,7 +256,7 @@ def test_sqlite_checks_foreign_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("ledger.db", "no database URL"),
+        ("ledger.db", "not a database URL"),
         ("mysql://u:secret@h/d", "scheme 'mysql'"),
         ("postgresql+psycopg2://u:secret@h/d", r"scheme 'postgresql\+psycopg2'"),
         ("sqlite://", "names no file"),

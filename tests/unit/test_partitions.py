@@ -223,3 +223,11 @@ def test_a_file_in_the_place_of_a_directory(tmp_path):
     (tmp_path / "day").write_bytes(b"")
     with pytest.raises(FileExistsError), write_file(str(tmp_path / "day" / "file")):
         pass
+
+
+def test_what_cannot_hold_a_file_is_an_error(tmp_path: Path) -> None:
+    link = tmp_path / "nowhere"
+    link.symlink_to(tmp_path / "gone")
+    for parent in ("/dev/null", str(link)):
+        with pytest.raises(OSError), partitions.write_file(f"{parent}/x"):
+            raise AssertionError

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import SettingsFactory
 from updater.pipeline.init import initialize
 from updater.runtime import process_pool
+from updater.runtime.deployment import open_context
 from updater.runtime.process_pool import ProcessPool
 
 
@@ -40,15 +41,15 @@ def test_a_process_keeps_the_model_and_not_the_clock(make_settings: SettingsFact
     settings = make_settings()
     initialize(settings)
     now = datetime(2025, 1, 1, tzinfo=UTC)
-    _, first = process_pool.open_session(settings, now)
+    first = process_pool.open_session(open_context(settings, now))
     model, connection = first.model, first.connection
-    context, second = process_pool.open_session(settings, now + timedelta(hours=1))
+    context = open_context(settings, now + timedelta(hours=1))
+    second = process_pool.open_session(context)
     assert second.model is model
     assert second.context is context
-    assert second.context.now == now + timedelta(hours=1)
 
     other = replace(settings, run=replace(settings.run, users_per_batch=7))
-    _, third = process_pool.open_session(other, now)
+    third = process_pool.open_session(open_context(other, now))
     assert third.context.settings.run.users_per_batch == 7
     with pytest.raises(duckdb.ConnectionException):
         connection.execute("select 1")

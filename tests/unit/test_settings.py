@@ -54,6 +54,37 @@ def test_relative_paths_are_relative_to_the_file_not_to_the_working_directory(tm
     assert settings.ledger.url == f"sqlite:///{tmp_path}/conf/l.db"
 
 
+def test_former_keys_are_read_with_a_warning(tmp_path, caplog):
+    settings = load(
+        tmp_path,
+        {"UPDATER_BOUNDS__MIN_DAY_COSINE": "0.5"},
+        bounds={"max_quiet_days": 3.0, "max_mean_shift": 0.2},
+        privacy={"pseudonymise": True},
+    )
+    alerts = settings.alerts
+    assert (alerts.max_days_since_last_event, alerts.max_mean_shift, alerts.min_day_cosine) == (3.0, 0.2, 0.5)
+    assert settings.privacy.pseudonymize
+    told = [record.getMessage() for record in caplog.records if record.name == "updater.config_file"]
+    assert [text.partition(" of ")[0] for text in told] == [
+        "config key 'bounds'",
+        "config key 'alerts.max_quiet_days'",
+        "config key 'privacy.pseudonymise'",
+    ]
+    assert f"of {settings.source} is now called 'privacy.pseudonymize'" in told[-1]
+
+
+def test_of_a_former_and_a_present_key_the_present_one_counts(tmp_path):
+    both = {"bounds": {"max_mean_shift": 0.2, "min_day_cosine": 0.1}, "alerts": {"max_mean_shift": 0.4}}
+    alerts = load(tmp_path, **both).alerts
+    assert (alerts.max_mean_shift, alerts.min_day_cosine) == (0.4, 0.1)
+    assert not load(tmp_path, privacy={"pseudonymise": True, "pseudonymize": False}).privacy.pseudonymize
+
+
+def test_present_keys_are_read_without_a_word(tmp_path, caplog):
+    load(tmp_path, alerts={"max_days_since_last_event": 3.0})
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     "url",
     ["sqlite:////srv/ledger.db", "sqlite:///:memory:", "sqlite://", "postgresql+psycopg://u@db/ledger"],
@@ -146,16 +177,20 @@ def test_a_json_list_from_the_environment(tmp_path):
     [
         ("UPDATER_BUFFER__DAYS", "many", "buffer.days FROM is 'many'; use a whole number"),
         ("UPDATER_MODALITIES__BILL__OPTIONAL", "yes", "optional FROM is 'yes'; use true or false"),
-        ("UPDATER_MODALITIES__BILL__NUMERIC", "[amount", "is no JSON list"),
+        ("UPDATER_MODALITIES__BILL__NUMERIC", "[amount", "is not a JSON list"),
         ("UPDATER_BUFER", "1", "config key 'bufer' FROM is unknown; did you mean 'buffer'?"),
         ("UPDATER_BUFER__DAYS", "1", "config key 'bufer' FROM is unknown; did you mean 'buffer'?"),
         ("UPDATER_LEGDER__URL", "sqlite://", "config key 'legder' FROM is unknown; did you mean 'ledger'?"),
         ("UPDATER_LEDGER__ULR", "sqlite://", "config key 'ledger.ulr' FROM is unknown; did you mean 'url'?"),
         ("UPDATER_LEDGER", "sqlite://", "ledger FROM must be a table, not 'sqlite://'"),
         ("UPDATER_PORT", "80", "config key 'port' FROM is unknown"),
-        ("UPDATER_MODALITIES__BIL__MAX_EVENTS", "1", "UPDATER_MODALITIES__BIL__MAX_EVENTS names no table"),
+        (
+            "UPDATER_MODALITIES__BIL__MAX_EVENTS",
+            "1",
+            "UPDATER_MODALITIES__BIL__MAX_EVENTS names an unknown config section",
+        ),
         ("UPDATER_MODALITIES__BILL", "1", "needs the form UPDATER_MODALITIES__BILL__KEY"),
-        ("UPDATER_TIMEZONE__NAME", "UTC", "UPDATER_TIMEZONE__NAME names no table"),
+        ("UPDATER_TIMEZONE__NAME", "UTC", "UPDATER_TIMEZONE__NAME names an unknown config section"),
     ],
 )
 def test_a_wrong_variable_is_named(tmp_path, variable, value, message):

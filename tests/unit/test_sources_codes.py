@@ -14,13 +14,14 @@ import pytest
 
 from updater.domain.window import day_window, days
 from updater.errors import ConfigError
-from updater.evaluation.events import open_events
 from updater.evaluation.metrics import auc_and_ks
 from updater.evaluation.probe import fit_logistic
-from updater.evaluation.tasks import label_tables, read_tasks
+from updater.labels.events import open_events
+from updater.labels.tables import label_tables
+from updater.labels.tasks import read_tasks
 from updater.lake.partitions import has_landed
 from updater.pipeline.init import create_ledger
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.sources import codes
 from updater.sources.codes.shoppers import codes as product_codes
 from updater.sources.codes.shoppers import lines_of_day
@@ -148,7 +149,7 @@ def test_the_page_declares_the_log_and_a_label(make_settings):
     [task] = read_tasks(file)
     assert task.name == tasks["tasks"][0]["name"]
     create_ledger(settings)
-    with open_events(open_context(settings)) as events:
+    with open_events(open_writable(settings)) as events:
         rows = label_tables(events, [task], [SMALL.first_day + timedelta(days=5)])[task.name].to_pylist()
     orders = codes.ordering_days(SMALL)
     again = orders[6:20].any(axis=0)

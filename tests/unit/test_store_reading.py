@@ -106,7 +106,7 @@ def test_rows_in_any_order() -> None:
 )
 def test_what_nobody_asked_for_is_no_missing_value(row: Any, words: str) -> None:
     at = datetime(2024, 1, 1, tzinfo=UTC)
-    with pytest.raises(ConfigError, match=f"{words}.*not asked for.*UTF-8"):
+    with pytest.raises(ConfigError, match=f"{words}.*not requested.*UTF-8"):
         view_cells([(*row, at)], [b"a"], [("left", ["one"])])
 
 

@@ -1,4 +1,4 @@
-"""The guard's comparison, without a store."""
+"""Write ordering, without a store."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

@@ -1,4 +1,4 @@
-"""Half whitening: the head is followed by the map that it should be, and nothing else changes."""
+"""Partial whitening: the head is followed by the map that it should be, and nothing else changes."""
 
 import numpy as np
 import torch

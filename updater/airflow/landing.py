@@ -20,7 +20,7 @@ def exists(path: str) -> bool:
 
 
 class LandingTrigger(BaseTrigger):  # type: ignore[misc]
-    """Fires once all `paths` exist; looks every `poll_seconds`, in a thread, so that other triggers go on."""
+    """Fires once all `paths` exist; looks every `poll_seconds`, in a thread, so that other triggers are not held up."""
 
     def __init__(self, paths: list[str], poll_seconds: float) -> None:
         super().__init__()

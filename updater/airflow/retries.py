@@ -1,4 +1,4 @@
-"""Which failures a second try can cure."""
+"""Which failures Airflow retries."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,7 +10,7 @@ from updater.errors import UpdaterError
 
 
 def _non_retryable(kind: type[UpdaterError] = UpdaterError) -> Iterator[str]:
-    """Names of the errors that the same task would only meet again; Airflow takes their subclasses with them."""
+    """Names of non-retryable errors; Airflow includes their subclasses."""
     for error in kind.__subclasses__():
         if error.retryable:
             yield from _non_retryable(error)
@@ -28,7 +28,7 @@ TASK_DEFAULTS: dict[str, Any] = {
             RetryRule(
                 exception=sorted(_non_retryable()),
                 action=RetryAction.FAIL,
-                reason="trying again cannot help",
+                reason="not retryable",
             )
         ]
     ),

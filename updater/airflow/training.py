@@ -10,13 +10,13 @@ Report = dict[str, Any]
 def build_data(params: Report) -> int:
     """Build UserU from the lake. Returns its number of rows."""
     from updater.pipeline.init import create_ledger
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import ProcessPool
     from updater.training.build import build_data as build
 
     settings = load_settings(params["config"])
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
         return sum(built.num_rows for built in build(context, pool))
 
@@ -24,12 +24,9 @@ def build_data(params: Report) -> int:
 def pretrain(params: Report) -> str:
     """Pre-train a model. Returns its directory."""
     from updater.runtime.deployment import open_context
-    from updater.training.launch import ranks
-    from updater.training.train import train
+    from updater.training.launch import launch
 
-    settings = load_settings(params["config"])
-    with ranks(settings) as rank:
-        return train(open_context(settings), rank=rank).model
+    return launch(open_context(load_settings(params["config"]))).model
 
 
 def tunable_scenarios(params: Report) -> list[str]:
@@ -61,10 +58,10 @@ def join_prompts(model: str, params: Report) -> str:
 def evaluate(model: str, params: Report) -> str:
     """Evaluate a tuned model beside the live one. Returns the report's file."""
     from updater.evaluation.evaluate import evaluate as run_evaluation
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import ProcessPool
 
-    context = open_context(load_settings(params["config"]))
+    context = open_writable(load_settings(params["config"]))
     with ProcessPool(context.settings, context.now) as pool:
         return run_evaluation(context, pool, model).report_file
 
@@ -80,9 +77,9 @@ def promote(model: str, params: Report) -> str:
     """Make a model live. Returns its version's name."""
     from updater.pipeline.versions.promote import promote as make_live
     from updater.pipeline.versions.promote import resolve_model
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import ProcessPool
 
-    context = open_context(load_settings(params["config"]))
+    context = open_writable(load_settings(params["config"]))
     with ProcessPool(context.settings, context.now) as pool:
-        return make_live(context, pool, resolve_model(context, None, model, False), None).model
+        return make_live(context, pool, resolve_model(context, None, model), None).model

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime
 from functools import wraps
 from typing import Any, NoReturn
@@ -14,8 +15,9 @@ from typing import Any, NoReturn
 import click
 
 from updater import tables
+from updater.domain.values import Device, check
 from updater.errors import ConfigError, UpdaterError
-from updater.settings import load_settings
+from updater.settings import Settings, load_settings
 
 
 class Day(click.ParamType[date]):
@@ -48,7 +50,9 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def command_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that every verb has, and errors as one sentence with the exit code of their kind."""
+    """Options that every command has, and errors as one sentence with the exit code of their kind."""
+
+    own = list(getattr(command, "__click_params__", []))
 
     @click.option("--config", metavar="FILE", help="Config file (TOML); default: $UPDATER_CONFIG, then ./updater.toml.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON value for machines instead of tables.")
@@ -64,11 +68,36 @@ def command_options(command: Callable[..., Any]) -> Callable[..., Any]:
         except UpdaterError as error:
             stop(error, error.exit_code, debug)
         except KeyboardInterrupt as error:
-            stop(error, 130, debug, "Interrupted; run the same command again to go on.")
+            stop(error, 130, debug, "Interrupted; run the same command again to resume.")
         except Exception as error:
             if missing := missing_extra(error):
                 stop(error, ConfigError.exit_code, debug, missing)
             stop(error, 1, debug, f"{type(error).__name__}: {error} (run again with --debug for the traceback).")
+
+    # Help shows the common options below the command's own ones; click has the list the other way round.
+    common = run.__click_params__[len(own) :]  # type: ignore[attr-defined]
+    run.__click_params__ = [*common, *own]  # type: ignore[attr-defined]
+    return run
+
+
+def computes(command: Callable[..., Any]) -> Callable[..., Any]:
+    """For commands in which the model computes: where it does; to be written below `command_options`."""
+
+    @click.option(
+        "--device",
+        metavar="DEVICE",
+        help="Where the model computes: cpu, cuda, cuda:N or auto (cuda if there is one); default: [model] device.",
+    )
+    @wraps(command)
+    def run(settings: Settings, as_json: bool, device: str | None, **options: Any) -> Any:
+        from updater.runtime.device import model_device
+
+        if device is not None:
+            check(Device, device, "--device")
+            settings = replace(settings, model=replace(settings.model, device=device))
+        # Before anything is read or written.
+        model_device(settings, "--device" if device is not None else "model.device")
+        return command(settings, as_json, **options)
 
     return run
 

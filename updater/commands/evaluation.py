@@ -1,4 +1,4 @@
-"""The command that judges a model."""
+"""The command that evaluates a model."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import command_options, print_result, progress_lines
+from updater.commands.command import command_options, computes, print_result, progress_lines
 from updater.settings import Settings
 
 
@@ -29,6 +29,7 @@ from updater.settings import Settings
     help="Paraphrases of each task's query to evaluate beside it; default: evaluation.paraphrases.",
 )
 @command_options
+@computes
 def evaluate(
     settings: Settings,
     as_json: bool,
@@ -39,13 +40,14 @@ def evaluate(
     split: str,
     paraphrases: int | None,
 ) -> None:
-    """Judge a model on the label tasks of the config, beside baselines, and write a report.
+    """Compare a model with baselines on the label tasks.
 
-    It says whether the model passes the gate that a promotion in Airflow asks for. Run again, it embeds nobody twice.
+    Writes a report, and says whether the model passes the gate that a promotion in Airflow asks for. Run again, it
+    embeds nobody twice.
     """
     from updater.evaluation.evaluate import evaluate as run_evaluation
     from updater.pipeline.init import create_ledger
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import ProcessPool
 
     if version is not None and directory is not None:
@@ -53,7 +55,7 @@ def evaluate(
     if paraphrases is not None:
         settings = replace(settings, evaluation=replace(settings.evaluation, paraphrases=paraphrases))
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     wanted = [part.strip() for part in systems.split(",") if part.strip()] if systems else []
     with progress_lines(as_json) as progress, ProcessPool(settings, context.now) as pool:
         found = run_evaluation(
@@ -76,7 +78,7 @@ def _cost(values: dict[str, Any]) -> tuple[str, str]:
 
 
 def show_evaluation(found: dict[str, Any]) -> None:
-    """The result of `updater evaluate`."""
+    """The result of `updater model evaluate`."""
     names = ("auc", "auc_se", "ks", "ks_se", "held_out_auc")
     rows = [
         [system, *("" if values.get(name) is None else f"{values[name]:.4f}" for name in names), *_cost(values)]

@@ -17,9 +17,10 @@ from updater.errors import UpdaterError
 @click.option("--sample-data", is_flag=True, help="Land a small made-up lake that fits the config as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value for machines instead of text.")
 def new(directory: Path, sample_data: bool, as_json: bool) -> None:
-    """Write a new deployment into DIR: config, feature repository, DAGs, and the next commands.
+    """Write a new deployment into DIR.
 
-    Nothing is overwritten. The name of DIR becomes the first part of the DAGs' ids.
+    Config, feature repository, DAGs, and a page with the next commands. Nothing is overwritten. The name of DIR becomes
+    the first part of the DAGs' ids.
     """
     from updater.scaffold import new_deployment
 

@@ -1,19 +1,7 @@
-"""Output that never fails for want of a letter: terminals and logs in ASCII or Latin-1 get an escape instead."""
+"""Output that never fails because of a missing character: ASCII and Latin-1 terminals and logs get an escape."""
 
 import sys
 from io import TextIOWrapper
-from typing import Any
-
-import click
-
-
-class Commands(click.Group):
-    """A group of commands, all of which may print whatever a config or a lake holds, help texts included."""
-
-    def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line."""
-        escape_unprintable()
-        return super().main(*args, **options)
 
 
 def escape_unprintable() -> None:

@@ -6,29 +6,29 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import command_options, print_result, progress_lines
+from updater.commands.command import command_options, computes, print_result, progress_lines
 from updater.settings import Settings
 
 
 @click.command()
 @click.option("--build-data", is_flag=True, help="Only build the training data (UserU), and train nothing.")
 @command_options
+@computes
 def train(settings: Settings, as_json: bool, build_data: bool) -> None:
-    """Build the training data from the lake, and pre-train a new model on it. Needs no window and changes none.
+    """Pre-train a new model on data built from the lake.
 
-    Resumable: run it again after a crash. The model is a directory; `updater tune` and `updater promote` take
-    it from there.
+    It needs no window and changes none. Resumable: run it again after a crash. The model is a directory, which
+    `updater model tune` and `updater model promote` take.
     """
     from updater.pipeline.init import create_ledger
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import ProcessPool
     from updater.training.build import build_data as build
     from updater.training.distributed import this_rank
-    from updater.training.launch import ranks
-    from updater.training.train import train as pretrain
+    from updater.training.launch import launch
 
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with progress_lines(as_json) as progress:
         # Processes that something else started, such as torchrun, find the data built.
         if this_rank().count == 1:
@@ -37,9 +37,8 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
             if build_data:
                 print_result([asdict(each) for each in built], as_json, show_training_data)
                 return
-        with ranks(settings) as rank:
-            report = pretrain(context, progress, rank)
-    if rank.is_first:
+        report = launch(context, progress)
+    if this_rank().is_first:
         print_result(asdict(report), as_json, show_training)
 
 
@@ -64,9 +63,10 @@ def show_training(report: Any) -> None:
 @click.option("--model", metavar="DIR", required=True, help="Directory of a pre-trained model.")
 @command_options
 def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: str) -> None:
-    """Learn soft prompts of scenarios on a frozen model, from labels read through Feast as of when they were known.
+    """Learn soft prompts of scenarios on a frozen model.
 
-    Writes a copy of the model with all prompts that were tuned on it, for `updater evaluate` and `updater promote`.
+    Takes the labels that were known by then. Writes a copy of the model with all prompts that were tuned on it, for
+    `updater model evaluate` and `updater model promote`.
     """
     from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
     from updater.runtime.deployment import open_context

@@ -47,5 +47,5 @@ def check_permissions(permissions: tuple[Permission, ...], domains: set[str]) ->
         raise ConfigError(f"[[permissions]] names domain {unknown[0]!r}, which no scenario has.")
     if named and (missing := sorted(domains - set(named))):
         raise ConfigError(
-            f"[[permissions]] says nothing about domain {missing[0]!r}, which nobody could read then; add its roles."
+            f"domain {missing[0]!r} has no entry in [[permissions]] and would be unreadable; add its roles."
         )

@@ -13,12 +13,12 @@ from updater.domain.values import Checked, Share
 Unlimited = Annotated[float, Interval(ge=0, le=math.inf)]
 
 MIN_PAST_WINDOWS = 3
-"""With fewer earlier windows there is no telling what is usual."""
+"""Earlier windows that are needed to know what is usual."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlertThresholds(Checked, table="alerts"):
-    """Beyond these a value is reported; a bound that is `inf` is never crossed."""
+    """A value beyond its threshold is an alert; a threshold of `inf` is never exceeded."""
 
     max_hours_since_as_of: Unlimited = 36.0
     """Hours since the instant whose knowledge the embeddings reflect. A daily job is at 24 when the next day ends."""
@@ -37,12 +37,12 @@ class AlertThresholds(Checked, table="alerts"):
 
 
 THRESHOLDS = tuple(field.name for field in fields(AlertThresholds))
-"""The name of each bound."""
+"""The name of each threshold."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A value that a bound is about."""
+    """A value that has a threshold."""
 
     threshold: str
     """Name of the field of `AlertThresholds`."""
@@ -53,7 +53,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Alert:
-    """A bound, and the value that lies beyond it."""
+    """A threshold, and the value that exceeds it."""
 
     threshold: str
     limit: float
@@ -65,7 +65,7 @@ class Alert:
 
 
 def find_alerts(thresholds: AlertThresholds, measured: Iterable[Measured]) -> list[Alert]:
-    """The measured values that lie beyond their bounds; a NaN lies beyond every bound."""
+    """The measured values that exceed their thresholds; a NaN exceeds every threshold."""
     found = []
     for item in measured:
         limit = getattr(thresholds, item.threshold)

@@ -1,4 +1,4 @@
-"""What `updater evaluate` judges a model on."""
+"""What `updater model evaluate` evaluates a model on."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -49,7 +49,7 @@ def _check_url(url: str) -> None:
     except ValueError:
         is_base = False
     if not is_base:
-        raise ConfigError("generator.url is no URL of an endpoint; use one such as 'https://host/v1'.")
+        raise ConfigError("generator.url is not an endpoint URL; use one such as 'https://host/v1'.")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ConfigError(
             "generator.url has more in it than host and path; put the key into the environment variable that "
@@ -60,7 +60,7 @@ def _check_url(url: str) -> None:
 def _check_variable(name: str) -> None:
     if not (name.isidentifier() and name.isascii()):
         raise ConfigError(
-            "generator.api_key_env is no name of an environment variable; name one, such as 'LLM_API_KEY'."
+            "generator.api_key_env is not the name of an environment variable; name one, such as 'LLM_API_KEY'."
         )
     if name.upper().startswith("UPDATER_"):
         raise ConfigError(

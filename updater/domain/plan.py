@@ -13,7 +13,7 @@ class BucketPlan:
     users: tuple[str, ...]
     """Users with any changed modality, sorted: all their scenarios are recomputed."""
     backfill_users: tuple[str, ...]
-    """Users whose content did not change but who lack values of `new_scenarios`, sorted."""
+    """Unchanged users who need values of `new_scenarios`, sorted."""
     new_scenarios: tuple[str, ...]
     """Scenarios that were added, or whose query or prefix layout changed, since the bucket's last window."""
 
@@ -48,8 +48,8 @@ def plan_bucket(
 
 
 def batch_plans(plans: Sequence[BucketPlan], most_users: int) -> Iterator[Sequence[BucketPlan]]:
-    """Runs of neighbouring plans that are computed together: of the same new scenarios and with at most `most_users`
-    prefixes, or a single plan with more.
+    """Batches of neighbouring plans that are computed in one go: of the same new scenarios and with at most
+    `most_users` prefixes, or a single plan with more.
     """
     start = num_users = 0
     for end, plan in enumerate(plans):

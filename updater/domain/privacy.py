@@ -13,7 +13,7 @@ OURS = "UPDATER_ID_KEY"
 
 @dataclass(frozen=True, kw_only=True)
 class Privacy(Checked, table="privacy"):
-    """Whether the state knows users by their ids or by pseudonyms."""
+    """Whether the state has users' ids or pseudonyms."""
 
     pseudonymize: bool = False
     """True: a keyed hash replaces each user_id where rows of the lake are read; fixed once state exists."""
@@ -24,7 +24,9 @@ class Privacy(Checked, table="privacy"):
         super().__post_init__()
         if not VARIABLE.fullmatch(self.key_env):
             # The value is not repeated: it may be the key itself, put here by mistake.
-            raise ConfigError("privacy.key_env is no name of an environment variable; name one, such as 'COMPANY_KEY'.")
+            raise ConfigError(
+                "privacy.key_env is not the name of an environment variable; use one such as 'COMPANY_KEY'."
+            )
         if self.key_env.startswith("UPDATER_") and self.key_env != OURS:
             raise ConfigError(
                 f"privacy.key_env is {self.key_env!r}, but variables named UPDATER_… override config values; "

@@ -11,7 +11,7 @@ from updater.domain.values import Checked, DaysOrNone
 
 @dataclass(frozen=True, kw_only=True)
 class Retention(Checked, table="retention"):
-    """What `updater maintain` may remove. 0 days means that nothing is removed for its age."""
+    """What `updater state compact` may remove. 0 days means that nothing is removed for its age."""
 
     history_days: DaysOrNone = 400
     """Days back from the newest window whose windows may be computed again, as a restatement does."""

@@ -1,4 +1,4 @@
-"""Names of what is still being written, beside where it will be."""
+"""Names of temporary files, beside the files that they become."""
 
 import re
 from uuid import uuid4

@@ -89,7 +89,7 @@ class Training(Checked, table="training"):
     processes: Annotated[int, Interval(ge=1, le=4096)] = 1
     """Processes that train together, each on its share of a step's users."""
     save_every: AtLeastOne = 200
-    """Steps between two checkpoints that training can go on from."""
+    """Steps between two checkpoints that training can resume from."""
     seed: Seed = 7
     """Decides the order of the data and dropout; the initial weights have the model's own."""
 

@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, Predicate
 
 from updater.errors import ConfigError
 
@@ -26,6 +27,14 @@ Share = Annotated[float, Interval(ge=0, le=1)]
 PositiveShare = Annotated[float, Interval(gt=0, le=1)]
 NotNegative = Annotated[float, Interval(ge=0, lt=math.inf)]
 Positive = Annotated[float, Interval(gt=0, lt=math.inf)]
+
+
+def _is_device(text: str) -> bool:
+    return re.fullmatch(r"cpu|auto|cuda(:\d{1,3})?", text) is not None
+
+
+Device = Annotated[str, Predicate(_is_device)]
+"""Where a model computes, as PyTorch writes it, or `auto`."""
 
 
 class Checked:
@@ -108,6 +117,8 @@ def _refusal(hint: Any, value: Any, name: str) -> str:
 def permitted(hint: Any) -> str:
     """The values of the type `hint`, as the end of a sentence that begins with "use"."""
     kind = bare(hint)
+    if hint == Device:
+        return "'cpu', 'cuda', 'cuda:N' (such as 'cuda:0') or 'auto'"
     if get_origin(kind) is Literal:
         *first, last = map(repr, get_args(kind))
         return f"{', '.join(first)} or {last}" if first else last

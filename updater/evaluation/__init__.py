@@ -1,4 +1,1 @@
-"""How much the embeddings know: label tasks out of the event lake, baselines, probes and metrics.
-
-`evaluate` puts them together; `labels` is also what prompt tuning reads its answers through.
-"""
+"""How much the embeddings know: baselines, probes, metrics and the report. `evaluate` puts them together."""

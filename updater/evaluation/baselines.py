@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from updater.domain.modality import Modality
 from updater.domain.window import day_window
 from updater.errors import ConfigError
-from updater.evaluation.events import Events, quoted
+from updater.labels.events import Events, quoted
 from updater.settings import Settings
 
 WINDOWS = (7, 14, 28, 56, 90)

@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 from updater.domain import columns
 from updater.domain.fingerprint import fingerprint
 from updater.evaluation.costs import BYTES_PER_NUMBER, Cost, CpuClock
-from updater.evaluation.labels import INSTANT
-from updater.evaluation.tasks import Question
+from updater.labels.tasks import Question
 from updater.lake import partitions
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
 from updater.runtime.process_pool import ProcessPool
@@ -103,6 +102,7 @@ def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Seq
     """Write the files of one anchor; its users are read once for all."""
     from updater.model.checkpoint import load_model
     from updater.model.user_model import InferenceModel
+    from updater.runtime.device import model_device
     from updater.runtime.session import Session
 
     context = open_context(settings, now)
@@ -112,7 +112,7 @@ def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Seq
     for embedder in embedders:
         computing = CpuClock()
         if embedder.directory:
-            model = InferenceModel(load_model(embedder.directory))
+            model = InferenceModel(load_model(embedder.directory).to(model_device(settings)))
             queries = [question.query for question in embedder.questions]
             scenarios = [question.scenario for question in embedder.questions]
             with computing.running():
@@ -157,7 +157,7 @@ def _table(context: Context, profiles: Profiles, values_UQE: Float32) -> pa.Tabl
     return pa.table(
         {
             columns.JOIN_KEY: pa.array(profiles.users.tolist(), pa.string()),
-            columns.EVENT_TIMESTAMP: pa.array([window.as_of] * num_users, INSTANT),
+            columns.EVENT_TIMESTAMP: pa.array([window.as_of] * num_users, pa.timestamp("us", "UTC")),
             DAYS_SINCE: np.nan_to_num(since, nan=float(context.settings.buffer.days)),
             **embeddings,
         }

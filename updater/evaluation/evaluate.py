@@ -1,4 +1,4 @@
-"""`updater evaluate`: how much the embeddings of a model know, compared with what is simpler."""
+"""`updater model evaluate`: how much the embeddings of a model know, compared with what is simpler."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,6 @@ from pathlib import Path
 from updater.config_file import nearest
 from updater.errors import ConfigError
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
-from updater.evaluation.events import open_events
 from updater.evaluation.figures import Points, draw, needed
 from updater.evaluation.html import render
 from updater.evaluation.metrics import Predictions
@@ -16,12 +15,13 @@ from updater.evaluation.paraphrases import reworded, score_paraphrases
 from updater.evaluation.report import Json, beside_gate, gate, make_paraphrases, make_report
 from updater.evaluation.scoring import TaskRows
 from updater.evaluation.systems import BASELINES, OF_CANDIDATE, SYSTEMS, Candidate, System, embedding_rows
-from updater.evaluation.tasks import Task, question
 from updater.evaluation.vectors import Maker
+from updater.labels.events import open_events
+from updater.labels.tasks import Task, question
 from updater.lake import partitions
 from updater.model.checkpoint import load_model
 from updater.pipeline.versions.registry import check_model, model_version
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
@@ -38,12 +38,12 @@ class Evaluated:
     gate: list[str]
     """Why the model should not go live; empty if it may."""
     beside: list[str]
-    """What plain counts reach; it decides nothing."""
+    """What plain counts achieve; it decides nothing."""
     report: Json
 
 
 def evaluate(
-    context: Context,
+    context: WritableContext,
     pool: ProcessPool,
     model: str | None = None,
     *,
@@ -55,7 +55,7 @@ def evaluate(
     models: Mapping[str, str] | None = None,
     further: Mapping[str, Maker] | None = None,
 ) -> Evaluated:
-    """Judge a model on the tasks of `[evaluation]`, and write report.json and report.html.
+    """Evaluate a model on the tasks of `[evaluation]`, and write report.json and report.html.
 
     Args:
         context: the deployment; days that it has not processed are landed and encoded, its windows stay as they are.
@@ -65,7 +65,7 @@ def evaluate(
         systems: what is compared; all if empty.
         split: `test`, or `validation` for looking without using up the test.
         output: directory of the report; `<state>/evaluation` if left out.
-        progress: told what is done.
+        progress: called as work is done.
         models: directories of further models by the names of their systems; they are asked without soft prompts.
         further: systems that are made elsewhere.
 
@@ -207,7 +207,9 @@ def _names(context: Context, systems: Sequence[str], version: int | None, direct
     # Nothing can be fitted without training data, and then nothing was trained.
     if "fitted" in names and not can_fit(context):
         if systems:
-            raise ConfigError("system 'fitted' is fitted to training data; run `updater train --build-data` first.")
+            raise ConfigError(
+                "system 'fitted' is fitted to training data; run `updater model train --build-data` first."
+            )
         names.remove("fitted")
     return names
 

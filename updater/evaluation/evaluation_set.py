@@ -1,4 +1,4 @@
-"""What systems are judged on, and how they do: label tasks, their anchor days and rows, and scores of the rows."""
+"""What systems are evaluated on, and their scores: label tasks, their anchor days and their rows."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,6 @@ import pyarrow as pa
 from updater.domain.window import day_window, first_buffer_day
 from updater.errors import ConfigError
 from updater.evaluation.embedding import Embedder, embed, measured
-from updater.evaluation.events import Events
-from updater.evaluation.labels import read_labels
 from updater.evaluation.scoring import Scores, TaskRows, part_rows, score_system
 from updater.evaluation.systems import (
     SIDE_BY_SIDE,
@@ -24,10 +22,13 @@ from updater.evaluation.systems import (
     recency_system,
     side_by_side,
 )
-from updater.evaluation.tasks import Split, Task, known_at, read_task_file, read_tasks
 from updater.evaluation.vectors import Maker, vector_system
+from updater.labels.events import Events
+from updater.labels.known import known_at, read_labels
+from updater.labels.split import Split
+from updater.labels.tasks import Task, read_task_file, read_tasks
 from updater.pipeline.daily.prefetch import land_and_encode
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
@@ -64,7 +65,7 @@ def load_evaluation_set(events: Events, split: str = "test") -> EvaluationSet:
 
 
 def evaluate_systems(
-    context: Context,
+    context: WritableContext,
     pool: ProcessPool,
     events: Events,
     evaluation_set: EvaluationSet,

@@ -8,13 +8,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from updater.evaluation.figures import Picture, bars, differences
-from updater.evaluation.tasks import Split
+from updater.labels.split import Split
 
 SYSTEMS = {
     "tuned": "the model's embedding for the task's question after its soft prompt, if it has one",
     "base": "the same model without soft prompts",
     "live": "the live model with its soft prompts",
-    "fitted": "the same model without one step of training: topics, directions and half whitening fitted to the data",
+    "fitted": "the same model without one step of training: topics, directions and partial whitening fitted to data",
     "untrained": "the same architecture with random weights",
     "text": "the mean text vector of the user's events",
     "rfm": "recency, frequency and money, a logistic regression",
@@ -52,7 +52,7 @@ PARAPHRASES_HEAD = ("paraphrases", "tasks", *_VALUES_HEAD)
 PARAPHRASED_TASKS_HEAD = ("task", "asked instead", "AUC", "difference")
 ABLATIONS_HEAD = ("variant", "AUC", "se", "95 %", "compared with", "AUC", "se", "95 %", "KS", "se")
 ABLATIONS = "<!-- ablations -->", "<!-- end of ablations -->"
-"""What stands between them in a page is made anew when ablations are added."""
+"""What stands between them in a page is made again when ablations are added."""
 
 
 def render(

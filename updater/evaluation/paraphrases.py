@@ -18,7 +18,7 @@ from updater.errors import ConfigError
 from updater.evaluation.embedding import Embedder, embed
 from updater.evaluation.scoring import Scores, TaskRows, score_system
 from updater.evaluation.systems import Candidate, embedding_systems
-from updater.evaluation.tasks import Question, Task, read_task_file
+from updater.labels.tasks import Question, Task, read_task_file
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings

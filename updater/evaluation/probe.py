@@ -1,6 +1,6 @@
 """The models that turn features or embeddings into scores of a task; both need scikit-learn.
 
-An embedding is judged by a linear probe, as in the paper (section 4.1): what a linear model cannot read off it does
+An embedding is evaluated by a linear probe, as in the paper (section 4.1): what a linear model cannot read off it does
 not count. The same two models on baseline features are what an embedding is compared with.
 """
 
@@ -70,7 +70,7 @@ def _scorer(model: Any, scale: Callable[[Floats], Floats] = lambda features: fea
 
 def _check(label: NDArray[np.bool_]) -> None:
     if label.all() or not label.any():
-        raise ConfigError(f"all {len(label)} training labels are alike; choose other anchors, or drop the task.")
+        raise ConfigError(f"all {len(label)} training labels are the same; choose other anchors, or drop the task.")
 
 
 def _sklearn(module: str) -> Any:

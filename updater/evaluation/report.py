@@ -9,7 +9,7 @@
 `values` are `auc`, `ks`, and for each of them `_se`, `_low` and `_high`: the standard error and the 95 % interval of a
 bootstrap over whole users. What cannot be computed is null. A system's mean has also what a user costs
 (`costs.Cost`): `cpu_ms_per_user`, `bytes_per_user` and `vectors_per_user`. An evaluation leaves
-`ablations` empty: they take training anew, and what does that adds them.
+`ablations` empty: they need models trained for them, and whatever trains these adds them.
 """
 
 import json
@@ -23,7 +23,7 @@ from updater import __version__
 from updater.errors import VerificationError
 from updater.evaluation.metrics import Estimate, Predictions, Replicates, auc_and_ks, bootstrap, mean_over_tasks
 from updater.evaluation.scoring import Scores
-from updater.evaluation.tasks import Task
+from updater.labels.tasks import Task
 from updater.lake import partitions
 
 Json = dict[str, Any]
@@ -144,7 +144,7 @@ def gate(report: Json) -> list[str]:
 
 
 def beside_gate(report: Json) -> list[str]:
-    """What plain counts reach without any model, in the same words; it decides nothing."""
+    """What plain counts achieve without any model, in the same words; it decides nothing."""
     return [
         f"{_said(name, values['auc'], values['auc_se'])} (logistic regression on recency, frequency, money and counts "
         "of categories)."
@@ -157,7 +157,7 @@ def raise_if_worse(file: str) -> None:
     """Raise VerificationError if the model of a report.json should not go live."""
     fs, path = partitions.filesystem(file)
     if reasons := gate(json.loads(fs.cat_file(path))):
-        raise VerificationError(f"The model does not pass the gate of {file}: {'; '.join(reasons)}")
+        raise VerificationError(f"The model does not pass the gate of {file}: {'; '.join(reasons)}", findings=reasons)
 
 
 def _difference_reason(differences: Json, name: str, *, better: bool) -> str | None:

@@ -17,7 +17,8 @@ from updater.evaluation.costs import Cost
 from updater.evaluation.metrics import Floats, Predictions, auc_and_ks
 from updater.evaluation.probe import fit_boosting, logistic_path
 from updater.evaluation.systems import System
-from updater.evaluation.tasks import Task, is_held_out
+from updater.labels.split import is_held_out
+from updater.labels.tasks import Task
 from updater.runtime.deployment import Progress, no_progress
 from updater.runtime.process_pool import ProcessPool
 
@@ -76,7 +77,7 @@ def part_rows(
         for part, mask, days in parts:
             if days and len(set(label[mask].tolist())) < 2:
                 raise ConfigError(
-                    f"task {name!r}: all {int(mask.sum())} labels of {part} are alike; "
+                    f"task {name!r}: all {int(mask.sum())} labels of {part} are the same; "
                     "choose other anchors, or drop the task."
                 )
         found[name] = rows

@@ -19,10 +19,10 @@ from updater.errors import ConfigError
 from updater.evaluation.baselines import Features, Groups, commonest, land_history, rfm_features
 from updater.evaluation.costs import BYTES_PER_NUMBER, Cost, CpuClock, together
 from updater.evaluation.embedding import DAYS_SINCE, Embedder, measured, question_column
-from updater.evaluation.events import Events
 from updater.evaluation.metrics import Floats
 from updater.evaluation.relatives import RELATIVES
-from updater.evaluation.tasks import Amount, Question, Task, question
+from updater.labels.events import Events
+from updater.labels.tasks import Amount, Question, Task, question
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest
 from updater.runtime.deployment import Context, Progress, no_progress

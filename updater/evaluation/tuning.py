@@ -1,4 +1,4 @@
-"""`updater tune`: a scenario's soft prompt from its label tasks, whose answers are read through the feature store."""
+"""`updater model tune`: the soft prompt of a scenario, out of the answers of its label tasks that are known by then."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from torch import nn
 from updater.domain.buckets import HELD_OUT, is_held_out
 from updater.domain.fingerprint import fingerprint
 from updater.errors import ConfigError
-from updater.evaluation.events import open_events
-from updater.evaluation.labels import read_labels
-from updater.evaluation.tasks import Task, question, read_tasks
+from updater.labels.events import open_events
+from updater.labels.known import read_labels
+from updater.labels.tasks import Task, question, read_tasks
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest, save_model
-from updater.runtime.deployment import Context, Progress, no_progress, open_context
+from updater.runtime.deployment import Context, Progress, no_progress, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.training.profiles import Profiles
@@ -78,7 +78,7 @@ def tune_scenarios(
 
 def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequence[str]) -> None:
     """Tune some scenarios in this process, and write the prompt of each as soon as it is learned."""
-    context = open_context(settings, now)
+    context = open_writable(settings, now)
     anchors = settings.tuning.anchors or settings.evaluation.train
     if not anchors:
         raise ConfigError(f"{settings.source} names no tuning.anchors and no evaluation.train; name anchor days.")
@@ -158,7 +158,7 @@ def _chance(labels: Labels) -> float:
 
 
 def _prompt_directory(context: Context, model: str) -> Path:
-    """Where the prompts of a model lie: they fit no other, and are made anew if the config of tuning changes."""
+    """Where the prompts of a model lie: they fit no other, and are made again if the config of tuning changes."""
     return Path(training_layout(context).prompts(_recipe(context.settings, model_digest(model))[:12]))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from updater.evaluation.costs import Cost
 from updater.evaluation.metrics import Floats
 from updater.evaluation.systems import System, recency
-from updater.evaluation.tasks import Task, question
+from updater.labels.tasks import Task, question
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 

@@ -1,5 +1,5 @@
 """From a landed partition to validated event rows;
-bad rows are set aside with a reason, and never take good ones along.
+bad rows are rejected with a reason, and good ones are kept.
 """
 
 import json

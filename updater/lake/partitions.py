@@ -178,7 +178,8 @@ def _make_directory(fs: fsspec.AbstractFileSystem, directory: str) -> None:
             fs.makedirs(directory, exist_ok=True)
             return
         except FileExistsError:
-            if fs.isfile(directory):
+            # A file, a device, a link to nowhere.
+            if fs.lexists(directory) and not fs.isdir(directory):
                 raise
 
 

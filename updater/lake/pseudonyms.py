@@ -19,8 +19,6 @@ from updater.settings import Settings
 
 MIN_KEY_BYTES = 32
 """Shorter keys could be guessed: whoever has a pseudonym and a list of possible ids can try keys."""
-BLOCK_BYTES = 64
-"""Block of SHA-256."""
 _MARK = b"\0updater: fingerprint of a pseudonymisation key"
 
 
@@ -51,16 +49,6 @@ class Pseudonyms:
         hashed = [self._mac(raw) if raw else "" for raw in ids.dictionary.to_pylist()]
         return pa.array(hashed, pa.string()).take(ids.indices)
 
-    def sql(self, column: str) -> tuple[str, dict[str, bytes]]:
-        """The same for a text column of a DuckDB query: an expression, and the parameters that it needs."""
-        padded = (self._key if len(self._key) <= BLOCK_BYTES else sha256(self._key).digest()).ljust(BLOCK_BYTES, b"\0")
-        inner = f"unhex(sha256($id_key_inner::blob || encode({column}::varchar)))"
-        expression = f"case when {column} = '' then '' else sha256($id_key_outer::blob || {inner}) end"
-        return expression, {
-            "id_key_inner": bytes(byte ^ 0x36 for byte in padded),
-            "id_key_outer": bytes(byte ^ 0x5C for byte in padded),
-        }
-
     def _mac(self, message: bytes) -> str:
         return hmac.new(self._key, message, sha256).hexdigest()
 
@@ -76,7 +64,7 @@ def pseudonyms(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     name = settings.privacy.key_env
     key = (os.environ if environ is None else environ).get(name, "").encode(errors="surrogateescape")
     if not key:
-        raise ConfigError(f"privacy.pseudonymise needs a key in ${name}, which is not set; set it in every process.")
+        raise ConfigError(f"privacy.pseudonymize needs a key in ${name}, which is not set; set it in every process.")
     if len(key) < MIN_KEY_BYTES:
         raise ConfigError(
             f"The key in ${name} is shorter than {MIN_KEY_BYTES} bytes; make one with `openssl rand -hex 32`."

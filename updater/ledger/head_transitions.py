@@ -1,4 +1,4 @@
-"""Whether a bucket's head may move, and the words for refusing it. Pure: no database."""
+"""Which head may succeed which, and the error if one may not. Pure: no database."""
 
 from datetime import date, timedelta
 
@@ -25,7 +25,7 @@ def conflict_error(head: Head | None, previous: Head | None, new: Head) -> Windo
     """Why `new`, computed from `previous`, cannot be published when the bucket is at `head`.
 
     Where `new` continues `previous` and only the head is elsewhere by now, somebody was faster: the same command again
-    finds what is published and goes on from there. All else is a question of order.
+    finds what is published and continues from there. Everything else is a question of order.
     """
     where, follows = f"Bucket {new.bucket}", is_successor(previous, new)
     if head is None:
@@ -53,7 +53,7 @@ def conflict_error(head: Head | None, previous: Head | None, new: Head) -> Windo
     if head.ds > new.ds:
         return _out_of_order(
             f"{where} is at {head.ds}, and {new.ds} is older; "
-            f"to publish it anew run {_backfill(new.ds, head.ds, ' --restate')}.",
+            f"to republish it run {_backfill(new.ds, head.ds, ' --restate')}.",
             new,
         )
     if previous is not None and previous.ds == head.ds and follows:

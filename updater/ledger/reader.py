@@ -17,6 +17,7 @@ from updater.ledger.records import (
     WindowRecord,
 )
 from updater.ledger.revisions import check_revision
+from updater.ledger.statements import present_names
 from updater.ledger.tables import (
     AUDIT,
     BUCKETS,
@@ -39,13 +40,13 @@ PARTITION_COLUMNS = tuple(column.label(column.key) for column in PARTITIONS.c)
 
 
 def open_reader(url: str) -> "LedgerReader":
-    """The ledger at `url`, to look at.
+    """The ledger at `url`, to look at: the database itself refuses to be written to.
 
     Raises:
         ConfigError: the ledger is not initialized, not migrated, or written by a newer release.
         ServiceUnavailableError: the database does not answer.
     """
-    engine = create_ledger_engine(url)
+    engine = create_ledger_engine(url, read_only=True)
     check_revision(engine)
     return LedgerReader(engine)
 
@@ -155,7 +156,7 @@ class LedgerReader:
             return {key: value for key, value in connection.execute(select(SETTINGS.c.key, SETTINGS.c.value))}
 
     def earliest_recomputable(self) -> date | None:
-        """First day whose window can be computed again, since older days were dropped; None if none was."""
+        """Earliest day whose window can be computed again, since older days were dropped; None if none was."""
         return self._day(select(REACH.c.ds))
 
     def erased(self) -> Erased:
@@ -165,13 +166,13 @@ class LedgerReader:
         return Erased(self.setting(ERASURE_SALT) or "", hashes)
 
     def unfinished_erasures(self) -> int:
-        """Users whose erasure was recorded but did not come to its end."""
+        """Users whose erasure was recorded but is not finished."""
         with self._engine.connect() as connection:
             count: int = connection.scalars(select(func.count()).where(ERASED.c.erased_at.is_(None))).one()
         return count
 
     def completed_erasures(self) -> int:
-        """Users whose erasure came to its end."""
+        """Users whose erasure is finished."""
         with self._engine.connect() as connection:
             count: int = connection.scalars(select(func.count()).where(ERASED.c.erased_at.is_not(None))).one()
         return count
@@ -190,7 +191,7 @@ class LedgerReader:
 
     def _all(self, record: type[Record], query: Query) -> list[Record]:
         with self._engine.connect() as connection:
-            return [record(**row) for row in connection.execute(query).mappings()]
+            return [record(**present_names(row)) for row in connection.execute(query).mappings()]
 
 
 def read_published(connection: Connection) -> Published:

@@ -91,7 +91,7 @@ def _config(**attributes: Any) -> Config:
 
 
 def _switch_to_wal(engine: Engine) -> None:
-    """Let readers go on while somebody writes. SQLite keeps the mode in the file."""
+    """Let readers read while somebody writes. SQLite keeps the mode in the file."""
     # Unlike a write, the switch does not wait for a lock; whoever holds it is another upgrade, which switches as well.
     with closing(engine.raw_connection()) as connection, suppress(sqlite3.OperationalError):
         connection.cursor().execute("PRAGMA journal_mode = WAL")

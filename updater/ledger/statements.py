@@ -1,5 +1,6 @@
 """What several writes to the ledger are made of, each within a transaction of its caller."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -11,6 +12,7 @@ from updater.errors import ConcurrentUpdateError
 from updater.ledger.records import Head, WindowRecord
 from updater.ledger.tables import ERASED, HEADS, LIVE_MODEL, WINDOWS
 
+_FORMER_COUNTS = {"changed_cells": "changed_summaries"}
 _ERASURE_LOCK = 0x657261736564
 """PostgreSQL advisory lock of what users are erased: "erased" in ASCII."""
 
@@ -61,7 +63,15 @@ def read_window(connection: Connection, ds: date, lock: bool = False) -> WindowR
     """The stored window of `ds`; with `lock` nobody else changes it until the transaction ends."""
     query = select(WINDOWS).where(WINDOWS.c.ds == ds)
     row = connection.execute(query.with_for_update() if lock else query).mappings().first()
-    return WindowRecord(**row) if row else None
+    return WindowRecord(**present_names(row)) if row else None
+
+
+def present_names(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row with its counts under their present names: rows of earlier releases stay as they were written."""
+    values = {str(name): value for name, value in row.items()}
+    if "counts" in values:
+        values["counts"] = {_FORMER_COUNTS.get(name, name): count for name, count in values["counts"].items()}
+    return values
 
 
 def insert_if_absent(connection: Connection, table: Table, values: dict[str, Any]) -> bool:

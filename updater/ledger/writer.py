@@ -116,7 +116,7 @@ class LedgerWriter(LedgerReader):
 
         Raises:
             HeadConflictError: the head holds the day of `new`, or that of `previous`, with another digest.
-            ConcurrentUpdateError: the head went on beyond the day of `new`, another model version than that of `new`
+            ConcurrentUpdateError: the head moved beyond the day of `new`, another model version than that of `new`
                 is live, or users were erased since.
             WindowOrderError: `new` would leave a gap or go back.
             ValueError: `record` describes another bucket, day, generation or digest than `new`.
@@ -186,7 +186,7 @@ class LedgerWriter(LedgerReader):
     ) -> bool:
         """Make `version` live, with an audit row, by compare-and-swap: only if nothing was published since `seen`.
 
-        Heads go on under `generation`, under which the files lie that the version was given.
+        Heads continue under `generation`, under which the files lie that the version was given.
 
         Returns:
             False if the live version, the watermark, a head or the erased users are others than those of `seen`.

@@ -48,6 +48,6 @@ model = UserModel.from_pretrained("DIR")
 ```
 
 Embeddings of different models are not comparable. What the model was trained on and how well it does are not stored
-with it: keep the report of `updater evaluate` beside it. What it says of users who are unlike those of its training
-data is not known.
+with it: keep the report of `updater model evaluate` beside it. What it says of users who are unlike those of its
+training data is not known.
 """

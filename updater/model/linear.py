@@ -4,11 +4,18 @@ A matrix product picks its kernel, and with it the order of additions, by its sh
 row's result is a function of the row and the weights, whatever shares the call with it.
 """
 
-import copy
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from updater.model.torch_internals import (
+    has_bfloat16,
+    has_packed_products,
+    pack_weight,
+    packed_product,
+    with_children,
+)
 
 
 class PackedLinear(nn.Module):
@@ -24,40 +31,29 @@ class PackedLinear(nn.Module):
         self.bias = bias
         self.dtype = dtype
         self.packed = _has_onednn(weight)
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows) if self.packed else weight
+        self.weight = pack_weight(weight, rows) if self.packed else weight
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows (…, in) to (…, out)."""
         x = x.to(self.dtype)
         if self.packed:
-            y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-            return y
+            return packed_product(x, self.weight, self.bias)
         return nn.functional.linear(x, self.weight, self.bias)
 
 
 def _has_onednn(weight: Tensor) -> bool:
     return (
-        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        has_packed_products()
         and weight.device.type == "cpu"
-        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
         and (weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and has_bfloat16()))
     )
-
-
-def has_bfloat16() -> bool:
-    """True if the processor multiplies bfloat16 in hardware (AMX or AVX-512)."""
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def pack_linears(module: nn.Module, rows: int) -> nn.Module:
     """A copy of `module` for inference in which every nn.Linear is a PackedLinear for calls of `rows` rows."""
     if isinstance(module, nn.Linear):
         return PackedLinear(module.weight, module.bias, rows)
-    clone = copy.copy(module)
-    clone._modules = {
-        name: None if child is None else pack_linears(child, rows) for name, child in module._modules.items()
-    }
-    return clone
+    return with_children(module, lambda child: pack_linears(child, rows))
 
 
 def in_chunks(layer: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:

@@ -12,10 +12,8 @@ from transformers.utils import logging
 
 from updater.errors import ConfigError
 from updater.model.config import ModelConfig
-from updater.model.gguf import read_gguf
-from updater.model.gguf_llama import llama_weights
 from updater.model.principal_axes import principal_axes
-from updater.model.sources import is_gguf, locate, weight_files
+from updater.model.sources import gguf_model, is_gguf, locate, weight_files
 
 
 def new_backbone(config: ModelConfig) -> Any:
@@ -72,7 +70,7 @@ def _hugging_face(config: ModelConfig) -> Any:
 
 def _from_gguf(config: ModelConfig, source: Path) -> Any:
     backbone = empty_backbone(config)
-    weights = llama_weights(read_gguf(source), config.backbone_config["num_hidden_layers"])
+    weights = gguf_model(source).weights(config.backbone_config["num_hidden_layers"])
     backbone.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()})
     return backbone
 

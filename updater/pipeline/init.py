@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.ledger import LedgerWriter, ModelRecord, open_writer, upgrade
-from updater.runtime.deployment import Context, check_fixed_values, clock, fixed_values
+from updater.runtime.deployment import Context, check_fixed_values, clock, fixed_values, setting_key
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 
-SHOWN_FIXED = ("timezone", "buffer.days", "buffer.num_buckets", "model.text_encoder", "privacy.pseudonymise")
+SHOWN_FIXED = ("timezone", "buffer.days", "buffer.num_buckets", "model.text_encoder", "privacy.pseudonymize")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SetupReport:
     fixed: dict[str, str]
     """Config values that cannot change any more, besides what each modality declares."""
     not_loaded: list[str]
-    """Feature views that are registered anew though they have offline rows; online values come back by `load`."""
+    """Feature views that are registered again though they have offline rows; online values come back by `load`."""
     load: str
     """The command that loads the newest offline row of every user into the online store."""
 
@@ -42,7 +42,7 @@ def create_ledger(settings: Settings) -> LedgerWriter:
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
     for key, value in fixed_values(settings).items():
-        ledger.fix_setting(key, value)
+        ledger.fix_setting(setting_key(key), value)
     return ledger
 
 
@@ -59,7 +59,7 @@ def initialize(settings: Settings, trained: str | None = None) -> SetupReport:
     from updater.pipeline.daily.admission import check_modalities
     from updater.pipeline.daily.publish import views
     from updater.pipeline.monitor import audit
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.store.config import write_feature_store_yaml
     from updater.store.definitions import apply, check, repository_files
 
@@ -70,7 +70,7 @@ def initialize(settings: Settings, trained: str | None = None) -> SetupReport:
         record = _first_model(settings, trained)
         ledger.add_model(record)
         ledger.set_live_model(record.version)
-    context = open_context(settings)
+    context = open_writable(settings)
     check_modalities(context)
     audit.record(context, "init", model=context.live_model().name, feature_views=views(context))
     yaml = write_feature_store_yaml(settings)

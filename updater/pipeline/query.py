@@ -1,18 +1,47 @@
-"""An embedding for any question, from the stored state: no window is run, nothing is written, Feast is not touched."""
+"""Embeddings for any question, from the stored state: no window is run, nothing is written to it, Feast is not touched.
 
+One user or many, there is one way: a batch of users is read and embedded, and a user's values do not depend on the
+others of the batch.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from updater.domain.buckets import bucket_of
-from updater.domain.scenario import Scenario
-from updater.errors import ConfigError, NothingCommittedError
+from updater.errors import ConfigError, NotFoundError, NothingCommittedError
 from updater.lake.pseudonyms import known_id
+from updater.ledger import ModelRecord
+from updater.model.batch import UserBatch
 from updater.pipeline.daily.bucket_values import read_buffer
-from updater.runtime.deployment import Context
+from updater.pipeline.user_ids import state_ids
+from updater.runtime.deployment import Context, Progress, no_progress, open_context
+from updater.runtime.process_pool import ProcessPool, open_session
 from updater.runtime.session import Session
-from updater.runtime.threads import one_thread
+from updater.settings import Settings
 from updater.users.event_batches import user_batch
+
+Item = TypeVar("Item")
+
+USERS_PER_READ = 4096
+"""Users whose events are read together, by one process."""
+NAMED_USERS = 20
+"""Users without an embedding that a sentence names."""
+Answers = tuple[list[str], npt.NDArray[np.float32]]
+"""Users, and their embeddings of shape (users, embedding_dim)."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: any question, or the query of a scenario after its soft prompt."""
+
+    query: str
+    scenario: str | None
 
 
 @dataclass(frozen=True)
@@ -31,64 +60,156 @@ class EmbedReport:
     """L2-normalized, float32."""
 
 
-def embed_user(context: Context, user_id: str, query: str | None, scenario: str | None) -> EmbedReport:
-    """Ask the live model a question about a user, as of the newest committed window.
+class Query:
+    """A question to the live model about users, as of the newest committed window.
 
     Args:
         context: the deployment.
-        user_id: as the lake has it.
         query: any question.
         scenario: instead of a question, a scenario of the config: its query, after its soft prompt if it has one. For
-            a user that the newest window changed this is the published embedding, to the bit.
+            a user that the newest window changed the answer is the published embedding, to the bit.
 
     Raises:
-        ConfigError: the user has no events or was erased, the scenario does not exist, or not exactly one of `query`
-            and `scenario` is given.
+        ConfigError: the scenario does not exist, or not exactly one of `query` and `scenario` is given.
         NothingCommittedError: no window is committed.
     """
-    settings = context.settings
+
+    def __init__(self, context: Context, query: str | None, scenario: str | None) -> None:
+        self._context = context
+        self.question = _question(context.settings, query, scenario)
+        watermark = context.ledger.watermark()
+        if watermark is None:
+            raise NothingCommittedError("No window is committed yet, so nothing is known; run `updater run --ds …`.")
+        self.window = context.window(watermark)
+        self.model = context.live_model()
+        self.erased: list[str] = []
+        """Users who were asked about and had been erased."""
+        self.unknown: list[str] = []
+        """Users who were asked about and have no event in the buffer."""
+
+    def answers(
+        self, user_ids: Sequence[str], pool: ProcessPool, progress: Progress = no_progress
+    ) -> Iterator[Answers]:
+        """Ask about users, by their source ids.
+
+        Yields those who have one and their embeddings, by the ids of the state, a batch at a time and bucket by bucket:
+        memory does not follow the number of users. Raises ConfigError for an impossible id.
+        """
+        settings = self._context.settings
+        wanted = state_ids(self._context, user_ids)
+        self.erased = sorted(self._context.ledger.erased().among(wanted))
+        gone = set(self.erased)
+        buckets = {user: bucket_of(user, settings.buffer.num_buckets) for user in wanted if user not in gone}
+        ordered = sorted(buckets, key=lambda user: (buckets[user], user))
+        per_job = max(1, min(USERS_PER_READ, -(-len(ordered) // pool.num_processes)))
+        common = (settings, self._context.now, self.model, self.window.ds, self.question)
+        jobs = [(*common, users) for users in _batches(ordered, per_job)]
+        done = 0
+        # Results wait until they are taken: no more jobs are submitted than run at once.
+        for wave in _batches(jobs, pool.num_processes):
+            for index, (users, values) in pool.map(_answer, wave):
+                self.unknown += sorted(set(wave[index][-1]) - set(users))
+                done += len(wave[index][-1])
+                progress("embedding users", done, len(ordered))
+                yield users, values
+
+    def missing(self) -> str:
+        """A sentence about users who have no embedding; empty if all have one."""
+        parts = []
+        if self.unknown:
+            why = (
+                f"no stream event in the {self._context.settings.buffer.days} days up to {self.window} and no snapshot"
+            )
+            parts.append(f"{_named(self.unknown)} {'has' if len(self.unknown) == 1 else 'have'} {why}")
+        if self.erased:
+            was = "was" if len(self.erased) == 1 else "were"
+            parts.append(
+                f"{_named(self.erased)} {was} erased and {'stays' if was == 'was' else 'stay'} out of the state"
+            )
+        check = "; check the ids, or run the windows that have their rows" if self.unknown else ""
+        sentence = f"{', and '.join(parts)}{check}."
+        return sentence[0].upper() + sentence[1:] if parts else ""
+
+
+def embed_users(
+    context: Context,
+    pool: ProcessPool,
+    user_ids: Sequence[str],
+    query: str | None,
+    scenario: str | None,
+    progress: Progress = no_progress,
+) -> list[EmbedReport]:
+    """Embeddings of users for one question (see `Query`), in the order of `user_ids`.
+
+    Raises:
+        NotFoundError: a user has no events or was erased.
+    """
+    asked = Query(context, query, scenario)
+    found = {
+        user: EmbedReport(
+            user_id=user,
+            query=asked.question.query,
+            scenario=asked.question.scenario,
+            as_of=asked.window.as_of.isoformat(),
+            model=asked.model.name,
+            trained=asked.model.trained,
+            embedding=values.tolist(),
+        )
+        for users, embeddings in asked.answers(user_ids, pool, progress)
+        for user, values in zip(users, embeddings, strict=True)
+    }
+    if missing := asked.missing():
+        raise NotFoundError(missing, kind="user", name=[*asked.unknown, *asked.erased][0])
+    return [found[known_id(context.settings, user)] for user in user_ids]
+
+
+def _question(settings: Settings, query: str | None, scenario: str | None) -> Question:
     if (query is None) == (scenario is None) or not (query or scenario or "").strip():
         raise ConfigError("Ask one question: give --query, or --scenario for the query of a scenario.")
-    chosen = _scenario(context, scenario) if scenario is not None else None
-    watermark = context.ledger.watermark()
-    if watermark is None:
-        raise NothingCommittedError("No window is committed yet, so nothing is known; run `updater run --ds …`.")
-    window = context.window(watermark)
-    session = Session(context)
-    user = known_id(settings, user_id)
-    if user in context.ledger.erased():
-        raise ConfigError(f"User {user!r} was erased and stays out of the state, so there is nothing to ask about.")
-    with one_thread():
-        buffered = read_buffer(context, session, window, [bucket_of(user, settings.buffer.num_buckets)], [user])
-        everyone = np.arange(1)
-        summaries = [events.summarize(everyone) for events in buffered.events]
-        if not any(summary.num_events_B[0] for summary in summaries):
-            raise ConfigError(
-                f"User {user!r} has no stream event in the {settings.buffer.days} days up to {window} and no snapshot; "
-                "check the id, or run the windows that have its rows."
-            )
-        batch = user_batch(buffered.events, summaries, everyone)
-        if chosen is None:
-            values = session.inference.embed(batch, [query or ""])[0, 0]
-        else:
-            # An embedding's last bits depend on the set of questions of its pass, so these are those of a window.
-            queries, names = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
-            values = session.inference.embed(batch, queries, names)[0, settings.scenarios.index(chosen)]
-    record = session.model_record
-    return EmbedReport(
-        user_id=user,
-        query=chosen.query if chosen else query or "",
-        scenario=scenario,
-        as_of=window.as_of.isoformat(),
-        model=record.name,
-        trained=record.trained,
-        embedding=values.tolist(),
-    )
+    if scenario is None:
+        return Question(query or "", None)
+    queries = {declared.name: declared.query for declared in settings.scenarios}
+    if scenario not in queries:
+        raise ConfigError(f"Scenario {scenario!r} is not in {settings.source}; known: {', '.join(queries)}.")
+    return Question(queries[scenario], scenario)
 
 
-def _scenario(context: Context, name: str) -> Scenario:
-    for scenario in context.settings.scenarios:
-        if scenario.name == name:
-            return scenario
-    known = ", ".join(scenario.name for scenario in context.settings.scenarios)
-    raise ConfigError(f"Scenario {name!r} is not in {context.settings.source}; there are {known}.")
+def _answer(
+    settings: Settings, now: datetime, model: ModelRecord, ds: date, question: Question, users: list[str]
+) -> Answers:
+    """In a worker: the users among `users` who have events, and their embeddings."""
+    context = open_context(settings, now)
+    session = open_session(context, model)
+    window = context.window(ds)
+    buckets = sorted({bucket_of(user, settings.buffer.num_buckets) for user in users})
+    buffered = read_buffer(context, session, window, buckets, users)
+    summaries = [events.summarize(np.arange(len(users))) for events in buffered.events]
+    known = np.flatnonzero(np.any([summary.num_events_B > 0 for summary in summaries], axis=0))
+    values = np.zeros((len(known), settings.model.embedding_dim), np.float32)
+    for start in range(0, len(known), settings.run.users_per_batch):
+        rows = known[start : start + settings.run.users_per_batch]
+        batch = user_batch(buffered.events, [summary.take(rows) for summary in summaries], rows)
+        values[start : start + len(rows)] = _ask(settings, session, batch, question)
+    return np.array(buffered.users["user_id"].to_pylist(), object)[known].tolist(), values
+
+
+def _ask(settings: Settings, session: Session, batch: UserBatch, question: Question) -> npt.NDArray[np.float32]:
+    if question.scenario is None:
+        return session.inference.embed(batch, [question.query])[:, 0]
+    # An embedding's last bits depend on the set of questions of its pass, so these are those of a window.
+    queries, names = [s.query for s in settings.scenarios], [s.name for s in settings.scenarios]
+    return session.inference.embed(batch, queries, names)[:, names.index(question.scenario)]
+
+
+def _batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def _named(users: Sequence[str]) -> str:
+    if len(users) == 1:
+        return f"user {users[0]!r}"
+    shown = ", ".join(map(repr, users[:NAMED_USERS]))
+    more = f" and {len(users) - NAMED_USERS:,} more" if len(users) > NAMED_USERS else ""
+    return f"{len(users):,} users ({shown}{more})"

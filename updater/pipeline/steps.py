@@ -10,25 +10,29 @@ from updater.lake import partitions
 from updater.pipeline.compact.run import maintain as maintain_state
 from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.detect import detect as detect_changes
-from updater.pipeline.daily.detect import read_changes
-from updater.pipeline.daily.encode import count_new_texts
 from updater.pipeline.daily.encode import encode as encode_texts
+from updater.pipeline.daily.land import read_changes
 from updater.pipeline.daily.publish import publish as complete_offline
 from updater.pipeline.daily.publish import views
 from updater.pipeline.daily.refresh import refresh_days as walk_buckets
-from updater.pipeline.daily.window import WindowReport, finish, missing_days
+from updater.pipeline.daily.window import finish, missing_days
 from updater.pipeline.monitor import prometheus as metrics
 from updater.pipeline.monitor import verify as verification
 from updater.pipeline.monitor.health import measure, raise_on_alert
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.verify_compare import raise_if_different
-from updater.runtime.deployment import Context, open_context
+from updater.runtime.deployment import Context, WritableContext, open_context, open_writable
 from updater.runtime.process_pool import ProcessPool
+from updater.runtime.timing import StepTimes
 from updater.settings import load_settings
 
 
 def _context(config: str | None) -> Context:
     return open_context(load_settings(config))
+
+
+def _writable(config: str | None) -> WritableContext:
+    return open_writable(load_settings(config))
 
 
 def modalities(*, config: str | None = None) -> list[str]:
@@ -47,7 +51,7 @@ def landing_paths(ds: str, *, config: str | None = None) -> list[str]:
 
 def detect(ds: str, modality: str, *, config: str | None = None) -> dict[str, Any]:
     """Land a modality's day and find who changed."""
-    context = _context(config)
+    context = _writable(config)
     window = context.window(date.fromisoformat(ds))
     declared = context.settings.modality(modality)
     with window_events(context, window, whole=False):
@@ -58,13 +62,13 @@ def detect(ds: str, modality: str, *, config: str | None = None) -> dict[str, An
         "rows": found.rows,
         "rejected": found.rejected,
         "changed_users": found.changed_users,
-        "texts": count_new_texts(context, window, declared),
+        "texts": found.texts.texts.num_rows,
     }
 
 
 def encode(ds: str, modality: str, *, config: str | None = None) -> dict[str, Any]:
     """Encode the day's new texts."""
-    context = _context(config)
+    context = _writable(config)
     window = context.window(date.fromisoformat(ds))
     with window_events(context, window, whole=False), ProcessPool(context.settings, context.now) as pool:
         done = encode_texts(context, window, context.settings.modality(modality), pool.encode)
@@ -92,7 +96,7 @@ def refresh(ds: str, buckets: list[int], *, config: str | None = None) -> dict[s
 
 def refresh_days(days: list[str], buckets: list[int], *, config: str | None = None) -> dict[str, Any]:
     """Refresh a group of buckets for many days in order, with the model loaded once."""
-    context = _context(config)
+    context = _writable(config)
     first = context.window(date.fromisoformat(days[0]))
     with window_events(context, first, whole=False), ProcessPool(context.settings, context.now) as pool:
         for _ in walk_buckets(pool, [date.fromisoformat(ds) for ds in days], buckets):
@@ -104,7 +108,7 @@ def refresh_days(days: list[str], buckets: list[int], *, config: str | None = No
 
 def publish(ds: str, *, config: str | None = None) -> dict[str, Any]:
     """Complete the day's offline files."""
-    context = _context(config)
+    context = _writable(config)
     window = context.window(date.fromisoformat(ds))
     with window_events(context, window, whole=False):
         counts = complete_offline(context, window)
@@ -113,11 +117,10 @@ def publish(ds: str, *, config: str | None = None) -> dict[str, Any]:
 
 def materialize(ds: str, *, config: str | None = None) -> dict[str, Any]:
     """Load the day into the online store and commit its window."""
-    context = _context(config)
+    context = _writable(config)
     window = context.window(date.fromisoformat(ds))
-    report = WindowReport(ds, model=context.live_model().name)
     with window_events(context, window):
-        finish(context, window, report)
+        report = finish(context, window, context.live_model().name, StepTimes())
     return {"rows": report.rows, "views": views(context)}
 
 
@@ -145,7 +148,7 @@ def check_alerts(*, config: str | None = None) -> dict[str, Any]:
 
 def maintain(*, config: str | None = None) -> dict[str, Any]:
     """Merge and prune the state."""
-    report = maintain_state(_context(config))
+    report = maintain_state(_writable(config))
     return {"ds": report.ds, "removed": sum(part.removed for part in report.parts.values())}
 
 

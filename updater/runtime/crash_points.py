@@ -1,4 +1,4 @@
-"""Points at which a run can be killed on purpose: before and after every write that lasts.
+"""Crash points, where a run can be killed on purpose: before and after every durable write.
 
 `UPDATER_CRASH_POINT=after:head` kills the first process that gets there, as the kernel would; `after:head:3` the
 process that gets there for the third time. That a run survives it at every point is a property of this code, so the
@@ -67,7 +67,7 @@ _reached: Counter[str] = Counter()
 
 @contextmanager
 def crash_point(write: str) -> Iterator[None]:
-    """Around one of WRITES: the points before and after it. An error inside passes through."""
+    """Around a durable write: the crash points before and after it. An error inside passes through."""
     reach(f"before:{write}")
     yield
     reach(f"after:{write}")

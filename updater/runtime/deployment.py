@@ -12,7 +12,7 @@ from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.lake.landing import Landed, read_partition
 from updater.lake.pseudonyms import pseudonyms
-from updater.ledger import LedgerReader, LedgerWriter, ModelRecord, open_writer
+from updater.ledger import LedgerReader, LedgerWriter, ModelRecord, open_reader, open_writer
 from updater.settings import Settings
 from updater.state.event_store import EventFile
 from updater.state.layout import StateLayout
@@ -21,8 +21,10 @@ Progress = Callable[[str, int, int], None]
 """Called with a label, the units done and the units in all."""
 
 
+_FORMER_KEYS = {"privacy.pseudonymize": "privacy.pseudonymise"}
+"""Config keys that the ledger still has under the name with which their rows were written."""
 KEY_FINGERPRINT = "privacy.key"
-"""Setting of the ledger that tells which key made the pseudonyms."""
+"""Setting of the ledger with the fingerprint of the key that made the pseudonyms."""
 
 
 def no_progress(label: str, done: int, total: int) -> None:
@@ -37,18 +39,12 @@ def clock() -> datetime:
 
 @dataclass(frozen=True)
 class Context:
-    """One process's view of a deployment."""
+    """One process's view of a deployment, for whoever looks: its ledger cannot be written to."""
 
     settings: Settings
-    ledger: LedgerWriter
+    ledger: LedgerReader
     now: datetime
     """When the work began: one instant for all that belongs together."""
-    read_clock: Callable[[], datetime] | None = None
-    """Tells how late it is by now; None where time stands still at `now`."""
-
-    def time(self) -> datetime:
-        """The instant at which something came to its end."""
-        return self.read_clock() if self.read_clock else self.now
 
     def window(self, ds: date) -> Window:
         """The window of landing day `ds`."""
@@ -63,8 +59,8 @@ class Context:
         return partitions.day_directory(partitions.join(self.settings.paths.lake, modality), ds)
 
     def landed(self, modality: Modality, ds: date) -> Landed:
-        """A landed day of a modality, read and checked, with the ids by which the state knows users; rows of erased
-        users are left out.
+        """A landed day of a modality, read and checked, with stored ids (pseudonyms if enabled) and without rows of
+        erased users.
 
         Raises:
             DataRefusedError: a file is unreadable or its schema is wrong.
@@ -127,26 +123,54 @@ class Context:
         return {name: fingerprint(self.settings.modality_fingerprint(name), cap) for name, cap in names}
 
 
+@dataclass(frozen=True)
+class WritableContext(Context):
+    """The same for whoever changes the state."""
+
+    ledger: LedgerWriter
+    read_clock: Callable[[], datetime] | None = None
+    """Tells how late it is by now; None where time stands still at `now`."""
+
+    def time(self) -> datetime:
+        """The instant at which something finished."""
+        return self.read_clock() if self.read_clock else self.now
+
+
 def open_context(settings: Settings, now: datetime | None = None) -> Context:
-    """Open the ledger and check that the config still fits the state.
+    """Open the ledger to look at it, and check that the config still fits the state.
 
     Args:
         settings: the config.
-        now: when the work began, and time stands still there; the clock's time, which goes on, if left out.
+        now: when the work began; the clock's time if left out.
+
+    Raises:
+        ConfigError: the ledger is not initialized, or a value that state depends on was changed.
+    """
+    ledger = open_reader(settings.ledger.url)
+    check_fixed_values(ledger, settings)
+    return Context(settings, ledger, now or clock())
+
+
+def open_writable(settings: Settings, now: datetime | None = None) -> WritableContext:
+    """Open the ledger to write to it, and check that the config still fits the state.
+
+    Args:
+        settings: the config.
+        now: when the work began, and time stands still there; if left out, the time of the clock, which advances.
 
     Raises:
         ConfigError: the ledger is not initialized, or a value that state depends on was changed.
     """
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
-    return Context(settings, ledger, now or clock(), None if now else clock)
+    return WritableContext(settings, ledger, now or clock(), None if now else clock)
 
 
 def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
     """Raise ConfigError if a value that the state depends on is not the one that the state was made with."""
     known = ledger.settings()
     for key, value in fixed_values(settings).items():
-        stored = known.get(key)
+        stored = known.get(setting_key(key))
         if stored is None or stored == value:
             continue
         if key.startswith("modality."):
@@ -165,6 +189,11 @@ def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
         )
 
 
+def setting_key(key: str) -> str:
+    """What the ledger calls the config key `key`."""
+    return _FORMER_KEYS.get(key, key)
+
+
 def fixed_values(settings: Settings) -> dict[str, str]:
     """Config values that cannot change once state exists. Raises ConfigError if a key is needed and missing."""
     hashes = pseudonyms(settings)
@@ -174,7 +203,7 @@ def fixed_values(settings: Settings) -> dict[str, str]:
         "buffer.num_buckets": str(settings.buffer.num_buckets),
         "buffer.days": str(settings.buffer.days),
         "model.text_encoder": settings.model.text_encoder,
-        "privacy.pseudonymise": str(settings.privacy.pseudonymize).lower(),
+        "privacy.pseudonymize": str(settings.privacy.pseudonymize).lower(),
         **({KEY_FINGERPRINT: hashes.fingerprint} if hashes else {}),
     }
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from updater.errors import UpdaterError
 from updater.ledger import ModelRecord
-from updater.runtime.deployment import Context, open_context
+from updater.runtime.deployment import Context
 from updater.runtime.threads import one_thread
 from updater.runtime.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
@@ -61,7 +61,7 @@ class ProcessPool:
             self._logs.close()
 
     def encode(self, texts: list[str], progress: Callable[[int], None] = lambda _: None) -> npt.NDArray[np.float16]:
-        """Vectors of `texts`, shape (len(texts), V), float16; `progress` is told how many are done."""
+        """Vectors of `texts`, shape (len(texts), V), float16; `progress` is called with how many are done."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         chunks = [order[start : start + ENCODE_TEXTS] for start in range(0, len(order), ENCODE_TEXTS)]
         encoder = self.settings.model.text_encoder
@@ -107,7 +107,7 @@ class ProcessPool:
                 yield futures[future], future.result()
         except BrokenProcessPool:
             raise UpdaterError(
-                "A worker process died, perhaps for want of memory; run the same command again, or lower run.processes "
+                "A worker process died, perhaps out of memory; run the same command again, or lower run.processes "
                 "or run.users_per_batch first."
             ) from None
 
@@ -142,7 +142,7 @@ def _encode(name: str, texts: list[str]) -> npt.NDArray[np.float16]:
 
 @dataclass(frozen=True)
 class _Opened:
-    """Tools that stay open for the next job of the same deployment and model: a model is loaded once."""
+    """A session that stays open for the next job of the same deployment and model: a model is loaded once."""
 
     settings: Settings
     digest: str
@@ -153,11 +153,11 @@ _OPENED: list[_Opened] = []
 """The last one of this process, if any."""
 
 
-def open_session(settings: Settings, now: datetime, version: ModelRecord | None = None) -> "tuple[Context, Session]":
-    """What a job in a worker process begins with: a context of its own, and tools that stay open from job to job."""
+def open_session(context: Context, version: ModelRecord | None = None) -> "Session":
+    """What a job in a worker process works with, which outlives the job; `context` is the job's own."""
     from updater.runtime.session import Session
 
-    context = open_context(settings, now)
+    settings = context.settings
     version = version or context.live_model()
     if _OPENED and (_OPENED[0].settings, _OPENED[0].digest) != (settings, version.digest):
         _OPENED.pop().session.close()
@@ -167,4 +167,4 @@ def open_session(settings: Settings, now: datetime, version: ModelRecord | None 
     # Of the job: its clock, and a ledger that this process opened for it.
     session.context, session.version = context, version
     session.vectors.refresh()
-    return context, session
+    return session

@@ -12,6 +12,7 @@ from updater.model.checkpoint import load_model, model_digest
 from updater.model.sources import text_encoder_version
 from updater.model.user_model import InferenceModel, UserModel
 from updater.runtime.deployment import Context
+from updater.runtime.device import model_device
 from updater.settings import Settings
 from updater.state.event_store import connect
 from updater.state.text_vectors import TextVectors
@@ -65,7 +66,7 @@ class Session:
                 f"{directory} has the digest {found[:12]}, not {record.digest[:12]} as recorded; "
                 "restore the model's files."
             )
-        return fitting_model(self.context.settings, directory)
+        return fitting_model(self.context.settings, directory).to(model_device(self.context.settings))
 
     @cached_property
     def inference(self) -> InferenceModel:

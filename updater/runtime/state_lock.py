@@ -26,9 +26,9 @@ class StateLock:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Wait until nobody holds the lock, and hold it alone. Raises ConfigError for a state that is on no disk."""
+        """Wait until nobody holds the lock, and hold it alone. Raises ConfigError if the state is not on a disk."""
         if not partitions.is_local(self._path):
-            raise ConfigError(f"{self._path} is on no disk; set paths.state to a directory for this.")
+            raise ConfigError(f"{self._path} is not on a local disk; set paths.state to a local directory.")
         with self._held(fcntl.LOCK_EX):
             yield
 

@@ -102,7 +102,7 @@ class StateLayout:
         return f"{root}/{name}" if "/" in name else f"{root}/{_day(ds)}/{name}"
 
     def rejected_file(self, modality: str, ds: date) -> str:
-        """Rows of landing day `ds` that were set aside."""
+        """Rejected rows of landing day `ds`."""
         return self.path(StatePart.REJECTED, modality, _day(ds), "rejected.parquet")
 
     def changes_file(self, modality: str, ds: date) -> str:

@@ -143,7 +143,7 @@ class Lookup:
     def _users_between(self, path: str, group: int, only: Only | None) -> tuple[str | None, str | None]:
         """Smallest and largest user that a row group can hold with the wanted value; None: nobody knows.
 
-        A group that begins or ends with another value tells nothing by its own users, but its neighbour does: rows are
+        A group that begins or ends with another value shows nothing about its users, but its neighbour does: rows are
         sorted by value and user.
         """
         users = self._bounds(path, group, JOIN_KEY)

@@ -1,4 +1,4 @@
-"""Parquet files without the rows of some users: rows are taken out and the rest is written anew, never hidden."""
+"""Parquet files without the rows of some users: rows are taken out and the rest is rewritten, never hidden."""
 
 from hashlib import file_digest
 from io import BufferedIOBase, BytesIO

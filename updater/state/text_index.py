@@ -30,7 +30,7 @@ class TextIndex:
         places = np.searchsorted(self._heads, wanted[:, 0])
         left = np.arange(len(wanted))
         while True:
-            # Of those whose first half is at this place or goes on at the next.
+            # Of those whose first half is at this position or continues at the next.
             left = left[places[left] < len(self._heads)]
             left = left[self._heads[places[left]] == wanted[left, 0]]
             if not len(left):

@@ -5,6 +5,9 @@ Importing this package imports Feast, which takes seconds; callers import it whe
 
 import warnings
 
+import updater.store.feast_import  # noqa: F401  (before all that imports Feast)
+
+# isort: split
 from updater.store.access import historical_rows, materialize, online_rows
 from updater.store.config import feature_store_config, write_feature_store_yaml
 from updater.store.connecting import open_store

@@ -7,12 +7,13 @@ from contextvars import ContextVar
 from typing import Any
 
 import pandas as pd
-from feast import FeatureService, FeatureStore, feature_store
+from feast import FeatureService, FeatureStore
 
 from updater.domain import columns
 from updater.domain.window import Window
 from updater.settings import Settings
 from updater.store.connecting import explained, open_store
+from updater.store.feast_internals import print_with
 from updater.store.repository import check_source
 
 USERS_PER_READ = 1_000
@@ -117,7 +118,7 @@ def _print(*values: Any, **options: Any) -> None:
         builtins.print(*values, **options)  # noqa: T201
 
 
-feature_store.print = _print
+print_with(_print)
 
 
 def _wanted(store: FeatureStore, features: Sequence[str] | str) -> list[str] | FeatureService:

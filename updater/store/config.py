@@ -42,7 +42,7 @@ _STORES = {
 }
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 _SECRET_NAME = re.compile(r"password|secret|token")
-_HEADER = "# Written by updater for Feast's command line and other readers; `updater init` writes it anew.\n"
+_HEADER = "# Written by updater for Feast's command line and other readers; `updater init` rewrites it.\n"
 
 
 def feature_store_config(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def explained(config: RepoConfig) -> Iterator[None]:
         if not isinstance(error, (*_CONNECTION, *_optional_errors())):
             raise UpdaterError(
                 f"{stores} refused a statement ({type(cause).__name__}: {reason}); both answer, so look at what is in "
-                "them, and register the feature views anew with `updater init`."
+                "them, and register the feature views again with `updater init`."
             ) from error
         raise ServiceUnavailableError(
             f"{stores} failed: {reason}; check that both run and that `updater init` has been run."

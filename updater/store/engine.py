@@ -1,7 +1,7 @@
 """Feast's local batch engine, made fast for this project's views.
 
-It writes wire bytes instead of Python objects, and opens the partitions that can hold the window instead of every file
-ever written. A view takes this path if it carries the tag that `feature_repo` gives to its views and the online store
+It writes protobuf bytes instead of Python objects, and opens the partitions that can hold the window instead of all
+files. A view takes this path if it carries the tag that `feature_repo` gives to its views and the online store
 is one of the guarded ones. Any other view is left to Feast's own engine.
 """
 
@@ -14,6 +14,7 @@ from feast.infra.compute_engines.local.compute import LocalComputeEngine, LocalC
 from feast.infra.compute_engines.local.job import LocalMaterializationJob
 
 from updater.store.daily_files import DailyFiles
+from updater.store.feast_internals import LoadsViews
 from updater.store.proto_encoding import entity_keys, feature_values
 from updater.store.registry import forget_versions
 from updater.store.repository import LAYOUT_TAG, check_source
@@ -30,7 +31,7 @@ class WireBatchEngineConfig(LocalComputeEngineConfig):  # type: ignore[misc]
     """The state whose offline rows are loaded; views of other ones are refused."""
 
 
-class WireBatchEngine(LocalComputeEngine):  # type: ignore[misc]
+class WireBatchEngine(LoadsViews, LocalComputeEngine):  # type: ignore[misc]
     """Loads a window of offline rows into a guarded online store."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -57,10 +58,11 @@ class WireBatchEngine(LocalComputeEngine):  # type: ignore[misc]
         registry = FeatureStore(config=self.repo_config).registry
         forget_versions(registry, project, views_too=True)
 
-    def _materialize_one(self, registry: Any, task: Any, **kwargs: Any) -> Any:
+    def load_view(self, task: Any) -> LocalMaterializationJob | None:
+        """Feast's hook for one view of a call."""
         view = task.feature_view
         if not self._is_ours(view):
-            return super()._materialize_one(registry, task, **kwargs)
+            return None
         job_id = f"{view.name}-{task.start_time}-{task.end_time}"
         try:
             self.num_rows[view.name] = self._load(view, task)

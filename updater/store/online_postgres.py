@@ -14,11 +14,11 @@ from feast.infra.online_stores.postgres_online_store.postgres import (
     PostgreSQLOnlineStore,
     PostgreSQLOnlineStoreConfig,
 )
-from feast.infra.utils.postgres.connection_utils import _get_conn, _get_connection_pool
 from feast.infra.utils.postgres.postgres_config import ConnectionType
 from psycopg import sql
 
 from updater.database import check_encoding
+from updater.store.feast_internals import OpensPostgres, postgres_connection, postgres_pool
 from updater.store.lifecycle import OwnViews
 from updater.store.reading import BatchedReads, ViewCells, view_cells
 from updater.store.write_ordering import OnlineRow, newest, online_row_batches, to_datetime
@@ -42,33 +42,33 @@ class GuardedPostgreSQLOnlineStoreConfig(PostgreSQLOnlineStoreConfig):  # type: 
     enable_openai_compatible_store: Literal[False] = False
 
 
-class GuardedPostgreSQLOnlineStore(OwnViews, BatchedReads, PostgreSQLOnlineStore):  # type: ignore[misc]
+class GuardedPostgreSQLOnlineStore(OpensPostgres, OwnViews, BatchedReads, PostgreSQLOnlineStore):  # type: ignore[misc]
     """Keeps the newest value of every row, in Feast's tables."""
 
-    _conn: Any = None
-    _conn_pool: Any = None
+    _connection: Any = None
+    _pool: Any = None
 
     @contextmanager
-    def _get_conn(self, config: Any, autocommit: bool = False) -> Iterator[Any]:
-        # The stock method accepts no subclass. This one also gives a connection back when a statement fails.
+    def connection(self, config: Any, autocommit: bool = False) -> Iterator[Any]:
+        """Feast's hook for connections: the stock method accepts no subclass, and keeps one whose statement failed."""
         if config.online_store.conn_type == ConnectionType.pool:
-            if self._conn_pool is None:
-                self._conn_pool = _get_connection_pool(config.online_store)
-                self._conn_pool.open()
-            with self._conn_pool.connection() as connection:
+            if self._pool is None:
+                self._pool = postgres_pool(config.online_store)
+                self._pool.open()
+            with self._pool.connection() as connection:
                 _speak_utf8(connection, config)
                 connection.set_autocommit(autocommit)
                 yield connection
             return
-        if self._conn is None or self._conn.closed:
-            connection = _get_conn(config.online_store)
+        if self._connection is None or self._connection.closed:
+            connection = postgres_connection(config.online_store)
             _speak_utf8(connection, config)
-            self._conn = connection
-        self._conn.set_autocommit(autocommit)
+            self._connection = connection
+        self._connection.set_autocommit(autocommit)
         try:
-            yield self._conn
+            yield self._connection
         except BaseException:
-            self._conn.rollback()
+            self._connection.rollback()
             raise
 
     def online_write_batch(
@@ -94,7 +94,7 @@ class GuardedPostgreSQLOnlineStore(OwnViews, BatchedReads, PostgreSQLOnlineStore
             for instant in [None if row.created_us is None else to_datetime(row.created_us)] * width
         ]
         statement = sql.SQL(_UPSERT).format(table=sql.Identifier(_table(config, table)))
-        with self._get_conn(config) as connection:
+        with self.connection(config) as connection:
             connection.execute(statement, (keys, list(features) * len(kept), values, events, created))
             connection.commit()
 
@@ -105,13 +105,13 @@ class GuardedPostgreSQLOnlineStore(OwnViews, BatchedReads, PostgreSQLOnlineStore
         tables = tuple(_table(config, view) for view, _ in wanted)
         features = {str(number): list(names) for number, (_, names) in enumerate(wanted)}
         # As text, the server would write each byte as two digits.
-        with self._get_conn(config, autocommit=True) as connection, connection.cursor(binary=True) as cursor:
+        with self.connection(config, autocommit=True) as connection, connection.cursor(binary=True) as cursor:
             cursor.execute(_query(tables), {"keys": list(entity_keys), **features})
             return view_cells(cursor, entity_keys, wanted)
 
     def delete_entities(self, config: Any, entity_keys: Sequence[bytes]) -> int:
         """Delete entities from all tables, and vacuum these, so that no page holds a deleted row."""
-        with self._get_conn(config, autocommit=True) as connection:
+        with self.connection(config, autocommit=True) as connection:
             tables = [sql.Identifier(name) for name in _entity_tables(connection, config.project)]
             num_rows = 0
             for table in tables:
@@ -124,7 +124,7 @@ class GuardedPostgreSQLOnlineStore(OwnViews, BatchedReads, PostgreSQLOnlineStore
     def find_entities(self, config: Any, entity_keys: Sequence[bytes]) -> list[str]:
         """Tables that hold any of the entities."""
         query = "SELECT 1 FROM {table} WHERE entity_key = ANY(%b::bytea[]) LIMIT 1"
-        with self._get_conn(config, autocommit=True) as connection:
+        with self.connection(config, autocommit=True) as connection:
             return [
                 f"table {name}"
                 for name in _entity_tables(connection, config.project)

@@ -1,6 +1,6 @@
 """Feast's Redis online store with a guard against older values that holds under concurrent writers.
 
-The stock store reads all timestamps before it writes, so two writers can overtake each other, and it refuses a
+The stock store reads all timestamps before it writes, so two writers can race, and it refuses a
 correction at an equal event_timestamp. Here each row is one atomic script. The created timestamp, which it needs too,
 travels with the event timestamp, as an additional field of that protobuf message: Feast's own clients skip it when they
 read, and whatever removes the one removes the other.
@@ -14,11 +14,12 @@ from hashlib import blake2b
 from itertools import repeat
 from typing import Any, Literal
 
-from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
+from feast.infra.online_stores.helpers import compute_versioned_name
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
+from updater.store.feast_internals import ReadsRedis, redis_field
 from updater.store.lifecycle import OwnViews
 from updater.store.proto_encoding import without_join_keys
 from updater.store.reading import BatchedReads, ViewCells
@@ -28,17 +29,17 @@ ROWS_PER_PIPELINE = 1_000
 SCAN_COUNT = 10_000
 """Keys that the server looks at per call of SCAN."""
 
-# Field 15 of the message, which a Timestamp does not have: 39 decimal digits, enough for the 16 bytes of a rank.
+# Field 15 of the message, which a Timestamp does not have: 39 decimal digits, enough for the 16 bytes of a sort key.
 # Digits only, because Lua compares strings by the server's locale.
 _SORT_KEY_DIGITS = 39
 _SORT_KEY_HEAD = bytes([15 << 3 | 2, _SORT_KEY_DIGITS])
 
-# Key: the entity. Arguments: timestamp field, timestamp with rank, pairs of feature field and value, time to live or 0.
+# Key: the entity. Arguments: timestamp field, timestamp with sort key, pairs of feature field and value, TTL or 0.
 # EVAL and not EVALSHA: as fast here, and Feast's cluster client has no EVALSHA in pipelines.
 _WRITE_UNLESS_OLDER = f"""
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
-local function rank(stamp) return string.sub(stamp, -{_SORT_KEY_DIGITS}) end
-if stored and #stored > {_SORT_KEY_DIGITS} and rank(stored) > rank(ARGV[2]) then return 0 end
+local function sort_key(stamp) return string.sub(stamp, -{_SORT_KEY_DIGITS}) end
+if stored and #stored > {_SORT_KEY_DIGITS} and sort_key(stored) > sort_key(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 1, #ARGV - 1))
 if ARGV[#ARGV] ~= '0' then redis.call('EXPIRE', KEYS[1], ARGV[#ARGV]) end
 return 1
@@ -54,7 +55,7 @@ class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[mis
     skip_dedup: Literal[False] = False
 
 
-class GuardedRedisOnlineStore(OwnViews, BatchedReads, RedisOnlineStore):  # type: ignore[misc]
+class GuardedRedisOnlineStore(ReadsRedis, OwnViews, BatchedReads, RedisOnlineStore):  # type: ignore[misc]
     """Keeps the newest value of every row, in hashes that Feast's own clients can read."""
 
     def online_write_batch(
@@ -78,7 +79,7 @@ class GuardedRedisOnlineStore(OwnViews, BatchedReads, RedisOnlineStore):  # type
         fields = [_field(view, feature) for feature in features]
         project = config.project.encode()
         time_to_live = config.online_store.key_ttl_seconds or 0
-        client = self._get_client(config.online_store)
+        client = self.client(config)
         for start in range(0, len(rows), ROWS_PER_PIPELINE):
             with client.pipeline(transaction=False) as pipe:
                 for row in rows[start : start + ROWS_PER_PIPELINE]:
@@ -90,7 +91,7 @@ class GuardedRedisOnlineStore(OwnViews, BatchedReads, RedisOnlineStore):  # type
 
     def delete_entities(self, config: Any, entity_keys: Sequence[bytes]) -> int:
         """Delete entities: one hash holds all feature views of one."""
-        client = self._get_client(config.online_store)
+        client = self.client(config)
         with client.pipeline(transaction=False) as pipe:
             for key in entity_keys:
                 pipe.delete(key + config.project.encode())
@@ -98,7 +99,7 @@ class GuardedRedisOnlineStore(OwnViews, BatchedReads, RedisOnlineStore):  # type
 
     def find_entities(self, config: Any, entity_keys: Sequence[bytes]) -> list[str]:
         """Keys of this project with the entities' values, whatever their join key is called."""
-        client, project = self._get_client(config.online_store), config.project.encode()
+        client, project = self.client(config), config.project.encode()
         patterns = [b"*" + _escaped(without_join_keys(key) + project) for key in entity_keys]
         found = [key for pattern in patterns for key in client.scan_iter(match=pattern, count=SCAN_COUNT)]
         return [f"a key of {len(key)} bytes, BLAKE2b {blake2b(key, digest_size=8).hexdigest()}" for key in found]
@@ -109,12 +110,10 @@ class GuardedRedisOnlineStore(OwnViews, BatchedReads, RedisOnlineStore):  # type
         """One command reads all views of an entity, so they are of the same moment."""
         versioned, project = config.registry.enable_online_feature_view_versioning, config.project.encode()
         names = [compute_versioned_name(view, versioned) for view, _ in wanted]
-        fields = [
-            field
-            for name, (_, features) in zip(names, wanted, strict=True)
-            for field in (*(_field(name, feature) for feature in features), f"_ts:{name}")
-        ]
-        hashes = self._read_hash_fields(config, [(key + project, fields) for key in entity_keys])
+        fields: list[str | bytes] = []
+        for name, (_, features) in zip(names, wanted, strict=True):
+            fields += [*(_field(name, feature) for feature in features), f"_ts:{name}"]
+        hashes = self.hashes(config, [(key + project, fields) for key in entity_keys])
         columns: Iterator[Sequence[bytes | None]] = zip(*hashes, strict=True) if hashes else repeat(())
         read = []
         for _, features in wanted:
@@ -127,11 +126,12 @@ class GuardedRedisOnlineStore(OwnViews, BatchedReads, RedisOnlineStore):  # type
             read.append(ViewCells([None if stamp is None else _instant(bytes(stamp)) for stamp in stamps], found))
         return read
 
-    def _get_features_for_entity(
-        self, values: Sequence[bytes | None], feature_view: str, requested_features: list[str]
+    def features_of(
+        self, values: Sequence[bytes | None], view: str, names: list[str]
     ) -> tuple[datetime | None, dict[str, Any] | None]:
-        found = dict(zip(requested_features, values, strict=True))
-        stamp = found.pop(f"_ts:{feature_view}")
+        """Feast's hook for what a hash holds."""
+        found = dict(zip(names, values, strict=True))
+        stamp = found.pop(f"_ts:{view}")
         # The stock store calls an unknown entity present and dates it 1970.
         if stamp is None or not found:
             return None, None
@@ -140,7 +140,7 @@ class GuardedRedisOnlineStore(OwnViews, BatchedReads, RedisOnlineStore):  # type
 
 @lru_cache(maxsize=4096)
 def _field(view: str, feature: str) -> bytes:
-    return bytes(_mmh3(f"{view}:{feature}"))
+    return redis_field(view, feature)
 
 
 @lru_cache(maxsize=1024)

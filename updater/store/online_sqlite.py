@@ -17,6 +17,8 @@ from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
 from feast.protos.feast.types.Value_pb2 import Value
 
+from updater.database import can_write_beside, open_to_read
+from updater.store.feast_internals import OpensSqlite
 from updater.store.lifecycle import OwnViews
 from updater.store.proto_encoding import file_holds, without_join_keys
 from updater.store.reading import BatchedReads, ViewCells, view_cells
@@ -34,19 +36,24 @@ class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[m
     enable_openai_compatible_store: Literal[False] = False
 
 
-class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # type: ignore[misc]
-    """Keeps the newest value of every row. Tables are Feast's, with one more column, `sort_key`, for the comparison."""
+class GuardedSqliteOnlineStore(OpensSqlite, OwnViews, BatchedReads, SqliteOnlineStore):  # type: ignore[misc]
+    """Keeps the newest value of every row. Tables are Feast's, with one more column, `rank`, for the comparison."""
 
-    _conn: sqlite3.Connection | None = None
+    def connection(self, config: Any) -> sqlite3.Connection:
+        """The store's connection; one to read only, made for each use, where the file may not be written."""
+        database = self.database(config)
+        if not self.is_open and not can_write_beside(str(database)):
+            return open_to_read(str(database))
+        return super().connection(config)
 
-    def _get_conn(self, config: Any) -> sqlite3.Connection:
-        if self._conn is None:
-            path = Path(self._get_db_path(config))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Without detect_types: Feast registers a converter of timestamps that uses the timezone of the process.
-            self._conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
-            self._conn.execute("PRAGMA journal_mode = WAL")
-        return self._conn
+    def connect(self, config: Any) -> sqlite3.Connection:
+        """A new connection, to a file that is made if there is none."""
+        path = self.database(config)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Without detect_types: Feast registers a converter of timestamps that uses the timezone of the process.
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        return connection
 
     def update(
         self,
@@ -57,9 +64,9 @@ class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # ty
         entities_to_keep: Sequence[Any],
         partial: bool,
     ) -> None:
-        """Create and drop tables, as Feast does, and add the column `sort_key`."""
+        """Create and drop tables, as Feast does, and add the column `rank`."""
         super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
-        connection = self._get_conn(config)
+        connection = self.connection(config)
         for view in tables_to_keep:
             table = _table(config, view)
             columns = {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')}
@@ -70,7 +77,7 @@ class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # ty
         """Remove the file, as Feast does, and its log, which the next file would take for its own."""
         super().teardown(config, tables, entities)
         for suffix in ("-wal", "-shm"):
-            Path(f"{self._get_db_path(config)}{suffix}").unlink(missing_ok=True)
+            Path(f"{self.database(config)}{suffix}").unlink(missing_ok=True)
 
     def online_write_batch(
         self, config: Any, table: Any, data: list[Any], progress: Callable[[int], Any] | None
@@ -98,12 +105,12 @@ class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # ty
             for key, event_s, created_s, row_sort_key, values in map(_cells_of, rows)
             for feature, value in zip(features, values, strict=True)
         )
-        with self._get_conn(config) as connection:
+        with self.connection(config) as connection:
             connection.executemany(statement, cells)
 
     def delete_entities(self, config: Any, entity_keys: Sequence[bytes]) -> int:
         """Delete entities from all tables; the file and its write-ahead log then hold nothing of them."""
-        connection = self._get_conn(config)
+        connection = self.connection(config)
         connection.execute("PRAGMA secure_delete = ON")
         num_rows = 0
         with connection:
@@ -119,7 +126,7 @@ class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # ty
 
     def find_entities(self, config: Any, entity_keys: Sequence[bytes]) -> list[str]:
         """Tables and files that hold anything of the entities."""
-        connection = self._get_conn(config)
+        connection = self.connection(config)
         tables = [
             table
             for table in _entity_tables(connection)
@@ -134,7 +141,7 @@ class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # ty
 
     def _raw_places(self, config: Any, entity_keys: Sequence[bytes]) -> list[str]:
         """Files of the database whose bytes hold an entity, on pages in use or free."""
-        database = Path(self._get_db_path(config))
+        database = self.database(config)
         files = [path for path in (database, Path(f"{database}-wal")) if path.exists()]
         patterns = [without_join_keys(key) for key in entity_keys]
         return [f"bytes of {path}" for path in files if file_holds(path, patterns)]
@@ -173,7 +180,7 @@ class GuardedSqliteOnlineStore(OwnViews, BatchedReads, SqliteOnlineStore):  # ty
         # Looking for each feature takes longer than reading all that an entity has.
         names = () if len(features) == len(view.features) else features
         condition = f"AND feature_name IN ({_marks(names)})" if names else ""
-        connection = self._get_conn(config)
+        connection = self.connection(config)
         per_query = connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) - len(names)
         for start in range(0, len(entity_keys), per_query):
             keys = entity_keys[start : start + per_query]
@@ -208,6 +215,6 @@ def _marks(values: Sequence[Any]) -> str:
 
 
 def _cells_of(row: OnlineRow) -> tuple[bytes, int, int | None, bytes, Sequence[bytes]]:
-    # Feast's own readers expect whole seconds in event_ts; the rank holds the microseconds.
+    # Feast's own readers expect whole seconds in event_ts; the sort key holds the microseconds.
     created_s = None if row.created_us is None else row.created_us // 1_000_000
     return row.entity_key, row.event_us // 1_000_000, created_s, sort_key(row.event_us, row.created_us), row.values

@@ -11,13 +11,12 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from feast import metrics, utils
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.online_store import OnlineStore
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from updater.errors import ConfigError
+from updater.store.feast_internals import ReadsViews, entity_key_messages, unique_entities
 from updater.store.proto_encoding import tag, varint
 
 _RESULT = tag(GetOnlineFeaturesResponse, "results")
@@ -28,7 +27,7 @@ KEYS_PER_QUERY = 10_000
 _INSTANT = tag(GetOnlineFeaturesResponse.FeatureVector, "event_timestamps")
 
 
-_WAY_OUT = "look who else writes to it, and that its names are in UTF-8"
+_REMEDY = "check who else writes to it, and that its names are in UTF-8"
 
 
 class ViewCells(NamedTuple):
@@ -60,12 +59,12 @@ def view_cells(
     for view, key, feature, value, instant in rows:
         column = columns[view].get(feature)
         if column is None:
-            raise ConfigError(f"The online store answered with feature {feature!r}, not asked for; {_WAY_OUT}.")
+            raise ConfigError(f"The online store returned feature {feature!r}, which was not requested; {_REMEDY}.")
         column[key] = value
         instants[view][key] = instant
     asked = set(entity_keys)
     if any(not found.keys() <= asked for found in instants):
-        raise ConfigError(f"The online store answered with an entity, not asked for; {_WAY_OUT}.")
+        raise ConfigError(f"The online store returned an entity that was not requested; {_REMEDY}.")
     return [
         ViewCells(
             [instants[view].get(key) for key in entity_keys],
@@ -75,7 +74,7 @@ def view_cells(
     ]
 
 
-class BatchedReads(OnlineStore):  # type: ignore[misc]
+class BatchedReads(ReadsViews):
     """Answers `get_online_features` from the bytes that the store holds, all feature views at once."""
 
     def read_cells(
@@ -92,50 +91,36 @@ class BatchedReads(OnlineStore):  # type: ignore[misc]
         parts = [self.read_cells(config, entity_keys[start : start + KEYS_PER_QUERY], wanted) for start in starts]
         return parts[0] if len(parts) == 1 else [_joined(cells) for cells in zip(*parts, strict=True)]
 
-    def _read_features_per_fv(
+    def read_views(
         self,
         config: Any,
-        grouped_refs: Sequence[tuple[Any, list[str]]],
+        wanted: Sequence[tuple[Any, list[str]]],
         join_key_values: Mapping[str, Sequence[Any]],
-        entity_name_to_join_key_map: Mapping[str, str],
-        online_features_response: Any,
+        join_keys: Mapping[str, str],
+        response: Any,
         full_feature_names: bool,
-        include_feature_view_version_metadata: bool,
     ) -> None:
-        # Feast's hook for stores that read all views at once. Its own way also counts statuses and adds versions.
-        if include_feature_view_version_metadata or metrics._config.online_features:
-            super()._read_features_per_fv(
-                config,
-                grouped_refs,
-                join_key_values,
-                entity_name_to_join_key_map,
-                online_features_response,
-                full_feature_names,
-                include_feature_view_version_metadata,
-            )
-            return
+        """Feast's hook for stores that read all views at once."""
         alike = defaultdict(list)
-        for number, (view, _) in enumerate(grouped_refs):
+        for number, (view, _) in enumerate(wanted):
             alike[tuple(view.entities), tuple(sorted(view.projection.join_key_map.items()))].append(number)
         version = config.entity_key_serialization_version
-        results = [b""] * len(grouped_refs)
+        results = [b""] * len(wanted)
         for numbers in alike.values():
-            wanted = [grouped_refs[number] for number in numbers]
-            entities, destinations, num_rows = utils._get_unique_entities(
-                wanted[0][0], join_key_values, entity_name_to_join_key_map
-            )
-            protos = utils._get_entity_key_protos(entities)
-            keys = [serialize_entity_key(proto, entity_key_serialization_version=version) for proto in protos]
+            views = [wanted[number] for number in numbers]
+            entities, destinations, num_rows = unique_entities(views[0][0], join_key_values, join_keys)
+            messages = entity_key_messages(entities)
+            keys = [serialize_entity_key(message, entity_key_serialization_version=version) for message in messages]
             order = [0] * num_rows
             for place, rows in enumerate(destinations):
                 for row in rows:
                     order[row] = place
-            for number, cells in zip(numbers, self._read_all_cells(config, keys, wanted), strict=True):
+            for number, cells in zip(numbers, self._read_all_cells(config, keys, views), strict=True):
                 results[number] = _results(cells, order)
-        for view, features in grouped_refs:
+        for view, features in wanted:
             prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
-            online_features_response.metadata.feature_names.val.extend([prefix + feature for feature in features])
-        online_features_response.MergeFromString(b"".join(results))
+            response.metadata.feature_names.val.extend([prefix + feature for feature in features])
+        response.MergeFromString(b"".join(results))
 
 
 def _joined(parts: Sequence[ViewCells]) -> ViewCells:

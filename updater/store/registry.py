@@ -11,7 +11,7 @@ _HISTORY = feature_view_version_history.c
 def forget_versions(registry: Any, project: str, views_too: bool = False) -> None:
     """Delete the history of feature views that are not registered, or with `views_too` of all of them.
 
-    `feast teardown` deletes the views and keeps their history, and a view that is registered anew then collides with
+    `feast teardown` deletes the views and keeps their history, and a view that is registered again then collides with
     its own first version.
     """
     if not isinstance(registry, SqlRegistry):

@@ -94,7 +94,7 @@ def check_source(config: Any, view: Any) -> None:
     if path and "://" not in path and not Path(path).is_dir():
         raise ConfigError(
             f"Feature view {view.name} is registered with the rows of {path}, which does not exist; "
-            "restore it, or make it anew with `updater init`."
+            "restore it, or create it again with `updater init`."
         )
 
 
@@ -120,7 +120,7 @@ def _own_path(config: Any, view: Any) -> str | None:
     if not _same_place(path, own):
         raise ConfigError(
             f"Feature view {view.name} is registered with the rows of {path}, but this state's lie in {own}; "
-            "register it anew with `updater init`."
+            "register it again with `updater init`."
         )
     return str(path)
 

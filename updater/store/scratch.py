@@ -1,6 +1,6 @@
 """A throw-away feature store: what is published in it is joined by Feast as of an instant, and then it is gone.
 
-Training and evaluation go through it so that no row can hold what was not yet known at its instant. It has the offline
+Evaluation goes through it so that no row can hold what was not yet known at its instant. It has the offline
 store of the project, a registry of its own, and lies below `<state>/evaluation` or, if the state is
 remote, in a temporary directory.
 """

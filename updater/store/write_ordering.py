@@ -61,7 +61,7 @@ def newest(rows: Iterable[OnlineRow]) -> list[OnlineRow]:
 
 
 def online_row_batches(data: Iterable[Any], key_version: int) -> Iterator[tuple[tuple[str, ...], list[OnlineRow]]]:
-    """Feast's rows (entity key, values, event timestamp, created timestamp) as wire rows, grouped by their features."""
+    """Feast's rows (entity key, values, event timestamp, created timestamp) as online rows, grouped by features."""
     for features, group in groupby(data, key=lambda row: tuple(row[1])):
         yield (
             features,

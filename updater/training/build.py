@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from updater.errors import ConfigError, NotLandedError
 from updater.lake import partitions
 from updater.pipeline.daily.prefetch import land_and_encode
-from updater.runtime.deployment import Context, Progress, no_progress, open_context
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress, open_context
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.state.event_store import connect
@@ -64,7 +64,7 @@ def data_root(settings: Settings) -> str:
     return StateLayout(settings.paths.state).training_data()
 
 
-def build_data(context: Context, pool: ProcessPool, progress: Progress = no_progress) -> list[Built]:
+def build_data(context: WritableContext, pool: ProcessPool, progress: Progress = no_progress) -> list[Built]:
     """Land and encode what training reads, and write UserU's rows, some buckets of an anchor day in each process.
 
     Run again, it makes only what is missing or was made by another recipe.

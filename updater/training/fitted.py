@@ -34,7 +34,7 @@ def fitted_model(context: Context, config: ModelConfig, progress: Progress = no_
     rows = read_split(root, "train")
     if not rows.num_rows:
         raise ConfigError(
-            f"{root} holds no training rows, to which a model could be fitted; run `updater train` first."
+            f"{root} holds no training rows, to which a model could be fitted; run `updater model train` first."
         )
     recipe = fingerprint(config.to_json(), repr(options), data_digest(rows), HELD_OUT)
     target = Path(training_layout(context).fitted_model(recipe[:12]))

@@ -1,85 +1,150 @@
-"""Training in several processes on this machine: this one is the first, the others are started beside it.
+"""Training in several processes of this machine, started and watched by torch's own launcher.
 
-On several machines `accelerate launch` or `torchrun` start `updater train` themselves; then nothing is started here.
+On several machines `accelerate launch` or `torchrun` start `updater model train` themselves; then nothing is started
+here.
 """
 
+import logging
 import os
-import socket
-import subprocess
-import sys
+import pickle
+import select
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
+from datetime import datetime
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from tempfile import TemporaryDirectory
+from threading import Thread, current_thread, main_thread
+from typing import Any
+from uuid import uuid4
+
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from updater.errors import UpdaterError
+from updater.runtime.deployment import Context, Progress, no_progress, open_context
+from updater.runtime.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
-from updater.training.distributed import Rank, this_rank
+from updater.training.distributed import this_rank
+from updater.training.train import TrainReport, train
 
-_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_LAST_WORDS = 30.0
-"""Seconds that a process has for ending when this one has failed."""
+logger = logging.getLogger(__name__)
+
+_HEADER_BYTES = 16
+"""More than what a connection writes before a message."""
+_LOGGERS = "torch.distributed.elastic.multiprocessing.api", "torch.multiprocessing.spawn"
+_SIGNALS = "TORCHELASTIC_SIGNALS_TO_HANDLE"
+
+
+def launch(context: Context, progress: Progress = no_progress) -> TrainReport:
+    """As `train`, in as many processes as the config asks for; one that fails ends the others.
+
+    Raises:
+        UpdaterError: one of them failed, with the error that it raised first.
+    """
+    count = context.settings.training.processes
+    if count == 1 or "WORLD_SIZE" in os.environ:
+        return train(context, progress)
+    processes = get_context("spawn")
+    receiver, sender = processes.Pipe(duplex=False)
+    told: list[UpdaterError] = []
+    listener = Thread(target=_listen, args=(receiver, progress, told), daemon=True)
+    listener.start()
+    logs = WorkerLogs(processes)
+    failure, reports = None, {}
+    try:
+        with TemporaryDirectory() as directory, _as_it_was():
+            start = elastic_launch(_config(count, directory), _train)
+            reports = start(context.settings, context.now, sender, logs.sender, logs.level)
+    except ChildFailedError as error:
+        failure = error
+    finally:
+        sender.close()
+        listener.join()
+        logs.close()
+    if failure is not None:
+        raise told[0] if told else _reason(failure)
+    report: TrainReport = reports[0]
+    return report
+
+
+def _config(count: int, directory: str) -> LaunchConfig:
+    """`count` processes that meet at a port that the system chooses when it is opened."""
+    return LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=directory, redirects=Std.ALL),
+        signals_to_handle="SIGTERM",
+    )
+
+
+def _train(settings: Settings, now: datetime, parent: Connection, logs: Connection, level: int) -> TrainReport:
+    """What each process does."""
+    forward(logs, level)
+    progress = (lambda *done: _send(parent, done)) if this_rank().is_first else no_progress
+    try:
+        return train(open_context(settings, now), progress)
+    except UpdaterError as error:
+        _send(parent, error)
+        raise
+
+
+def _send(parent: Connection, message: object) -> None:
+    """In one write that the system mixes with no other process's; what is longer is left out."""
+    content = pickle.dumps(message)
+    if len(content) <= select.PIPE_BUF - _HEADER_BYTES:
+        parent.send_bytes(content)
+
+
+def _listen(receiver: Connection, progress: Progress, told: list[UpdaterError]) -> None:
+    """Pass on what the processes say, until all of them have ended."""
+    while True:
+        try:
+            message = pickle.loads(receiver.recv_bytes())
+        except EOFError:
+            receiver.close()
+            return
+        if isinstance(message, UpdaterError):
+            told.append(message)
+        else:
+            progress(*message)
+
+
+def _reason(error: ChildFailedError) -> UpdaterError:
+    """How the process that failed first ended."""
+    _, failure = error.get_first_failure()
+    said: Any = failure.message
+    if isinstance(said, dict):
+        logger.error("a training process failed:\n%s", said["extraInfo"].get("py_callstack", ""))
+        said = said["message"]
+    return UpdaterError(f"A training process failed: {said.strip().splitlines()[-1]}")
 
 
 @contextmanager
-def ranks(settings: Settings) -> Iterator[Rank]:
-    """This process's rank, while the processes that the config asks for run beside it.
+def _as_it_was() -> Iterator[None]:
+    """Take back what torch's launcher does to this process for good: a handler of SIGTERM and a variable.
 
-    Raises:
-        UpdaterError: one of them failed.
+    Within, torch does not log how processes ended, which is told once and in one sentence.
     """
-    count = settings.training.processes
-    if count == 1 or "WORLD_SIZE" in os.environ:
-        yield this_rank()
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    before = dict(os.environ)
-    common = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
-    common |= {"MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "updater.cli", "train", "--json", "--config", str(settings.source)]
-    with TemporaryDirectory() as directory:
-        # A pipe that nobody reads while training goes on would fill up.
-        messages = [Path(directory, f"rank-{rank}") for rank in range(1, count)]
-        others = [
-            _start(command, {**before, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, path)
-            for rank, path in enumerate(messages, start=1)
-        ]
-        os.environ.update(common, RANK="0", LOCAL_RANK="0")
-        try:
-            yield Rank(0, count)
-            for other, path in zip(others, messages, strict=True):
-                other.wait()
-                _check(other, path)
-        except RuntimeError:
-            # What this process notices of another's end is a broken connection, while the other one still says why.
-            for other, path in zip(others, messages, strict=True):
-                with suppress(subprocess.TimeoutExpired):
-                    other.wait(_LAST_WORDS)
-                _check(other, path)
-            raise
-        finally:
-            for other in others:
-                other.kill()
-                other.wait()
-            _restore(before)
-
-
-def _start(command: list[str], environ: dict[str, str], messages: Path) -> "subprocess.Popen[bytes]":
-    with messages.open("w") as file:
-        # The other process has a handle of its own.
-        return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=file)
-
-
-def _check(process: subprocess.Popen[bytes], messages: Path) -> None:
-    """Raise UpdaterError with the last line that a failed process wrote to `messages`."""
-    if process.poll():
-        said = messages.read_text(encoding="utf-8").strip().splitlines() or ["it said nothing"]
-        raise UpdaterError(f"A training process failed: {said[-1]}")
-
-
-def _restore(before: dict[str, str]) -> None:
-    for name in (*_VARIABLES, "OMP_NUM_THREADS"):
-        os.environ.pop(name, None)
-    os.environ.update(before)
+    variable, handler = os.environ.get(_SIGNALS), signal.getsignal(signal.SIGTERM)
+    levels = {each: each.level for each in map(logging.getLogger, _LOGGERS)}
+    for each in levels:
+        each.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for each, level in levels.items():
+            each.setLevel(level)
+        os.environ.pop(_SIGNALS, None)
+        if variable is not None:
+            os.environ[_SIGNALS] = variable
+        if current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, handler)

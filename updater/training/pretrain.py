@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from updater.domain.training import Training
 from updater.model.batch import Int64
-from updater.model.linear import has_bfloat16
+from updater.model.torch_internals import has_bfloat16
 from updater.model.user_model import UserModel
 from updater.training.checkpoints import load_checkpoint, save_checkpoint, trained_parameters
 from updater.training.distributed import Rank, gather_numbers, gather_rows, sum_over_ranks
@@ -50,6 +50,7 @@ def pretrain(
     recipe: str,
     rank: Rank | None = None,
     report: Report | None = None,
+    device: str = "cpu",
 ) -> Trained:
     """Train `model` in place: all of it if its backbone is `tiny`, else low-rank adapters and everything around them.
 
@@ -64,6 +65,7 @@ def pretrain(
         recipe: digest of data and config; a checkpoint of another recipe is refused.
         rank: this process among those that train together.
         report: called with the steps done and their losses.
+        device: `cpu`, `cuda` or `cuda:N`; of several processes on CUDA each takes a device of its own.
 
     Raises:
         ConfigError: no anchor day has as many profiles as a step takes, a library is missing, or the recipe differs.
@@ -81,9 +83,9 @@ def pretrain(
     for prompts in (model.soft_prompts, model.prototypes):
         prompts.requires_grad_(False)
     towers = Towers(model, table.vocabulary)
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(), kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)]
-    )
+    if ":" in device and rank.count == 1:
+        torch.cuda.set_device(device)
+    accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)])
     towers.to(accelerator.device)
     optimizer = make_optimizer(towers, options)
     begin = load_checkpoint(directory, towers, optimizer, recipe)

@@ -1,4 +1,4 @@
-"""`updater train`: from UserU and the state to a checkpoint that can be tuned, evaluated and promoted."""
+"""`updater model train`: from UserU and the state to a checkpoint that can be tuned, evaluated and promoted."""
 
 import dataclasses
 import json
@@ -19,6 +19,7 @@ from updater.model.checkpoint import CONFIG, create_model, save_model
 from updater.model.config import ModelConfig, create_config
 from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.device import model_device
 from updater.runtime.session import Session
 from updater.runtime.threads import one_thread
 from updater.state.layout import StateLayout
@@ -74,7 +75,9 @@ def train(
     rank = rank or this_rank()
     rows = read_split(data_root(settings), "train")
     if not rows.num_rows:
-        raise ConfigError(f"{data_root(settings)} holds no training rows; run `updater train --build-data` first.")
+        raise ConfigError(
+            f"{data_root(settings)} holds no training rows; run `updater model train --build-data` first."
+        )
     with one_thread():
         profiles = read_all(context, sorted(set(rows["anchor_day"].to_pylist())), progress)
         config = standardized(create_config(settings), list(profiles.values()))
@@ -92,6 +95,7 @@ def train(
             recipe,
             rank,
             lambda step, losses: progress(f"training (loss {losses['contrastive']:.2f})", step, options.steps),
+            model_device(settings),
         )
         # Answers go through the same head, so how near they lie to their questions is told before it changes.
         valid = _valid(context, model, progress) if rank.is_first else None

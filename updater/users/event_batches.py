@@ -141,7 +141,7 @@ def prefix_fingerprints(
     """Per user a digest of all that the prefix is made from: the user's rows of `user_batch`, with texts by their ids.
 
     The model is not a part of it, so another model version leaves the fingerprints as they are. The number in front
-    tells how they are made.
+    is the version of the recipe.
     """
     hashes = [blake2b(digest_size=16) for _ in users]
     batch = user_batch(events, summaries, users)

@@ -1,7 +1,7 @@
 """Summaries and offline rows: days merged per bucket, into a month or into each user's newest row."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
 from updater.domain.bucket_file_names import BucketFile, live
@@ -10,7 +10,7 @@ from updater.lake import partitions
 from updater.pipeline.compact.report import Part
 from updater.pipeline.compact.scope import Scope
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import Context, WritableContext
 from updater.state.bucket_files import all_files
 from updater.state.event_store import connect
 from updater.state.layout import SUMMARIES
@@ -23,17 +23,24 @@ def roots(context: Context) -> list[str]:
     return [context.layout.bucket_files(name) for name in (SUMMARIES, *views)]
 
 
-def compact_buckets(context: Context, scope: Scope, root: str, part: Part, dry_run: bool) -> None:
-    """Merge the files below one of `roots`. What was merged is told by the name of the merged file, and not read."""
-    is_summaries = root == context.layout.summaries()
+def plan_buckets(context: Context, scope: Scope, root: str) -> list[BucketMerge]:
+    """Which files below one of `roots` are to become one."""
     # Nobody asks for an older summary: a restatement makes them from the events.
+    is_summaries = root == context.layout.summaries()
     newest_before = scope.watermark + timedelta(days=1) if is_summaries else scope.full_history
+    return list(_merges(scope, root, newest_before))
+
+
+def count_merges(merges: Sequence[BucketMerge]) -> Part:
+    """The files that merges are about."""
+    return Part(merged=sum(len(merge.files) for merge in merges), made=len(merges))
+
+
+def compact_buckets(context: WritableContext, root: str, merges: Sequence[BucketMerge]) -> None:
+    """Merge files below one of `roots`. The name of a merged file says what was merged, so that is not read."""
+    is_summaries = root == context.layout.summaries()
     with connect(context.settings.paths.state) as connection:
-        for merge in _merges(scope, root, newest_before):
-            part.merged += len(merge.files)
-            part.made += 1
-            if dry_run:
-                continue
+        for merge in merges:
             paths = [file.path for file in merge.files]
             target = partitions.join(root, *merge.target)
             with crash_point("merged_bucket"):

@@ -6,22 +6,33 @@ from updater.lake import partitions
 from updater.pipeline.compact.report import Part
 from updater.pipeline.compact.scope import Scope
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import Context, WritableContext
 from updater.state.event_store import connect
 from updater.state.merge import merge_events
 
 
-def compact_events(context: Context, scope: Scope, modality: Modality, part: Part, dry_run: bool) -> None:
+def plan_event_files(context: Context, scope: Scope, modality: Modality) -> EventsPlan:
+    """What is to become of the event files of a modality."""
+    records = context.ledger.partitions(modality.name, to_date=scope.watermark)
+    names = {record.ds: record.events_file for record in records if record.events_file}
+    is_stream = modality.kind == "stream"
+    return plan_events(names, is_stream, scope.watermark, scope.earliest_recomputable, context.settings.buffer.days)
+
+
+def count_events(plan: EventsPlan) -> Part:
+    """The files that a plan is about."""
+    return Part(
+        merged=sum(len(set(merge.names.values())) for merge in plan.merges),
+        made=len(plan.merges),
+        dropped=len(set(plan.dropped.values())),
+    )
+
+
+def compact_events(context: WritableContext, scope: Scope, modality: Modality, plan: EventsPlan) -> None:
     """Merge and drop event files of a modality: the new file first, then the ledger, which all readers ask.
 
-    A day that is recorded anew meanwhile keeps its month as it is until the next maintenance.
+    A day that is recorded again meanwhile keeps its month as it is until the next maintenance.
     """
-    plan = _plan(context, scope, modality)
-    part.merged += sum(len(set(merge.names.values())) for merge in plan.merges)
-    part.made += len(plan.merges)
-    part.dropped += len(set(plan.dropped.values()))
-    if dry_run:
-        return
     num_buckets = context.settings.buffer.num_buckets
     with connect(context.settings.paths.state) as connection:
         for merge in plan.merges:
@@ -52,10 +63,3 @@ def unnamed_files(context: Context, scope: Scope, modality: Modality) -> list[st
         for path in partitions.list_files(partitions.join(root, directory))
         if path not in named
     ]
-
-
-def _plan(context: Context, scope: Scope, modality: Modality) -> EventsPlan:
-    records = context.ledger.partitions(modality.name, to_date=scope.watermark)
-    names = {record.ds: record.events_file for record in records if record.events_file}
-    is_stream = modality.kind == "stream"
-    return plan_events(names, is_stream, scope.watermark, scope.earliest_recomputable, context.settings.buffer.days)

@@ -1,24 +1,26 @@
 """Maintain: what lies in many files is merged, what no window reads any more is removed.
 
-The order is the point (docs/adr/0009-compaction.md): a merged file is complete before anybody is told of it, the ledger
-(or the file's name) tells readers of it at once, and what it holds is removed only when those who listed the old files
+The order is the point (docs/adr/0009-compaction.md): a merged file is complete before anything refers to it, the ledger
+(or the file's name) shows it to readers at once, and what it holds is removed only when those who listed the old files
 have had time to read them. Killed anywhere and run again, it leads to the same state.
 """
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
 
 from updater.lake import partitions
-from updater.pipeline.compact.buckets import compact_buckets, contained_files, roots
-from updater.pipeline.compact.events import compact_events, unnamed_files
-from updater.pipeline.compact.report import MaintenanceReport, Part
+from updater.pipeline.compact.buckets import compact_buckets, contained_files, count_merges, plan_buckets, roots
+from updater.pipeline.compact.events import compact_events, count_events, plan_event_files, unnamed_files
+from updater.pipeline.compact.report import MaintenanceReport, Part, sum_parts
 from updater.pipeline.compact.scope import Scope, check_alone, scope_of
 from updater.pipeline.compact.trash import retire, temporary_files
 from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.session import text_vectors
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
@@ -39,13 +41,38 @@ PARTS = (
 )
 
 
-def maintain(context: Context, progress: Progress = no_progress, dry_run: bool = False) -> MaintenanceReport:
+@dataclass(frozen=True)
+class Job:
+    """Files of one part of the state that are to be merged or dropped."""
+
+    label: str
+    part: StatePart
+    counts: Part
+    carry_out: Callable[[WritableContext], None]
+
+
+def plan_maintenance(context: Context) -> MaintenanceReport:
+    """What `maintain` would do; changes nothing.
+
+    Raises:
+        NothingCommittedError: no window is committed.
+        UnfinishedWorkError: a restatement or an erasure is unfinished.
+    """
+    scope = scope_of(context)
+    counted = [
+        *((job.part, job.counts) for job in _jobs(context, scope)),
+        *((part, Part(dropped=len(_files(directory)))) for part, directory in _expired(context, scope)),
+        *((_part(context, path), Part(waiting=1)) for path in _retired(context, scope)),
+    ]
+    return MaintenanceReport(str(scope.watermark), _iso(scope.earliest_recomputable), True, sum_parts(PARTS, counted))
+
+
+def maintain(context: WritableContext, progress: Progress = no_progress) -> MaintenanceReport:
     """Merge and prune the state. Windows may run at the same time; a second maintenance, or an erasure, waits.
 
     Args:
         context: the deployment.
-        progress: told of each part.
-        dry_run: say what would be done, and change nothing.
+        progress: called for each part.
 
     Raises:
         NothingCommittedError: no window is committed.
@@ -55,35 +82,22 @@ def maintain(context: Context, progress: Progress = no_progress, dry_run: bool =
     watch = Stopwatch()
     with StateLock(context.layout.rewriting_lock()).exclusive():
         scope = scope_of(context)
-        earliest = scope.earliest_recomputable.isoformat() if scope.earliest_recomputable else None
-        report = MaintenanceReport(scope.watermark.isoformat(), earliest, dry_run, {name: Part() for name in PARTS})
-        if scope.earliest_recomputable is not None and not dry_run:
+        ds, earliest = str(scope.watermark), _iso(scope.earliest_recomputable)
+        if scope.earliest_recomputable is not None:
             with crash_point("reach"):
                 context.ledger.advance_earliest_recomputable(scope.earliest_recomputable)
-            # A restatement that is planned meanwhile looks at the reach after it has saved its plan.
+            # A restatement that is planned meanwhile looks at that day after it has saved its plan.
             check_alone(context)
-        _merge(context, scope, report, progress)
-        _prune(context, scope, report)
-        retired = _retired(context, scope)
-        if dry_run:
-            for path in retired:
-                report.parts[_part(context, path)].waiting += 1
-            return report
-        waiting, removed = retire(context, retired)
-        for path in waiting:
-            report.parts[_part(context, path)].waiting += 1
-        for path, num_bytes in removed.items():
-            part = report.parts[_part(context, path)]
-            part.removed += 1
-            part.bytes_removed += num_bytes
+        counted = [*_merge(context, scope, progress), *_prune(context, scope)]
+        waiting, removed = retire(context, _retired(context, scope))
+        counted += [(_part(context, path), Part(waiting=1)) for path in waiting]
+        counted += [
+            (_part(context, path), Part(removed=1, bytes_removed=num_bytes)) for path, num_bytes in removed.items()
+        ]
         audit.record(
-            context,
-            "maintain",
-            ds=report.ds,
-            earliest_recomputable=earliest,
-            removed=len(removed),
-            waiting=len(waiting),
+            context, "maintain", ds=ds, earliest_recomputable=earliest, removed=len(removed), waiting=len(waiting)
         )
+    report = MaintenanceReport(ds, earliest, False, sum_parts(PARTS, counted))
     logger.info(
         "maintained the state at %s: %d files merged into %d, %d removed, %d waiting, %.1f s",
         report.ds,
@@ -96,47 +110,58 @@ def maintain(context: Context, progress: Progress = no_progress, dry_run: bool =
     return report
 
 
-def _merge(context: Context, scope: Scope, report: MaintenanceReport, progress: Progress) -> None:
-    jobs = [
-        *(
-            (modality.name, StatePart.EVENTS, partial(compact_events, context, scope, modality))
-            for modality in context.settings.modalities
-        ),
-        *(
-            (_name(root), _part(context, root), partial(compact_buckets, context, scope, root))
-            for root in roots(context)
-        ),
-        ("texts", StatePart.TEXTS, partial(_compact_texts, context)),
-    ]
-    for done, (label, part, job) in enumerate(jobs):
-        progress(f"merging {label}", done, len(jobs))
-        job(report.parts[part], report.dry_run)
+def _merge(context: WritableContext, scope: Scope, progress: Progress) -> list[tuple[str, Part]]:
+    counted: list[tuple[str, Part]] = []
+    num_jobs = len(context.settings.modalities) + len(roots(context)) + 1
+    for done, job in enumerate(_jobs(context, scope)):
+        progress(f"merging {job.label}", done, num_jobs)
+        job.carry_out(context)
+        counted.append((job.part, job.counts))
+    return counted
 
 
-def _compact_texts(context: Context, part: Part, dry_run: bool) -> None:
-    vectors = text_vectors(context)
-    small = vectors.small()
-    if len(small) <= SMALL_SEGMENTS:
-        return
-    part.merged += len(small)
-    part.made += 1
-    if not dry_run:
+def _jobs(context: Context, scope: Scope) -> Iterator[Job]:
+    """What there is to merge and drop; each job is planned when the one before it is done."""
+    for modality in context.settings.modalities:
+        events = plan_event_files(context, scope, modality)
+        carry_out = partial(compact_events, scope=scope, modality=modality, plan=events)
+        yield Job(modality.name, StatePart.EVENTS, count_events(events), carry_out)
+    for root in roots(context):
+        merges = plan_buckets(context, scope, root)
+        part = StatePart(_part(context, root))
+        yield Job(_name(root), part, count_merges(merges), partial(compact_buckets, root=root, merges=merges))
+    small = text_vectors(context).small()
+    small = small if len(small) > SMALL_SEGMENTS else []
+    counts = Part(merged=len(small), made=1 if small else 0)
+    yield Job("texts", StatePart.TEXTS, counts, partial(_compact_texts, small=small))
+
+
+def _compact_texts(context: WritableContext, small: Sequence[str]) -> None:
+    if small:
         with crash_point("merged_texts"):
-            vectors.merge(small)
+            text_vectors(context).merge(small)
 
 
-def _prune(context: Context, scope: Scope, report: MaintenanceReport) -> None:
+def _prune(context: WritableContext, scope: Scope) -> list[tuple[str, Part]]:
     """Remove the reports of old days, which no window reads, at once."""
-    for name, first in ((StatePart.CHANGES, scope.earliest_recomputable), (StatePart.REJECTED, scope.rejected)):
-        for directory in _days_before(context, name, first):
-            files = [path for path in Path(directory).rglob("*") if path.is_file()]
-            part = report.parts[name]
-            part.dropped += len(files)
-            if not report.dry_run:
-                part.removed += len(files)
-                part.bytes_removed += sum(path.stat().st_size for path in files)
-                with crash_point("pruned"):
-                    partitions.remove(directory)
+    counted: list[tuple[str, Part]] = []
+    for part, directory in _expired(context, scope):
+        files = _files(directory)
+        num_bytes = sum(path.stat().st_size for path in files)
+        with crash_point("pruned"):
+            partitions.remove(directory)
+        counted.append((part, Part(dropped=len(files), removed=len(files), bytes_removed=num_bytes)))
+    return counted
+
+
+def _expired(context: Context, scope: Scope) -> list[tuple[StatePart, str]]:
+    """Directories with the reports of old days, and the part of the state that each belongs to."""
+    firsts = ((StatePart.CHANGES, scope.earliest_recomputable), (StatePart.REJECTED, scope.rejected))
+    return [(part, directory) for part, first in firsts for directory in _days_before(context, part, first)]
+
+
+def _files(directory: str) -> list[Path]:
+    return [path for path in Path(directory).rglob("*") if path.is_file()]
 
 
 def _days_before(context: Context, part: str, first: date | None) -> list[str]:
@@ -163,6 +188,10 @@ def _retired(context: Context, scope: Scope) -> list[str]:
 
 def _part(context: Context, path: str) -> str:
     return context.layout.part_of(path)
+
+
+def _iso(ds: date | None) -> str | None:
+    return ds.isoformat() if ds else None
 
 
 def _name(path: str) -> str:

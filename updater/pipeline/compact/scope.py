@@ -65,6 +65,6 @@ def check_alone(context: Context) -> None:
     if unfinished := context.ledger.unfinished_erasures():
         raise UnfinishedWorkError(
             f"The erasure of {unfinished} users was started but not finished, so nothing can be merged; run "
-            "`updater erase` with their ids again.",
+            "`updater user erase` with their ids again.",
             kind="erasure",
         )

@@ -1,7 +1,7 @@
-"""Files that nobody reads any more: noted when they are first found, removed when their grace has passed.
+"""Files that nobody reads any more: noted when they are first found, removed after a grace period.
 
 Whoever listed files before they were merged reads the old ones; nobody lists them afterwards. So a window that runs at
-the same time neither fails nor loses anything, as long as it takes less than the grace.
+the same time neither fails nor loses anything, as long as it takes less than the grace period.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from updater.domain.temporary_files import TEMPORARY
 from updater.lake import partitions
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import Context, WritableContext
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Note:
     """When it was first found, by the clock of that maintenance (ISO 8601, UTC)."""
     size: int
     modified_ns: int
-    """With the size: a file of that name that was written since is another one, and its grace begins anew."""
+    """With the size: a file of that name that was written since is another one, and its grace period restarts."""
 
 
-def retire(context: Context, paths: Iterable[str]) -> tuple[list[str], dict[str, int]]:
-    """Note the files at `paths`, which are all that are not read any more, and remove those whose grace has passed.
+def retire(context: WritableContext, paths: Iterable[str]) -> tuple[list[str], dict[str, int]]:
+    """Note the files at `paths`, which are all that are not read any more, and remove those whose grace period is over.
 
     Returns:
         Files that wait, and the bytes of each file that was removed.

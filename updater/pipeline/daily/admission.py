@@ -1,6 +1,7 @@
 """Whether a window may run: in order, without gaps, once its day has landed, and by which days the first one begins."""
 
 import os
+from collections.abc import Collection
 from datetime import date
 
 from updater.domain.modality import Modality
@@ -9,10 +10,10 @@ from updater.errors import ConfigError, NotLandedError, UnfinishedWorkError, Win
 from updater.lake import partitions
 from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context, day_after, day_before
+from updater.runtime.deployment import Context, WritableContext, day_after, day_before
 
 
-def open_window(context: Context, window: Window, by: str | None = None) -> None:
+def open_window(context: WritableContext, window: Window, by: str | None = None) -> dict[str, Collection[date]]:
     """Open the window in the ledger, or find it opened by an earlier attempt.
 
     Args:
@@ -20,6 +21,9 @@ def open_window(context: Context, window: Window, by: str | None = None) -> None
         window: the window.
         by: the scheduler whose tasks work on the window, which leaves one audit row for all of them; None for a
             command, which leaves a row of its own.
+
+    Returns:
+        Days of each modality that the lake has, if they had to be listed.
 
     Raises:
         NotLandedError: a modality that is not optional has no `_SUCCESS` for the day.
@@ -30,14 +34,14 @@ def open_window(context: Context, window: Window, by: str | None = None) -> None
     check_modalities(context)
     check_order(context, window)
     is_new = context.ledger.window(window.ds) is None
-    if is_new:
-        check_landed(context, window)
+    in_lake = check_landed(context, window) if is_new else {}
     if is_new or by:
         subject = {"ds": str(window), "by": by}
         with crash_point("window"):
             context.ledger.open_window(
                 window.ds, window.as_of, context.now, audit.actor(os.environ) if by else None, subject
             )
+    return in_lake
 
 
 def check_modalities(context: Context) -> None:
@@ -81,9 +85,9 @@ def check_order(context: Context, window: Window) -> None:
         )
 
 
-def check_landed(context: Context, window: Window) -> None:
+def check_landed(context: Context, window: Window) -> dict[str, Collection[date]]:
     """Raise NotLandedError unless every modality that is not optional has landed: in the window, and for the first
-    window in all of its buffer.
+    window in all of its buffer. Returns the days of each modality that the lake has, if they were listed for that.
     """
     lake = context.settings.paths.lake
     if not partitions.exists(lake):
@@ -91,14 +95,18 @@ def check_landed(context: Context, window: Window) -> None:
             f"The lake {lake} does not exist; set paths.lake in {context.settings.source} or land a first day there."
         )
     is_first = context.first_window() in (None, window.ds)
+    in_lake: dict[str, Collection[date]] = {}
     for modality in context.settings.modalities:
+        root = partitions.join(lake, modality.name)
+        if is_first:
+            in_lake[modality.name] = partitions.landed_days(root)
         if modality.optional:
             continue
-        root = partitions.join(lake, modality.name)
-        landed = set(partitions.landed_days(root)) if is_first else set()
-        for ds in [*(_landing_days(context, window, modality, landed) if is_first else []), window.ds]:
-            if ds not in landed and not partitions.has_landed(root, ds):
+        landed = set(in_lake.get(modality.name, ()))
+        for ds in [*(landing_days(context, window, modality, landed) if is_first else []), window.ds]:
+            if ds not in landed and (is_first or not partitions.has_landed(root, ds)):
                 raise not_landed(context, ds, modality)
+    return in_lake
 
 
 def not_landed(context: Context, ds: date, modality: Modality) -> NotLandedError:
@@ -106,17 +114,15 @@ def not_landed(context: Context, ds: date, modality: Modality) -> NotLandedError
     return NotLandedError(
         f"{context.lake(modality.name, ds)} has not landed: it has no {partitions.SUCCESS}; land "
         "the day and run again, "
-        f"or declare modality {modality.name!r} optional."
+        f"or declare modality {modality.name!r} optional.",
+        modality=modality.name,
+        ds=ds,
     )
 
 
-def landing_days(context: Context, window: Window, modality: Modality) -> list[date]:
+def landing_days(context: Context, window: Window, modality: Modality, in_lake: Collection[date]) -> list[date]:
     """Days that the first window has to land: all that its buffer reaches, from the first day the lake has."""
-    landed = partitions.landed_days(partitions.join(context.settings.paths.lake, modality.name))
-    return _landing_days(context, window, modality, set(landed))
-
-
-def _landing_days(context: Context, window: Window, modality: Modality, landed: set[date]) -> list[date]:
+    landed = set(in_lake)
     if not landed:
         return [window.ds]
     first = first_buffer_day(window.ds, context.settings.buffer.days)

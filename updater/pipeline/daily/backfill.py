@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from datetime import date
 
+from updater.domain.window import Window
 from updater.errors import DataRefusedError, NotLandedError
 from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.refresh import refresh_days
@@ -11,15 +12,15 @@ from updater.pipeline.daily.window import WindowReport, finish, missing_days, pr
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.prometheus import write_configured
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
-from updater.runtime.timing import Stopwatch
+from updater.runtime.timing import StepTimes, Stopwatch
 
 logger = logging.getLogger(__name__)
 
 
 def backfill(
-    context: Context, pool: ProcessPool, from_date: date, to_date: date, progress: Progress = no_progress
+    context: WritableContext, pool: ProcessPool, from_date: date, to_date: date, progress: Progress = no_progress
 ) -> list[WindowReport]:
     """Run the missing windows of a range; both dates are inclusive. Resumable: run it again after a crash.
 
@@ -33,24 +34,23 @@ def backfill(
     watch = Stopwatch()
     missing = missing_days(context, from_date, to_date)
     model = context.live_model().name
-    reports: list[WindowReport] = []
+    prepared: list[tuple[Window, StepTimes]] = []
     stopped: NotLandedError | DataRefusedError | None = None
     for done, ds in enumerate(missing):
         progress("detecting and encoding", done, len(missing))
-        window = context.window(ds)
-        report = WindowReport(str(window), model=model)
+        window, steps = context.window(ds), StepTimes()
         try:
             with window_events(context, window, whole=False):
-                open_window(context, window)
+                in_lake = open_window(context, window)
                 if not done:
                     audit.record(context, "backfill", first=str(missing[0]), last=str(missing[-1]), days=len(missing))
-                prepare(context, pool, window, report, progress)
+                prepare(context, pool, window, steps, progress, in_lake)
         except (NotLandedError, DataRefusedError) as error:
             stopped = error
             break
-        reports.append(report)
+        prepared.append((window, steps))
     buckets = range(context.settings.buffer.num_buckets)
-    landed = missing[: len(reports)]
+    landed = missing[: len(prepared)]
     if landed:
         done = 0
         refreshing, seconds = Stopwatch(), Counter[date]()
@@ -59,12 +59,13 @@ def backfill(
             progress("refreshing buckets", done, len(buckets))
         # Processes walk all days side by side: what passed is dealt out to the days by what each of them took.
         share = refreshing.seconds / (seconds.total() or 1.0)
-        for ds, report in zip(landed, reports, strict=True):
-            report.seconds["refresh"] = round(share * seconds[ds], 3)
-    for done, (ds, report) in enumerate(zip(landed, reports, strict=True)):
-        progress("publishing", done, len(landed))
-        with window_events(context, window := context.window(ds)):
-            finish(context, window, report)
+        for window, steps in prepared:
+            steps.add("refresh", share * seconds[window.ds])
+    reports: list[WindowReport] = []
+    for done, (window, steps) in enumerate(prepared):
+        progress("publishing", done, len(prepared))
+        with window_events(context, window):
+            reports.append(finish(context, window, model, steps))
     if landed:
         write_configured(context)
         logger.info("backfilled %d windows, %s to %s, %.1f s", len(landed), landed[0], landed[-1], watch.seconds)

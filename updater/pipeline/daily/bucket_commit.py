@@ -1,4 +1,4 @@
-"""What makes a bucket's new values count: files aside, the head by compare-and-swap, files into place.
+"""How a bucket's new values are published: stage files, move the head by compare-and-swap, move files into place.
 
 The order is the point (see docs/adr/0006-head-before-files.md), so the daily refresh and a restatement share it.
 """
@@ -11,11 +11,11 @@ from updater.errors import ConcurrentUpdateError, WindowOrderError
 from updater.ledger import BucketRecord, Head
 from updater.pipeline.daily.staging import move_into_place
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import WritableContext
 
 
 def commit_bucket(
-    context: Context,
+    context: WritableContext,
     window: Window,
     previous: Head | None,
     new: Head,
@@ -25,7 +25,7 @@ def commit_bucket(
     *,
     accept_superseded: bool = False,
 ) -> None:
-    """Move a bucket's head from `previous` to `new`, record it, and place its staged `files`.
+    """Move a bucket's head from `previous` to `new`, record it, and move its staged `files` into place.
 
     Args:
         context: the deployment.
@@ -35,7 +35,7 @@ def commit_bucket(
         files: names of the staged files, of which `new` carries the digest.
         counts: what the window's report sums up.
         erased: how many erased users were known when the values were computed.
-        accept_overtaken: the head may have moved on beyond the window, if what it published there has the digest of
+        accept_superseded: the head may have moved on beyond the window, if what it published there has the digest of
             `new`: a faster attempt did the same work. A restatement does not accept that, because within its
             generation nobody else may go ahead of it.
 
@@ -63,7 +63,7 @@ def commit_bucket(
 
 
 def outputs_digest(files: Sequence[str], generation: int) -> str:
-    """Digest of a bucket's outputs, whose names carry theirs. A restatement without any file is told from the first
-    publication without any.
+    """Digest of a bucket's outputs, whose names carry theirs. A restatement without files has another digest
+    than the first publication without files.
     """
     return sha256("".join([*([str(generation)] if generation else []), *files]).encode()).hexdigest()

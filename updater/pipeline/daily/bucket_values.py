@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain.plan import BucketPlan, batch_plans, merge_plans
-from updater.domain.scenario import Scenario
 from updater.domain.window import Window
 from updater.runtime.deployment import Context
 from updater.runtime.session import Session
@@ -22,9 +21,9 @@ from updater.users.event_batches import UserEvents, load_events, prefix_fingerpr
 Int64 = npt.NDArray[np.int64]
 
 
-@dataclass
+@dataclass(frozen=True)
 class BucketResult:
-    """What refreshing a bucket made, before it is written. U changed users come first, then bystanders."""
+    """What refreshing a bucket made, before it is written. U changed users come first, then backfill users."""
 
     users: list[str]
     num_changed: int
@@ -34,7 +33,7 @@ class BucketResult:
     """Per modality the positions of the users whose summary was recomputed."""
     fingerprints: list[str]
     embeddings: npt.NDArray[np.float32]
-    """Shape (users, scenarios of the config, embedding_dim); bystanders have only their new scenarios filled."""
+    """Shape (users, scenarios of the config, embedding_dim); backfill users have only their new scenarios filled."""
     was_active: int
     """Changed users that had events before."""
 
@@ -101,18 +100,15 @@ def _compute(
     users = [*plan.users, *plan.backfill_users]
     scenarios = context.settings.scenarios
     order = buffered.positions(users)
+    # Copies, which are brought up to date batch by batch.
     summaries = [summary.take(order) for summary in stored]
-    values = _Values(
-        users={user: row for row, user in enumerate(users)},
-        summaries=summaries,
-        events_before_B=np.sum([summary.num_events_B for summary in summaries], axis=0),
-        changed={
-            modality.name: np.flatnonzero([user in plan.changed[modality.name] for user in users])
-            for modality in context.settings.modalities
-        },
-        fingerprints=[],
-        embeddings=np.zeros((len(users), len(scenarios), context.settings.model.embedding_dim), np.float32),
-    )
+    events_before_B = np.sum([summary.num_events_B for summary in summaries], axis=0)
+    changed = {
+        modality.name: np.flatnonzero([user in plan.changed[modality.name] for user in users])
+        for modality in context.settings.modalities
+    }
+    embeddings = np.zeros((len(users), len(scenarios), context.settings.model.embedding_dim), np.float32)
+    fingerprints: list[str] = []
     groups = [
         (np.arange(len(plan.users)), list(scenarios)),
         (np.arange(len(plan.users), len(users)), [s for s in scenarios if s.name in plan.new_scenarios]),
@@ -120,24 +116,30 @@ def _compute(
     size = context.settings.run.users_per_batch
     for group, asked in groups:
         columns = np.array([scenarios.index(scenario) for scenario in asked])
+        queries, names = [scenario.query for scenario in asked], [scenario.name for scenario in asked]
         for start in range(0, len(group), size):
             rows = group[start : start + size]
-            values.embeddings[np.ix_(rows, columns)] = _embed(session, values, buffered.events, order, rows, asked)
-    return values
+            for event, summary in zip(buffered.events, summaries, strict=True):
+                own = np.intersect1d(rows, changed[event.modality.name], assume_unique=True)
+                summary.put(own, event.summarize(order[own]))
+            batch = [summary.take(rows) for summary in summaries]
+            fingerprints += prefix_fingerprints(buffered.events, batch, order[rows])
+            asked_of = user_batch(buffered.events, batch, order[rows])
+            embeddings[np.ix_(rows, columns)] = session.inference.embed(asked_of, queries, names)
+    known = {user: row for row, user in enumerate(users)}
+    return _Values(known, summaries, events_before_B, fingerprints, embeddings)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Values:
     """As `BucketResult`, of the users of one bucket or of several."""
 
     users: Mapping[str, int]
     """Users to their rows."""
-    summaries: list[Summaries]
+    summaries: Sequence[Summaries]
     events_before_B: Int64
     """Events that the users had before."""
-    changed: Mapping[str, Int64]
-    """Per modality the rows of the users whose summary is recomputed."""
-    fingerprints: list[str]
+    fingerprints: Sequence[str]
     embeddings: npt.NDArray[np.float32]
 
     def of(self, plan: BucketPlan) -> BucketResult:
@@ -155,26 +157,3 @@ class _Values:
             embeddings=self.embeddings[rows],
             was_active=int(np.count_nonzero(self.events_before_B[rows[: len(plan.users)]])),
         )
-
-
-def _embed(
-    session: Session,
-    values: "_Values",
-    events: Sequence[UserEvents],
-    order: Int64,
-    rows: Int64,
-    scenarios: Sequence[Scenario],
-) -> npt.NDArray[np.float32]:
-    """Bring the summaries of the users at `rows` up to date, and embed them.
-
-    Returns:
-        Embeddings, shape (rows, scenarios, embedding_dim). Summaries and fingerprints go into `values`.
-    """
-    for event, summary in zip(events, values.summaries, strict=True):
-        changed = np.intersect1d(rows, values.changed[event.modality.name], assume_unique=True)
-        summary.put(changed, event.summarize(order[changed]))
-    summaries = [summary.take(rows) for summary in values.summaries]
-    values.fingerprints += prefix_fingerprints(events, summaries, order[rows])
-    batch = user_batch(events, summaries, order[rows])
-    queries, names = [scenario.query for scenario in scenarios], [scenario.name for scenario in scenarios]
-    return session.inference.embed(batch, queries, names)

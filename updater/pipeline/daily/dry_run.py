@@ -1,44 +1,42 @@
-"""What a window would do, without doing it: nothing is written to state, ledger or stores."""
+"""What a window would do, read off its plan and not done: nothing is written to state, ledger or stores."""
 
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import duckdb
 
-from updater.domain.modality import Modality
-from updater.domain.plan import new_scenarios
-from updater.domain.window import Window
+from updater.domain.plan import BucketPlan
 from updater.lake import partitions
-from updater.lake.landing import check_rejected_share
-from updater.pipeline.daily.admission import check_landed, check_modalities, check_order, landing_days
+from updater.pipeline.daily.admission import check_landed, check_modalities, check_order
+from updater.pipeline.daily.land import into_scratch
+from updater.pipeline.daily.plan import WindowPlan, bucket_plan, plan_changes
 from updater.pipeline.daily.window import check_previous, missing_days
 from updater.pipeline.restate.changed_partitions import check_recomputable, find_rewritten
 from updater.runtime.deployment import Context
-from updater.runtime.session import text_vectors
-from updater.state import summaries as summary_store
-from updater.state.bucket_files import bucket_files
-from updater.state.event_store import Buffer, EventFile, connect
+from updater.state.event_store import connect
 
 SHOWN_USERS = 20
 TIMED = frozenset({"detect", "encode", "refresh", "publish", "materialize"})
 """The steps whose seconds make a window's cost. Where one of them was not timed for the window alone, as in a backfill,
-the rest would say too little.
+the others would show too little.
 """
 
 
-@dataclass
+@dataclass(frozen=True)
 class DryRun:
-    """The plan of one window."""
+    """What the plan of one window says."""
 
     ds: str
     already_done: bool = False
-    modalities: list[dict[str, Any]] = field(default_factory=list)
+    modalities: Sequence[dict[str, Any]] = field(default_factory=list)
     """Per modality: rows, rejected rows, changed users, events by reason, texts to encode."""
     changed_users: int = 0
+    changed_summaries: int = 0
+    """User-modality pairs whose summary is recomputed."""
     backfill_users: int = 0
     """Users without changes whose prefix is needed for a new or changed scenario."""
     prefixes: int = 0
@@ -47,114 +45,91 @@ class DryRun:
     """At the rate of the window `estimated_from`; None before there is one."""
     estimated_from: str | None = None
     """The newest committed window all of whose steps were timed."""
-    users: list[dict[str, str]] = field(default_factory=list)
+    buckets: Sequence[dict[str, int]] = field(default_factory=list)
+    """Per bucket with anything to do: its number, changed users, `backfill_users`."""
+    users: Sequence[dict[str, str]] = field(default_factory=list)
     """The first changed users, with modality and reason."""
 
 
 def plan_window(context: Context, ds: date) -> DryRun:
     """Plan one window. Raises what running it would raise before it changes anything."""
     window = context.window(ds)
-    report = DryRun(str(window))
     record = context.ledger.window(ds)
     if record is not None and record.completed_at is not None:
-        report.already_done = True
-        return report
+        return DryRun(str(window), already_done=True)
     check_modalities(context)
     check_previous(context, window)
     check_order(context, window)
-    check_landed(context, window)
-    changed: set[str] = set()
-    texts: set[bytes] = set()
-    with TemporaryDirectory(prefix="updater-plan-") as scratch:
-        for modality in context.settings.modalities:
-            _plan_modality(context, window, modality, scratch, report, changed, texts)
-    report.changed_users, report.texts_to_encode = len(changed), len(texts)
-    report.backfill_users = len(_backfill_users(context, changed))
-    report.prefixes = report.changed_users + report.backfill_users
-    _estimate(context, report)
-    return report
+    in_lake = check_landed(context, window)
+    with TemporaryDirectory(prefix="updater-plan-") as scratch, connect(context.settings.paths.state) as connection:
+        plan = plan_changes(context, window, partial(into_scratch, context, scratch), connection, in_lake=in_lake)
+        return _estimated(context, _told(plan, _buckets(context, plan, connection)))
 
 
-def _plan_modality(
-    context: Context,
-    window: Window,
-    modality: Modality,
-    scratch: str,
-    report: DryRun,
-    changed: set[str],
-    texts: set[bytes],
-) -> None:
-    settings = context.settings
-    first = context.first_window() in (None, window.ds)
-    files = {file.ds: file for file in context.event_files(modality.name, window.ds) if file.ds < window.ds}
-    wanted = [*(landing_days(context, window, modality) if first else []), window.ds]
-    rows = rejected = 0
-    arrived = []
-    for ds in wanted:
-        directory = context.lake(modality.name, ds)
-        if not partitions.has_landed(partitions.join(settings.paths.lake, modality.name), ds):
-            continue
-        landed = context.landed(modality, ds)
-        check_rejected_share(landed, directory, settings.limits)
-        rows, rejected = rows + landed.num_rows, rejected + landed.rejected.num_rows
-        files[ds] = EventFile(ds, f"{scratch}/{modality.name}-{ds}.parquet")
-        partitions.write_table(files[ds].path, landed.events)
-        arrived.append(landed.events.filter(pc.invert(landed.events["deleted"])).select(["text_id"]))
-    with connect(settings.paths.state) as connection:
-        buffer = Buffer(connection, modality, list(files.values()), settings.buffer.days, settings.timezone)
-        changes = buffer.everyone(window) if first else buffer.changes(window)
-    reasons: Counter[str] = Counter()
-    for user, reason, count in zip(
-        *(changes[name].to_pylist() for name in ("user_id", "reason", "num_events")), strict=True
-    ):
-        reasons[reason] += count
-        changed.add(user)
-        if len(report.users) < SHOWN_USERS:
-            report.users.append({"user_id": user, "modality": modality.name, "reason": reason})
-    if arrived:
-        ids = pc.unique(pa.concat_tables(arrived)["text_id"])
-        new = set(ids.filter(text_vectors(context).unknown(ids)).to_pylist())
-        texts |= new
-    report.modalities.append(
+def _buckets(context: Context, plan: WindowPlan, connection: duckdb.DuckDBPyConnection) -> dict[int, BucketPlan]:
+    """What a run has each bucket do, of those that do anything."""
+    heads, erased, changes = context.ledger.heads(), context.ledger.erased(), plan.changes
+    plans = {
+        bucket: bucket_plan(context, lambda: connection, changes, bucket, heads.get(bucket), erased)
+        for bucket in range(context.settings.buffer.num_buckets)
+    }
+    return {bucket: planned for bucket, planned in plans.items() if planned.num_prefixes}
+
+
+def _told(plan: WindowPlan, buckets: dict[int, BucketPlan]) -> DryRun:
+    modalities = [
         {
-            "modality": modality.name,
-            "rows": rows,
-            "rejected": rejected,
-            "changed_users": len(pc.unique(changes["user_id"])),
-            "reasons": dict(reasons),
-            "texts_to_encode": len(new) if arrived else 0,
+            "modality": modality.modality,
+            "rows": modality.rows,
+            "rejected": modality.rejected,
+            "changed_users": modality.changed_users,
+            "reasons": modality.reasons,
+            "texts_to_encode": modality.texts.texts.num_rows,
         }
+        for modality in plan.modalities
+    ]
+    first = [
+        {"user_id": row["user_id"], "modality": name, "reason": row["reason"]}
+        for name, rows in plan.changes.items()
+        for row in rows.slice(0, SHOWN_USERS).to_pylist()
+    ]
+    return DryRun(
+        ds=str(plan.window),
+        modalities=modalities,
+        changed_users=sum(len(planned.users) for planned in buckets.values()),
+        changed_summaries=sum(len(users) for planned in buckets.values() for users in planned.changed.values()),
+        backfill_users=sum(len(planned.backfill_users) for planned in buckets.values()),
+        prefixes=sum(planned.num_prefixes for planned in buckets.values()),
+        texts_to_encode=sum(modality.texts.texts.num_rows for modality in plan.modalities),
+        buckets=[
+            {"bucket": bucket, "changed_users": len(planned.users), "backfill_users": len(planned.backfill_users)}
+            for bucket, planned in buckets.items()
+        ],
+        users=first[:SHOWN_USERS],
     )
 
 
-def _backfill_users(context: Context, changed: set[str]) -> set[str]:
-    found: set[str] = set()
-    for bucket, head in context.ledger.heads().items():
-        same_layout = head.modalities == context.modality_fingerprints()
-        if new_scenarios(context.scenario_fingerprints(), head.scenarios, same_layout):
-            with connect(context.settings.paths.state) as connection:
-                found |= set(summary_store.read_users(connection, bucket_files(context.layout.summaries(), bucket)))
-    return found - changed
-
-
-def _estimate(context: Context, report: DryRun) -> None:
+def _estimated(context: Context, report: DryRun) -> DryRun:
     for window in context.ledger.windows():
         seconds, prefixes = window.counts.get("seconds", {}), window.counts.get("prefixes", 0)
         if window.completed_at is not None and seconds.keys() >= TIMED and prefixes:
             rate: float = sum(seconds.values()) / prefixes
-            report.estimated_seconds = round(rate * max(report.prefixes, 1), 1)
-            report.estimated_from = window.ds.isoformat()
-            return
+            return replace(
+                report,
+                estimated_seconds=round(rate * max(report.prefixes, 1), 1),
+                estimated_from=window.ds.isoformat(),
+            )
+    return report
 
 
-@dataclass
+@dataclass(frozen=True)
 class BackfillPlan:
     """The windows that a backfill would run, and what it would restate."""
 
-    days: list[str]
-    not_landed: list[str]
+    days: Sequence[str]
+    not_landed: Sequence[str]
     """Days among them that have not landed; the backfill would stop at the first."""
-    rewritten: list[str] = field(default_factory=list)
+    rewritten: Sequence[str] = field(default_factory=list)
     """Partitions that would be restated."""
     affected_users: int = 0
     """Users with rows in those partitions: at most so many are recomputed."""
@@ -164,23 +139,22 @@ class BackfillPlan:
 def plan_backfill(context: Context, from_date: date, to_date: date, restate: bool) -> BackfillPlan:
     """Plan a backfill; both dates are inclusive."""
     missing = missing_days(context, from_date, to_date)
-    required = [m.name for m in context.settings.modalities if not m.optional]
     lake = context.settings.paths.lake
-    absent = [
-        ds for ds in missing if not all(partitions.has_landed(partitions.join(lake, name), ds) for name in required)
-    ]
+    required = [m.name for m in context.settings.modalities if not m.optional]
+    in_lake = [set(partitions.landed_days(partitions.join(lake, name))) for name in required] if missing else []
+    absent = [ds for ds in missing if not all(ds in days for days in in_lake)]
     plan = BackfillPlan([ds.isoformat() for ds in missing], [ds.isoformat() for ds in absent])
     watermark, first_window = context.ledger.watermark(), context.first_window()
     if not restate or watermark is None or first_window is None:
         return plan
+    rewritten: list[str] = []
     users: set[str] = set()
     first = watermark
     for modality, ds, _ in find_rewritten(context, from_date, to_date):
         check_recomputable(context, modality, ds)
-        landed = context.landed(modality, ds)
-        users |= set(landed.events["user_id"].to_pylist())
+        users |= set(context.landed(modality, ds).events["user_id"].to_pylist())
         first = min(first, max(ds, first_window))
-        plan.rewritten.append(f"{modality.name} {ds}")
-    plan.affected_users = len(users)
-    plan.affected_days = (watermark - first).days + 1 if plan.rewritten else 0
-    return plan
+        rewritten.append(f"{modality.name} {ds}")
+    if not rewritten:
+        return plan
+    return replace(plan, rewritten=rewritten, affected_users=len(users), affected_days=(watermark - first).days + 1)

@@ -15,7 +15,7 @@ from updater.domain.window import Window
 from updater.lake import partitions
 from updater.lake.schemas import TEXT_ID_BYTES
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.session import text_vectors
 from updater.runtime.timing import Stopwatch
 from updater.state.event_store import EventFile, row_batches
@@ -41,10 +41,14 @@ class Encoded:
     """Those that had no vector yet."""
 
 
-def count_new_texts(context: Context, window: Window, modality: Modality) -> int:
-    """Distinct texts among the events that the window brought that nobody has encoded."""
-    texts, _ = _new_texts(_window_files(context, window, modality), text_vectors(context))
-    return int(texts.num_rows)
+@dataclass(frozen=True)
+class NewTexts:
+    """Distinct texts of some events."""
+
+    texts: pa.Table
+    """Those without a vector: text_id, text."""
+    num_distinct: int
+    """How many there are, those with a vector as well."""
 
 
 def _window_files(context: Context, window: Window, modality: Modality) -> list[EventFile]:
@@ -55,27 +59,31 @@ def _window_files(context: Context, window: Window, modality: Modality) -> list[
     return [context.event_file(modality.name, window.ds, record.events_file)] if record and record.events_file else []
 
 
-def _new_texts(files: Sequence[EventFile], vectors: TextVectors) -> tuple[pa.Table, int]:
-    """Distinct texts (text_id, text) of `files` that have no vector yet, and how many distinct texts there are."""
-    known, new = pa.array([], pa.binary(TEXT_ID_BYTES)), _NO_TEXTS
+def find_new_texts(files: Sequence[EventFile], vectors: TextVectors, known: Sequence[NewTexts] = ()) -> NewTexts:
+    """Distinct texts of `files`, and which of them have no vector yet and are not among those that `known` tells of."""
+    seen, new = pa.array([], pa.binary(TEXT_ID_BYTES)), _NO_TEXTS
     for rows in row_batches(files, ["text_id", "text", "deleted"]):
         # Only ids and texts without a vector stay in memory, each once.
         texts = rows.filter(pc.invert(rows["deleted"])).group_by(["text_id", "text"]).aggregate([]).combine_chunks()
-        ids = texts["text_id"].combine_chunks().cast(known.type)
-        fresh = pc.is_null(pc.index_in(ids, value_set=known))
+        ids = texts["text_id"].combine_chunks().cast(seen.type)
+        fresh = pc.is_null(pc.index_in(ids, value_set=seen))
         texts, ids = texts.filter(fresh).cast(_NO_TEXTS.schema), ids.filter(fresh)
-        known = pa.concat_arrays([known, ids])
+        seen = pa.concat_arrays([seen, ids])
         new = pa.concat_tables([new, texts.filter(vectors.unknown(ids))])
-    return new.sort_by("text_id"), len(known)
+    for other in known:
+        again = pc.is_in(new["text_id"], value_set=other.texts["text_id"].combine_chunks())
+        new = new.filter(pc.invert(again))
+    return NewTexts(new.sort_by("text_id"), len(seen))
 
 
 def encode(
-    context: Context,
+    context: WritableContext,
     window: Window,
     modality: Modality,
     encode_texts: EncodeTexts,
     progress: Progress = no_progress,
     vectors: TextVectors | None = None,
+    planned: NewTexts | None = None,
 ) -> Encoded:
     """Encode the texts that the window brought and nobody has encoded before; run again, it finds them encoded.
 
@@ -84,11 +92,14 @@ def encode(
         window: the window.
         modality: whose texts to encode.
         encode_texts: makes the vectors.
-        progress: told of texts that are encoded.
+        progress: called as texts are encoded.
         vectors: the text vectors, opened before; opened here if left out.
+        planned: the window's texts, if it was planned; found here if left out.
     """
-    files = _window_files(context, window, modality)
-    done = encode_files(context, files, encode_texts, modality.name, progress, vectors)
+    vectors = vectors or text_vectors(context)
+    if planned is None:
+        planned = find_new_texts(_window_files(context, window, modality), vectors)
+    done = _encode_new(planned, encode_texts, modality.name, progress, vectors)
     if not partitions.exists(_record(context, window, modality)):
         with crash_point("encoded"), partitions.write_file(_record(context, window, modality)) as file:
             file.write(json.dumps(asdict(done)).encode())
@@ -96,7 +107,7 @@ def encode(
 
 
 def encode_files(
-    context: Context,
+    context: WritableContext,
     files: Sequence[EventFile],
     encode_texts: EncodeTexts,
     label: str,
@@ -104,20 +115,25 @@ def encode_files(
     vectors: TextVectors | None = None,
 ) -> Encoded:
     """Encode the texts of event files that nobody has encoded before."""
+    vectors = vectors or text_vectors(context)
+    return _encode_new(find_new_texts(files, vectors), encode_texts, label, progress, vectors)
+
+
+def _encode_new(
+    found: NewTexts, encode_texts: EncodeTexts, label: str, progress: Progress, vectors: TextVectors
+) -> Encoded:
     watch = Stopwatch()
-    if vectors is None:
-        vectors = text_vectors(context)
-    else:
-        vectors.refresh()
-    texts, num_texts = _new_texts(files, vectors)
+    # Another attempt may have encoded some since.
+    vectors.refresh()
+    texts = found.texts.filter(vectors.unknown(found.texts["text_id"].combine_chunks()))
     for start in range(0, texts.num_rows, SEGMENT_TEXTS):
         progress(f"encoding {label}", start, texts.num_rows)
         segment = texts.slice(start, SEGMENT_TEXTS)
         made = encode_texts(segment["text"].to_pylist())
         with crash_point("texts"):
             vectors.append(segment["text_id"].to_pylist(), made)
-    logger.info("encoded %d of %d texts of %s, %.1f s", texts.num_rows, num_texts, label, watch.seconds)
-    return Encoded(label, num_texts, texts.num_rows)
+    logger.info("encoded %d of %d texts of %s, %.1f s", texts.num_rows, found.num_distinct, label, watch.seconds)
+    return Encoded(label, found.num_distinct, texts.num_rows)
 
 
 def encoded_before(context: Context, window: Window, modality: Modality) -> Encoded:

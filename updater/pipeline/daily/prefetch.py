@@ -7,14 +7,14 @@ from datetime import date
 
 from updater.domain.window import days
 from updater.lake import partitions
-from updater.pipeline.daily.detect import land_day
 from updater.pipeline.daily.encode import encode_files
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.pipeline.daily.land import land_day
+from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
 
 
 def land_and_encode(
-    context: Context, pool: ProcessPool, first: date, last: date, progress: Progress = no_progress
+    context: WritableContext, pool: ProcessPool, first: date, last: date, progress: Progress = no_progress
 ) -> None:
     """Turn the lake's days from `first` to `last`, inclusive, into events and vectors; what is done is left alone.
 

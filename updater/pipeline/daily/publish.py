@@ -11,14 +11,14 @@ from updater.errors import ConfigError, WindowOrderError
 from updater.ledger import WindowRecord
 from updater.pipeline.daily.staging import discard, move_into_place
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import Context, WritableContext
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
 
 logger = logging.getLogger(__name__)
 
 
-def publish(context: Context, window: Window) -> dict[str, int]:
+def publish(context: WritableContext, window: Window) -> dict[str, int]:
     """Complete the offline files of all buckets. Returns the bucket counts, summed.
 
     Raises:
@@ -56,7 +56,7 @@ def views(context: Context, version: int | None = None) -> list[str]:
     return [*scenarios, columns.SUMMARIES_VIEW]
 
 
-def materialize(context: Context, window: Window) -> dict[str, int]:
+def materialize(context: WritableContext, window: Window) -> dict[str, int]:
     """Load the window's offline rows into the online store; values there that are newer stay.
 
     Returns rows per feature view.
@@ -78,7 +78,7 @@ def materialize(context: Context, window: Window) -> dict[str, int]:
         if ledger.completed_erasures() != erased:
             raise ConfigError(
                 f"Users were erased while {window} was loaded into the online store, so locks on files in "
-                f"{context.layout.root} do not hold between its machines; run `updater erase` for them again, "
+                f"{context.layout.root} do not hold between its machines; run `updater user erase` for them again, "
                 "and mount one with locks."
             )
     logger.info(
@@ -91,7 +91,7 @@ def materialize(context: Context, window: Window) -> dict[str, int]:
     return num_rows
 
 
-def commit(context: Context, window: Window, counts: dict[str, Any]) -> WindowRecord:
+def commit(context: WritableContext, window: Window, counts: dict[str, Any]) -> WindowRecord:
     """Close the window: the last write of a day."""
     watch = Stopwatch()
     with crash_point("tidied"):

@@ -1,37 +1,35 @@
 """Refresh: the ordered fold over a bucket's users. New values, offline rows, then the head moves.
 
-Files are written aside under names that carry their content's digest. The head then moves by compare-and-swap, which
+Files are staged under names that carry their content's digest. The head then moves by compare-and-swap, which
 decides which attempt counts, and only then are the files moved to where Feast reads them. A run killed in between finds
 the files and finishes the move.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from updater.domain import columns
-from updater.domain.erasure import Erased
-from updater.domain.plan import BucketPlan, new_scenarios, plan_bucket
+from updater.domain.plan import BucketPlan
 from updater.domain.window import Window
 from updater.errors import WindowOrderError
 from updater.ledger import BucketRecord, Head
 from updater.pipeline.daily.bucket_commit import commit_bucket, outputs_digest
 from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buffer, read_stored
-from updater.pipeline.daily.detect import read_changes
+from updater.pipeline.daily.land import read_changes
+from updater.pipeline.daily.plan import bucket_plan
 from updater.pipeline.daily.staging import move_into_place, stage
-from updater.runtime.deployment import Context, day_after, day_before
+from updater.runtime.deployment import Context, WritableContext, day_after, day_before, open_writable
 from updater.runtime.process_pool import ProcessPool, open_session
 from updater.runtime.session import Session
 from updater.runtime.timing import Stopwatch
 from updater.settings import Settings
 from updater.state import embeddings as offline
 from updater.state import summaries as summary_store
-from updater.state.bucket_files import bucket_files
 from updater.state.layout import SUMMARIES
 
 logger = logging.getLogger(__name__)
@@ -40,7 +38,9 @@ USERS_PER_READ = 4096
 """Users whose event rows (without vectors) a process holds at a time: some hundred bytes per event."""
 
 
-def refresh_buckets(context: Context, session: Session, window: Window, buckets: Sequence[int]) -> list[dict[str, int]]:
+def refresh_buckets(
+    context: WritableContext, session: Session, window: Window, buckets: Sequence[int]
+) -> list[dict[str, int]]:
     """Bring buckets from the day before to `window`, or find them done. Returns the counts of each.
 
     Buckets are read together, as many as the memory bound allows, because opening a buffer's files costs more than a
@@ -64,7 +64,7 @@ def refresh_buckets(context: Context, session: Session, window: Window, buckets:
             continue
         _check_order(context, head, window, bucket)
         changes = changes or {m.name: read_changes(context, window, m.name) for m in context.settings.modalities}
-        plan = plan_window(context, session, changes, bucket, head, erased)
+        plan = bucket_plan(context, lambda: session.connection, changes, bucket, head, erased)
         if waiting and sum(other.num_prefixes for _, _, other in waiting) + plan.num_prefixes > USERS_PER_READ:
             counts += _refresh_group(context, session, window, waiting, len(erased))
             waiting = []
@@ -73,7 +73,7 @@ def refresh_buckets(context: Context, session: Session, window: Window, buckets:
 
 
 def _refresh_group(
-    context: Context,
+    context: WritableContext,
     session: Session,
     window: Window,
     planned: Sequence[tuple[int, Head | None, BucketPlan]],
@@ -108,7 +108,7 @@ def _refresh_group(
 
 
 def _publish_bucket(
-    context: Context,
+    context: WritableContext,
     session: Session,
     window: Window,
     bucket: int,
@@ -151,24 +151,6 @@ def _publish_bucket(
     )
     commit_bucket(context, window, head, new, files, counts, num_erased, accept_superseded=True)
     return counts
-
-
-def plan_window(
-    context: Context, session: Session, changes: Mapping[str, pa.Table], bucket: int, head: Head | None, erased: Erased
-) -> BucketPlan:
-    """Who of a bucket has to be recomputed, given what a window changed in each modality; never an `erased` user whose
-    files are not rewritten yet.
-    """
-    changed = {}
-    for modality, rows in changes.items():
-        users = set(rows.filter(pc.equal(rows["bucket"], bucket))["user_id"].to_pylist())
-        changed[modality] = users - erased.among(users)
-    # The model may be another one: a version becomes live only with rows of everybody.
-    same_layout = head is None or head.modalities == context.modality_fingerprints()
-    new = new_scenarios(context.scenario_fingerprints(), head.scenarios if head else None, same_layout)
-    known = set(summary_store.read_users(session.connection, _summary_files(context, bucket)) if new else [])
-    known -= erased.among(known)
-    return plan_bucket(changed, known, [scenario.name for scenario in context.settings.scenarios], new)
 
 
 def tables(
@@ -232,10 +214,6 @@ def _check_order(context: Context, head: Head | None, window: Window, bucket: in
     )
 
 
-def _summary_files(context: Context, bucket: int) -> list[str]:
-    return bucket_files(context.layout.summaries(), bucket)
-
-
 def _records_before(context: Context, heads: Sequence[Head | None]) -> dict[int, BucketRecord]:
     """What was published with `heads`, by bucket."""
     days = {head.ds for head in heads if head is not None}
@@ -267,7 +245,8 @@ def refresh_days(
 
 
 def _refresh_job(settings: Settings, now: datetime, days: list[date], buckets: list[int]) -> dict[date, float]:
-    context, session = open_session(settings, now)
+    context = open_writable(settings, now)
+    session = open_session(context)
     seconds = {}
     for ds in days:
         watch = Stopwatch()

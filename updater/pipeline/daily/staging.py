@@ -1,4 +1,4 @@
-"""Moving a bucket's files from where they were written aside to where they are read.
+"""Staging: a bucket's files are written where nobody reads them, and moved into place once the ledger names them.
 
 `<state>/staged/ds=…/bucket-NNN/<sha256>-<view>` holds what an attempt made; the ledger names the files of the attempt
 that counts.
@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from updater.lake import partitions
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import WritableContext
 
 
-def stage(context: Context, ds: date, bucket: int, tables: dict[str, pa.Table]) -> list[str]:
-    """Write `tables` (feature view to rows) aside. Returns their names, which carry the digests of their bytes."""
+def stage(context: WritableContext, ds: date, bucket: int, tables: dict[str, pa.Table]) -> list[str]:
+    """Write `tables` (feature view to rows) to staging. Returns their names, which carry digests of their bytes."""
     names = []
     for view, table in sorted(tables.items()):
         content = partitions.to_parquet(table)
@@ -27,7 +27,7 @@ def stage(context: Context, ds: date, bucket: int, tables: dict[str, pa.Table]) 
     return names
 
 
-def move_into_place(context: Context, bucket: int, ds: date) -> int:
+def move_into_place(context: WritableContext, bucket: int, ds: date) -> int:
     """Move the files that the ledger names for a bucket and day; files that are in place are left.
 
     Returns the number moved.
@@ -65,9 +65,9 @@ def discard(staged: str) -> None:
         partitions.remove(staged)
 
 
-def _staged(context: Context, ds: date, bucket: int) -> str:
+def _staged(context: WritableContext, ds: date, bucket: int) -> str:
     return context.layout.staged_bucket(ds, bucket)
 
 
-def _final_path(context: Context, ds: date, bucket: int, view: str, generation: int) -> str:
+def _final_path(context: WritableContext, ds: date, bucket: int, view: str, generation: int) -> str:
     return context.layout.bucket_file(view, ds, bucket, generation)

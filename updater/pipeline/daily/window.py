@@ -1,36 +1,38 @@
 """One window from detect to commit, and many of them: a day is a backfill of length one."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 from updater.domain.window import Window, days
 from updater.errors import UnfinishedWorkError, VerificationError
 from updater.pipeline.daily.admission import open_window
-from updater.pipeline.daily.detect import detect, detected
+from updater.pipeline.daily.detect import detected, save_changes
 from updater.pipeline.daily.encode import encode, encoded_before
+from updater.pipeline.daily.land import into_state
+from updater.pipeline.daily.plan import WindowPlan, plan_changes
 from updater.pipeline.daily.publish import commit, materialize, publish
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.prometheus import write_configured
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import text_vectors
+from updater.runtime.timing import StepTimes, Stopwatch
 from updater.state.event_store import connect
 
 
-@dataclass
+@dataclass(frozen=True)
 class WindowReport:
     """What a window did. `already_done` means that nothing was left to do."""
 
     ds: str
     already_done: bool = False
     model: str = ""
-    modalities: list[dict[str, Any]] = field(default_factory=list)
+    modalities: Sequence[dict[str, Any]] = field(default_factory=list)
     """Per modality what detect found, and the texts encoded."""
     changed_users: int = 0
     changed_summaries: int = 0
@@ -40,7 +42,7 @@ class WindowReport:
     texts_encoded: int = 0
     rows: int = 0
     """Rows materialized, over all feature views."""
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds per step."""
 
     @property
@@ -52,15 +54,8 @@ class WindowReport:
         """The report for machines."""
         return {**asdict(self), "share": round(self.share, 4)}
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time a step."""
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
 
-
-def run_window(context: Context, pool: ProcessPool, ds: date, progress: Progress = no_progress) -> WindowReport:
+def run_window(context: WritableContext, pool: ProcessPool, ds: date, progress: Progress = no_progress) -> WindowReport:
     """Run one window. A window that is committed is left as it is.
 
     Raises:
@@ -68,68 +63,91 @@ def run_window(context: Context, pool: ProcessPool, ds: date, progress: Progress
         UnfinishedWorkError: an earlier window was started and not finished.
     """
     window = context.window(ds)
-    report = WindowReport(str(window), model=context.live_model().name)
+    model, steps = context.live_model().name, StepTimes()
     record = context.ledger.window(ds)
     if record is not None and record.completed_at is not None:
-        report.already_done = True
-        return report
+        return WindowReport(str(window), already_done=True, model=model)
     with window_events(context, window):
         check_previous(context, window)
-        open_window(context, window)  # a window that is refused leaves no audit row
+        in_lake = open_window(context, window)  # a window that is refused leaves no audit row
         audit.record(context, "run", ds=str(ds))
-        num_users = prepare(context, pool, window, report, progress)
-        with report.step("refresh"):
+        plan = prepare(context, pool, window, steps, progress, in_lake)
+        with steps("refresh"):
             buckets = range(context.settings.buffer.num_buckets)
             done = 0
-            for group in refresh_days(pool, [ds], buckets, num_users):
+            for group in refresh_days(pool, [ds], buckets, plan.changed_users):
                 done += len(group)
                 progress(f"refreshing {window}", done, len(buckets))
-        finish(context, window, report)
+        report = finish(context, window, model, steps)
     write_configured(context)
     return report
 
 
-def prepare(context: Context, pool: ProcessPool, window: Window, report: WindowReport, progress: Progress) -> int:
-    """Open the window, detect its changes and encode its new texts.
-
-    Returns the number of users that changed in the modality in which most did.
+def prepare(
+    context: WritableContext,
+    pool: ProcessPool,
+    window: Window,
+    steps: StepTimes,
+    progress: Progress = no_progress,
+    in_lake: Mapping[str, Collection[date]] | None = None,
+) -> WindowPlan:
+    """Plan a window that is open, keep what the plan says of users, and encode its texts. What is left of the plan is
+    to refresh the buckets, which may be done elsewhere.
     """
-    open_window(context, window)
-    num_users = 0
-    with report.step("detect"), connect(context.settings.paths.state) as connection:
-        for modality in context.settings.modalities:
-            num_users = max(num_users, detect(context, window, modality, progress, connection).changed_users)
-    with report.step("encode"):
+    with steps("detect"), connect(context.settings.paths.state) as connection:
+        watch = Stopwatch()
+        plan = plan_changes(context, window, partial(into_state, context), connection, progress, in_lake)
+        save_changes(context, window, plan.modalities, watch)
+    with steps("encode"):
         vectors = text_vectors(context)
-        for modality in context.settings.modalities:
-            encode(context, window, modality, pool.encode, progress, vectors)
-    return num_users
+        for modality, planned in zip(context.settings.modalities, plan.modalities, strict=True):
+            encode(context, window, modality, pool.encode, progress, vectors, planned.texts)
+    return plan
 
 
-def finish(context: Context, window: Window, report: WindowReport) -> None:
-    """Publish, materialize and commit a window whose buckets are refreshed; fills in the report's counts.
+def finish(context: WritableContext, window: Window, model: str, steps: StepTimes) -> WindowReport:
+    """Publish, materialize and commit a window whose buckets are refreshed.
 
     With `[run] verify_before_publish` a sample of the recomputed users is verified before anything of it is online.
+
+    Args:
+        context: the deployment.
+        window: the window.
+        model: name of the version that was live when the window was begun.
+        steps: what the steps before took.
 
     Raises:
         VerificationError: something differs; the online store keeps its values, and the window is not committed.
     """
-    with report.step("publish"):
+    with steps("publish"):
         counts = publish(context, window)
     if context.settings.run.verify_before_publish:
-        with report.step("verify"):
+        with steps("verify"):
             _audit(context, window)
-    with report.step("materialize"):
+    with steps("materialize"):
         rows = materialize(context, window)
-    report.changed_users, report.changed_summaries = counts["changed_users"], counts["changed_summaries"]
-    report.prefixes, report.active_users = counts["prefixes"], counts["active_users"]
-    report.rows = sum(rows.values())
-    for modality in context.settings.modalities:
-        encoded = encoded_before(context, window, modality).texts_encoded
-        report.modalities.append({**asdict(detected(context, window, modality)), "texts_encoded": encoded})
-        report.texts_encoded += encoded
-    with report.step("commit"):
+    modalities = [
+        {
+            **asdict(detected(context, window, modality)),
+            "texts_encoded": encoded_before(context, window, modality).texts_encoded,
+        }
+        for modality in context.settings.modalities
+    ]
+    report = WindowReport(
+        ds=str(window),
+        model=model,
+        modalities=modalities,
+        changed_users=counts["changed_users"],
+        changed_summaries=counts["changed_summaries"],
+        prefixes=counts["prefixes"],
+        active_users=counts["active_users"],
+        texts_encoded=sum(counted["texts_encoded"] for counted in modalities),
+        rows=sum(rows.values()),
+        seconds=dict(steps.seconds),
+    )
+    with steps("commit"):
         commit(context, window, report.to_json())
+    return replace(report, seconds=dict(steps.seconds))
 
 
 def _audit(context: Context, window: Window) -> None:
@@ -140,7 +158,7 @@ def _audit(context: Context, window: Window) -> None:
     try:
         raise_if_different(report)
     except VerificationError as error:
-        raise VerificationError(f"{window} is not online and not committed: {error}") from None
+        raise VerificationError(f"{window} is not online and not committed: {error}", findings=error.findings) from None
 
 
 def missing_days(context: Context, from_date: date, to_date: date) -> list[date]:

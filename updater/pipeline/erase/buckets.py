@@ -14,7 +14,7 @@ from updater.pipeline.daily.bucket_commit import outputs_digest
 from updater.pipeline.daily.staging import move_into_place
 from updater.pipeline.erase.files import FileChanges, write
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context, Progress
+from updater.runtime.deployment import Progress, WritableContext
 from updater.state import summaries as summary_store
 from updater.state.bucket_files import all_files, bucket_files
 from updater.state.event_store import connect
@@ -26,67 +26,71 @@ NewFiles = dict[str, tuple[BucketFile, bytes | None]]
 
 
 def erase_from_buckets(
-    context: Context, buckets: Sequence[int], among: Among, found: FileChanges, progress: Progress
-) -> None:
+    context: WritableContext, buckets: Sequence[int], among: Among, progress: Progress
+) -> FileChanges:
     """Rewrite what `buckets` published, with the records and heads that name it, and correct the active users."""
+    found = FileChanges()
     for done, bucket in enumerate(buckets):
         progress("erasing from buckets", done, len(buckets))
         head = context.ledger.head(bucket)
         if head is not None:
             move_into_place(context, bucket, head.ds)
-        _rewrite_published(context, bucket, among, found)
-        _rewrite_merged(context, bucket, among, found)
+        found += _rewrite_published(context, bucket, among)
+        found += _rewrite_merged(context, bucket, among)
         _count_active(context, bucket)
+    return found
 
 
-def _views(context: Context) -> dict[str, str]:
+def _views(context: WritableContext) -> dict[str, str]:
     """Root of the files by the name that a staged file has for them."""
     names = partitions.list_names(context.layout.views())
     return {name: context.layout.bucket_files(name) for name in (SUMMARIES, *names)}
 
 
-def _rewrite_published(context: Context, bucket: int, among: Among, found: FileChanges) -> None:
+def _rewrite_published(context: WritableContext, bucket: int, among: Among) -> FileChanges:
     published: dict[tuple[date, int], dict[str, BucketFile]] = defaultdict(dict)
     for view, root in _views(context).items():
         for file in all_files(root, bucket):
             if file.kind == "ds":
                 published[file.first, file.generation][view] = file
     history = {(record.ds, record.generation): record for record in context.ledger.bucket_history(bucket)}
+    found = FileChanges()
     for key, files in sorted(published.items()):
         made: NewFiles = {}
         for view, file in files.items():
             table, num_rows = read_without(file.path, among)
             if num_rows:
                 made[view] = file, partitions.to_parquet(table) if table.num_rows else None
-                found.rows += num_rows
+                found += FileChanges(num_rows)
         if made and key in history:
             _replace_record(context, history[key], made)
         for file, content in made.values():
-            _put(file.path, content, found)
+            found += _put(file.path, content)
+    return found
 
 
-def _rewrite_merged(context: Context, bucket: int, among: Among, found: FileChanges) -> None:
+def _rewrite_merged(context: WritableContext, bucket: int, among: Among) -> FileChanges:
     """Files that days were merged into are found by their names, which stay, even if they become empty."""
+    found = FileChanges()
     for root in _views(context).values():
         for file in all_files(root, bucket):
             if file.kind != "ds":
                 table, num_rows = read_without(file.path, among)
                 if num_rows:
-                    found.rows += num_rows
-                    _put(file.path, partitions.to_parquet(table), found)
+                    found += FileChanges(num_rows) + _put(file.path, partitions.to_parquet(table))
+    return found
 
 
-def _put(path: str, content: bytes | None, found: FileChanges) -> None:
+def _put(path: str, content: bytes | None) -> FileChanges:
     with crash_point("file_without"):
         if content is None:
             partitions.remove(path)
-            found.removed += 1
-        else:
-            write(path, content)
-            found.rewritten += 1
+            return FileChanges(removed=1)
+        write(path, content)
+        return FileChanges(rewritten=1)
 
 
-def _replace_record(context: Context, record: BucketRecord, made: NewFiles) -> None:
+def _replace_record(context: WritableContext, record: BucketRecord, made: NewFiles) -> None:
     names = []
     for name in record.files:
         view = name.partition("-")[2]
@@ -102,7 +106,7 @@ def _replace_record(context: Context, record: BucketRecord, made: NewFiles) -> N
             context.ledger.replace_bucket_record(record, new)
 
 
-def _count_active(context: Context, bucket: int) -> None:
+def _count_active(context: WritableContext, bucket: int) -> None:
     """Let the newest record say how many active users are left: the next window counts on from there."""
     head = context.ledger.head(bucket)
     record = context.ledger.bucket_record(bucket, head.ds) if head else None

@@ -14,14 +14,14 @@ from updater.lake import partitions
 from updater.lake.erased_rows import Among
 from updater.lake.schemas import EVENT_ROWS
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context, Progress
+from updater.runtime.deployment import Context, Progress, WritableContext
 from updater.state.layout import ERASURE, Erasure, StateLayout, StatePart
 from updater.state.rewrite import events_name, read_without
 
 BUCKET = re.compile(r"(?:^|/)bucket-(\d{3,})")
 
 
-@dataclass
+@dataclass(frozen=True)
 class FileChanges:
     """What was done to files."""
 
@@ -29,9 +29,13 @@ class FileChanges:
     rewritten: int = 0
     removed: int = 0
 
+    def __add__(self, other: "FileChanges") -> "FileChanges":
+        return FileChanges(self.rows + other.rows, self.rewritten + other.rewritten, self.removed + other.removed)
 
-def erase_from_events(context: Context, among: Among, found: FileChanges, progress: Progress) -> None:
+
+def erase_from_events(context: WritableContext, among: Among, progress: Progress) -> FileChanges:
     """Put event files without the users' rows in the place of those with them; the ledger names the new ones."""
+    found = FileChanges()
     landed = [(path, _day(path)) for path in files_below(context, StatePart.EVENTS) if path.endswith(".parquet")]
     for done, (path, ds) in enumerate(landed):
         progress("erasing from events", done, len(landed))
@@ -45,15 +49,15 @@ def erase_from_events(context: Context, among: Among, found: FileChanges, progre
             context.ledger.replace_events(modality, ds, _name(path), new, num_rows)
         with crash_point("events_removed"):
             partitions.remove(path)
-        found.rows += num_rows
-        found.rewritten += new is not None
-        found.removed += new is None
+        found += FileChanges(num_rows, rewritten=int(new is not None), removed=int(new is None))
+    return found
 
 
 def erase_from_others(
-    context: Context, buckets: Sequence[int], among: Among, found: FileChanges, progress: Progress
-) -> None:
+    context: WritableContext, buckets: Sequence[int], among: Among, progress: Progress
+) -> FileChanges:
     """Rewrite all other files of the state that hold rows of the users, who are in `buckets`, in place."""
+    found = FileChanges()
     paths = [path for path in files_below(context) if _may_hold(context, path, buckets)]
     for done, path in enumerate(paths):
         progress("erasing from files", done, len(paths))
@@ -61,7 +65,7 @@ def erase_from_others(
             # Whoever is still writing it has read what is being erased, and is to begin again.
             with crash_point("leftover"):
                 partitions.remove(path)
-            found.removed += 1
+            found += FileChanges(removed=1)
             continue
         try:
             table, num_rows = read_without(path, among)
@@ -69,17 +73,17 @@ def erase_from_others(
             continue
         if not num_rows:
             continue
-        found.rows += num_rows
         part = _part(context, path)
-        # Staged files are named by their content, and what was set aside is there only if there is any.
+        # Staged files are named by their content, and rejected rows are there only if there are any.
         if ERASURE.get(part) is Erasure.REMOVED or (part == StatePart.REJECTED and not table.num_rows):
             with crash_point("other_without"):
                 partitions.remove(path)
-            found.removed += 1
+            found += FileChanges(num_rows, removed=1)
         else:
             with crash_point("other_without"):
                 write(path, partitions.to_parquet(table, EVENT_ROWS if part == StatePart.EVENTS else None))
-            found.rewritten += 1
+            found += FileChanges(num_rows, rewritten=1)
+    return found
 
 
 def write(path: str, content: bytes) -> None:
@@ -106,7 +110,7 @@ def _write_events(path: str, table: pa.Table) -> str | None:
     return name
 
 
-def _repoint_plan(context: Context, modality: str, ds: date, old: str, new: str | None) -> None:
+def _repoint_plan(context: WritableContext, modality: str, ds: date, old: str, new: str | None) -> None:
     """Name the new event file in the plan of a restatement that is under way."""
     if not partitions.exists(context.layout.restatement_plan()):
         return

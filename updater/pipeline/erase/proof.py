@@ -23,29 +23,29 @@ from updater.lake import partitions
 from updater.lake.erased_rows import without_users
 from updater.lake.schemas import is_text
 from updater.pipeline.erase.files import files_below
-from updater.pipeline.erase.run import state_ids
+from updater.pipeline.user_ids import state_ids
 from updater.runtime.deployment import Context, Progress, no_progress
 
 MIN_BYTES, MIN_DIGITS = 8, 16
 LONGEST_BOUNDED = 47
-"""A longer id cannot be told from its neighbours: in Parquet files a length, which may look like a letter, precedes."""
+"""A longer id has no clear start: in Parquet files a length precedes it, which may look like a letter."""
 CHUNK = 1 << 24
 PARQUET_MAGIC = b"PAR1"
 REGISTRY_COLUMN = "project_id"
 
 
-@dataclass
+@dataclass(frozen=True)
 class ErasureProof:
     """Where users are found. No place says which user it is."""
 
     users: int
     files: int = 0
     """Files searched."""
-    places: list[str] = field(default_factory=list)
+    places: Sequence[str] = field(default_factory=list)
 
 
 def find(context: Context, user_ids: Sequence[str], progress: Progress = no_progress) -> ErasureProof:
-    """Search for users by the ids that the lake has, and by their pseudonyms if the state has those.
+    """Search for users by their source ids, and by their pseudonyms if enabled.
 
     Raises:
         ConfigError: an id is empty or no text, or none is given.
@@ -55,18 +55,17 @@ def find(context: Context, user_ids: Sequence[str], progress: Progress = no_prog
 
     known = state_ids(context, user_ids)
     users = sorted({*user_ids, *known})
-    proof = ErasureProof(len(known))
+    places: list[str] = []
     databases = _databases(context)
     paths = [*files_below(context), *_databases_elsewhere(context, databases)]
     for done, path in enumerate(paths):
         progress("searching", done, len(paths))
-        proof.files += 1
-        proof.places += [f"{place} of {path}" for place in _places(path, users)]
+        places += [f"{place} of {path}" for place in _places(path, users)]
     for url, purpose in databases.items():
         if not is_sqlite(make_url(url)):
-            proof.places += _find_in_database(create_database_engine(url, purpose), users)
-    proof.places += find_online(context.settings, users)
-    return proof
+            places += _find_in_database(create_database_engine(url, purpose), users)
+    places += find_online(context.settings, users)
+    return ErasureProof(len(known), len(paths), places)
 
 
 def raise_if_found(proof: ErasureProof) -> None:
@@ -74,7 +73,8 @@ def raise_if_found(proof: ErasureProof) -> None:
     if proof.places:
         raise VerificationError(
             f"The users are found in {len(proof.places)} places, first: {proof.places[0]}; erase them (again) while "
-            "nothing else runs, with `updater erase`."
+            "nothing else runs, with `updater user erase`.",
+            findings=proof.places,
         )
 
 

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from updater.errors import ConfigError
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import WritableContext
 
 MAX_ACTOR = 200
 
 
-def record(context: Context, action: str, **subject: Any) -> None:
+def record(context: WritableContext, action: str, **subject: Any) -> None:
     """Add an audit row: this process's actor does `action` to `subject`.
 
     Args:
         context: Whose ledger and clock to use.
-        action: The verb, as on the command line.
+        action: the command, as on the command line.
         subject: What it is done to: days, versions, counts; never a user's id, which no erasure could remove again.
     """
     context.ledger.record_audit(action, subject, actor(os.environ), context.time())

@@ -1,6 +1,7 @@
-"""How the daily job is doing: how fresh, how usual, how clean, how far embeddings moved, and what crosses a bound."""
+"""How the daily job is doing: how fresh, how usual, how clean, how far embeddings moved, and what alerts."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from hashlib import md5
 
@@ -15,7 +16,7 @@ from updater.domain.window import Window
 from updater.errors import NothingCommittedError, VerificationError
 from updater.lake import partitions
 from updater.pipeline.daily.publish import views
-from updater.pipeline.monitor.online_check import compare_online, not_superseded
+from updater.pipeline.monitor.online_check import OnlineComparison, compare_online, not_superseded
 from updater.runtime.deployment import Context
 from updater.state import embeddings as offline
 from updater.state import summaries as summary_store
@@ -28,12 +29,12 @@ PAST_WINDOWS = 14
 DRIFT_USERS = 2_000
 """Users whose embeddings are compared with their previous ones, at least, if the window has so many."""
 MIN_DRIFT_USERS = 20
-"""A mean over fewer users says nothing and crosses no bound."""
+"""A mean over fewer users says nothing and is no alert."""
 ONLINE_USERS = 200
 """Users whose online values are compared with the offline ones."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class ModalityHealth:
     """One modality."""
 
@@ -52,7 +53,7 @@ class ModalityHealth:
     rejected_share: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class ScenarioHealth:
     """One scenario of the live model."""
 
@@ -68,7 +69,7 @@ class ScenarioHealth:
     """Length of the difference between the means of the two."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Health:
     """The newest committed window and what it left behind."""
 
@@ -79,12 +80,12 @@ class Health:
     changed_share: float
     usual_changed_share: float | None
     """Median of the windows before it; None where they are too few."""
-    modalities: list[ModalityHealth]
-    scenarios: list[ScenarioHealth]
+    modalities: Sequence[ModalityHealth]
+    scenarios: Sequence[ScenarioHealth]
     online_values: int | None = None
     """Online values compared with the offline ones; None if that was not asked for."""
     online_mismatches: int | None = None
-    alerts: list[Alert] = field(default_factory=list)
+    alerts: Sequence[Alert] = field(default_factory=list)
 
     @property
     def mismatch_share(self) -> float | None:
@@ -116,13 +117,13 @@ def measure(context: Context, online: bool) -> Health:
         health = _health(context, connection, window, {r.bucket: r.counts["changed_users"] for r in records})
         if online:
             known = {record.bucket: record.counts["active_users"] for record in records}
-            _compare_online(context, connection, window, known, health)
-    health.alerts = find_alerts(context.settings.alerts, measured(health))
-    return health
+            compared = _compare_online(context, connection, window, known)
+            health = replace(health, online_values=compared.values, online_mismatches=len(compared.differences))
+    return replace(health, alerts=find_alerts(context.settings.alerts, measured(health)))
 
 
 def measured(health: Health) -> list[Measured]:
-    """The values that bounds are about, each with what it was measured on."""
+    """The values that have thresholds, each with what it was measured on."""
     found = []
     hours = {s.scenario: s.hours_since_as_of for s in health.scenarios if s.hours_since_as_of is not None}
     if hours:
@@ -159,7 +160,8 @@ def raise_on_alert(health: Health) -> None:
     if health.alerts:
         raise VerificationError(
             f"{len(health.alerts)} alert thresholds are exceeded: {'; '.join(map(str, health.alerts))}. "
-            "docs/operations.md, Watching, says what to look at."
+            "docs/operations.md, Watching, says what to look at.",
+            findings=[str(alert) for alert in health.alerts],
         )
 
 
@@ -200,7 +202,7 @@ def _modality(context: Context, modality: Modality, window: Window) -> ModalityH
 
 
 def newest_event(context: Context, modality: str, last: date) -> datetime | None:
-    """Time (UTC) of the newest event that landed up to day `last`, deletions aside; None without events."""
+    """Time (UTC) of the newest event that landed up to day `last`, except deletions; None without events."""
     newest: datetime | None = None
     for file in sorted(context.event_files(modality, last), key=lambda file: file.ds, reverse=True):
         # No event lies behind the end of its landing day.
@@ -241,9 +243,9 @@ def _scenarios(
 
 
 def _compare_online(
-    context: Context, connection: duckdb.DuckDBPyConnection, window: Window, known: dict[int, int], health: Health
-) -> None:
-    """Fill in how a sample of users' online values compares."""
+    context: Context, connection: duckdb.DuckDBPyConnection, window: Window, known: dict[int, int]
+) -> OnlineComparison:
+    """How a sample of users' online values compares."""
     buckets = buckets_to_probe(known, ONLINE_USERS, window.ds.toordinal())
     published: dict[str, list[pa.Table]] = {view: [] for view in views(context)}
     for bucket in buckets:
@@ -254,5 +256,4 @@ def _compare_online(
             rows = offline.read_newest(context.layout.offline(view), bucket, wanted, window.ds)
             if rows.num_rows:
                 tables.append(not_superseded(context, view, bucket, rows))
-    compared = compare_online(context, {view: pa.concat_tables(tables) for view, tables in published.items() if tables})
-    health.online_values, health.online_mismatches = compared.values, len(compared.differences)
+    return compare_online(context, {view: pa.concat_tables(tables) for view, tables in published.items() if tables})

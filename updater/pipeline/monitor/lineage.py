@@ -53,7 +53,7 @@ def window_events(context: Context, window: Window, whole: bool = True) -> Itera
     Args:
         context: the deployment.
         window: the window that is worked on.
-        whole: False around work that does not end with the commit, where only a failure is told.
+        whole: False around work that does not end with the commit, where only a failure is reported.
     """
     if not is_configured(os.environ, Path.cwd(), Path.home()):
         yield

@@ -1,6 +1,6 @@
 """What the online store serves, against the offline rows that it was loaded from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -13,17 +13,17 @@ from updater.state import embeddings as offline
 USERS_PER_READ = 500
 
 
-@dataclass
+@dataclass(frozen=True)
 class OnlineComparison:
     """Values compared, and those that differ."""
 
     values: int = 0
-    differences: list[tuple[str, str, str]] = field(default_factory=list)
+    differences: Sequence[tuple[str, str, str]] = field(default_factory=list)
     """Feature view, feature and user of each value that differs."""
 
 
 def not_superseded(context: Context, view: str, bucket: int, rows: pa.Table) -> pa.Table:
-    """The rows that no row of a later, uncommitted window replaces: of the others either value may be online."""
+    """The rows that no later, uncommitted window supersedes: of the others either value may be online."""
     newest = offline.read_newest(context.layout.offline(view), bucket, rows)
     return rows.filter(pc.equal(rows[columns.EVENT_TIMESTAMP], newest[columns.EVENT_TIMESTAMP]))
 
@@ -39,7 +39,8 @@ def compare_online(context: Context, published: Mapping[str, pa.Table]) -> Onlin
     from updater.store.connecting import open_store
 
     store = open_store(context.settings)
-    found = OnlineComparison()
+    num_values = 0
+    differences: list[tuple[str, str, str]] = []
     for view, rows in published.items():
         keys = (columns.JOIN_KEY, columns.EVENT_TIMESTAMP, columns.CREATED_TIMESTAMP)
         features = [name for name in rows.column_names if name not in keys]
@@ -48,7 +49,7 @@ def compare_online(context: Context, published: Mapping[str, pa.Table]) -> Onlin
             users = part[columns.JOIN_KEY]
             online = online_rows(store, users, [f"{view}:{name}" for name in features])
             for name in features:
-                found.values += len(users)
+                num_values += len(users)
                 pairs = zip(users, part[name], online[name], strict=True)
-                found.differences += [(view, name, user) for user, stored, value in pairs if value != stored]
-    return found
+                differences += [(view, name, user) for user, stored, value in pairs if value != stored]
+    return OnlineComparison(num_values, differences)

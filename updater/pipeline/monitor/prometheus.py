@@ -1,7 +1,7 @@
-"""What a monitoring system is told: the values of `updater status --check` in Prometheus's text format."""
+"""Metrics export: the values of `updater status --fail-on-alert` in Prometheus's text format."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -15,14 +15,14 @@ from updater.runtime.deployment import Context
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Metric:
     """One gauge; its samples differ in the value of one label, or there is one without a label."""
 
     name: str
     help: str
     label: str = ""
-    samples: dict[str, float] = field(default_factory=dict)
+    samples: Mapping[str, float] = field(default_factory=dict)
     """Values by the label's value; by the empty string where there is no label."""
 
 
@@ -76,7 +76,7 @@ def write_configured(context: Context) -> str | None:
 
 
 def collect(context: Context) -> list[Metric]:
-    """Measure the deployment. Before the first window there is little to tell."""
+    """Measure the deployment. Before the first window there is little to report."""
     report = status(context, check=context.ledger.watermark() is not None)
     completed = len(context.ledger.completed_windows())
     found = [
@@ -172,7 +172,7 @@ def _health(health: Health) -> Iterator[Metric]:
     )
     yield _by(
         "updater_scenario_compared_users",
-        "Users in these two.",
+        "Users compared for drift.",
         "scenario",
         {s.scenario: s.compared_users for s in by_scenario},
     )
@@ -180,7 +180,7 @@ def _health(health: Health) -> Iterator[Metric]:
     alerts = dict.fromkeys(THRESHOLDS, 0)
     for alert in health.alerts:
         alerts[alert.threshold] += 1
-    yield _by("updater_alerts", "Values beyond a bound.", "threshold", dict(alerts))
+    yield _by("updater_alerts", "Values that exceed their alert threshold.", "threshold", dict(alerts))
 
 
 def _by(name: str, text: str, label: str, samples: dict[str, float | None]) -> Metric:

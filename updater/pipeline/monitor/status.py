@@ -1,5 +1,6 @@
 """Status: how fresh the state is, what waits, what was rewritten behind our back, and how large everything is."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from updater.lake import partitions
 from updater.pipeline.monitor.health import Health, measure
 from updater.pipeline.restate.changed_partitions import find_rewritten
-from updater.pipeline.versions.registry import has_files
+from updater.pipeline.versions.registry import list_versions
 from updater.runtime.deployment import Context
 from updater.state.layout import StatePart
 
@@ -20,10 +21,10 @@ SIZED = (
     StatePart.REJECTED,
     StatePart.MODELS,
 )
-"""Parts of the state whose size is told."""
+"""Parts of the state whose size is reported."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class StatusReport:
     """The state of a deployment."""
 
@@ -31,19 +32,19 @@ class StatusReport:
     """Newest committed window."""
     model: str
     trained: bool
-    versions: list[dict[str, Any]] = field(default_factory=list)
+    versions: Sequence[dict[str, Any]] = field(default_factory=list)
     """Every model version, oldest first: number, name, whether trained, live, or removed again."""
-    waiting: list[str] = field(default_factory=list)
+    waiting: Sequence[str] = field(default_factory=list)
     """Days after the watermark that have landed in every required modality."""
-    unfinished: list[str] = field(default_factory=list)
+    unfinished: Sequence[str] = field(default_factory=list)
     """Windows that were started and not committed."""
-    rewritten: list[dict[str, str]] = field(default_factory=list)
+    rewritten: Sequence[dict[str, str]] = field(default_factory=list)
     """Partitions whose files changed after they had been processed, and the command that restates them."""
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    sizes: dict[str, dict[str, int]] = field(default_factory=dict)
+    runs: Sequence[dict[str, Any]] = field(default_factory=list)
+    sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Files and bytes per part of the state."""
     health: Health | None = None
-    """The newest committed window against the config's bounds; None before the first."""
+    """The newest committed window against the alert thresholds; None before the first."""
 
 
 def status(context: Context, check: bool = False) -> StatusReport:
@@ -58,32 +59,29 @@ def status(context: Context, check: bool = False) -> StatusReport:
     """
     model = context.live_model()
     watermark = context.ledger.watermark()
-    report = StatusReport(watermark.isoformat() if watermark else None, model.name, model.trained)
-    report.versions = [
-        {
-            "version": record.version,
-            "model": record.name,
-            "trained": record.trained,
-            "live": record.live,
-            "removed": not has_files(context, record.version),
-        }
-        for record in context.ledger.models()
-    ]
-    report.waiting = [ds.isoformat() for ds in landed_everywhere(context) if watermark is None or ds > watermark]
-    report.unfinished = [ds.isoformat() for ds in context.ledger.unfinished_windows()]
-    report.rewritten = rewritten(context, watermark) if watermark else []
-    report.runs = [
-        {"ds": window.ds.isoformat(), "completed_at": window.completed_at.isoformat(), **window.counts}
-        for window in context.ledger.completed_windows(LAST_RUNS)
-        if window.completed_at is not None
-    ]
-    for part in SIZED:
-        fs, inner = partitions.filesystem(context.layout.path(part))
-        files = fs.find(inner, detail=True) if fs.exists(inner) else {}
-        report.sizes[part] = {"files": len(files), "bytes": sum(info["size"] for info in files.values())}
-    if watermark is not None or check:
-        report.health = measure(context, online=check)
-    return report
+    return StatusReport(
+        watermark=watermark.isoformat() if watermark else None,
+        model=model.name,
+        trained=model.trained,
+        versions=list_versions(context),
+        waiting=[ds.isoformat() for ds in landed_everywhere(context) if watermark is None or ds > watermark],
+        unfinished=[ds.isoformat() for ds in context.ledger.unfinished_windows()],
+        rewritten=rewritten(context, watermark) if watermark else [],
+        runs=[
+            {"ds": window.ds.isoformat(), "completed_at": window.completed_at.isoformat(), **window.counts}
+            for window in context.ledger.completed_windows(LAST_RUNS)
+            if window.completed_at is not None
+        ],
+        sizes={part: _size(context, part) for part in SIZED},
+        health=measure(context, online=check) if watermark is not None or check else None,
+    )
+
+
+def _size(context: Context, part: StatePart) -> dict[str, int]:
+    """Files and bytes of a part of the state."""
+    fs, inner = partitions.filesystem(context.layout.path(part))
+    files = fs.find(inner, detail=True) if fs.exists(inner) else {}
+    return {"files": len(files), "bytes": sum(info["size"] for info in files.values())}
 
 
 def landed_everywhere(context: Context) -> list[date]:

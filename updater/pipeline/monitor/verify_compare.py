@@ -14,9 +14,9 @@ from updater.lake import partitions
 from updater.state.summaries import Summaries
 
 
-@dataclass
+@dataclass(frozen=True)
 class VerifyReport:
-    """What was compared, and what differed."""
+    """What was compared, and what differed. Reports of one window add up."""
 
     ds: str
     users: int = 0
@@ -30,8 +30,22 @@ class VerifyReport:
     bytes_read: int = 0
     """Of the lake and of the state's Parquet files; 0 if all users were verified, which reads all of them."""
     max_embedding_difference: float = 0.0
-    differences: list[str] = field(default_factory=list)
+    differences: Sequence[str] = field(default_factory=list)
     """One sentence per difference."""
+
+    def __add__(self, other: "VerifyReport") -> "VerifyReport":
+        return VerifyReport(
+            ds=self.ds,
+            users=self.users + other.users,
+            summaries=self.summaries + other.summaries,
+            embeddings=self.embeddings + other.embeddings,
+            online_values=self.online_values + other.online_values,
+            texts=self.texts + other.texts,
+            partitions=self.partitions + other.partitions,
+            bytes_read=self.bytes_read + other.bytes_read,
+            max_embedding_difference=max(self.max_embedding_difference, other.max_embedding_difference),
+            differences=[*self.differences, *other.differences],
+        )
 
 
 def raise_if_different(report: VerifyReport) -> None:
@@ -39,8 +53,9 @@ def raise_if_different(report: VerifyReport) -> None:
     if report.differences:
         raise VerificationError(
             f"{len(report.differences)} differences at {report.ds}, first: {report.differences[0]} "
-            "See `updater verify --json` for all; `updater status` lists partitions that were "
-            "rewritten after they had been processed."
+            "See `updater state verify --json` for all; `updater status` lists partitions that were "
+            "rewritten after they had been processed.",
+            findings=report.differences,
         )
 
 
@@ -68,33 +83,33 @@ def different_rows(one: Summaries, other: Summaries) -> Sequence[int]:
 
 
 def compare_embeddings(
-    scenario: str, names: list[str], rebuilt: Any, rows: pa.Table, report: VerifyReport, tolerance: float
-) -> None:
+    ds: str, scenario: str, names: list[str], rebuilt: Any, rows: pa.Table, tolerance: float
+) -> VerifyReport:
     """Published `rows` of a scenario against the rebuilt embeddings of the users `names`."""
     found = {user: row for row, user in enumerate(rows[columns.JOIN_KEY].to_pylist())}
+    distances: list[float] = []
+    differences = []
     for row, user in enumerate(names):
         if user not in found:
-            report.differences.append(f"User {user!r} has no published {scenario} embedding.")
+            differences.append(f"User {user!r} has no published {scenario} embedding.")
             continue
         stored = np.asarray(rows[columns.embedding(scenario)][found[user]].as_py(), np.float32)
-        difference = float(np.abs(stored - rebuilt[row]).max())
-        report.embeddings += 1
-        report.max_embedding_difference = max(report.max_embedding_difference, difference)
-        if not difference <= tolerance:
-            report.differences.append(
-                f"The {scenario} embedding of user {user!r} differs from its rebuild by {difference:.1e}."
+        distances.append(float(np.abs(stored - rebuilt[row]).max()))
+        if not distances[-1] <= tolerance:
+            differences.append(
+                f"The {scenario} embedding of user {user!r} differs from its rebuild by {distances[-1]:.1e}."
             )
+    furthest = max([0.0, *distances])
+    return VerifyReport(ds, embeddings=len(distances), max_embedding_difference=furthest, differences=differences)
 
 
-def compare_fingerprints(
-    names: list[str], marks: Sequence[Sequence[str]], rows: pa.Table, report: VerifyReport
-) -> None:
-    """Published `rows` against the users' rebuilt prefixes.
+def compare_fingerprints(names: list[str], marks: Sequence[Sequence[str]], rows: pa.Table) -> list[str]:
+    """A sentence for each user whose published row is not of the rebuilt prefix.
 
     `marks`: fingerprints of the rebuilt prefixes, as they are made now and as they were made before.
     """
     stored = dict(zip(rows[columns.JOIN_KEY].to_pylist(), rows[columns.PREFIX_FINGERPRINT].to_pylist(), strict=True))
-    report.differences += [
+    return [
         f"The prefix of user {user!r} differs from its rebuild."
         for user, *known in zip(names, *marks, strict=True)
         if stored.get(user) not in known

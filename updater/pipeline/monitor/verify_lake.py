@@ -17,7 +17,7 @@ from updater.state.lookup import Lookup
 
 
 def partitions_to_compare(context: Context, window: Window, most_bytes: int | None) -> list[PartitionRecord]:
-    """Processed partitions that the buffer reaches, in an order that every day shuffles anew.
+    """Processed partitions that the buffer reaches, in an order that is reshuffled every day.
 
     Args:
         context: the deployment.

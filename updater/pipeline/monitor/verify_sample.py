@@ -28,7 +28,7 @@ NEIGHBOURS = 10
 """Users of a run: more in a run read fewer row groups, more runs are a better sample."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sampler:
     """Reads the state of one window by users."""
 

@@ -19,7 +19,7 @@ from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buf
 from updater.pipeline.daily.refresh import tables
 from updater.pipeline.daily.staging import move_into_place, stage
 from updater.pipeline.restate.plan import Restatement
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import Context, WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool, open_session
 from updater.runtime.session import Session
 from updater.runtime.timing import Stopwatch
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def restate_bucket(
-    context: Context, session: Session, restatement: Restatement, window: Window, bucket: int
+    context: WritableContext, session: Session, restatement: Restatement, window: Window, bucket: int
 ) -> dict[str, int]:
     """Restate one window of a bucket, or find it done. Returns its counts.
 
@@ -139,6 +139,7 @@ def restate_buckets(
 def _restate_job(
     settings: Settings, now: datetime, restatement: Restatement, days: list[date], bucket: int
 ) -> dict[str, int]:
-    context, session = open_session(settings, now)
+    context = open_writable(settings, now)
+    session = open_session(context)
     restated = [restate_bucket(context, session, restatement, context.window(ds), bucket) for ds in days]
     return {"prefixes": sum(counts.get("prefixes", 0) for counts in restated)}

@@ -1,10 +1,11 @@
 """What a restatement has to recompute: the rewritten partitions, and the users and days that they touch.
 
-The plan is one file that stays until everything is done, so a killed restatement goes on where it was.
+The plan is one file that stays until everything is done, so a restatement is resumable.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -15,15 +16,15 @@ from updater.errors import UnfinishedWorkError, WindowOrderError
 from updater.lake import partitions
 from updater.lake.schemas import event_schema
 from updater.ledger import PartitionRecord
-from updater.pipeline.daily.detect import read_landed
+from updater.pipeline.daily.land import read_landed
 from updater.pipeline.restate.changed_partitions import check_recomputable, find_rewritten
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import Context, WritableContext
 from updater.state.event_store import connect, read_rows
 
 AFFECTED_SCHEMA = pa.schema([("modality", pa.string()), ("user_id", pa.string()), ("bucket", pa.int32())])
 
 
-@dataclass
+@dataclass(frozen=True)
 class Restatement:
     """What was rewritten, and whom it affects."""
 
@@ -33,13 +34,12 @@ class Restatement:
     """The watermark when the restatement was planned."""
     generation: int
     created: datetime
-    records: list[PartitionRecord]
+    records: Sequence[PartitionRecord]
     """New ledger records of the rewritten partitions."""
     affected: pa.Table
     """`AFFECTED_SCHEMA`: the users whose rows differ, per modality."""
     num_erased: int
     """How many erased users were known when the partitions were read, or the plan was read back."""
-    counts: dict[str, int] = field(default_factory=dict)
 
     def users(self, bucket: int) -> list[str]:
         """Affected users of a bucket, sorted."""
@@ -51,8 +51,8 @@ class Restatement:
         return sorted(set(self.affected["bucket"].to_pylist()))
 
 
-def plan_restatement(context: Context, from_date: date, to_date: date) -> Restatement | None:
-    """Land the rewritten partitions of the range anew, beside the old, and find the users whose rows differ; None if
+def plan_restatement(context: WritableContext, from_date: date, to_date: date) -> Restatement | None:
+    """Land the rewritten partitions of the range again, beside the old, and find the users whose rows differ; None if
     nothing was rewritten.
 
     Raises:
@@ -114,7 +114,7 @@ def _different_users(
         return connection.execute(query, {"modality": modality.name}).to_arrow_table().cast(AFFECTED_SCHEMA)
 
 
-def save_plan(context: Context, restatement: Restatement) -> None:
+def save_plan(context: WritableContext, restatement: Restatement) -> None:
     """Write the plan, unless it is there already."""
     if partitions.exists(context.layout.restatement_plan()):
         return

@@ -17,7 +17,7 @@ from updater.pipeline.restate.bucket import restate_buckets
 from updater.pipeline.restate.changed_partitions import check_recomputable
 from updater.pipeline.restate.plan import Restatement, plan_restatement, save_plan
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.timing import Stopwatch
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def restate_range(
-    context: Context, pool: ProcessPool, from_date: date, to_date: date, progress: Progress = no_progress
+    context: WritableContext, pool: ProcessPool, from_date: date, to_date: date, progress: Progress = no_progress
 ) -> dict[str, int]:
     """Restate the rewritten partitions of a range (both dates inclusive); empty if there are none."""
     restatement = plan_restatement(context, from_date, to_date)
@@ -33,9 +33,9 @@ def restate_range(
 
 
 def restate(
-    context: Context, pool: ProcessPool, restatement: Restatement, progress: Progress = no_progress
+    context: WritableContext, pool: ProcessPool, restatement: Restatement, progress: Progress = no_progress
 ) -> dict[str, int]:
-    """Carry out a restatement; killed and run again, it goes on. Returns users, days and values restated."""
+    """Carry out a restatement. Resumable: run it again after a crash. Returns users, days and values restated."""
     watch = Stopwatch()
     save_plan(context, restatement)
     try:

@@ -1,4 +1,4 @@
-"""What a model version lacks beside the live one, and making it: the same users' rows of the same instants.
+"""Rows that a model version is missing beside the live one, and computing them: the same users, the same instants.
 
 A row that the live version wrote has a row of the other version beside it: the same user, `event_timestamp` and
 `created_timestamp`, computed from what was known at that instant. So a version that becomes live later has the rows
@@ -26,7 +26,7 @@ from updater.ledger import ModelRecord
 from updater.pipeline.daily.bucket_values import compute, read_buffer, read_stored
 from updater.pipeline.daily.refresh import USERS_PER_READ
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context, day_after
+from updater.runtime.deployment import Context, WritableContext, day_after, open_writable
 from updater.runtime.process_pool import ProcessPool, open_session
 from updater.runtime.session import Session
 from updater.runtime.state_lock import StateLock
@@ -65,7 +65,7 @@ class VersionBackfill:
 
 @dataclass(frozen=True)
 class MissingRows:
-    """Rows that the version lacks in one bucket and window."""
+    """Rows that the version is missing in one bucket and window."""
 
     window: Window
     known: Window
@@ -90,7 +90,7 @@ class MissingRows:
 def find_missing_rows(
     context: Context, connection: duckdb.DuckDBPyConnection, job: VersionBackfill, buckets: Sequence[int]
 ) -> Iterator[MissingRows]:
-    """What the version lacks in some buckets, window by window, oldest first."""
+    """Find the rows that the version is missing in some buckets, window by window, oldest first."""
     past = [window for window in job.windows if window.ds < job.from_date]
     rest = job.windows[len(past) :]
     groups = [rest[start : start + WINDOWS_PER_QUERY] for start in range(0, len(rest), WINDOWS_PER_QUERY)]
@@ -149,9 +149,9 @@ def _missing_rows(
 
 
 def backfill_version(
-    context: Context, session: Session, job: VersionBackfill, buckets: Sequence[int]
+    context: WritableContext, session: Session, job: VersionBackfill, buckets: Sequence[int]
 ) -> dict[str, int]:
-    """Make what the version lacks in some buckets. Returns the prefixes computed and the rows written."""
+    """Compute the missing rows of some buckets. Returns the prefixes computed and the rows written."""
     counts = {"prefixes": 0, "rows": 0}
     waiting: list[MissingRows] = []
     waiting_users = 0
@@ -168,7 +168,7 @@ def backfill_version(
     return counts
 
 
-def _fill(context: Context, session: Session, job: VersionBackfill, all_missing: Sequence[MissingRows]) -> None:
+def _fill(context: WritableContext, session: Session, job: VersionBackfill, all_missing: Sequence[MissingRows]) -> None:
     """Make what rests on the knowledge of one window, with one pass over the event files."""
     if not all_missing:
         return
@@ -207,7 +207,7 @@ def _fill(context: Context, session: Session, job: VersionBackfill, all_missing:
 
 
 def _write(
-    context: Context,
+    context: WritableContext,
     job: VersionBackfill,
     missing: MissingRows,
     scenario: Scenario,
@@ -240,7 +240,7 @@ def _write(
 def backfill_buckets(
     pool: ProcessPool, job: VersionBackfill, buckets: Sequence[int]
 ) -> Iterator[tuple[list[int], dict[str, int]]]:
-    """Make what a model version lacks, neighbours together; yields buckets as they are done, with the counts."""
+    """Compute missing rows, neighbours together; yields buckets as they are done, with the counts."""
     groups = pool.groups(buckets)
     jobs = [(pool.settings, pool.now, job, group) for group in groups]
     for index, counts in pool.map(_backfill_job, jobs):
@@ -248,5 +248,6 @@ def backfill_buckets(
 
 
 def _backfill_job(settings: Settings, now: datetime, job: VersionBackfill, buckets: list[int]) -> dict[str, int]:
-    context, session = open_session(settings, now, job.model)
+    context = open_writable(settings, now)
+    session = open_session(context, job.model)
     return backfill_version(context, session, job, buckets)

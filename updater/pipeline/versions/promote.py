@@ -27,7 +27,7 @@ from updater.pipeline.monitor.verify_compare import raise_if_different
 from updater.pipeline.versions.backfill import WINDOWS_PER_QUERY, VersionBackfill, backfill_buckets, find_missing_rows
 from updater.pipeline.versions.registry import check_model, model_version, register_model
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
@@ -40,7 +40,7 @@ VERIFIED_USERS = 100
 """Users whose newest values are compared with a rebuild from the lake before a version becomes live."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class PromotionReport:
     """What a promotion did, or with `dry_run` would do."""
 
@@ -53,7 +53,7 @@ class PromotionReport:
     windows: int = 0
     """Completed windows from the first day on."""
     prefixes: int = 0
-    """User prefixes computed to make the rows that the version lacked."""
+    """User prefixes computed to make the rows that the version was missing."""
     rows: int = 0
     """Offline rows written."""
     online_rows: int = 0
@@ -61,8 +61,8 @@ class PromotionReport:
     verified_users: int = 0
 
 
-def resolve_model(context: Context, version: int | None, directory: str | None, dry_run: bool) -> ModelRecord:
-    """The version of that number, or the model in `directory`, which becomes one unless it is a dry run.
+def resolve_model(context: WritableContext, version: int | None, directory: str | None) -> ModelRecord:
+    """The version of that number, or the model in `directory`, which becomes one.
 
     Raises:
         ConfigError: there is no such version, or the model does not fit.
@@ -70,9 +70,14 @@ def resolve_model(context: Context, version: int | None, directory: str | None, 
     if version is not None:
         return model_version(context, version)
     name = Path(directory or "").resolve()
-    if not dry_run:
-        return register_model(context, name, name.name, trained=True)
-    digest = check_model(context.settings, name)
+    return register_model(context, name, name.name, trained=True)
+
+
+def expected_model(context: Context, version: int | None, directory: str | None) -> ModelRecord:
+    """What `resolve_model` would return. Raises as it does, and registers nothing."""
+    if version is not None:
+        return model_version(context, version)
+    digest = check_model(context.settings, Path(directory or "").resolve())
     models = context.ledger.models()
     for known in models:
         if known.digest == digest:
@@ -89,17 +94,21 @@ def plan_promotion(context: Context, model: ModelRecord, from_date: date | None)
         return replace(report, already_live=True)
     _check_state(context, seen)
     job = _job(context, model, seen, from_date)
-    report.windows = _num_windows(job)
+    prefixes = rows = 0
     with connect(context.settings.paths.state) as connection:
         for bucket in range(context.settings.buffer.num_buckets):
             for missing in find_missing_rows(context, connection, job, [bucket]):
-                report.prefixes += len(missing.users)
-                report.rows += missing.num_rows
-    return report
+                prefixes += len(missing.users)
+                rows += missing.num_rows
+    return replace(report, windows=_num_windows(job), prefixes=prefixes, rows=rows)
 
 
 def promote(
-    context: Context, pool: ProcessPool, model: ModelRecord, from_date: date | None, progress: Progress = no_progress
+    context: WritableContext,
+    pool: ProcessPool,
+    model: ModelRecord,
+    from_date: date | None,
+    progress: Progress = no_progress,
 ) -> PromotionReport:
     """Make `model` live, after its feature views have all rows. Resumable: run it again after a crash.
 
@@ -109,7 +118,7 @@ def promote(
         model: a version of this state.
         from_date: landing day from which on the version has all rows; the first that can be computed if left out. Of
             the days before it gets each user's newest row, because that still counts.
-        progress: told what is done.
+        progress: called as work is done.
 
     Raises:
         ConfigError: days from `from_date` on were dropped.
@@ -126,10 +135,19 @@ def promote(
             return replace(report, already_live=True)
         _check_state(context, seen)
         job = _job(context, model, seen, from_date)
-        report.windows = _num_windows(job)
-        _make(context, pool, job, report, progress)
-        if job.windows and not _verify_sample(context, model, seen, report, progress):
-            continue
+        made = _make(context, pool, job, progress)
+        report = replace(
+            report,
+            windows=_num_windows(job),
+            prefixes=report.prefixes + made.prefixes,
+            rows=report.rows + made.rows,
+            online_rows=made.online_rows,
+        )
+        if job.windows:
+            verified_users = _verified_users(context, model, seen, progress)
+            if verified_users is None:
+                continue
+            report = replace(report, verified_users=verified_users)
         done = {"windows": report.windows, "prefixes": report.prefixes, "rows": report.rows}
         subject = {"version": model.version, "model": model.name, "former": report.former, **done}
         with crash_point("promoted"):
@@ -173,7 +191,7 @@ def _check_moved(seen: Published, now: Published) -> None:
     if now == seen:
         ahead = max(head.ds for head in now.heads.values())
         raise UnfinishedWorkError(
-            f"The window {ahead} is under way; when it is done, run the same command again.", kind="window", ds=ahead
+            f"The window {ahead} is in progress; when it is done, run the same command again.", kind="window", ds=ahead
         )
 
 
@@ -205,10 +223,15 @@ def _num_windows(job: VersionBackfill) -> int:
     return sum(window.ds >= job.from_date for window in job.windows)
 
 
-def _make(
-    context: Context, pool: ProcessPool, job: VersionBackfill, report: PromotionReport, progress: Progress
-) -> None:
-    """Register the version's views, write the rows that it lacks, and load the online store."""
+@dataclass(frozen=True)
+class _Made:
+    prefixes: int
+    rows: int
+    online_rows: int
+
+
+def _make(context: WritableContext, pool: ProcessPool, job: VersionBackfill, progress: Progress) -> _Made:
+    """Register the version's views, write its missing rows, and load the online store."""
     from updater.store.access import materialize
     from updater.store.connecting import open_store
     from updater.store.definitions import apply
@@ -216,33 +239,40 @@ def _make(
     with crash_point("views"):
         apply(context.settings, [job.live, job.model.version])
     buckets = range(context.settings.buffer.num_buckets)
-    done = 0
+    done = prefixes = rows = online_rows = 0
     for group, counts in backfill_buckets(pool, job, buckets):
         done += len(group)
         progress(f"computing {job.model.name}", done, len(buckets))
-        report.prefixes += counts["prefixes"]
-        report.rows += counts["rows"]
+        prefixes += counts["prefixes"]
+        rows += counts["rows"]
     own = [view for view in views(context, job.model.version) if view != columns.SUMMARIES_VIEW]
     store = open_store(context.settings)
-    report.online_rows = 0
     for start in range(0, len(job.windows), WINDOWS_PER_QUERY):
         progress("materializing", start, len(job.windows))
         part = job.windows[start : start + WINDOWS_PER_QUERY]
         # So that no erased user's row, read before the erasure, comes online after it.
         with crash_point("materialized"), StateLock(context.layout.rewriting_lock()).shared():
-            report.online_rows += sum(materialize(store, part[-1], own, first=part[0]).values())
+            online_rows += sum(materialize(store, part[-1], own, first=part[0]).values())
+    return _Made(prefixes, rows, online_rows)
 
 
-def _verify_sample(
-    context: Context, model: ModelRecord, seen: Published, report: PromotionReport, progress: Progress
-) -> bool:
-    """Compare a sample. False if a window came in between, which the version has no rows of yet."""
-    verification = verify(context, VERIFIED_USERS, progress, model)
+def _verified_users(context: Context, model: ModelRecord, seen: Published, progress: Progress) -> int | None:
+    """Compare a sample of users; how many they are, or None if a window came in between, which the version has no
+    rows of yet.
+
+    Raises:
+        VerificationError: something differs though nothing came in between.
+    """
+    try:
+        verification = verify(context, VERIFIED_USERS, progress, model)
+    except ConcurrentUpdateError:
+        return None
     if verification.differences and context.ledger.published() != seen:
-        return False
+        return None
     try:
         raise_if_different(verification)
     except VerificationError as error:
-        raise VerificationError(f"Model version {model.version} is not live: {error}") from None
-    report.verified_users = verification.users
-    return True
+        raise VerificationError(
+            f"Model version {model.version} is not live: {error}", findings=error.findings
+        ) from None
+    return verification.users

@@ -10,6 +10,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from updater.domain.temporary_files import temporary_name
 from updater.errors import ConfigError, NotFoundError
@@ -17,7 +18,7 @@ from updater.lake import partitions
 from updater.ledger import ModelRecord
 from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context
+from updater.runtime.deployment import Context, WritableContext
 from updater.settings import Settings
 
 NO_NAME = re.compile(r"[^a-z0-9]+")
@@ -34,7 +35,7 @@ class PruneReport:
     offline_files: int
 
 
-def register_model(context: Context, directory: str | Path, name_hint: str, trained: bool) -> ModelRecord:
+def register_model(context: WritableContext, directory: str | Path, name_hint: str, trained: bool) -> ModelRecord:
     """Make the model in `directory` the next version of the state; it is not live yet.
 
     The same model again is the version that it was before. Resumable: run it again after a crash.
@@ -74,15 +75,29 @@ def check_model(settings: Settings, directory: str | Path) -> str:
 
 
 def model_version(context: Context, version: int) -> ModelRecord:
-    """A version whose files are there. Raises NotFoundError if there is none of that number, or no more."""
+    """A version that has its files. Raises NotFoundError if no version has that number, or it was removed."""
     record = _recorded(context, version)
     if not has_files(context, version):
         raise NotFoundError(
-            f"Model version {version} was removed; register its model again to have it back.",
+            f"Model version {version} was removed; register its model again to restore it.",
             kind="model version",
             name=str(version),
         )
     return record
+
+
+def list_versions(context: Context) -> list[dict[str, Any]]:
+    """Every model version, oldest first: number, name, whether trained, live, or removed again."""
+    return [
+        {
+            "version": record.version,
+            "model": record.name,
+            "trained": record.trained,
+            "live": record.live,
+            "removed": not has_files(context, record.version),
+        }
+        for record in context.ledger.models()
+    ]
 
 
 def has_files(context: Context, version: int) -> bool:
@@ -90,7 +105,7 @@ def has_files(context: Context, version: int) -> bool:
     return partitions.exists(context.layout.model(version))
 
 
-def prune_version(context: Context, version: int) -> PruneReport:
+def prune_version(context: WritableContext, version: int) -> PruneReport:
     """Remove a version that is not live: feature views and services, online and offline rows, and its files.
 
     The ledger keeps its row, so the number stays taken. Resumable: run it again after a crash.
@@ -129,7 +144,7 @@ def _recorded(context: Context, version: int) -> ModelRecord:
             return record
     known = ", ".join(str(record.version) for record in models)
     raise NotFoundError(
-        f"Model version {version} does not exist; there are {known or 'none'}.",
+        f"Model version {version} does not exist; known: {known or 'none'}.",
         kind="model version",
         name=str(version),
     )
@@ -146,7 +161,7 @@ def _models(context: Context) -> Path:
     return Path(partitions.filesystem(context.layout.models())[1])
 
 
-def _stage(context: Context, directory: str | Path, digest: str) -> Path:
+def _stage(context: WritableContext, directory: str | Path, digest: str) -> Path:
     """A complete copy of the model beside the versions; what is copied is what was checked."""
     from updater.model.card import CARD
     from updater.model.checkpoint import FILES, model_digest
@@ -171,7 +186,7 @@ def _stage(context: Context, directory: str | Path, digest: str) -> Path:
     return staged
 
 
-def _add(context: Context, digest: str, name_hint: str, trained: bool) -> ModelRecord | None:
+def _add(context: WritableContext, digest: str, name_hint: str, trained: bool) -> ModelRecord | None:
     """A ledger row with the next number; None if another process took that number for another model."""
     version = 1 + max((known.version for known in context.ledger.models()), default=0)
     hint = NO_NAME.sub("-", name_hint.lower()).strip("-") or "model"

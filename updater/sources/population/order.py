@@ -17,7 +17,7 @@ _USERS_AT_A_TIME = 2000
 # First part of a key.
 _CLASS, _STEP = 210, 211
 _WARM_UP_DAYS = 60
-"""Days before the first one, of which nothing is told: after `within + raised_days` the start is stationary."""
+"""Days before the first one, which nobody sees: after `within + raised_days` the start is stationary."""
 
 Steps = NDArray[np.bool_]
 """A, B and C on each day; shape (days, 3, users)."""

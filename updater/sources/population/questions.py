@@ -11,7 +11,7 @@ from updater.sources.population.renewal import Floats
 from updater.sources.population.vocabulary import STEPS, need_names
 
 HISTORY_DAYS = 90
-"""What is known of a user unless told otherwise: as much as a buffer of the usual length holds."""
+"""What is known of a user by default: as much as a buffer of the usual length holds."""
 _NUM_NEEDS_ASKED = 8
 _ACTIVE_DAYS = 14
 

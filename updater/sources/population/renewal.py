@@ -1,8 +1,8 @@
 """Events whose gaps come from a hidden mode, which may switch at each event, and from a class that a user keeps.
 
 Time is in whole days and gaps are at least one day, so there is at most one event a day. A gap's distribution has an
-end, so everything that a reader of the events can know is a finite sum. The process has been running forever when we
-begin to look: whatever day a window begins, what lies before it is stationary, and the filter is exact.
+end, so everything that a reader of the events can know is a finite sum. The process is
+stationary: whatever day a window begins, what lies before it is stationary, and the filter is exact.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Mailings at a fixed interval, and answers: how soon the last answer came tells whether the next mailing is answered.
+"""Mailings at a fixed interval, and answers: how soon the last one came predicts whether the next mailing is answered.
 
 A user's hidden mode moves at each mailing. Modes that answer equally often differ in how soon, and in where they lead.
 """

@@ -94,7 +94,7 @@ def arrivals(spec: SyntheticSpec, day: int, stream: str) -> list[tuple[Arrival, 
 
 
 def snapshot_users(spec: SyntheticSpec, day: int, snapshot: str) -> Ints:
-    """Active users whose snapshot lands anew on a day, ascending."""
+    """Active users whose snapshot lands again on a day, ascending."""
     users = active_users(spec, day)
     key = random_bits(_SNAPSHOT, *snapshot.encode())
     restated: Ints = users[

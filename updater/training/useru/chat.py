@@ -12,9 +12,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity.stop import stop_base
 
 from updater.domain.generator import GeneratorChoice
-from updater.errors import ConfigError, ServiceUnavailableError, UpdaterError
+from updater.errors import ConfigError, ServiceUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,15 @@ class Reply:
 
     text: str
     total_tokens: int
+
+
+class _Busy(Exception):
+    """There was no reply, and another try may have one."""
+
+    def __init__(self, problem: str, asked_wait: float = 0.0) -> None:
+        super().__init__(problem)
+        self.asked_wait = asked_wait
+        """Seconds that the endpoint wants to be left alone."""
 
 
 class Chat:
@@ -86,25 +97,41 @@ class Chat:
             ServiceUnavailableError: it failed on every try, or the endpoint asks for a longer wait than is sensible.
             ConfigError: the endpoint refuses the request, so that trying again would not help.
         """
-        attempt = 0
-        while True:
-            asked_wait = 0.0
-            try:
-                response = self._client.post(self._url, json=request)
-            except httpx.RequestError as error:
-                problem = self._clean(f"{type(error).__name__}: {error}")
-            else:
-                reply = _reply(response, request) if response.is_success else None
-                if reply is not None:
-                    return reply
-                problem = self._problem(response)
-                asked_wait = retry_after(response.headers)
-            if attempt == self._choice.max_retries or asked_wait > LONGEST_WAIT:
-                raise self._unavailable(problem, attempt + 1, asked_wait)
-            wait = max(backoff(attempt, self._jitter()), asked_wait)
-            logger.info("%s: %s; trying again in %.1f s", self._url, problem, wait)
-            self._sleep(wait)
-            attempt += 1
+        tries = Retrying(
+            retry=retry_if_exception_type(_Busy),
+            stop=stop_after_attempt(self._choice.max_retries + 1) | _TooLong(),
+            wait=self._wait,
+            sleep=self._sleep,
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        try:
+            reply: Reply = tries(self._try, request)
+        except _Busy as busy:
+            asks = f", and asks for a wait of {busy.asked_wait:.0f} s" if busy.asked_wait > LONGEST_WAIT else ""
+            raise ServiceUnavailableError(
+                f"{self._url} gave no reply in {tries.statistics['attempt_number']} tries ({busy}){asks}; "
+                "earlier replies are kept, so run it again once it answers."
+            ) from None
+        return reply
+
+    def _try(self, request: Mapping[str, Any]) -> Reply:
+        """Send a request once. Raises _Busy where trying again may help, and ConfigError where it would not."""
+        try:
+            response = self._client.post(self._url, json=request)
+        except httpx.RequestError as error:
+            raise _Busy(self._clean(f"{type(error).__name__}: {error}")) from None
+        reply = _reply(response, request) if response.is_success else None
+        if reply is None:
+            raise _Busy(self._problem(response), retry_after(response.headers))
+        return reply
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Seconds before the next try: what the endpoint asks for, if that is longer than our own."""
+        return max(backoff(state.attempt_number - 1, self._jitter()), _failure(state).asked_wait)
+
+    def _tell(self, state: RetryCallState) -> None:
+        logger.info("%s: %s; trying again in %.1f s", self._url, _failure(state), state.upcoming_sleep)
 
     def _problem(self, response: httpx.Response) -> str:
         """What is wrong with a response. Raises ConfigError if it would be wrong again."""
@@ -120,18 +147,24 @@ class Chat:
             way_out = "check generator.url, generator.model and the limits of the endpoint"
         raise ConfigError(f"{self._url} refuses the request ({problem}); {way_out}.")
 
-    def _unavailable(self, problem: str, tries: int, asked_wait: float) -> UpdaterError:
-        asks = f", and asks for a wait of {asked_wait:.0f} s" if asked_wait > LONGEST_WAIT else ""
-        return ServiceUnavailableError(
-            f"{self._url} gave no reply in {tries} tries ({problem}){asks}; "
-            "earlier replies are kept, so run it again once it answers."
-        )
-
     def _clean(self, text: str) -> str:
         """One line, not long, without the key: an endpoint may repeat in a message what it was sent."""
         if self._key:
             text = text.replace(self._key, "***")
         return " ".join(text.split())[:_MAX_DETAIL]
+
+
+def _failure(state: RetryCallState) -> _Busy:
+    """What the last try failed with."""
+    error = state.outcome.exception() if state.outcome else None
+    return error if isinstance(error, _Busy) else _Busy("no reply")
+
+
+class _TooLong(stop_base):
+    """Ends the tries when the endpoint asks for a longer wait than is sensible."""
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        return _failure(retry_state).asked_wait > LONGEST_WAIT
 
 
 def backoff(attempt: int, jitter: float) -> float:

@@ -151,7 +151,7 @@ class _Cursor:
         return [self.value(kind) for _ in range(self.number("Q"))]
 
     def tensor(self) -> tuple[str, _Tensor]:
-        """Name of a tensor and where it lies, counted from the first tensor."""
+        """Name of a tensor and where it is, counted from the first tensor."""
         name = self.text()
         shape = tuple(self.number("Q") for _ in range(self.number("I")))[::-1]
         kind, start = self.number("I"), self.number("Q")

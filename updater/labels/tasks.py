@@ -1,4 +1,4 @@
-"""Label tasks as data: what is asked of a user at an anchor, and the answers, computed from the event lake.
+"""Label tasks as data: what is asked of a user at an anchor.
 
 A task is a TOML table, alone or as a family that asks the same of many values:
 
@@ -17,39 +17,30 @@ A task is a TOML table, alone or as a family that asks the same of many values:
     unseen = ["CAT FOOD"]
 """
 
-import dataclasses
+import logging
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from annotated_types import Interval
 
-from updater.config_file import build, nearest
-from updater.domain import buckets
+from updater.config_file import build, nearest, rename_keys
 from updater.domain.modality import NAME
-from updater.domain.window import Window, day_window
+from updater.domain.values import AtLeastOne
 from updater.errors import ConfigError
-from updater.evaluation.events import Events
-from updater.evaluation.kinds import KINDS, Kind, RequiredColumns
+from updater.labels.definitions import KINDS, Kind
 from updater.settings import Settings
 
-LABELS_SCHEMA = pa.schema(
-    [
-        ("user_id", pa.string()),
-        ("anchor", pa.date32()),
-        ("event_timestamp", pa.timestamp("us", "UTC")),
-        ("label", pa.bool_()),
-    ]
-)
-"""`anchor` is the last day that is known; `event_timestamp` its end, which makes the table one that Feast can join."""
+logger = logging.getLogger(__name__)
+
+
+FORMER_KINDS = {"happens": "occurs", "explores": "tries_new_categories", "shifts": "share_increases"}
+FORMER_PARAMETERS = {"parameters.rises_by": "increases_by"}
+"""Former names in task files, which are still read with a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +51,7 @@ class Task:
     domain: str
     """risk, marketing, engagement, or any other name."""
     kind: str
-    """The name of one of `kinds.KINDS`."""
+    """The name of one of `definitions.KINDS`."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The fields of that kind."""
     query: str = ""
@@ -85,7 +76,10 @@ class Task:
     @cached_property
     def rule(self) -> Kind:
         """The kind with these parameters."""
-        rule: Kind = build(KINDS[self.kind], dict(self.parameters), f"tasks.{self.name}.parameters")
+        try:
+            rule: Kind = build(KINDS[self.kind], dict(self.parameters), "parameters")
+        except ConfigError as error:
+            raise ConfigError(f"task {self.name!r}: {error}") from None
         return rule
 
 
@@ -140,8 +134,8 @@ class Amount:
     column: str
     amount: str
     """The numeric column that is summed."""
-    num_days: int = 90
-    limit: int = 20
+    num_days: Annotated[int, Interval(ge=1, le=90)] = 90
+    limit: AtLeastOne = 20
     """So many values, those with most events up to the training anchors."""
 
 
@@ -165,38 +159,31 @@ class Question:
     """Name of the soft prompt in front of it; empty for none."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Anchors in time. No label window reaches beyond an anchor of the next part.
-
-    Within training, held-out users are left out as well; testing is on all users, and on the held-out ones alone.
-    """
-
-    train: tuple[date, ...]
-    validation: tuple[date, ...] = ()
-    test: tuple[date, ...]
-    horizon_days: int = 28
-    """The longest horizon of the tasks."""
-
-    def __post_init__(self) -> None:
-        parts = [part for part in (self.train, self.validation, self.test) if part]
-        for earlier, later in pairwise(parts):
-            end = max(earlier) + timedelta(days=self.horizon_days)
-            if end > min(later):
-                raise ConfigError(
-                    f"labels of anchor {max(earlier)} reach to {end}, beyond anchor {min(later)} of the next part; "
-                    "move the anchors apart."
-                )
-
-
 def read_task_file(path: str | Path) -> TaskFile:
     """The tables of a TOML file. Raises ConfigError."""
     try:
         raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"task file {path} cannot be read: {error}.") from None
+    for name in ("tasks", "families"):
+        for table in raw.get(name, ()) if isinstance(raw.get(name), list) else ():
+            _rename(table, path)
     content: TaskFile = build(TaskFile, raw, "")
     return content
+
+
+def _rename(table: Any, path: str | Path) -> None:
+    """Give a table of a task file the present names; what is no table is left to `build`, which refuses it."""
+    kind = table.get("kind") if isinstance(table, dict) else None
+    if isinstance(kind, str) and kind in FORMER_KINDS:
+        table["kind"] = FORMER_KINDS[kind]
+        logger.warning(
+            "kind %r of %s is now called %r; the former name stops working in the next release.",
+            kind,
+            path,
+            table["kind"],
+        )
+        rename_keys(table, FORMER_PARAMETERS, str(path))
 
 
 def read_tasks(path: str | Path) -> list[Task]:
@@ -215,64 +202,7 @@ def question(settings: Settings, task: Task) -> Question:
     query = task.query or declared.get(task.scenario, "")
     if not query:
         raise ConfigError(
-            f"task {task.name!r} has no query, and {task.scenario!r} is no scenario of {settings.source}; give it one."
+            f"task {task.name!r} has no query, and {task.scenario!r} is not a scenario of {settings.source}; "
+            "give it one."
         )
     return Question(query, task.scenario)
-
-
-def known_at(settings: Settings, task: Task, anchor: date) -> datetime:
-    """The first instant at which a task's labels of an anchor are known: the end of its horizon."""
-    return day_window(anchor + timedelta(days=task.rule.horizon_days), settings.timezone).as_of
-
-
-def label_tables(events: Events, tasks: Sequence[Task], anchors: Iterable[date]) -> dict[str, pa.Table]:
-    """The labels of each task: a row for every eligible user at every anchor (`LABELS_SCHEMA`), sorted by both.
-
-    Eligibility is decided by days up to the anchor, the label by the days after it.
-
-    Raises:
-        ConfigError: a task names a modality or column that the config does not declare.
-        NotLandedError: a day that a label needs has not landed.
-    """
-    parts: dict[str, list[pa.Table]] = {task.name: [] for task in tasks}
-    for ds in sorted(set(anchors)):
-        anchor = day_window(ds, events.settings.timezone)
-        _load(events, [task.rule for task in tasks], anchor)
-        for task in tasks:
-            sql, parameters = task.rule.query()
-            found = events.connection.execute(f"select user_id, label from ({sql}) order by user_id", parameters)
-            parts[task.name].append(_table(found.to_arrow_table(), anchor))
-    return {name: pa.concat_tables(tables) if tables else LABELS_SCHEMA.empty_table() for name, tables in parts.items()}
-
-
-def is_held_out(users: Iterable[str]) -> NDArray[np.bool_]:
-    """True for a fifth of the users, always the same ones: nothing is trained on them."""
-    return np.array([buckets.is_held_out(user) for user in users], dtype=bool)
-
-
-def _table(found: pa.Table, anchor: Window) -> pa.Table:
-    return pa.table(
-        {
-            "user_id": found["user_id"],
-            "anchor": pa.array([anchor.ds] * found.num_rows, pa.date32()),
-            "event_timestamp": pa.array([anchor.as_of] * found.num_rows, pa.timestamp("us", "UTC")),
-            "label": found["label"],
-        }
-    ).cast(LABELS_SCHEMA)
-
-
-def _load(events: Events, rules: Sequence[Kind], anchor: Window) -> None:
-    for read in _merged(read for rule in rules for read in rule.past()):
-        events.load_past(read.modality, anchor, read.num_days, read.columns)
-    for read in _merged(read for rule in rules for read in rule.next()):
-        events.load_next(read.modality, anchor, read.num_days, read.columns)
-
-
-def _merged(reads: Iterable[RequiredColumns]) -> list[RequiredColumns]:
-    """One read for each modality that covers all of them."""
-    merged: dict[str, RequiredColumns] = {}
-    for read in reads:
-        known = merged.get(read.modality, RequiredColumns(read.modality, 0))
-        columns = tuple(sorted({*known.columns, *read.columns}))
-        merged[read.modality] = dataclasses.replace(known, num_days=max(known.num_days, read.num_days), columns=columns)
-    return list(merged.values())

@@ -14,20 +14,19 @@ from typing import Any
 from updater import tables
 from updater.domain import columns
 from updater.errors import UpdaterError
-from updater.pipeline.daily.detect import read_changes
+from updater.pipeline.daily.land import read_changes
 from updater.pipeline.daily.window import missing_days, run_window
 from updater.pipeline.init import create_ledger, initialize
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.monitor.verify_compare import raise_if_different
-from updater.runtime.deployment import Context, Progress, open_context
+from updater.runtime.deployment import Context, Progress, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.sources import completejourney
 from updater.training.build import build_data
-from updater.training.launch import ranks
-from updater.training.train import train
+from updater.training.launch import launch
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 SHOWN_COMPONENTS = 4
 
 
@@ -63,7 +62,7 @@ def run_demo(settings: Settings, first_day: date, num_days: int, through_airflow
     tables.echo(f"Landed {sum(landed.values()):,} rows of the public Complete Journey data in {settings.paths.lake}.")
     model = _train(settings, progress)
     tables.show_setup(vars(initialize(settings, model)))
-    context = open_context(settings)
+    context = open_writable(settings)
     by_hand = last_day - timedelta(days=1) if through_airflow else last_day
     with ProcessPool(settings, context.now) as pool:
         for ds in missing_days(context, first_day, by_hand):
@@ -89,7 +88,7 @@ def _train(settings: Settings, progress: Progress) -> str:
     """Train the model that the state begins with, on days before the first window. Returns its directory."""
     start = time.perf_counter()
     create_ledger(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
         built = build_data(context, pool, progress)
     tables.echo(
@@ -97,19 +96,17 @@ def _train(settings: Settings, progress: Progress) -> str:
         f"{time.perf_counter() - start:.1f} s."
     )
     start = time.perf_counter()
-    with ranks(settings) as rank:
-        report = train(context, progress, rank)
+    report = launch(context, progress)
     tables.echo(
         f"Trained the model in {time.perf_counter() - start:.1f} s: {report.steps} steps, contrastive loss "
-        f"{report.contrastive:.2f}. It is a small one, trained briefly: it shows the path, and is none to "
-        "judge by."
+        f"{report.contrastive:.2f}. It is small and trained briefly: it shows the path and is not to be evaluated."
     )
     return report.model
 
 
 def _run_through_airflow(settings: Settings, ds: date) -> dict[str, float]:
     """Run a day's DAG here and now. Returns the seconds of its steps."""
-    from updater.airflow.run_day import run_day
+    from updater.demo.run_day import run_day
 
     start = time.perf_counter()
     result = run_day(str(settings.source), ds)

@@ -1,4 +1,4 @@
-"""A local Airflow with the DAGs of this checkout: `python -m updater.airflow.local`, or `make airflow`.
+"""A local Airflow with the DAGs of this checkout: `python -m updater.demo.local_airflow`, or `make airflow`.
 
 It listens on loopback only and keeps its metadata in SQLite, which is enough for these DAGs on one machine. It starts
 the four components itself: `airflow standalone` opens two log servers to the network, and SIGTERM makes it leave its
@@ -24,7 +24,8 @@ import click
 import psutil  # type: ignore[import-untyped]
 
 from updater.airflow.config import START_DATE
-from updater.airflow.environment import CHECKOUT, airflow_environment
+from updater.demo.airflow_internals import is_healthy
+from updater.demo.environment import CHECKOUT, airflow_environment
 from updater.errors import ConfigError, UpdaterError
 from updater.settings import Settings, load_settings
 
@@ -238,12 +239,9 @@ def _check(components: Mapping[str, subprocess.Popen[bytes]]) -> None:
 def _healthy(url: str) -> bool:
     try:
         with urlopen(f"{url}/api/v2/monitor/health", timeout=5) as answer:
-            health = json.load(answer)
+            return is_healthy(json.load(answer))
     except (OSError, ValueError):
         return False
-    return all(
-        health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor", "triggerer")
-    )
 
 
 def _raise_stop(number: int, frame: FrameType | None) -> None:

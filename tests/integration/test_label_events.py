@@ -10,7 +10,8 @@ from tests.factories import MODALITIES, bill, land_rows
 from updater.domain.window import day_window
 from updater.errors import ConfigError, NotLandedError
 from updater.evaluation.baselines import commonest, rfm_features
-from updater.evaluation.tasks import Task, label_tables
+from updater.labels.tables import label_tables
+from updater.labels.tasks import Task
 from updater.pipeline.erase.run import erase
 
 ANCHOR, LAST = date(2024, 5, 3), date(2024, 5, 5)
@@ -68,7 +69,7 @@ def test_a_user_who_was_erased_before_anything_landed_stays_out(made):
     assert set(labels(made)) == set(features(made)) == {"a", "c"}
 
 
-def test_a_malformed_number_is_set_aside_as_by_the_daily_update(made):
+def test_a_malformed_number_is_rejected_as_by_the_daily_update(made):
     rows = [bill("a", "x1", "2024-05-02 11:00:00", amount="12,5"), bill("b", "x2", "2024-05-02 11:00:00", amount="3")]
     land_rows(made.lake, "bill", "2024-05-02", rows, name="part-001.parquet")
 
@@ -121,8 +122,12 @@ def test_a_snapshot_has_no_past_to_count(tmp_path):
 
 
 def test_a_day_that_has_not_landed_is_refused(made):
-    with events_of(made.settings) as events, pytest.raises(NotLandedError, match="bill has not landed on 2024-05-06"):
+    with (
+        events_of(made.settings) as events,
+        pytest.raises(NotLandedError, match="bill has not landed on 2024-05-06") as no,
+    ):
         label_tables(events, [VISITS], [LAST])
+    assert (no.value.modality, no.value.ds) == ("bill", date(2024, 5, 6))
 
 
 def _commonest(made):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests import gguf_files
+from updater.contrib.gguf.llama import byte_level_tokenizer, llama_config, llama_weights
+from updater.contrib.gguf.reader import read_gguf
 from updater.errors import ConfigError
-from updater.model.gguf import read_gguf
-from updater.model.gguf_llama import byte_level_tokenizer, llama_config, llama_weights
 
 TOKENIZER = gguf_files.tokenizer_metadata()
 

@@ -2,7 +2,7 @@
 
 An anchor is the window of the last day that is known. Its past is the rolling buffer at its end, so that nothing can
 leak into a feature; what came next is the buffer of the following days, as it was known at their end. Days that no
-window has processed are landed first. So one set of rules decides what counts: bad rows are set aside, rows of erased
+window has processed are landed first. So one set of rules decides what counts: bad rows are rejected, rows of erased
 users are gone, and late, corrected and deleted events are those of the daily update.
 """
 
@@ -21,13 +21,13 @@ from updater.domain.window import Window, day_window, days, first_buffer_day
 from updater.errors import ConfigError, NotLandedError
 from updater.lake.partitions import join, landed_days
 from updater.lake.schemas import numeric_columns
-from updater.pipeline.daily.detect import land_day
-from updater.runtime.deployment import Context, Progress, no_progress
+from updater.pipeline.daily.land import land_day
+from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.state.event_store import Buffer, EventFile, connect
 
 
 @contextmanager
-def open_events(context: Context, progress: Progress = no_progress) -> Iterator["Events"]:
+def open_events(context: WritableContext, progress: Progress = no_progress) -> Iterator["Events"]:
     """The events of a deployment, for the length of a `with` block."""
     with connect(context.settings.paths.lake, context.settings.paths.state) as connection:
         yield Events(context, connection, progress)
@@ -36,7 +36,7 @@ def open_events(context: Context, progress: Progress = no_progress) -> Iterator[
 class Events:
     """Makes the tables `past_<modality>` and `next_<modality>` on `connection`."""
 
-    def __init__(self, context: Context, connection: duckdb.DuckDBPyConnection, progress: Progress) -> None:
+    def __init__(self, context: WritableContext, connection: duckdb.DuckDBPyConnection, progress: Progress) -> None:
         self.connection = connection
         self.settings = context.settings
         self._context = context
@@ -63,7 +63,7 @@ class Events:
         lands in these days but happened before them is left out.
 
         Raises:
-            NotLandedError: one of the days has not landed, so that a label would be false for want of data.
+            NotLandedError: one of the days has not landed, so that a label would be false because data is missing.
         """
         stream = self._stream(modality)
         last = day_window(anchor.ds + timedelta(days=num_days), self.settings.timezone)
@@ -111,7 +111,9 @@ class Events:
                 land_day(self._context, ds, modality)
             elif needed and self._context.ledger.partition(modality.name, ds) is None:
                 raise NotLandedError(
-                    f"{modality.name} has not landed on {ds}, which a label needs; choose an earlier anchor."
+                    f"{modality.name} has not landed on {ds}, which a label needs; choose an earlier anchor.",
+                    modality=modality.name,
+                    ds=ds,
                 )
             self._landed.add((modality.name, ds))
 
@@ -172,7 +174,9 @@ class Events:
             if ds not in self._days(modality.name):
                 raise NotLandedError(
                     f"{modality.name} of {ds} is no longer in the lake, from which column {column!r} is read; "
-                    "land the day again, or use the modality's category."
+                    "land the day again, or use the modality's category.",
+                    modality=modality.name,
+                    ds=ds,
                 )
             self.connection.register("partition_rows", self._context.landed(other, ds).events)
             self.connection.execute(

@@ -1,7 +1,7 @@
 """One landing day through the daily DAG, without a scheduler.
 
-Airflow reads its configuration when it is imported, so the run has a process of its own:
-`python -m updater.airflow.run_day --config FILE --ds YYYY-MM-DD` prints one JSON object; all else goes to the log.
+Airflow reads its configuration when it is imported, so the run has a process and an environment of its own: this
+module, which prints one JSON object; all else goes to the log.
 """
 
 import json
@@ -16,7 +16,8 @@ from typing import Any
 
 import click
 
-from updater.airflow.environment import airflow_environment
+from updater.demo.airflow_internals import run_dag
+from updater.demo.environment import airflow_environment
 from updater.domain.window import day_window
 from updater.errors import UpdaterError
 from updater.settings import Settings, load_settings
@@ -25,7 +26,7 @@ from updater.settings import Settings, load_settings
 def run_day(settings_path: str, ds: date) -> dict[str, Any]:
     """Run `daily_update` for landing day `ds`, in a new process.
 
-    Airflow's database and log lie in `<state>/airflow`, or in a temporary directory if the state is on no local disk.
+    Airflow's database and log are in `<state>/airflow`, or in a temporary directory if the state is on no local disk.
 
     Returns:
         `{"state": "success", "tasks": {"detect[bill]": "success", ...}, "seconds": {"detect": 4.2, ...}, "log":
@@ -35,9 +36,10 @@ def run_day(settings_path: str, ds: date) -> dict[str, Any]:
         ConfigError: the config cannot be used.
         UpdaterError: Airflow could not run the DAG at all; a failed task is a state, not an error.
     """
-    source = load_settings(settings_path).source
-    command = [sys.executable, "-m", "updater.airflow.run_day", "--config", str(source), "--ds", ds.isoformat()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    settings = load_settings(settings_path)
+    environment = airflow_environment(_home(settings.paths.state), settings, os.environ)
+    command = [sys.executable, "-m", "updater.demo.run_day", "--config", str(settings.source), "--ds", ds.isoformat()]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         why = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise UpdaterError(f"Airflow could not run {ds}: {why[-1]}")
@@ -49,14 +51,9 @@ def run_day(settings_path: str, ds: date) -> dict[str, Any]:
 @click.option("--config", required=True, help="The config file.")
 @click.option("--ds", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The landing day.")
 def main(config: str, ds: datetime) -> None:
-    """Run daily_update for one landing day and print the states of its tasks as JSON."""
+    """Run daily_update for one landing day in the Airflow of AIRFLOW_HOME; print its tasks' states as JSON."""
     settings = load_settings(config)
-    home = _home(settings.paths.state)
-    environment = airflow_environment(home, settings, os.environ)
-    os.environ.clear()
-    os.environ.update(environment)
-
-    log = home / "run_day.log"
+    log = Path(os.environ["AIRFLOW_HOME"]) / "run_day.log"
     answer, errors = os.dup(1), os.dup(2)
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
@@ -79,14 +76,8 @@ def _home(state: str) -> Path:
 
 
 def _test(settings: Settings, ds: date) -> dict[str, Any]:
-    from airflow.dag_processing.dagbag import DagBag
-    from airflow.utils.db import initdb
-
-    initdb()
-    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], bundle_name="dags-folder")
-    run = bag.dags["daily_update"].test(
-        logical_date=day_window(ds, settings.timezone).end, run_conf={"ds": ds.isoformat()}
-    )
+    end = day_window(ds, settings.timezone).end
+    run = run_dag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], "daily_update", end, {"ds": ds.isoformat()})
     tasks: dict[str, str] = {}
     seconds: dict[str, float] = {}
     for ti in run.get_task_instances():

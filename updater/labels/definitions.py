@@ -8,8 +8,9 @@ holds 1 to n days ahead.
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from updater.domain import values
 from updater.errors import ConfigError
-from updater.evaluation.events import quoted
+from updater.labels.events import quoted
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class Kind(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Occurs:
+class Occurs(values.Checked, table="occurs"):
     """At least so many events within the horizon, such as a visit, a first purchase or a repeated one."""
 
     modality: str
-    at_least: int = 1
+    at_least: values.AtLeastOne = 1
     column: str = ""
     """Only events with `value` in this column count; empty for all events."""
     value: str = ""
@@ -53,16 +54,17 @@ class Occurs:
     """An eligible user had an event of this modality in `history_days`."""
     duration: str = ""
     """A numeric column of `active_in`: its events last so many days, and must not have ended before `history_days`."""
-    max_duration_days: int = 0
+    max_duration_days: values.DaysOrNone = 0
     """How long an event of `active_in` can last at most."""
-    history_days: int = 90
-    horizon_days: int = 28
+    history_days: values.Days = 90
+    horizon_days: values.Days = 28
 
     def __post_init__(self) -> None:
-        if self.history not in ("any", "none", "some"):
-            raise ConfigError(f"history is {self.history!r}; use 'any', 'none' or 'some'.")
+        super().__post_init__()
         if bool(self.column) != bool(self.value):
             raise ConfigError("column and value go together; give both or neither.")
+        if bool(self.duration) != (self.max_duration_days > 0):
+            raise ConfigError("duration and max_duration_days go together; give both or neither.")
 
     def past(self) -> list[RequiredColumns]:
         """The population and, if it matters, the events themselves."""
@@ -96,12 +98,12 @@ _HAD = "select user_id from past_{modality} where age < $history_days{matches}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lapses:
+class Lapses(values.Checked, table="lapses"):
     """No event at all within the horizon, of a user who had one in the `active_days` before."""
 
     modality: str
-    active_days: int = 28
-    horizon_days: int = 28
+    active_days: values.Days = 28
+    horizon_days: values.Days = 28
 
     def past(self) -> list[RequiredColumns]:
         """The recent events."""
@@ -122,26 +124,27 @@ class Lapses:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Changes:
+class Changes(values.Checked, table="changes"):
     """A count or sum over the horizon, against what it was per horizon in the `base_days` before."""
 
     modality: str
     column: str = ""
     """The numeric column that is summed; empty to count events."""
-    rises_to: float = 0.0
+    rises_to: values.NotNegative = 0.0
     """True from this multiple of the former level on."""
-    falls_below: float = 0.0
+    falls_below: values.Share = 0.0
     """True below this share of the former level; exactly one of the two is given."""
     mean: bool = False
     """Compare the mean of the column over a user's events, instead of the sum."""
-    least: float
+    least: values.NotNegative
     """Former level, per horizon, from which a user is eligible; with `mean`, events in `base_days`."""
     or_active: bool = False
     """A user with an event in the last `horizon_days` is eligible too."""
-    base_days: int = 84
-    horizon_days: int = 28
+    base_days: values.Days = 84
+    horizon_days: values.Days = 28
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.rises_to > 0) == (self.falls_below > 0) or (self.mean and not self.column):
             raise ConfigError("a change needs exactly one of rises_to and falls_below, above 0, and a mean a column.")
 
@@ -175,18 +178,18 @@ class Changes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TriesNewCategories:
+class TriesNewCategories(values.Checked, table="tries_new_categories"):
     """Events within the horizon in at least so many categories that the user had none of in `history_days`."""
 
     modality: str
     column: str
-    at_least: int = 5
-    num_categories: int = 120
+    at_least: values.AtLeastOne = 5
+    num_categories: values.AtLeastOne = 120
     """Only the categories that were commonest in the past count: rare ones are new to nearly everyone."""
-    least_events: int = 20
+    least_events: values.AtLeastOne = 20
     """Events in `history_days` from which a user is eligible."""
-    history_days: int = 90
-    horizon_days: int = 28
+    history_days: values.Days = 90
+    horizon_days: values.Days = 28
 
     def past(self) -> list[RequiredColumns]:
         """The categories that are not new."""
@@ -214,16 +217,16 @@ class TriesNewCategories:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class Share(values.Checked, table="share"):
     """One amount, as a share of itself and another, reaches a threshold within the horizon."""
 
     modality: str
     part: str
     rest: str
     """The share is part / (part + rest)."""
-    at_least: float
-    active_days: int = 28
-    horizon_days: int = 28
+    at_least: values.PositiveShare
+    active_days: values.Days = 28
+    horizon_days: values.Days = 28
 
     def past(self) -> list[RequiredColumns]:
         """The recent events."""
@@ -247,18 +250,18 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShareIncreases:
+class ShareIncreases(values.Checked, table="share_increases"):
     """The share of an amount that falls to one value of a column rises by so much against `history_days`."""
 
     modality: str
     amount: str
     column: str
     value: str
-    increases_by: float
-    least: float
+    increases_by: values.PositiveShare
+    least: values.NotNegative
     """Amount in `history_days` from which a user is eligible."""
-    history_days: int = 90
-    horizon_days: int = 28
+    history_days: values.Days = 90
+    horizon_days: values.Days = 28
 
     def past(self) -> list[RequiredColumns]:
         """The former share."""

@@ -4,9 +4,10 @@ Strict: what this reader does not know it refuses, because a model that is under
 """
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from updater.model.gguf import Float32, Gguf
+from updater.contrib.gguf.reader import Float32, Gguf
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -40,6 +41,25 @@ LAYER = {
     "ffn_down": ("mlp.down_proj", "DF"),
 }
 """Tensor of a layer to its Hugging Face name and shape: D model, F feed-forward, Q query and K key width."""
+
+
+@dataclass(frozen=True)
+class Llama:
+    """The model in a file."""
+
+    file: Gguf
+
+    def config(self) -> dict[str, Any]:
+        """As `llama_config`."""
+        return llama_config(self.file)
+
+    def weights(self, num_layers: int) -> dict[str, Float32]:
+        """As `llama_weights`."""
+        return llama_weights(self.file, num_layers)
+
+    def tokenizer(self) -> "Tokenizer":
+        """As `byte_level_tokenizer`."""
+        return byte_level_tokenizer(self.file)
 
 
 def llama_config(gguf: Gguf) -> dict[str, Any]:

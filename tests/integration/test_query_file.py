@@ -1,0 +1,157 @@
+"""Embeddings of many users: the same as of one, in a file that appears whole."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.deployment import Deployment
+from tests.factories import bill, land_rows
+from updater.cli import main
+from updater.errors import NotFoundError
+from updater.pipeline import query
+from updater.pipeline.erase.run import erase
+from updater.pipeline.query_file import embed_to_parquet
+from updater.runtime.process_pool import ProcessPool
+
+DAY = date(2024, 5, 1)
+USERS = [f"u{number:02}" for number in range(11)]
+MODALITIES = [{"name": "bill", "text": "{category}", "numeric": ["amount"], "max_events": 4}]
+ERASED, UNKNOWN = "wiped", ["nobody", "no one"]
+QUERY = "Will this user buy milk?"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    made = Deployment.create(
+        tmp_path_factory.mktemp("query"),
+        modalities=MODALITIES,
+        buffer={"num_buckets": 3},
+        run={"processes": 1, "users_per_batch": 2},
+    )
+    rows = [
+        bill(user, f"e{event}", f"2024-05-01 {event:02}:00:00", category=f"thing {(number + event) % 5}", amount=event)
+        for number, user in enumerate(USERS)
+        for event in range(1 + number)
+    ]
+    land_rows(made.lake, "bill", DAY, rows)
+    made.run([DAY])
+    erase(made.context, [ERASED])
+    return made
+
+
+def call(made: Deployment, *args: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(main, ["user", "embed", *args, "--config", str(made.settings.source)], input=stdin)
+
+
+@pytest.mark.parametrize(
+    ("asked", "processes", "per_read"),
+    [({"query": QUERY}, 1, 4096), ({"scenario": "lapse"}, 1, 3), ({"query": QUERY}, 2, 2)],
+    ids=["query", "scenario", "processes"],
+)
+def test_many_users_have_the_bits_of_one_at_a_time(
+    made: Deployment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, str],
+    processes: int,
+    per_read: int,
+) -> None:
+    monkeypatch.setattr(query, "USERS_PER_READ", per_read)
+    context, file = made.context, str(tmp_path / "out.parquet")
+    settings = replace(made.settings, run=replace(made.settings.run, processes=processes))
+    with ProcessPool(settings, context.now) as pool:
+        report = embed_to_parquet(
+            context, pool, [*USERS, *USERS], asked.get("query"), asked.get("scenario"), file, lambda *_: None
+        )
+    rows = {row["user_id"]: row for row in pq.read_table(file).to_pylist()}
+    assert (report.num_users, report.missing) == (len(USERS), "")
+    assert set(rows) == set(USERS)
+    for user in USERS:
+        alone = made.embed(user, **asked)
+        row = rows[user]
+        assert np.array(row["embedding"], np.float32).tobytes() == np.array(alone.embedding, np.float32).tobytes()
+        assert (row["query"], row["scenario"]) == (alone.query, alone.scenario)
+        assert (row["as_of"].isoformat(), row["model_version"]) == (alone.as_of, alone.model)
+
+
+def test_the_columns_and_what_a_scenario_gives_is_what_was_published(made: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "out.parquet"
+    ids = tmp_path / "ids.parquet"
+    pq.write_table(pa.table({"who": USERS}), ids)
+    done = call(
+        made, "--users-file", str(ids), "--users-column", "who", "--scenario", "lapse", "--output", str(file), "--json"
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["num_users"] == len(USERS)
+    table = pq.read_table(file)
+    assert table.schema.names == ["user_id", "scenario", "query", "as_of", "model_version", "embedding"]
+    assert table.schema.field("embedding").type == pa.list_(pa.float32())
+    published = {row["user_id"]: row["lapse_embedding"] for row in made.offline_rows("lapse_v1", DAY)}
+    found = {row["user_id"]: row["embedding"] for row in table.to_pylist()}
+    assert found == published
+    assert table["as_of"][0].as_py() == made.context.window(DAY).as_of.astimezone(UTC)
+
+
+def test_users_without_an_embedding_are_counted_and_named(made: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "out.parquet"
+    text = "\n".join([*UNKNOWN, ERASED, *USERS]).encode("utf-16")
+    done = call(made, "--users-file", "-", "--query", QUERY, "--output", str(file), stdin=text)
+    assert done.exit_code == 0, done.output
+    assert f"Wrote the embeddings of {len(USERS)} users" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "2 users ('no one', 'nobody') have no stream event" in said
+    assert f"user '{ERASED}' was erased" in said
+    assert pq.read_table(file).num_rows == len(USERS)
+
+
+def test_a_file_appears_whole_or_not_at_all(made: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "out.parquet"
+    done = call(made, "--user-id", "nobody", "--query", QUERY, "--output", str(file))
+    assert (done.exit_code, "User 'nobody' has no stream event" in done.stderr) == (10, True)
+    assert list(tmp_path.iterdir()) == []
+    file.write_bytes(b"what was there")
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    context = made.context
+    with ProcessPool(made.settings, context.now) as pool, pytest.raises(KeyboardInterrupt):
+        embed_to_parquet(context, pool, USERS, QUERY, None, str(file), fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
+    assert file.read_bytes() == b"what was there"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("--user-id", "a", "--user-id", "b", "--query", "q"), 2, "with --output a file"),
+        (("--query", "q"), 2, "Name one user"),
+        (("--query", "q", "--output", "x.parquet"), 2, "No user is named; give --user-id or --users-file"),
+        (("--user-id", "a", "--query", "q", "--output", "/dev/null/x"), 2, "/dev/null/x cannot be written"),
+        (("--user-id", "a", "--query", "q", "--output", "/"), 2, "it is a directory"),
+        (("--user-id", "a", "--output", "x.parquet"), 2, "Ask one question"),
+        (("--user-id", "a", "--query", "q", "--device", "cuda"), 2, "PyTorch sees no CUDA device here"),
+        (("--user-id", "a", "--query", "q", "--device", "tpu"), 2, "--device is 'tpu'; use 'cpu', 'cuda', 'cuda:N'"),
+    ],
+)
+def test_what_cannot_be_asked(made: Deployment, args: tuple[str, ...], code: int, said: str) -> None:
+    done = call(made, *args)
+    assert (done.exit_code, said in done.stderr) == (code, True), done.output
+    assert not Path("x.parquet").exists()
+
+
+def test_python_keeps_the_order_of_the_users(made: Deployment) -> None:
+    from updater.api import Deployment as Store
+
+    store = Store(made.settings, datetime(2024, 6, 1, tzinfo=UTC))
+    wanted = [*reversed(USERS), USERS[0]]
+    assert [one.user_id for one in store.embed(wanted, scenario="lapse")] == wanted
+    with pytest.raises(NotFoundError, match="2 users"):
+        store.embed([*USERS, *UNKNOWN], query=QUERY)

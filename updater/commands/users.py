@@ -1,0 +1,150 @@
+"""Commands about users."""
+
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+import click
+
+from updater import tables
+from updater.commands.command import command_options, computes, print_result, progress_bar
+from updater.commands.former import formerly
+from updater.commands.groups import CommandGroup
+from updater.commands.ids import read_ids
+from updater.settings import Settings
+
+
+@click.group(cls=CommandGroup)
+def user() -> None:
+    """Look at users, and erase them."""
+
+
+def names_users(command: Any) -> Any:
+    """The options by which users are named."""
+    options = (
+        click.option(
+            "--user-id", "user_ids", multiple=True, metavar="U", help="The user's id in the lake; repeatable."
+        ),
+        click.option(
+            "--users-file",
+            type=click.File("rb"),
+            metavar="FILE",
+            help="File of ids: text with one per line, or Parquet; - is standard input.",
+        ),
+        click.option(
+            "--users-column",
+            metavar="NAME",
+            help="Column of the ids, where the file is a table: Parquet (default: user_id) or CSV with a header.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@user.command()
+@names_users
+@click.option("--query", help="Any question.")
+@click.option("--scenario", help="A scenario of the config: its query, after its soft prompt if it has one.")
+@click.option("--output", metavar="FILE", help="Parquet file to write, one row per user; needed for several users.")
+@command_options
+@computes
+def embed(
+    settings: Settings,
+    as_json: bool,
+    user_ids: tuple[str, ...],
+    users_file: BinaryIO | None,
+    users_column: str | None,
+    query: str | None,
+    scenario: str | None,
+    output: str | None,
+) -> None:
+    """Compute embeddings of users for one question.
+
+    By the live model, as of the newest committed window; nothing of the state is written. Users who are unknown or
+    erased are named, and have no row in the file.
+    """
+    from updater.pipeline.query import embed_users
+    from updater.pipeline.query_file import embed_to_parquet
+    from updater.runtime.deployment import open_context
+    from updater.runtime.process_pool import ProcessPool
+
+    users = [*user_ids, *(read_ids(users_file, users_column) if users_file else [])]
+    if output is None and len(users) != 1:
+        raise click.UsageError("Name one user, or several and with --output a file for their embeddings.")
+    context = open_context(settings)
+    with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
+        if output is None:
+            found = embed_users(context, pool, users, query, scenario)
+            print_result(asdict(found[0]), as_json, show_embedding)
+            return
+        report = embed_to_parquet(context, pool, users, query, scenario, output, progress)
+    print_result(asdict(report), as_json, show_embedding_file)
+
+
+@user.command()
+@click.option("--user-id", required=True, metavar="U", help="The user's id in the lake.")
+@command_options
+def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
+    """Print the pseudonym of a user in state and store."""
+    from updater.pipeline.user_ids import pseudonym_of
+    from updater.runtime.deployment import open_context
+
+    value = {"pseudonym": pseudonym_of(open_context(settings), user_id)}
+    print_result(value, as_json, lambda found: tables.echo(found["pseudonym"]))
+
+
+@user.command()
+@names_users
+@click.option("--verify", is_flag=True, help="Change nothing; search everywhere for the users; exit with 6 if found.")
+@formerly("--prove", "--verify")
+@formerly("--from-file", "--users-file", type=click.File("rb"))
+@command_options
+def erase(
+    settings: Settings,
+    as_json: bool,
+    user_ids: tuple[str, ...],
+    users_file: BinaryIO | None,
+    users_column: str | None,
+    verify: bool,
+) -> None:
+    """Remove users from everything but the lake, permanently.
+
+    Files are rewritten, and rows of theirs that land later are dropped.
+    """
+    from updater.pipeline.erase.proof import find, raise_if_found
+    from updater.pipeline.erase.run import erase as remove
+    from updater.runtime.deployment import open_context, open_writable
+
+    users = [*user_ids, *(read_ids(users_file, users_column) if users_file else [])]
+    with progress_bar(as_json) as progress:
+        if not verify:
+            print_result(asdict(remove(open_writable(settings), users, progress)), as_json, tables.show_erasure)
+            return
+        proof = find(open_context(settings), users, progress)
+    print_result(asdict(proof), as_json, tables.show_erasure_proof)
+    raise_if_found(proof)
+
+
+user.place("Look", embed, pseudonym)
+user.place("Mend", erase)
+
+
+def show_embedding(report: dict[str, Any]) -> None:
+    """One user's result of `updater user embed`."""
+    tables.echo(
+        f"as of   {report['as_of']}",
+        f"model   {report['model']}" + ("" if report["trained"] else "  (untrained)"),
+        f"query   {report['query']}",
+        f"[{', '.join(f'{value:.4f}' for value in report['embedding'])}]",
+    )
+
+
+def show_embedding_file(report: dict[str, Any]) -> None:
+    """Many users' result."""
+    untrained = "" if report["trained"] else " (untrained)"
+    tables.echo(
+        f"Wrote the embeddings of {report['num_users']:,} users as of {report['as_of']}, by {report['model']}"
+        f"{untrained}, to {report['file']}."
+    )
+    if report["missing"]:
+        tables.echo(report["missing"])

@@ -1,0 +1,112 @@
+"""Many users' embeddings for one question, in a Parquet file."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from updater.errors import ConfigError, NotFoundError
+from updater.lake import partitions
+from updater.pipeline.query import Answers, Query
+from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.process_pool import ProcessPool
+
+SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("scenario", pa.string()),
+        ("query", pa.string()),
+        ("as_of", pa.timestamp("us", tz="UTC")),
+        ("model_version", pa.string()),
+        ("embedding", pa.list_(pa.float32())),
+    ]
+)
+"""As in `EmbedReport`; `scenario` is null for a question of one's own."""
+
+
+@dataclass(frozen=True)
+class EmbedFileReport:
+    """A file of embeddings."""
+
+    file: str
+    num_users: int
+    """Its rows."""
+    query: str
+    scenario: str | None
+    as_of: str
+    model: str
+    trained: bool
+    unknown: list[str]
+    """Users without events in the buffer, by the ids of the state; they have no row."""
+    erased: list[str]
+    """Likewise users who were erased."""
+    missing: str
+    """A sentence about both; empty if there are none."""
+
+
+def embed_to_parquet(
+    context: Context,
+    pool: ProcessPool,
+    user_ids: Sequence[str],
+    query: str | None,
+    scenario: str | None,
+    output: str,
+    progress: Progress = no_progress,
+) -> EmbedFileReport:
+    """Write the embeddings of users for one question (see `Query`) to `output`, a path or an fsspec URL.
+
+    The file has a row per user, bucket by bucket, and appears whole or not at all.
+
+    Raises:
+        NotFoundError: none of the users has an embedding.
+        ConfigError: the file cannot be written.
+    """
+    asked = Query(context, query, scenario)
+    num_users = 0
+    with ExitStack() as stack:
+        try:
+            if partitions.is_local(output) and Path(output).is_dir():
+                raise IsADirectoryError(21, "it is a directory")
+            file = stack.enter_context(partitions.write_file(output))
+        except OSError as error:
+            raise ConfigError(f"{output} cannot be written ({error.strerror or error}); name another file.") from None
+        # Vectors are stored plainly, as everywhere in the state.
+        plain = [name for name in SCHEMA.names if name != "embedding"]
+        with pq.ParquetWriter(file, SCHEMA, compression="lz4", use_dictionary=plain) as writer:
+            for answers in asked.answers(user_ids, pool, progress):
+                if answers[0]:
+                    writer.write_table(_table(asked, answers))
+                num_users += len(answers[0])
+        if not num_users:
+            raise NotFoundError(asked.missing(), kind="user", name=[*asked.unknown, *asked.erased][0])
+    return EmbedFileReport(
+        file=output,
+        num_users=num_users,
+        query=asked.question.query,
+        scenario=asked.question.scenario,
+        as_of=asked.window.as_of.isoformat(),
+        model=asked.model.name,
+        trained=asked.model.trained,
+        unknown=asked.unknown,
+        erased=asked.erased,
+        missing=asked.missing(),
+    )
+
+
+def _table(asked: Query, answers: Answers) -> pa.Table:
+    users, values_BE = answers
+    num_users, width = values_BE.shape
+    offsets = np.arange(0, num_users * width + 1, width, dtype=np.int32)
+    columns = [
+        pa.array(users, pa.string()),
+        pa.array([asked.question.scenario] * num_users, pa.string()),
+        pa.array([asked.question.query] * num_users, pa.string()),
+        pa.array([asked.window.as_of] * num_users, SCHEMA.field("as_of").type),
+        pa.array([asked.model.name] * num_users, pa.string()),
+        pa.ListArray.from_arrays(offsets, values_BE.reshape(-1)),
+    ]
+    return pa.table(columns, schema=SCHEMA)
