@@ -44,6 +44,10 @@ modality = "bill"
 column = "category"
 amount = "amount"
 num_days = 5
+
+[paraphrases]
+buys = ["Who keeps coming?", "Is this a regular?"]
+will_buy_tea = ["Any tea soon?"]
 """
 
 

@@ -1,6 +1,7 @@
 """Counts beside the best possible AUC of a made-up population: `python -m benchmarks.ceiling`.
 
-Writes report.json beside this file, or into --to DIR, and prints the table of the README.
+With --steps the product's model stands beside them, trained for so many steps, and what it is compared with. Writes
+report.json beside this file, or into --to DIR, and prints the table of the README.
 """
 
 import argparse
@@ -9,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks.ceiling.evaluation import TEST_ANCHOR, TRAIN_ANCHORS, evaluate, table
+from benchmarks.product import cpu_seconds, named
 from benchmarks.report import about
 from updater.sources.population import HISTORY_DAYS, PopulationSpec
 
@@ -18,11 +20,24 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--to", type=Path, default=Path(__file__).parent, help="directory for report.json")
+    parser.add_argument("--steps", type=int, default=0, help="of training the product's model; 0: it is left out")
+    parser.add_argument(
+        "--beside", action="append", default=[], type=named, metavar="NAME=DIR", help="a further model; repeatable"
+    )
+    parser.add_argument("--work", type=Path, default=Path("build/ceiling"), help="directory for the lake and the state")
     given = parser.parse_args()
-    begin, machine = perf_counter(), about()
-    found = evaluate(PopulationSpec(seed=given.seed, num_users=given.users))
+    begin, cpu, machine = perf_counter(), cpu_seconds(), about()
+    spec = PopulationSpec(seed=given.seed, num_users=given.users)
+    said = f"python -m benchmarks.ceiling --users {given.users} --seed {given.seed}"
+    further = {}
+    if given.steps:
+        from benchmarks.ceiling.product import product_systems
+
+        said += f" --steps {given.steps}"
+        further = product_systems(spec, given.steps, given.work, dict(given.beside))
+    found = evaluate(spec, further)
     report = {
-        "command": f"python -m benchmarks.ceiling --users {given.users} --seed {given.seed}",
+        "command": said,
         **machine,
         "seed": given.seed,
         "users": given.users,
@@ -30,12 +45,13 @@ def main() -> None:
         "train_anchors": TRAIN_ANCHORS,
         "test_anchor": TEST_ANCHOR,
         "seconds": round(perf_counter() - begin),
+        "cpu_seconds": round(cpu_seconds() - cpu),
         **found,
     }
     given.to.mkdir(parents=True, exist_ok=True)
     (given.to / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(table(report))
-    print(f"\n{report['seconds']} s")
+    print(f"\n{report['seconds']} s, {report['cpu_seconds']} CPU seconds")
 
 
 if __name__ == "__main__":

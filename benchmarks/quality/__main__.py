@@ -1,25 +1,32 @@
 """Train, tune and evaluate on the public Complete Journey data: `python -m benchmarks.quality`.
 
 Writes benchmarks/quality/report.json and report.html. What is done is left alone, so a run that was cut short is run
-again. `python -m benchmarks.quality ablations` adds the ablations to the report that is there, or only those that are
-named after it, `runs 7 8` the whole run again with these seeds and without pre-training, and `throughput` how fast
-pre-training is.
+again. `ablations` adds the ablations to the report that is there, or only those that are named after it, `seeds 7 8`
+the whole run again with these seeds, side by side, and `throughput` how fast pre-training is. `tables` prints the
+report as the page has it.
 """
 
+import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
+from benchmarks.product import named
 from benchmarks.quality.ablations import ROWS, run_ablations
 from benchmarks.quality.adding import add, commit
-from benchmarks.quality.runs import run_again
+from benchmarks.quality.coles import coles
+from benchmarks.quality.seeds import run_seeds
+from benchmarks.quality.tables import tables
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
+from updater.evaluation.vectors import Maker
 from updater.lake import partitions
 from updater.pipeline.init import create_ledger, initialize
-from updater.runtime.deployment import open_writable
+from updater.runtime.deployment import Progress, WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources import completejourney
@@ -33,13 +40,11 @@ CONFIG = HERE.parents[1] / "configs" / "quality.toml"
 
 
 def main() -> None:
-    part, named = "".join(sys.argv[1:2]), sys.argv[2:]
-    fits = {"": not named, "ablations": True, "runs": named and all(map(str.isdigit, named)), "throughput": not named}
-    if not fits.get(part):
-        sys.exit(__doc__)
+    given = arguments(sys.argv[1:])
+    if given.part == "tables":
+        print(tables(json.loads(REPORT.read_text())))
+        return
     settings = load_settings(CONFIG)
-    if part == "ablations" and (unknown := [name for name in named if name not in ROWS]):
-        sys.exit(f"There is no ablation {unknown[0]!r}; choose from {', '.join(ROWS)}.")
     begin = time.perf_counter()
     last: dict[str, float] = {}
 
@@ -56,21 +61,22 @@ def main() -> None:
         completejourney.land(settings.paths.lake, *days, settings.timezone)
     create_ledger(settings)
     context = open_writable(settings)
-    if part == "throughput":
+    if given.part == "throughput":
         speed = measure(context)
         add(REPORT, "throughput", speed)
         print(json.dumps(speed, indent=1))
         return
+    further = partial(made_elsewhere, context, given.coles, progress)
     with ProcessPool(settings, context.now) as pool:
         build_data(context, pool, progress)
-        if part:
+        if given.part:
             initialize(settings)
             context = open_writable(settings)
-        if part == "ablations":
-            run_ablations(context, pool, REPORT, REPORT.with_suffix(".html"), progress, named)
+        if given.part == "ablations":
+            run_ablations(context, pool, REPORT, REPORT.with_suffix(".html"), progress, given.rows)
             return
-        if part == "runs":
-            run_again(context, pool, [int(seed) for seed in named], REPORT, progress)
+        if given.part == "seeds":
+            run_seeds(context, pool, given.seeds, REPORT, progress, further)
             return
     with ranks(settings) as rank:
         trained = train(context, progress, rank)
@@ -81,10 +87,42 @@ def main() -> None:
     model = join_prompts(context, trained.model)
     initialize(settings, model)
     context = open_writable(settings)
+    models, others = dict(given.beside), further(settings.training.seed)
     with ProcessPool(settings, context.now) as pool:
-        found = evaluate(context, pool, model, output=str(HERE), progress=progress)
+        found = evaluate(context, pool, model, output=str(HERE), progress=progress, models=models, further=others)
     add(REPORT, "commit", commit())
     print(json.dumps(found.report["mean"], indent=1), found.gate, f"{time.perf_counter() - begin:.0f} s")
+
+
+def arguments(given: list[str]) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--coles", type=float, metavar="SECONDS", help="CoLES beside the others, trained for so many CPU seconds"
+    )
+    parser.add_argument(
+        "--beside", action="append", default=[], type=named, metavar="NAME=DIR", help="a further model; repeatable"
+    )
+    parts = parser.add_subparsers(dest="part")
+    parts.add_parser("ablations").add_argument("rows", nargs="*", metavar="ROW")
+    parts.add_parser("seeds").add_argument("seeds", nargs="+", type=int)
+    parts.add_parser("throughput")
+    parts.add_parser("tables")
+    known = parser.parse_args(given)
+    if known.part == "ablations" and (unknown := [row for row in known.rows if row not in ROWS]):
+        parser.error(f"there is no ablation {unknown[0]!r}; choose from {', '.join(ROWS)}")
+    return known
+
+
+def made_elsewhere(
+    context: WritableContext, seconds: float | None, progress: Progress, seed: int
+) -> Mapping[str, Maker]:
+    """CoLES, if it is asked for."""
+    chosen = context.settings.evaluation
+    days = sorted({*chosen.train, *chosen.validation, *chosen.test})
+    return {} if seconds is None else {"coles": partial(coles, context, days, chosen.train, seconds, seed, progress)}
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def test_the_page_of_an_evaluation(browser, tmp_path):
     config = write_evaluation(tmp_path)
     args = ["--config", str(config)]
     assert CliRunner().invoke(main, ["init", *args]).exit_code == 0
-    done = CliRunner().invoke(main, ["model", "evaluate", *args])
+    done = CliRunner().invoke(main, ["model", "evaluate", "--paraphrases", "2", *args])
     assert done.exit_code == 0, done.output
     page = tmp_path / "state" / "evaluation" / "report.html"
     assert looking.faults(browser, page, "evaluation") == []

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,20 +12,37 @@ from click.testing import CliRunner
 from tests.deployment import tree
 from tests.evaluation_lake import TEST, TRAIN, events_of, write_evaluation
 from updater.cli import main
+from updater.evaluation.costs import Cost
 from updater.evaluation.embedding import DAYS_SINCE, Embedder
-from updater.evaluation.systems import embedding_systems
+from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
+from updater.evaluation.systems import Candidate, embedding_systems, publish_recency
+from updater.evaluation.vectors import UserVectors, Vectors
+from updater.labels.events import open_events
 from updater.labels.known import known_at, read_labels
 from updater.labels.tables import label_tables
 from updater.labels.tasks import read_tasks
 from updater.lake.partitions import read_table
 from updater.runtime.deployment import open_writable
+from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.store.scratch import Scratch
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
-SYSTEMS = ["tuned", "base", "untrained", "text", "rfm", "rfm_gb", "rfm_categories", "recency"]
+SYSTEMS = [
+    "tuned",
+    "base",
+    "without_layers",
+    "untrained",
+    "text",
+    "with_counts",
+    "rfm",
+    "rfm_gb",
+    "rfm_categories",
+    "rfm_decayed",
+    "recency",
+]
 TASKS = ["buys", "will_buy_dairy", "will_buy_rice", "will_buy_tea"]
 
 
@@ -48,9 +66,22 @@ def test_the_whole_verb(config):
     assert list(report["mean"]) == SYSTEMS
     assert list(report["tasks"]) == TASKS
     assert all(list(systems) == SYSTEMS for systems in report["tasks"].values())
-    assert {"tuned-base", "tuned-untrained", "base-text", "base-recency"} <= set(report["differences"])
+    assert {"tuned-base", "base-text", "base-rfm_decayed", "with_counts-base"} <= set(report["differences"])
     assert list(report["family"]) == ["will_buy_{value}"]
-    assert report["ablations"] == {}
+    assert report["ablations"] == report["paraphrases"] == {}
+    mean = report["mean"]
+    assert all(mean[name]["cpu_ms_per_user"] > 0 for name in SYSTEMS)
+    assert mean["recency"]["cpu_ms_per_user"] < mean["text"]["cpu_ms_per_user"]
+    settings = load_settings(config, environ={})
+    [text] = read_table(Embedder().file(open_writable(settings), TEST[0]))["q0"].slice(0, 1).to_pylist()
+    assert (mean["text"]["bytes_per_user"], mean["text"]["vectors_per_user"]) == (4 * len(text), 1)
+    # Four questions.
+    assert mean["base"]["bytes_per_user"] == 4 * 4 * settings.model.embedding_dim
+    assert mean["base"]["vectors_per_user"] == 4
+    assert (
+        mean["with_counts"]["bytes_per_user"]
+        == mean["base"]["bytes_per_user"] + mean["rfm_categories"]["bytes_per_user"]
+    )
     rows = {task: {values["rows"] for values in systems.values()} for task, systems in report["tasks"].items()}
     assert all(len(counts) == 1 for counts in rows.values())
     # The model has no soft prompts and is untrained, so that these are one and the same.
@@ -94,6 +125,80 @@ def test_again_it_embeds_nobody_and_writes_where_it_is_told(config, tmp_path):
     assert {values["inverse_penalty"] for values in report["mean"].values()} == {0.02}
 
 
+def test_a_paraphrase_takes_the_place_of_the_wording(config, tmp_path):
+    args = ["model", "evaluate", "--systems", "base", "--split", "validation", "--output", str(tmp_path), "--json"]
+    done = call(config, *args, "--paraphrases", "5")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["report"]
+    each = found["paraphrases"]["each"]
+    assert [one["tasks"] for one in each.values()] == [2, 1]
+    assert list(found["paraphrases"]["tasks"]["buys"]) == ["Who keeps coming?", "Is this a regular?"]
+
+    # The long way: a task file with other queries, whose probes have the same fixed penalty.
+    tasks = Path(load_settings(config, environ={}).evaluation.tasks)
+    text = tasks.read_text()
+    reworded = text.replace('name = "buys"', 'name = "buys"\nquery = "Is this a regular?"')
+    try:
+        tasks.write_text(reworded)
+        asked = json.loads(call(config, *args).stdout)["report"]
+    finally:
+        tasks.write_text(text)
+    assert asked["tasks"]["buys"]["base"]["auc"] == each["2"]["auc"] != found["tasks"]["buys"]["base"]["auc"]
+
+
+def test_a_paraphrase_of_no_task_is_named(config, monkeypatch):
+    monkeypatch.setenv("UPDATER_EVALUATION__PARAPHRASES", "1")
+    tasks = Path(load_settings(config, environ={}).evaluation.tasks)
+    text = tasks.read_text()
+    try:
+        tasks.write_text(text.replace("will_buy_tea = [", "will_buy_tee = ["))
+        done = call(config, "model", "evaluate", "--systems", "base")
+    finally:
+        tasks.write_text(text)
+    assert done.exit_code == 2
+    assert "paraphrases.will_buy_tee" in done.stderr and "did you mean 'will_buy_tea'" in done.stderr
+
+
+def test_systems_from_elsewhere_and_other_models_stand_beside_the_candidate(config):
+    settings = load_settings(config, environ={})
+    context = open_writable(settings)
+    model = context.model_directory(1)
+
+    def oracle(query, anchor):
+        assert query in {"dairy in the next week?", "rice in the next week?", "tea in the next week?", lapse}
+        return UserVectors(np.array(["u1", "u0"]), np.array([[1.0, 2.0], [3.0, 4.0]]) + anchor.day)
+
+    lapse = next(scenario.query for scenario in settings.scenarios if scenario.name == "lapse")
+    with open_events(context) as events, Scratch(settings) as scratch, ProcessPool(settings, context.now) as pool:
+        evaluation_set = load_evaluation_set(events)
+        candidate = Candidate(model, models={"twin": model})
+        systems, scored = evaluate_systems(
+            context,
+            pool,
+            events,
+            evaluation_set,
+            candidate,
+            ["base", "with_counts"],
+            scratch,
+            further={"oracle": lambda: Vectors(oracle, Cost(1.0, 8))},
+        )
+        known = {system.name: system for system in systems}
+        task = evaluation_set.tasks[0]
+        rows = evaluation_set.rows[task.name].table
+        given = known["oracle"].features(task, rows)
+        base, both = (known[name].features(task, rows) for name in ("base", "with_counts"))
+        twin = known["twin"].features(task, rows)
+
+    assert list(scored) == ["base", "with_counts", "twin", "oracle"]
+    assert scored["oracle"].cost == Cost(1.0, 8)
+    expected = {"u0": [3.0, 4.0], "u1": [1.0, 2.0]}
+    for user, anchor, row in zip(rows["user_id"].to_pylist(), rows["anchor"].to_pylist(), given, strict=True):
+        assert row[:2].tolist() == [x + anchor.day for x in expected[user]] if user in expected else not row[:2].any()
+    assert (given[:, 2] == base[:, -1]).all()
+    assert (both[:, : base.shape[1]] == base).all() and both.shape[1] > base.shape[1]
+    assert (twin == base).all()
+
+
 def test_it_prints_the_tasks_and_what_counts_reach(config):
     done = call(config, "model", "evaluate", "--systems", "base,text,rfm_categories")
     assert done.exit_code == 0, done.output
@@ -125,6 +230,7 @@ def test_features_are_those_of_the_rows_that_are_asked(config):
         rows = label_tables(events, [task], TEST)["buys"]
     nobody = rows.slice(0, 1).set_column(0, "user_id", pa.array(["nobody"]))
     with Scratch(settings) as scratch:
+        publish_recency(context, Embedder(), [*TRAIN, *TEST], scratch)
         [text] = embedding_systems(context, {"text": Embedder()}, [*TRAIN, *TEST], scratch)
         features = text.features(task, rows)
         backwards = text.features(task, rows.take(list(range(rows.num_rows))[::-1]))

@@ -94,6 +94,16 @@ def test_groups_count_and_sum_by_value_and_unknown_values_stay_out(settings):
     assert "bill:events_90d where category is dairy" not in a
 
 
+def test_decayed_counts_weigh_each_event_by_its_age(settings):
+    groups = [Groups("bill", "category", ("fish", "dairy"), half_life_days=21.0)]
+    a, b = (row(rfm_features(settings, [ANCHOR], groups), user) for user in "ab")
+
+    name = "bill:events_90d halved every 21d where category is "
+    # a: fish on the anchor's day, dairy twice two days before; b: fish 89 days before, and dairy a day too old.
+    assert (a[name + "fish"], a[name + "dairy"]) == (1, pytest.approx(2 * 0.5 ** (2 / 21), abs=1e-6))
+    assert (b[name + "fish"], b[name + "dairy"]) == (pytest.approx(0.5 ** (89 / 21), abs=1e-6), 0)
+
+
 def test_rows_follow_the_labels_and_a_user_without_events_is_as_stale_as_can_be(settings):
     features = rfm_features(settings, [ANCHOR, date(2024, 2, 29)])
     labels = pa.table({"user_id": ["b", "nobody", "a"], "anchor": [ANCHOR, ANCHOR, date(2024, 2, 29)]})

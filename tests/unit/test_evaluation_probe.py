@@ -5,7 +5,8 @@ import pytest
 
 from updater.errors import ConfigError
 from updater.evaluation.metrics import auc_and_ks
-from updater.evaluation.probe import fit_boosting, fit_logistic
+from updater.evaluation.probe import fit_boosting, fit_logistic, logistic_path
+from updater.evaluation.scoring import PENALTIES, fit_and_score
 
 pytest.importorskip("sklearn")
 
@@ -47,3 +48,40 @@ def test_a_missing_package_is_named_with_its_install_command(monkeypatch, fit):
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(ConfigError, match=r"pip install 'updater\[evaluate\]'"):
         fit(np.zeros((2, 1)), np.array([True, False]))
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(900, 8))
+    # Columns that say nearly the same, one that says nothing, and scales that differ.
+    features = np.concatenate([hidden @ rng.normal(size=(8, 30)), np.zeros((900, 1)), 1e3 * hidden[:, :2]], axis=1)
+    return features, hidden[:, 0] + rng.normal(size=900) > 0.5
+
+
+def test_a_penalty_on_the_path_is_that_penalty_alone(rows):
+    features, label = rows
+    alone = [fit_logistic(features[:600], label[:600], penalty)(features[600:]) for penalty in PENALTIES]
+    path = [score(features[600:]) for score in logistic_path(features[:600], label[:600], PENALTIES)]
+
+    for one, other in zip(alone, path, strict=True):
+        assert np.abs(one - other).max() < 1e-5
+    assert np.abs(path[0] - path[-1]).max() > 0.05
+
+
+def test_the_probe_is_scikit_learns(rows):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    features, label = rows
+    plain = make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=1000, tol=1e-8)).fit(features, label)
+    assert fit_logistic(features, label, 0.02)(features) == pytest.approx(plain.predict_proba(features)[:, 1], abs=1e-5)
+
+
+def test_validation_and_test_rows_are_scored_for_each_penalty(rows):
+    features, label = rows
+    found = fit_and_score(features[:600], label[:600], features[600:700], features[700:], PENALTIES[:2])
+    assert [(len(validation), len(test)) for validation, test in found] == [(100, 200)] * 2
+    [(nothing, test)] = fit_and_score(features[:600], label[:600], features[:0], features[700:], PENALTIES[1:2])
+    assert len(nothing) == 0 and test == pytest.approx(found[1][1], abs=1e-5)

@@ -1,5 +1,6 @@
 """The report: its shape, what it decides, and that nothing in it can become markup."""
 
+import dataclasses
 import json
 from datetime import date
 
@@ -8,10 +9,18 @@ import pyarrow as pa
 import pytest
 
 from updater.errors import ConfigError, VerificationError
+from updater.evaluation.costs import Cost, together
 from updater.evaluation.figures import Points, draw
 from updater.evaluation.html import render, with_ablations
-from updater.evaluation.metrics import Predictions
-from updater.evaluation.report import beside_gate, gate, make_ablations, make_report, raise_if_worse
+from updater.evaluation.metrics import Predictions, auc_and_ks
+from updater.evaluation.report import (
+    beside_gate,
+    gate,
+    make_ablations,
+    make_paraphrases,
+    make_report,
+    raise_if_worse,
+)
 from updater.evaluation.scoring import Scores, part_rows
 from updater.labels.split import Split, is_held_out
 from updater.labels.tables import LABELS_SCHEMA
@@ -47,12 +56,13 @@ def test_the_shape_of_the_report():
 
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     assert set(made) == {
-        *("mean", "tasks", "differences", "family", "zero_shot", "ablations", "version", "seed"),
+        *("mean", "tasks", "differences", "family", "zero_shot", "paraphrases", "ablations", "version", "seed"),
     }
     values = {f"{metric}{part}" for metric in ("auc", "ks") for part in ("", "_se", "_low", "_high")}
     held_out = {f"held_out_{name}" for name in values}
     assert set(made["mean"]) == {"tuned", "base", "rfm"}
-    assert set(made["mean"]["base"]) == values | held_out | {"inverse_penalty"}
+    costs = {"cpu_ms_per_user", "bytes_per_user", "vectors_per_user"}
+    assert set(made["mean"]["base"]) == values | held_out | {"inverse_penalty"} | costs
     assert set(made["tasks"]) == {"a", "b", "c"}
     assert set(made["tasks"]["a"]["rfm"]) == values | {"rows", "base_rate"}
     assert set(made["differences"]) == {"tuned-base", "tuned-rfm", "base-rfm"}
@@ -62,7 +72,7 @@ def test_the_shape_of_the_report():
         "unseen": {"tuned", "base", "rfm"},
     }
     assert set(made["zero_shot"]) == {"c"}
-    assert (made["ablations"], made["seed"]) == ({}, 3)
+    assert (made["paraphrases"], made["ablations"], made["seed"]) == ({}, {}, 3)
 
 
 def test_means_and_differences_agree_with_the_tasks():
@@ -74,6 +84,55 @@ def test_means_and_differences_agree_with_the_tasks():
         assert values["auc_low"] <= values["auc"] <= values["auc_high"]
     difference = made["mean"]["base"]["auc"] - made["mean"]["rfm"]["auc"]
     assert made["differences"]["base-rfm"]["auc"] == pytest.approx(difference, abs=1e-5)
+
+
+def test_every_pair_of_the_systems_that_are_compared_is_there_once():
+    made = report(tuned=0.5, base=0.6, text=0.8, with_counts=0.4, rfm=0.9)
+
+    pairs = [tuple(name.split("-")) for name in made["differences"]]
+    assert ("with_counts", "tuned") in pairs and ("base", "rfm") in pairs and ("text", "rfm") not in pairs
+    assert len({frozenset(pair) for pair in pairs}) == len(pairs) == 4 + 3 + 2
+
+
+def test_the_cost_of_a_system_is_in_the_report_and_on_the_page():
+    systems = {name: scored(0.5, ["a"]) for name in ("base", "rfm")}
+    systems["base"] = dataclasses.replace(systems["base"], cost=Cost(cpu_ms=1.25, num_bytes=35_328, vectors=69))
+    made = make_report([task("a")], systems, {}, draws=20, seed=3)
+
+    names = ("cpu_ms_per_user", "bytes_per_user", "vectors_per_user")
+    assert [made["mean"]["base"][name] for name in names] == [1.25, 35_328, 69]
+    assert [made["mean"]["rfm"][name] for name in names] == [None, None, None]
+    page = render(made, [], [], "model", SPLIT, "test", None)
+    assert "35,328" in page and "CPU ms" in page
+
+
+def test_systems_side_by_side_cost_what_both_cost():
+    counts, embedding = Cost(2.0, 800), Cost(3.0, 1024, 2)
+    assert together([embedding, counts]) == Cost(5.0, 1824, 2)
+    assert together([embedding, None]) is None
+
+
+def test_paraphrases_are_compared_with_the_wording_of_the_same_tasks_in_pairs():
+    base = scored(0.5, ["a", "b"])
+    rounds = [[task("a", query="first?"), task("b", query=HOSTILE)], [task("b", query="third?")]]
+    others = [scored(0.5, ["a", "b"]), scored(1.5, ["b"], seed=1)]
+    found = make_paraphrases(rounds, base, others, draws=50, seed=3)
+
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["each"]["1"]["difference"]["auc"] == found["each"]["1"]["difference"]["auc_se"] == 0.0
+    second = found["each"]["2"]
+    plain = auc_and_ks(LABEL, base.predictions["b"].score)[0]
+    assert second["tasks"] == 1 and second["difference"]["auc"] == pytest.approx(second["auc"] - plain, abs=2e-6)
+    assert second["difference"]["auc_se"] > 0
+    # Of three paraphrases two change nothing.
+    assert found["difference"]["auc"] == pytest.approx(second["difference"]["auc"] / 3, abs=2e-6)
+    assert {name: list(queries) for name, queries in found["tasks"].items()} == {
+        "a": ["first?"],
+        "b": [HOSTILE, "third?"],
+    }
+    assert found["tasks"]["b"]["third?"]["auc"] == second["auc"]
+    page = render({**report(base=0.5), "paraphrases": found}, [], [], "model", SPLIT, "test", None)
+    assert "third?" in page and HOSTILE not in page
 
 
 def test_ablations_are_compared_with_their_references_in_pairs():

@@ -4,7 +4,7 @@ import pytest
 
 from tests.evaluation_lake import FAMILY_OF_PROMPTS
 from updater.errors import ConfigError
-from updater.evaluation.tuning import _tasks_of, tunable_scenarios
+from updater.evaluation.tuning import _recipe, _tasks_of, tunable_scenarios
 from updater.settings import Settings
 
 
@@ -27,3 +27,13 @@ def test_a_value_that_nothing_may_be_trained_on_has_no_prompt(make_settings, tmp
     path = tmp_path / "tasks.toml"
     path.write_text("\n".join(line for line in FAMILY_OF_PROMPTS.splitlines() if "unseen_scenario" not in line))
     assert tunable_scenarios(make_settings(evaluation={"tasks": str(path)})) == ["buys_dairy", "buys_red_wine"]
+
+
+def test_how_a_model_is_evaluated_afterwards_makes_no_other_prompts(make_settings, settings: Settings) -> None:
+    tasks = settings.evaluation.tasks
+
+    def recipe(**evaluation):
+        return _recipe(make_settings(evaluation={"tasks": tasks, "train": ["2024-03-01"], **evaluation}), "digest")
+
+    assert recipe() == recipe(paraphrases=3, bootstrap=20, test=["2024-06-01"])
+    assert len({recipe(), recipe(train=["2024-03-02"]), recipe(horizon_days=14)}) == 3

@@ -16,7 +16,7 @@ from tests.small_models import WORDS, make_text_encoder
 from updater.errors import ConfigError
 from updater.model.anchored_counts import NUM_NUMBERS
 from updater.model.batch import UserBatch
-from updater.model.checkpoint import create_model, load_model, model_digest, save_model
+from updater.model.checkpoint import create_model, load_model, model_digest, save_model, without_layers
 from updater.model.config import FORMAT, ModelConfig, create_config
 from updater.model.loading import load_encoder
 from updater.model.text_encoder import text_encoder_version
@@ -209,3 +209,12 @@ def test_a_model_saves_and_loads_itself_with_a_card(tmp_path: Path) -> None:
     assert yaml.safe_load(head)["library_name"] == "updater"
     assert f"{model.config.embedding_dim} float32" in text
     assert all(f"| {modality.name} |" in text for modality in model.config.modalities)
+
+
+def test_a_model_without_its_layers_gives_what_training_without_them_gives() -> None:
+    model = make_model()
+    batch = make_batch(model.config, seed=3, num_users=5)
+    model.fit([batch], QUERIES)
+    expected = torch.nn.functional.normalize(model.train_forward(batch, QUERIES, layers=False), dim=-1)
+    np.testing.assert_allclose(without_layers(model).embed(batch, QUERIES), expected.detach(), atol=1e-5)
+    assert np.abs(model.embed(batch, QUERIES) - expected.detach().numpy()).max() > 1e-3

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Interval
 
-from updater.domain.values import Checked
+from updater.domain.values import Checked, Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,5 +23,7 @@ class Evaluation(Checked, table="evaluation"):
     """Anchors of the rows that are reported."""
     bootstrap: Annotated[int, Ge(2)] = 200
     """Draws of the users for standard errors and intervals."""
+    paraphrases: Number = 0
+    """How many paraphrases of each task's query are evaluated beside it; 0: none."""
     horizon_days: Annotated[int, Interval(ge=2, le=36_500)] = 28
     """The longest horizon of the tasks, by which the parts are kept apart."""

@@ -4,6 +4,8 @@ The features follow from the config alone. Of each stream, over windows of 7 to 
 sum of each numeric column; the days since its newest event; and how much its weekly count varies. Of each snapshot:
 one column for each value of its category. Counts or sums by the values of a column come on top if `Groups` name them.
 All are logarithms, log(1 + x), with the sign kept.
+
+Counts whose events lose half of their weight every so many days (`Groups.half_life_days`) are the strongest bar.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,6 +40,8 @@ class Groups:
     amount: str = ""
     """The numeric column that is summed; empty to count events."""
     num_days: int = max(WINDOWS)
+    half_life_days: float = 0.0
+    """Days in which what an event counts for halves; 0 if it counts the same whatever its age."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_days <= max(WINDOWS):
@@ -96,6 +100,16 @@ def rfm_features(events: Events, anchors: Iterable[date], groups: Sequence[Group
         _logarithm(np.concatenate(values)),
         _logarithm(nobody),
     )
+
+
+def land_history(events: Events, anchors: Iterable[date]) -> None:
+    """Land what `rfm_features` reads, so that its own cost can be measured."""
+    for ds in sorted(set(anchors)):
+        anchor = day_window(ds, events.settings.timezone)
+        for modality in _of_kind(events.settings, "stream"):
+            events.land_past(modality.name, anchor, max(WINDOWS))
+        for modality in _of_kind(events.settings, "snapshot"):
+            events.land_snapshot(modality.name, anchor)
 
 
 def commonest(
@@ -161,7 +175,8 @@ def _stream(connection: duckdb.DuckDBPyConnection, modality: Modality, users: ND
 
 def _grouped(connection: duckdb.DuckDBPyConnection, group: Groups, users: NDArray[np.str_]) -> Columns:
     column = quoted(group.column)
-    level = f"coalesce(sum({quoted(group.amount)}), 0)" if group.amount else "count(*)"
+    weight = f"power(0.5, age / {group.half_life_days!r})" if group.half_life_days else "1"
+    level = f"coalesce(sum({weight} * {quoted(group.amount) if group.amount else 1}), 0)"
     found = connection.execute(
         f"select user_id, {column}, {level}::double from past_{group.modality} where age < $num_days group by 1, 2",
         {"num_days": group.num_days},
@@ -171,7 +186,8 @@ def _grouped(connection: duckdb.DuckDBPyConnection, group: Groups, users: NDArra
     for user, value, amount in found:
         if value in columns:
             columns[value][place[user]] = amount
-    prefix = f"{group.modality}:{group.amount or 'events'}_{group.num_days}d where {group.column} is "
+    decay = f" halved every {group.half_life_days:g}d" if group.half_life_days else ""
+    prefix = f"{group.modality}:{group.amount or 'events'}_{group.num_days}d{decay} where {group.column} is "
     return {prefix + value: counts for value, counts in columns.items()}
 
 

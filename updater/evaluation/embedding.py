@@ -1,7 +1,8 @@
 """Users at an anchor, embedded once for all questions, and kept: the same model, users and questions give one file.
 
 A file has a row for each user with buffered events: `user_id`, `event_timestamp` (the instant at which the anchor is
-known), `days_since_newest` and the embeddings `q0`, `q1`, … in the order of the questions.
+known), `days_since_newest` and the embeddings `q0`, `q1`, … in the order of the questions. Its metadata say how
+much CPU time it took.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,11 @@ from datetime import date, datetime
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from updater.domain import columns
 from updater.domain.fingerprint import fingerprint
+from updater.evaluation.costs import BYTES_PER_NUMBER, Cost, CpuClock
 from updater.labels.tasks import Question
 from updater.lake import partitions
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
@@ -24,6 +27,7 @@ from updater.training.profiles import Profiles, read_profiles
 Float32 = npt.NDArray[np.float32]
 DAYS_SINCE = "days_since_newest"
 SECONDS_PER_DAY = 86_400
+_READING, _COMPUTING = b"updater.cpu_seconds_reading", b"updater.cpu_seconds_computing"
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,29 @@ def embed(
         progress("embedding users at anchors", done + 1, len(jobs))
 
 
+def measured(
+    context: Context, embedder: Embedder, anchors: Sequence[date], *, recency_alone: bool = False
+) -> Cost | None:
+    """What the files of these anchors took when they were made, or their recency alone; None if one does not say."""
+    keys = (_READING,) if recency_alone else (_READING, _COMPUTING)
+    seconds, num_users, width = 0.0, 0, 0
+    for anchor in anchors:
+        fs, path = partitions.filesystem(embedder.file(context, anchor))
+        with fs.open(path, "rb") as file:
+            parquet = pq.ParquetFile(file)
+            said = [(parquet.schema_arrow.metadata or {}).get(key) for key in keys]
+            num_users += parquet.metadata.num_rows
+            if not width and parquet.metadata.num_rows:
+                width = len(next(parquet.iter_batches(1, columns=[question_column(0)]))[0][0])
+        if None in said:
+            return None
+        seconds += sum(float(part) for part in said if part is not None)
+    if recency_alone:
+        return Cost(1000 * seconds / max(1, num_users), BYTES_PER_NUMBER)
+    vectors = max(1, len(embedder.questions))
+    return Cost(1000 * seconds / max(1, num_users), BYTES_PER_NUMBER * width * vectors, vectors)
+
+
 def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Sequence[Embedder]) -> None:
     """Write the files of one anchor; its users are read once for all."""
     from updater.model.checkpoint import load_model
@@ -79,17 +106,24 @@ def embed_anchor(settings: Settings, now: datetime, anchor: date, embedders: Seq
     from updater.runtime.session import Session
 
     context = open_context(settings, now)
-    profiles = read_profiles(context, Session(context), anchor)
+    reading = CpuClock()
+    with reading.running():
+        profiles = read_profiles(context, Session(context), anchor)
     for embedder in embedders:
+        computing = CpuClock()
         if embedder.directory:
             model = InferenceModel(load_model(embedder.directory).to(model_device(settings)))
             queries = [question.query for question in embedder.questions]
             scenarios = [question.scenario for question in embedder.questions]
-            parts = [model.embed(profiles.batch(rows), queries, scenarios) for rows in _rows(settings, profiles)]
+            with computing.running():
+                parts = [model.embed(profiles.batch(rows), queries, scenarios) for rows in _rows(settings, profiles)]
             values = np.concatenate(parts or [np.zeros((0, len(queries), model.config.embedding_dim), np.float32)])
         else:
-            values = mean_text(profiles)[:, None]
-        partitions.write_table(embedder.file(context, anchor), _table(context, profiles, values))
+            with computing.running():
+                values = mean_text(profiles)[:, None]
+        spent = {_READING: f"{reading.seconds:.6f}", _COMPUTING: f"{computing.seconds:.6f}"}
+        table = _table(context, profiles, values).replace_schema_metadata(spent)
+        partitions.write_table(embedder.file(context, anchor), table)
 
 
 def mean_text(profiles: Profiles) -> Float32:

@@ -11,16 +11,12 @@ from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_
 from updater.evaluation.figures import Points, draw, needed
 from updater.evaluation.html import render
 from updater.evaluation.metrics import Predictions
-from updater.evaluation.report import Json, beside_gate, gate, make_report
+from updater.evaluation.paraphrases import reworded, score_paraphrases
+from updater.evaluation.relatives import has_relative
+from updater.evaluation.report import Json, beside_gate, gate, make_paraphrases, make_report
 from updater.evaluation.scoring import TaskRows
-from updater.evaluation.systems import (
-    BASELINES,
-    EMBEDDINGS,
-    OF_CANDIDATE,
-    Candidate,
-    System,
-    embedding_rows,
-)
+from updater.evaluation.systems import BASELINES, OF_CANDIDATE, SYSTEMS, Candidate, System, embedding_rows
+from updater.evaluation.vectors import Maker
 from updater.labels.events import open_events
 from updater.labels.tasks import Task, question
 from updater.lake import partitions
@@ -57,6 +53,8 @@ def evaluate(
     split: str = "test",
     output: str | None = None,
     progress: Progress = no_progress,
+    models: Mapping[str, str] | None = None,
+    further: Mapping[str, Maker] | None = None,
 ) -> Evaluated:
     """Evaluate a model on the tasks of `[evaluation]`, and write report.json and report.html.
 
@@ -69,6 +67,8 @@ def evaluate(
         split: `test`, or `validation` for looking without using up the test.
         output: directory of the report; `<state>/evaluation` if left out.
         progress: called as work is done.
+        models: directories of further models by the names of their systems; they are asked without soft prompts.
+        further: systems that are made elsewhere.
 
     Raises:
         ConfigError: `[evaluation]` is incomplete, or a task does not fit the lake.
@@ -77,14 +77,20 @@ def evaluate(
     settings = context.settings
     names = _names(context, systems, version, model)
     candidate, model_name = None, "baselines"
-    if {*OF_CANDIDATE, "live"} & {*names}:
-        candidate, model_name = _candidate(context, version, model)
+    if models or {*OF_CANDIDATE, "live"} & {*names}:
+        candidate, model_name = _candidate(context, version, model, models or {})
     names = [name for name in names if name != "live" or (candidate is not None and candidate.live)]
+    if candidate is not None:
+        of_candidate = load_model(candidate.directory)
+        names = [name for name in names if has_relative(name, of_candidate)]
     needed()
     with open_events(context, progress) as events, Scratch(settings) as scratch:
         progress("labels", 0, 1)
         evaluation_set = load_evaluation_set(events, split)
-        compared, scored = evaluate_systems(context, pool, events, evaluation_set, candidate, names, scratch, progress)
+        rounds = reworded(settings, evaluation_set.tasks) if candidate and "base" in names else []
+        compared, scored = evaluate_systems(
+            context, pool, events, evaluation_set, candidate, names, scratch, progress, further
+        )
         zero_shot = (
             zero_shot_scores(settings, candidate, compared, evaluation_set.tasks, evaluation_set.rows)
             if candidate
@@ -93,18 +99,36 @@ def evaluate(
         points = (
             _points(settings, candidate, compared, evaluation_set.tasks, evaluation_set.rows) if candidate else None
         )
-    report = make_report(evaluation_set.tasks, scored, zero_shot, settings.evaluation.bootstrap, settings.model.seed)
+        paraphrased = []
+        if candidate and rounds:
+            paraphrased = score_paraphrases(
+                context,
+                pool,
+                rounds,
+                evaluation_set.rows,
+                candidate,
+                evaluation_set.days,
+                scored["base"],
+                scratch,
+                progress,
+            )
+    draws, seed = settings.evaluation.bootstrap, settings.model.seed
+    report = make_report(evaluation_set.tasks, scored, zero_shot, draws, seed)
+    if paraphrased:
+        report["paraphrases"] = make_paraphrases(rounds, scored["base"], paraphrased, draws, seed)
     directory = output or context.layout.evaluation()
-    reasons, beside = gate(report), beside_gate(report)
+    reasons, shown = gate(report), beside_gate(report)
     file = partitions.join(directory, "report.json")
     _write(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
     picture = draw(points) if points else None
-    page = render(report, reasons, beside, model_name, evaluation_set.anchors, split, picture)
+    page = render(report, reasons, shown, model_name, evaluation_set.anchors, split, picture)
     _write(partitions.join(directory, "report.html"), page)
-    return Evaluated(file, model_name, reasons, beside, report)
+    return Evaluated(file, model_name, reasons, shown, report)
 
 
-def _candidate(context: Context, version: int | None, directory: str | None) -> tuple[Candidate, str]:
+def _candidate(
+    context: Context, version: int | None, directory: str | None, models: Mapping[str, str]
+) -> tuple[Candidate, str]:
     """The model in `directory`, else that version, else the live one, and its name. Raises ConfigError."""
     live = context.ledger.live_model()
     if directory:
@@ -116,7 +140,7 @@ def _candidate(context: Context, version: int | None, directory: str | None) -> 
         record = model_version(context, version) if version is not None else context.live_model()
         digest, path, name = record.digest, context.model_directory(record.version), record.name
     other = live is not None and live.digest != digest
-    return Candidate(path, context.model_directory(live.version) if live is not None and other else ""), name
+    return Candidate(path, context.model_directory(live.version) if live is not None and other else "", models), name
 
 
 def zero_shot_scores(
@@ -173,10 +197,9 @@ def _names(context: Context, systems: Sequence[str], version: int | None, direct
     Raises:
         ConfigError: there is no such system, or it takes a model and there is none.
     """
-    every = [*EMBEDDINGS, *BASELINES]
-    if wrong := [name for name in systems if name not in every]:
-        raise ConfigError(f"system {wrong[0]!r} is unknown{nearest(wrong[0], every)}")
-    names = [name for name in every if name in systems or not systems]
+    if wrong := [name for name in systems if name not in SYSTEMS]:
+        raise ConfigError(f"system {wrong[0]!r} is unknown{nearest(wrong[0], SYSTEMS)}")
+    names = [name for name in SYSTEMS if name in systems or not systems]
     live = context.ledger.live_model()
     if "live" in systems and (live is None or (directory is None and version in (None, live.version))):
         raise ConfigError("system 'live' is the live model beside another one; name that with --model or --version.")

@@ -3,21 +3,26 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import pyarrow as pa
 
 from updater.domain.window import day_window, first_buffer_day
 from updater.errors import ConfigError
-from updater.evaluation.embedding import Embedder, embed
+from updater.evaluation.embedding import Embedder, embed, measured
 from updater.evaluation.scoring import Scores, TaskRows, part_rows, score_system
 from updater.evaluation.systems import (
+    SIDE_BY_SIDE,
     Candidate,
     System,
     baseline_systems,
     embedders,
     embedding_systems,
+    publish_recency,
     recency_system,
+    side_by_side,
 )
+from updater.evaluation.vectors import Maker, vector_system
 from updater.labels.events import Events
 from updater.labels.known import known_at, read_labels
 from updater.labels.split import Split
@@ -37,6 +42,11 @@ class EvaluationSet:
     anchors: Split
     rows: Mapping[str, TaskRows]
     """By task."""
+
+    @property
+    def days(self) -> list[date]:
+        """Anchor days of all parts, in order."""
+        return sorted({*self.anchors.train, *self.anchors.validation, *self.anchors.test})
 
 
 def load_evaluation_set(events: Events, split: str = "test") -> EvaluationSet:
@@ -63,28 +73,37 @@ def evaluate_systems(
     names: Sequence[str],
     scratch: Scratch,
     progress: Progress = no_progress,
+    further: Mapping[str, Maker] | None = None,
 ) -> tuple[list[System], dict[str, Scores]]:
     """The systems `names`, in that order, and their scores; days that are not there yet are landed and encoded.
 
-    Features can be read from the systems as long as `scratch` is open.
+    After them come the further `models` of the candidate and the systems of `further`, made elsewhere. Features can be
+    read from the systems as long as `scratch` is open.
     """
-    settings, anchors = context.settings, evaluation_set.anchors
-    every = sorted({*anchors.train, *anchors.validation, *anchors.test})
-    made = embedders(context, evaluation_set.tasks, candidate, names, scratch, progress)
-    chosen = {name: made[name] for name in names if name in made}
+    settings, further = context.settings, further or {}
+    models = candidate.models if candidate else {}
+    parts = {part for name in names for part in SIDE_BY_SIDE.get(name, ())}
+    needed = [*names, *(part for part in parts if part not in names)]
+    made = embedders(context, evaluation_set.tasks, candidate, needed, scratch, progress)
+    chosen = {name: made[name] for name in (*needed, *models) if name in made}
+    days = evaluation_set.days
+    if chosen or further or "recency" in names:
+        # The file of any embedder has the column for recency.
+        any_file = next(iter(chosen.values()), Embedder())
+        land_and_encode(context, pool, first_buffer_day(days[0], settings.buffer.days), days[-1], progress)
+        embed(context, pool, list(dict.fromkeys([any_file, *chosen.values()])), days, progress)
+        publish_recency(context, any_file, days, scratch)
+    systems = embedding_systems(context, chosen, days, scratch)
     if "recency" in names:
-        # Its file has the column that it needs.
-        chosen = chosen or {"text": Embedder()}
-    if chosen:
-        land_and_encode(context, pool, first_buffer_day(every[0], settings.buffer.days), every[-1], progress)
-        embed(context, pool, list(dict.fromkeys(chosen.values())), every, progress)
-    systems = embedding_systems(context, chosen, every, scratch) if chosen else []
-    systems = [system for system in systems if system.name in names]
-    if "recency" in names:
-        systems.append(recency_system(settings, scratch))
+        systems.append(recency_system(settings, scratch, measured(context, any_file, days, recency_alone=True)))
     amounts = read_task_file(settings.evaluation.tasks).amounts
-    systems += baseline_systems(events, names, amounts, anchors.train, every)
-    systems.sort(key=lambda system: names.index(system.name))
+    systems += baseline_systems(events, needed, amounts, evaluation_set.anchors.train, days)
+    known = {system.name: system for system in systems}
+    known |= {
+        name: side_by_side(name, [known[part] for part in SIDE_BY_SIDE[name]]) for name in names if name in SIDE_BY_SIDE
+    }
+    known |= {name: vector_system(settings, name, make(), scratch) for name, make in further.items()}
+    systems = [known[name] for name in (*names, *models, *further)]
     return systems, {
         s.name: score_system(pool, s, evaluation_set.tasks, evaluation_set.rows, progress) for s in systems
     }

@@ -15,11 +15,14 @@ SYSTEMS = {
     "base": "the same model without soft prompts",
     "live": "the live model with its soft prompts",
     "fitted": "the same model without one step of training: means, scales and first maps fitted to the data",
+    "without_layers": "the same model with the layers of its language model left out",
     "untrained": "the same architecture with random weights",
     "text": "the mean text vector of the user's events",
     "rfm": "recency, frequency and money, a logistic regression",
     "rfm_gb": "the same features, gradient boosting",
+    "with_counts": "the features of base and of rfm_categories side by side, one probe",
     "rfm_categories": "recency, frequency and money with counts of categories, a logistic regression",
+    "rfm_decayed": "the same and counts whose events halve in weight every 21 days, a logistic regression",
     "recency": "only the days since the user's newest event",
 }
 METHOD = (
@@ -41,11 +44,13 @@ CAVEATS = (
 )
 
 Row = list[str]
-MEAN_HEAD = ("system", "AUC", "se", "95 %", "KS", "se", "95 %", "held-out AUC", "C")
+MEAN_HEAD = ("system", "AUC", "se", "95 %", "KS", "se", "95 %", "held-out AUC", "C", "CPU ms", "bytes")
 _VALUES_HEAD = ("AUC", "se", "95 %", "KS", "se", "95 %")
 DIFFERENCE_HEAD = ("difference", *_VALUES_HEAD)
 FAMILY_HEAD = ("family", "values", "system", *_VALUES_HEAD)
 ZERO_SHOT_HEAD = ("task", *_VALUES_HEAD)
+PARAPHRASES_HEAD = ("paraphrases", "tasks", *_VALUES_HEAD)
+PARAPHRASED_TASKS_HEAD = ("task", "asked instead", "AUC", "difference")
 ABLATIONS_HEAD = ("variant", "AUC", "se", "95 %", "compared with", "AUC", "se", "95 %", "KS", "se")
 ABLATIONS = "<!-- ablations -->", "<!-- end of ablations -->"
 """What stands between them in a page is made again when ablations are added."""
@@ -92,6 +97,8 @@ def render(
                 for row in _named(found)
             ],
             zero_shot=_named(report["zero_shot"]),
+            paraphrases=_paraphrases(report["paraphrases"]),
+            paraphrased_tasks=_paraphrased_tasks(report["paraphrases"]),
             tasks_head=("task", "rows", "base rate", *systems),
             tasks_auc=[_of_task(name, found, systems, "auc") for name, found in report["tasks"].items()],
             tasks_ks=[_of_task(name, found, systems, "ks") for name, found in report["tasks"].items()],
@@ -126,6 +133,8 @@ def _templates() -> Environment:
         DIFFERENCE_HEAD=DIFFERENCE_HEAD,
         FAMILY_HEAD=FAMILY_HEAD,
         ZERO_SHOT_HEAD=ZERO_SHOT_HEAD,
+        PARAPHRASES_HEAD=PARAPHRASES_HEAD,
+        PARAPHRASED_TASKS_HEAD=PARAPHRASED_TASKS_HEAD,
     )
     return templates
 
@@ -150,7 +159,25 @@ def _ablations(ablations: Mapping[str, Any]) -> str:
 def _of_system(name: str, found: Mapping[str, Any]) -> Row:
     penalty = found["inverse_penalty"]
     of_held_out = _number(found.get("held_out_auc"))
-    return [name, *_values(found), of_held_out, "–" if penalty is None else f"{penalty:g}"]
+    ms, num_bytes = found.get("cpu_ms_per_user"), found.get("bytes_per_user")
+    cost = ["–" if ms is None else f"{ms:.2f}", "–" if num_bytes is None else f"{num_bytes:,}"]
+    return [name, *_values(found), of_held_out, "–" if penalty is None else f"{penalty:g}", *cost]
+
+
+def _paraphrases(found: Mapping[str, Any]) -> list[Row]:
+    """The differences of all, of the first ones, of the second ones, and so on."""
+    if not found:
+        return []
+    each = [[f"number {n}", str(one["tasks"]), *_values(one["difference"])] for n, one in found["each"].items()]
+    return [["all", str(len(found["tasks"])), *_values(found["difference"])], *each]
+
+
+def _paraphrased_tasks(found: Mapping[str, Any]) -> list[Row]:
+    return [
+        [task, query, _number(one["auc"]), _number(one["difference"])]
+        for task, queries in found.get("tasks", {}).items()
+        for query, one in queries.items()
+    ]
 
 
 def _of_task(name: str, found: Mapping[str, Any], systems: Sequence[str], metric: str) -> Row:

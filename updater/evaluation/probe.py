@@ -4,7 +4,7 @@ An embedding is evaluated by a linear probe, as in the paper (section 4.1): what
 not count. The same two models on baseline features are what an embedding is compared with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from updater.errors import ConfigError
 Floats = NDArray[np.float64]
 Scorer = Callable[[Floats], Floats]
 """Takes features (rows, columns) and returns a probability of the label for each row."""
+TOLERANCE = 1e-6
+"""Largest gradient at which a fit ends: so small that where it began does not show."""
 
 
 def fit_logistic(features: Floats, label: NDArray[np.bool_], inverse_penalty: float = 0.02) -> Scorer:
@@ -28,12 +30,24 @@ def fit_logistic(features: Floats, label: NDArray[np.bool_], inverse_penalty: fl
     Raises:
         ConfigError: scikit-learn is not installed, or the labels are all alike.
     """
+    return next(logistic_path(features, label, [inverse_penalty]))
+
+
+def logistic_path(features: Floats, label: NDArray[np.bool_], inverse_penalties: Sequence[float]) -> Iterator[Scorer]:
+    """`fit_logistic` for each penalty, from the strongest to the weakest: each begins where the one before ended.
+
+    A scorer is good until the next one is asked for.
+
+    Raises:
+        ConfigError: scikit-learn is not installed, or the labels are all alike.
+    """
     _check(label)
-    pipeline, preprocessing, linear = _sklearn("pipeline"), _sklearn("preprocessing"), _sklearn("linear_model")
-    model = pipeline.make_pipeline(
-        preprocessing.StandardScaler(), linear.LogisticRegression(C=inverse_penalty, solver="newton-cholesky")
-    )
-    return _scorer(model.fit(features, label))
+    preprocessing, linear = _sklearn("preprocessing"), _sklearn("linear_model")
+    scaler = preprocessing.StandardScaler()
+    scaled = scaler.fit_transform(features)
+    model = linear.LogisticRegression(solver="newton-cholesky", warm_start=True, tol=TOLERANCE)
+    for inverse_penalty in inverse_penalties:
+        yield _scorer(model.set_params(C=inverse_penalty).fit(scaled, label), scaler.transform)
 
 
 def fit_boosting(features: Floats, label: NDArray[np.bool_], iterations: int = 150, seed: int = 0) -> Scorer:
@@ -47,9 +61,9 @@ def fit_boosting(features: Floats, label: NDArray[np.bool_], iterations: int = 1
     return _scorer(model.fit(features, label))
 
 
-def _scorer(model: Any) -> Scorer:
+def _scorer(model: Any, scale: Callable[[Floats], Floats] = lambda features: features) -> Scorer:
     def score(features: Floats) -> Floats:
-        return np.asarray(model.predict_proba(features)[:, 1], dtype=float)
+        return np.asarray(model.predict_proba(scale(features))[:, 1], dtype=float)
 
     return score
 

@@ -2,11 +2,14 @@
 
     {"mean": {system: values}, "tasks": {task: {system: values}}, "differences": {"tuned-base": values},
      "family": {family: {"seen": {system: values}, "unseen": {system: values}}}, "zero_shot": {task: values},
+     "paraphrases": {"difference": values, "each": {"1": {…values, "tasks": number, "difference": values}},
+                     "tasks": {task: {query: {"auc": …, "difference": …}}}},
      "ablations": {variant: {…values, "reference": variant, "difference": values}}, "commit": …, "seed": …}
 
 `values` are `auc`, `ks`, and for each of them `_se`, `_low` and `_high`: the standard error and the 95 % interval of a
-bootstrap over whole users. What cannot be computed is null. An evaluation leaves `ablations` empty: they need models
-trained for them, and whatever trains these adds them.
+bootstrap over whole users. What cannot be computed is null. A system's mean has also what a user costs
+(`costs.Cost`): `cpu_ms_per_user`, `bytes_per_user` and `vectors_per_user`. An evaluation leaves
+`ablations` empty: they need models trained for them, and whatever trains these adds them.
 """
 
 import json
@@ -18,7 +21,7 @@ import numpy as np
 
 from updater import __version__
 from updater.errors import VerificationError
-from updater.evaluation.metrics import Estimate, Predictions, Replicates, bootstrap, mean_over_tasks
+from updater.evaluation.metrics import Estimate, Predictions, Replicates, auc_and_ks, bootstrap, mean_over_tasks
 from updater.evaluation.scoring import Scores
 from updater.labels.tasks import Task
 from updater.lake import partitions
@@ -49,16 +52,56 @@ def make_report(
         },
         "differences": {
             f"{first}-{second}": _values(*overall[first].minus(overall[second]))
-            for first in ("tuned", "base")
-            for second in overall
-            if first in overall and second != first and (first, second) != ("base", "tuned")
+            for first, second in _pairs(list(overall))
         },
         "family": _families(tasks, scored, draws, seed),
         "zero_shot": {name: _of_task(one, draws, seed) for name, one in zero_shot.items()},
+        "paraphrases": {},
         "ablations": {},
         "version": __version__,
         "seed": seed,
     }
+
+
+FIRST = ("with_counts", "tuned", "base")
+"""Systems that are compared with all others; with each other in this order."""
+
+
+def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    first = [name for name in FIRST if name in names]
+    return [(one, other) for n, one in enumerate(first) for other in names if other not in first[: n + 1]]
+
+
+def make_paraphrases(
+    rounds: Sequence[Sequence[Task]], base: Scores, paraphrased: Sequence[Scores], draws: int, seed: int
+) -> Json:
+    """What becomes of `base` if its questions are put in other words, paired over users.
+
+    Args:
+        rounds: the tasks, asked by their first paraphrase, by their second, ….
+        base: scores of the wording.
+        paraphrased: scores of each round.
+        draws: bootstrap replicates.
+        seed: of the replicates.
+    """
+    each: Json = {}
+    by_task: dict[str, Json] = {}
+    every: dict[str, Predictions] = {}
+    plain: dict[str, Predictions] = {}
+    for number, (tasks, scored) in enumerate(zip(rounds, paraphrased, strict=True), start=1):
+        reference = {task.name: base.predictions[task.name] for task in tasks}
+        found = mean_over_tasks(scored.predictions, draws, seed)
+        less = found.minus(mean_over_tasks(reference, draws, seed))
+        each[str(number)] = {**_values(*found.estimates()), "tasks": len(tasks), "difference": _values(*less)}
+        every |= {f"{name} {number}": one for name, one in scored.predictions.items()}
+        plain |= {f"{name} {number}": one for name, one in reference.items()}
+        for task in tasks:
+            auc, before = (
+                auc_and_ks(one.label, one.score)[0] for one in (scored.predictions[task.name], reference[task.name])
+            )
+            by_task.setdefault(task.name, {})[task.query] = {"auc": _number(auc), "difference": _number(auc - before)}
+    overall = mean_over_tasks(every, draws, seed).minus(mean_over_tasks(plain, draws, seed))
+    return {"difference": _values(*overall), "each": each, "tasks": by_task}
 
 
 def make_ablations(scored: Mapping[str, Scores], references: Mapping[str, str], draws: int, seed: int) -> Json:
@@ -143,6 +186,9 @@ def _of_system(scored: Scores, overall: Replicates, draws: int, seed: int) -> Js
         **_values(*overall.estimates()),
         **(_prefixed("held_out", _values(*found.estimates())) if found else {}),
         "inverse_penalty": scored.penalty,
+        "cpu_ms_per_user": scored.cost and _number(scored.cost.cpu_ms),
+        "bytes_per_user": scored.cost and scored.cost.num_bytes,
+        "vectors_per_user": scored.cost and scored.cost.vectors,
     }
 
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from updater.errors import ConfigError
+from updater.evaluation.costs import Cost
 from updater.evaluation.metrics import Floats, Predictions, auc_and_ks
-from updater.evaluation.probe import fit_boosting, fit_logistic
+from updater.evaluation.probe import fit_boosting, logistic_path
 from updater.evaluation.systems import System
 from updater.labels.split import is_held_out
 from updater.labels.tasks import Task
@@ -22,7 +23,7 @@ from updater.runtime.deployment import Progress, no_progress
 from updater.runtime.process_pool import ProcessPool
 
 PENALTIES = (0.0005, 0.002, 0.02, 0.2, 2.0)
-"""Inverse penalties that are tried."""
+"""Inverse penalties that are tried, the strongest first."""
 DEFAULT_PENALTY = 0.02
 """Where there is no validation anchor."""
 TASKS_PER_ROUND = 4
@@ -49,6 +50,8 @@ class Scores:
     """The inverse penalty that was chosen; None if there was nothing to choose."""
     predictions: dict[str, Predictions]
     """Test rows of each task."""
+    cost: Cost | None = None
+    """Of a user; None if it was not measured."""
 
     def held_out_predictions(self) -> dict[str, Predictions]:
         """Those of users that no probe was fitted to."""
@@ -87,10 +90,11 @@ def score_system(
     tasks: Sequence[Task],
     rows: Mapping[str, TaskRows],
     progress: Progress = no_progress,
+    penalty: float | None = None,
 ) -> Scores:
-    """Fit and score all tasks, several at a time."""
-    choose = not system.boosted and all(one.validation.any() for one in rows.values())
-    penalties = PENALTIES if choose else (DEFAULT_PENALTY,)
+    """Fit and score all tasks, several at a time; an inverse penalty that is given is not chosen."""
+    choose = penalty is None and not system.boosted and all(one.validation.any() for one in rows.values())
+    penalties = PENALTIES if choose else (DEFAULT_PENALTY if penalty is None else penalty,)
     scores: dict[str, list[tuple[Floats, Floats]]] = {}
     for done, (task, found) in enumerate(_score_all(pool, system, tasks, rows, penalties)):
         scores[task.name] = found
@@ -107,7 +111,7 @@ def score_system(
         )
         for task in tasks
     }
-    return Scores(None if system.boosted else penalties[best], predictions)
+    return Scores(None if system.boosted else penalties[best], predictions, system.cost)
 
 
 def _score_all(
@@ -132,10 +136,7 @@ def fit_and_score(
     train: Floats, label: NDArray[np.bool_], validation: Floats, test: Floats, penalties: Sequence[float] | None
 ) -> list[tuple[Floats, Floats]]:
     """Scores of validation and test rows by a linear probe for each penalty, or by boosting if there are none."""
-    if penalties is None:
-        scorers = [fit_boosting(train, label)]
-    else:
-        scorers = [fit_logistic(train, label, penalty) for penalty in penalties]
+    scorers = iter([fit_boosting(train, label)]) if penalties is None else logistic_path(train, label, penalties)
     return [(score(validation) if len(validation) else np.zeros(0), score(test)) for score in scorers]
 
 

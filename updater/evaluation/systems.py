@@ -6,10 +6,9 @@ store serves it beside the embedding (`modality_summaries`). The system `recency
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,28 +16,35 @@ import pyarrow.compute as pc
 
 from updater.domain import columns
 from updater.errors import ConfigError
-from updater.evaluation.baselines import Features, Groups, commonest, rfm_features
-from updater.evaluation.embedding import DAYS_SINCE, Embedder, question_column
+from updater.evaluation.baselines import Features, Groups, commonest, land_history, rfm_features
+from updater.evaluation.costs import BYTES_PER_NUMBER, Cost, CpuClock, together
+from updater.evaluation.embedding import DAYS_SINCE, Embedder, measured, question_column
 from updater.evaluation.metrics import Floats
+from updater.evaluation.relatives import RELATIVES
 from updater.labels.events import Events
 from updater.labels.tasks import Amount, Question, Task, question
 from updater.lake import partitions
-from updater.model.checkpoint import create_model, load_model, model_digest, save_model
-from updater.runtime.deployment import Progress, WritableContext, no_progress
+from updater.model.checkpoint import load_model, model_digest
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.settings import Settings
 from updater.store.scratch import Scratch
-from updater.training.fitted import fitted_model
 
-EMBEDDINGS = ("tuned", "base", "live", "fitted", "untrained", "text")
+EMBEDDINGS = ("tuned", "base", "live", *RELATIVES, "text")
 """Systems of embeddings. `fitted` is the model without one step of training: it knows what is fitted to the data."""
-OF_CANDIDATE = ("tuned", "base", "fitted", "untrained")
+SIDE_BY_SIDE: Mapping[str, tuple[str, ...]] = {"with_counts": ("base", "rfm_categories")}
+"""Systems whose features are those of others, side by side under one probe."""
+OF_CANDIDATE = ("tuned", "base", *RELATIVES, *SIDE_BY_SIDE)
 """Those that are made from the candidate."""
-BASELINES = ("rfm", "rfm_gb", "rfm_categories", "recency")
-"""The others."""
+BASELINES = ("rfm", "rfm_gb", "rfm_categories", "rfm_decayed", "recency")
+"""Those that take no model, beside `text`."""
+SYSTEMS = (*EMBEDDINGS, *SIDE_BY_SIDE, *BASELINES)
+"""All, in the order of the reports."""
 RECENCY_VIEW = "recency"
 LIFETIME = timedelta(hours=1)
 """How long an anchor's rows count: a user who has no event left is not to be taken for who they were an anchor ago."""
 MAX_CATEGORIES = 240
+HALF_LIFE_DAYS = 21.0
+"""Of the counts of `rfm_decayed`."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class System:
     """From a task and rows of its labels (`tasks.LABELS_SCHEMA`) to features (rows, columns)."""
     boosted: bool = False
     """Scored by gradient boosting, instead of a linear probe."""
+    cost: Cost | None = None
+    """Of a user; None if it was not measured."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class Candidate:
     directory: str
     live: str = ""
     """The live model's, if the candidate is another one."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Further models by the names of their systems; asked without soft prompts."""
 
     @property
     def digest(self) -> str:
@@ -86,14 +96,13 @@ def embedders(
     model = load_model(candidate.directory)
     if {"tuned", "base"} & {*names}:
         made["tuned"] = made["base"] = _embedder(candidate.directory, asked, model.soft_prompts)
-    if "fitted" in names:
-        made["fitted"] = _embedder(fitted_model(context, model.config, progress), asked, ())
-    if "untrained" in names:
-        untrained = str(Path(scratch.directory, "untrained"))
-        save_model(create_model(model.config, model.config.seed), untrained)
-        made["untrained"] = _embedder(untrained, asked, ())
+    for name, relative in RELATIVES.items():
+        if name in names:
+            made[name] = _embedder(relative(context, model, scratch, progress), asked, ())
     if "live" in names and candidate.live:
         made["live"] = _embedder(candidate.live, asked, load_model(candidate.live).soft_prompts)
+    for name, directory in candidate.models.items():
+        made[name] = _embedder(directory, asked, ())
     return made
 
 
@@ -105,54 +114,79 @@ def _embedder(directory: str, asked: Sequence[Question], prompts: Iterable[str])
     return Embedder(directory, model_digest(directory), tuple(questions))
 
 
+def publish_recency(context: Context, embedder: Embedder, anchors: Sequence[date], scratch: Scratch) -> None:
+    """Publish the days since each user's newest event, which the files of any embedder have."""
+    wanted = [columns.JOIN_KEY, columns.EVENT_TIMESTAMP, DAYS_SINCE]
+    tables = (partitions.read_table(embedder.file(context, ds), wanted) for ds in anchors)
+    scratch.publish(RECENCY_VIEW, tables, lifetime=LIFETIME)
+
+
 def embedding_systems(
     context: WritableContext,
     made: Mapping[str, Embedder],
     anchors: Sequence[date],
     scratch: Scratch,
 ) -> list[System]:
-    """Publish the embeddings, and the days since each user's newest event, in a feature store, to be joined by it."""
+    """Publish the embeddings in a feature store, to be joined by it; days since the newest event have to be there."""
     published: dict[Embedder, str] = {}
     systems = []
-    first = next(iter(made.values()))
-    wanted = [columns.JOIN_KEY, columns.EVENT_TIMESTAMP, DAYS_SINCE]
-    recency = (partitions.read_table(first.file(context, ds), wanted) for ds in anchors)
-    scratch.publish(RECENCY_VIEW, recency, lifetime=LIFETIME)
     for name, embedder in made.items():
         if embedder not in published:
-            published[embedder] = f"embeddings_{len(published)}"
+            published[embedder] = f"embeddings_of_{name}"
             tables = (partitions.read_table(embedder.file(context, ds)) for ds in anchors)
             scratch.publish(published[embedder], (t.drop_columns([DAYS_SINCE]) for t in tables), lifetime=LIFETIME)
-        view = published[embedder]
-        systems.append(System(name, partial(_joined, context.settings, scratch, view, embedder, name)))
+        features = partial(_joined, context.settings, scratch, published[embedder], embedder, name)
+        systems.append(System(name, features, cost=measured(context, embedder, anchors)))
     return systems
 
 
-def recency_system(settings: Settings, scratch: Scratch) -> System:
+def recency_system(settings: Settings, scratch: Scratch, cost: Cost | None) -> System:
     """The days since the user's newest event alone; they have to be published."""
-    return System("recency", lambda _, rows: _recency(settings, _join(scratch, rows, [f"{RECENCY_VIEW}:{DAYS_SINCE}"])))
+    return System("recency", lambda _, rows: recency(settings, scratch, rows), cost=cost)
+
+
+def recency(settings: Settings, scratch: Scratch, rows: pa.Table) -> Floats:
+    """log(1 + days since the newest event) of the users of `rows`, shape (rows, 1)."""
+    return _recency(settings, _join(scratch, rows, [f"{RECENCY_VIEW}:{DAYS_SINCE}"]))
+
+
+def side_by_side(name: str, parts: Sequence[System]) -> System:
+    """The features of several systems, one after the other."""
+
+    def features(task: Task, rows: pa.Table) -> Floats:
+        return np.concatenate([part.features(task, rows) for part in parts], axis=1)
+
+    return System(name, features, cost=together([part.cost for part in parts]))
 
 
 def baseline_systems(
     events: Events, names: Sequence[str], amounts: Sequence[Amount], train: Sequence[date], anchors: Sequence[date]
 ) -> list[System]:
-    """Recency, frequency and money, linear and boosted, and the same with counts of categories.
+    """Recency, frequency and money, linear and boosted, the same with counts of categories, and with decayed ones too.
 
     Which values of a column are summed or counted is decided on the training anchors.
     """
-    systems = []
+    wanted = {*BASELINES[:-1]} & {*names}
+    if not wanted:
+        return []
+    land_history(events, anchors)
     sums = [
         Groups(a.modality, a.column, commonest(events, train, a.modality, a.column, a.limit), a.amount, a.num_days)
         for a in amounts
     ]
-    plain = rfm_features(events, anchors, sums) if {"rfm", "rfm_gb"} & set(names) else None
-    for name in names:
-        if name in ("rfm", "rfm_gb") and plain is not None:
-            systems.append(System(name, partial(_baseline, plain), boosted=name == "rfm_gb"))
-        if name == "rfm_categories":
-            counted = rfm_features(events, anchors, [*sums, *_counts(events, train)])
-            systems.append(System(name, partial(_baseline, counted)))
-    return systems
+    systems = []
+    if {"rfm", "rfm_gb"} & wanted:
+        plain, cost = _measured(events, anchors, sums)
+        for name in ("rfm", "rfm_gb"):
+            systems.append(System(name, partial(_baseline, plain), boosted=name == "rfm_gb", cost=cost))
+    if {"rfm_categories", "rfm_decayed"} & wanted:
+        counts = _counts(events, train)
+        decays = [replace(group, half_life_days=HALF_LIFE_DAYS) for group in counts]
+        for name, groups in (("rfm_categories", counts), ("rfm_decayed", [*counts, *decays])):
+            if name in wanted:
+                counted, cost = _measured(events, anchors, [*sums, *groups])
+                systems.append(System(name, partial(_baseline, counted), cost=cost))
+    return [system for system in systems if system.name in wanted]
 
 
 def embedding_rows(system: System, task: Task, rows: pa.Table) -> Floats:
@@ -163,6 +197,14 @@ def embedding_rows(system: System, task: Task, rows: pa.Table) -> Floats:
 def _counts(events: Events, train: Sequence[date]) -> list[Groups]:
     streams = [m for m in events.settings.modalities if m.kind == "stream" and m.category]
     return [Groups(m.name, m.category, commonest(events, train, m.name, limit=MAX_CATEGORIES)) for m in streams]
+
+
+def _measured(events: Events, anchors: Sequence[date], groups: Sequence[Groups]) -> tuple[Features, Cost]:
+    clock = CpuClock()
+    with clock.running():
+        features = rfm_features(events, anchors, groups)
+    cpu_ms = 1000 * clock.seconds / max(1, len(features.users))
+    return features, Cost(cpu_ms, BYTES_PER_NUMBER * len(features.names))
 
 
 def _baseline(features: Features, task: Task, rows: pa.Table) -> Floats:

@@ -166,18 +166,14 @@ def _chance(labels: Labels) -> float:
 
 def _prompt_directory(context: Context, model: str) -> Path:
     """Where the prompts of a model lie: they fit no other, and are made again if the config of tuning changes."""
-    settings = context.settings
+    return Path(training_layout(context).prompts(_recipe(context.settings, model_digest(model))[:12]))
+
+
+def _recipe(settings: Settings, digest: str) -> str:
+    """All that prompts are made of. How their model is evaluated afterwards is no part of it."""
     tasks = [(repr(task), question(settings, task).query) for task in _tasks(settings)]
-    parts = (
-        model_digest(model),
-        repr(settings.tuning),
-        repr(settings.evaluation),
-        settings.training.seed,
-        tasks,
-        HELD_OUT,
-    )
-    recipe = fingerprint(*parts)
-    return Path(training_layout(context).prompts(recipe[:12]))
+    days = [str(anchor) for anchor in settings.evaluation.train], settings.evaluation.horizon_days
+    return fingerprint(digest, repr(settings.tuning), days, settings.training.seed, tasks, HELD_OUT)
 
 
 def _prompt_file(context: Context, model: str, scenario: str) -> Path:

@@ -52,7 +52,7 @@ class Events:
         Its columns are user_id, `age` (whole local days before the anchor's day, from 0) and `columns`.
         """
         stream = self._stream(modality)
-        self._land(stream, first_buffer_day(anchor.ds, num_days), anchor.ds)
+        self.land_past(modality, anchor, num_days)
         self._load(f"past_{modality}", stream, anchor, num_days, columns, f"{_DISTANCE} as age", anchor.ds)
 
     def load_next(self, modality: str, anchor: Window, num_days: int, columns: Iterable[str]) -> None:
@@ -75,10 +75,18 @@ class Events:
 
         Its columns are user_id and `columns`.
         """
+        self.land_snapshot(modality, anchor)
         declared = self.settings.modality(modality)
-        if known := sorted(ds for ds in self._days(modality) if ds <= anchor.ds):
-            self._land(declared, known[0], anchor.ds)
         self._load(f"past_{modality}", declared, anchor, self.settings.buffer.days, columns, "", anchor.ds)
+
+    def land_past(self, modality: str, anchor: Window, num_days: int) -> None:
+        """Land the days that `load_past` reads, where that has not been done."""
+        self._land(self._stream(modality), first_buffer_day(anchor.ds, num_days), anchor.ds)
+
+    def land_snapshot(self, modality: str, anchor: Window) -> None:
+        """Land the days that `load_snapshot` reads, where that has not been done."""
+        if known := sorted(ds for ds in self._days(modality) if ds <= anchor.ds):
+            self._land(self.settings.modality(modality), known[0], anchor.ds)
 
     def _stream(self, modality: str) -> Modality:
         declared = self.settings.modality(modality)

@@ -20,7 +20,7 @@ A task is a TOML table, alone or as a family that asks the same of many values:
 import logging
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -146,6 +146,8 @@ class TaskFile:
     tasks: tuple[Task, ...] = ()
     families: tuple[Family, ...] = ()
     amounts: tuple[Amount, ...] = ()
+    paraphrases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Other wordings of the queries, by the names of the tasks."""
 
 
 @dataclass(frozen=True, order=True)

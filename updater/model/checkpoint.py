@@ -5,6 +5,7 @@ Pickles are neither written nor read.
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -42,6 +43,24 @@ def create_model(config: ModelConfig, seed: int | None = None) -> UserModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed if seed is None else seed)
         return UserModel(config, new_backbone(config), tokenizer).eval()
+
+
+def without_layers(model: UserModel) -> UserModel:
+    """The same model with backbone `none`: what its layers add to the states that they are given is left out.
+
+    Args:
+        model: of the anchored layout, with a backbone.
+    """
+    config = replace(
+        model.config, backbone="none", backbone_config={"hidden_size": model.config.backbone_config["hidden_size"]}
+    )
+    made = create_model(config)
+    weights = {name: value for name, value in model.state_dict().items() if not name.startswith("backbone.")}
+    for name in LEARNED:
+        setattr(made, name, getattr(model, name))
+    weights["norm.weight"] = model.backbone.base_model.norm.weight
+    made.load_state_dict(weights)
+    return made.eval()
 
 
 def save_model(model: UserModel, directory: str | Path) -> None:

@@ -83,7 +83,9 @@ class Scratch:
         parts = iter([tables] if isinstance(tables, pa.Table) else tables)
         first = next(parts)
         path = f"{self.directory}/{view}.parquet"
-        with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        # Vectors of floats gain nothing by a dictionary or by zstd (docs/adr/0016-vectors-in-parquet.md).
+        plain = [field.name for field in first.schema if not pa.types.is_list(field.type)]
+        with pq.ParquetWriter(path, first.schema, compression="lz4", use_dictionary=plain) as writer:
             writer.write_table(first)
             for part in parts:
                 writer.write_table(part.cast(first.schema))
