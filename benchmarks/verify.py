@@ -24,7 +24,7 @@ from benchmarks.scale import ACTIVE_SHARE, CONFIG
 from benchmarks.timing import in_turns, ratios
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.init import initialize
-from updater.runtime.deployment import open_context
+from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 from updater.sources.synthetic import EventsPerActiveDay, SyntheticSpec, land
@@ -61,7 +61,7 @@ def _deployment(root: Path, num_users: int, num_days: int) -> Settings:
     settings = load_settings(source, environ={})
     land(settings.paths.lake, replace(spec, events_per_active_day=EVENTS))
     initialize(settings)
-    context = open_context(settings)
+    context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
         for number in (num_days - 2, num_days - 1):
             run_window(context, pool, FIRST_DAY + timedelta(days=number))
@@ -70,7 +70,8 @@ def _deployment(root: Path, num_users: int, num_days: int) -> Settings:
 
 def _verify(settings: Settings, found: dict[str, dict[str, Any]], name: str) -> float:
     """CPU seconds of the command, whose report goes into `found`."""
-    command = [str(Path(sys.executable).with_name("updater")), "verify", "--sample", str(SAMPLE), "--json"]
+    command = [str(Path(sys.executable).with_name("updater")), "state", "verify"]
+    command += ["--sample", str(SAMPLE), "--json"]
     environ = {**os.environ, "UPDATER_CONFIG": str(settings.source)}
     before = getrusage(RUSAGE_CHILDREN)
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)

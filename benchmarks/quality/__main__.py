@@ -31,8 +31,7 @@ from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources import completejourney
 from updater.training.build import build_data
-from updater.training.launch import ranks
-from updater.training.train import train
+from updater.training.launch import launch
 
 HERE = Path(__file__).parent
 REPORT = HERE / "report.json"
@@ -78,8 +77,7 @@ def main() -> None:
         if given.part == "seeds":
             run_seeds(context, pool, given.seeds, REPORT, progress, further)
             return
-    with ranks(settings) as rank:
-        trained = train(context, progress, rank)
+    trained = launch(context, progress)
     print(trained, flush=True)
     with ProcessPool(settings, context.now) as pool:
         for tuned in tune_scenarios(context, pool, trained.model, tunable_scenarios(settings), progress):
