@@ -1,4 +1,4 @@
-"""Models that are made from the candidate to be compared with it."""
+"""Control models: the candidate's config without what its training learned."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +20,6 @@ def _fitted(context: Context, config: ModelConfig, scratch: Scratch, progress: P
     return fitted_model(context, config, progress)
 
 
-Relative = Callable[[Context, ModelConfig, Scratch, Progress], str]
-RELATIVES: Mapping[str, Relative] = {"fitted": _fitted, "untrained": _untrained}
+Control = Callable[[Context, ModelConfig, Scratch, Progress], str]
+CONTROLS: Mapping[str, Control] = {"fitted": _fitted, "untrained": _untrained}
 """By system: from the candidate's config to the directory of a model, which is asked without soft prompts."""
