@@ -70,7 +70,8 @@ def _deployment(root: Path, num_users: int, num_days: int) -> Settings:
 
 def _verify(settings: Settings, found: dict[str, dict[str, Any]], name: str) -> float:
     """CPU seconds of the command, whose report goes into `found`."""
-    command = [str(Path(sys.executable).with_name("updater")), "verify", "--sample", str(SAMPLE), "--json"]
+    command = [str(Path(sys.executable).with_name("updater")), "state", "verify"]
+    command += ["--sample", str(SAMPLE), "--json"]
     environ = {**os.environ, "UPDATER_CONFIG": str(settings.source)}
     before = getrusage(RUSAGE_CHILDREN)
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)

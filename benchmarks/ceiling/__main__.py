@@ -28,16 +28,16 @@ def main() -> None:
     given = parser.parse_args()
     begin, cpu, machine = perf_counter(), cpu_seconds(), about()
     spec = PopulationSpec(seed=given.seed, num_users=given.users)
-    said = f"python -m benchmarks.ceiling --users {given.users} --seed {given.seed}"
+    command = f"python -m benchmarks.ceiling --users {given.users} --seed {given.seed}"
     further = {}
     if given.steps:
         from benchmarks.ceiling.product import product_systems
 
-        said += f" --steps {given.steps}"
+        command += f" --steps {given.steps}"
         further = product_systems(spec, given.steps, given.work, dict(given.beside))
     found = evaluate(spec, further)
     report = {
-        "command": said,
+        "command": command,
         **machine,
         "seed": given.seed,
         "users": given.users,

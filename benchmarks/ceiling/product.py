@@ -7,8 +7,8 @@ from pathlib import Path
 from benchmarks.ceiling.evaluation import TEST_ANCHOR, TRAIN_ANCHORS, System, from_table
 from benchmarks.product import command, paths_below
 from updater.domain.window import first_buffer_day
+from updater.evaluation.controls import CONTROLS
 from updater.evaluation.embedding import Embedder, embed, question_column
-from updater.evaluation.relatives import RELATIVES
 from updater.labels.tasks import Question
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest
@@ -23,7 +23,7 @@ CONFIG = Path(__file__).parent / "updater.toml"
 
 
 def product_systems(spec: PopulationSpec, steps: int, work: Path, beside: Mapping[str, str]) -> dict[str, System]:
-    """`base`, its relatives, and further models.
+    """`base`, its controls, and further models.
 
     Args:
         spec: the population; its days have the config's dates.
@@ -48,7 +48,7 @@ def product_systems(spec: PopulationSpec, steps: int, work: Path, beside: Mappin
     with Scratch(settings) as scratch, ProcessPool(settings, context.now) as pool:
         model = load_model(trained)
         models = {"base": trained}
-        models |= {name: make(context, model, scratch, lambda *_: None) for name, make in RELATIVES.items()}
+        models |= {name: make(context, model, scratch, lambda *_: None) for name, make in CONTROLS.items()}
         models |= beside
         embedders = {name: Embedder(model, model_digest(model), asked) for name, model in models.items()}
         first = first_buffer_day(days[TRAIN_ANCHORS[0]], settings.buffer.days)

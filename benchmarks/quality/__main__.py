@@ -23,7 +23,7 @@ from benchmarks.quality.tables import tables
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
-from updater.evaluation.vectors import Maker
+from updater.evaluation.vectors import VectorsFactory
 from updater.lake import partitions
 from updater.pipeline.init import create_ledger, initialize
 from updater.runtime.deployment import Progress, WritableContext, open_writable
@@ -31,8 +31,7 @@ from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources import completejourney
 from updater.training.build import build_data
-from updater.training.launch import ranks
-from updater.training.train import train
+from updater.training.launch import launch
 
 HERE = Path(__file__).parent
 REPORT = HERE / "report.json"
@@ -66,7 +65,7 @@ def main() -> None:
         add(REPORT, "throughput", speed)
         print(json.dumps(speed, indent=1))
         return
-    further = partial(made_elsewhere, context, given.coles, progress)
+    external = partial(external_systems, context, given.coles, progress)
     with ProcessPool(settings, context.now) as pool:
         build_data(context, pool, progress)
         if given.part:
@@ -76,10 +75,9 @@ def main() -> None:
             run_ablations(context, pool, REPORT, REPORT.with_suffix(".html"), progress, given.rows)
             return
         if given.part == "seeds":
-            run_seeds(context, pool, given.seeds, REPORT, progress, further)
+            run_seeds(context, pool, given.seeds, REPORT, progress, external)
             return
-    with ranks(settings) as rank:
-        trained = train(context, progress, rank)
+    trained = launch(context, progress)
     print(trained, flush=True)
     with ProcessPool(settings, context.now) as pool:
         for tuned in tune_scenarios(context, pool, trained.model, tunable_scenarios(settings), progress):
@@ -87,9 +85,9 @@ def main() -> None:
     model = join_prompts(context, trained.model)
     initialize(settings, model)
     context = open_writable(settings)
-    models, others = dict(given.beside), further(settings.training.seed)
+    models, others = dict(given.beside), external(settings.training.seed)
     with ProcessPool(settings, context.now) as pool:
-        found = evaluate(context, pool, model, output=str(HERE), progress=progress, models=models, further=others)
+        found = evaluate(context, pool, model, output=str(HERE), progress=progress, models=models, external=others)
     add(REPORT, "commit", commit())
     print(json.dumps(found.report["mean"], indent=1), found.gate, f"{time.perf_counter() - begin:.0f} s")
 
@@ -116,9 +114,9 @@ def arguments(given: list[str]) -> argparse.Namespace:
     return known
 
 
-def made_elsewhere(
+def external_systems(
     context: WritableContext, seconds: float | None, progress: Progress, seed: int
-) -> Mapping[str, Maker]:
+) -> Mapping[str, VectorsFactory]:
     """CoLES, if it is asked for."""
     chosen = context.settings.evaluation
     days = sorted({*chosen.train, *chosen.validation, *chosen.test})

@@ -10,12 +10,13 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.quality.adding import add
+from updater.evaluation.controls import CONTROLS
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.report import Json, make_report
 from updater.evaluation.scoring import Scores
-from updater.evaluation.systems import RELATIVES, Candidate
+from updater.evaluation.systems import Candidate
 from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
-from updater.evaluation.vectors import Maker
+from updater.evaluation.vectors import VectorsFactory
 from updater.labels.events import open_events
 from updater.runtime.deployment import Progress, WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
@@ -23,7 +24,7 @@ from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.train import train
 
-SEEDED = ("tuned", "base", *RELATIVES, "with_counts")
+SEEDED = ("tuned", "base", *CONTROLS, "with_counts")
 """Systems that a seed changes."""
 COUNTS = ("rfm_categories", "rfm_decayed")
 """What they are compared with: the same for every seed."""
@@ -35,7 +36,7 @@ def run_seeds(
     seeds: Sequence[int],
     report: Path,
     progress: Progress,
-    further: Callable[[int], Mapping[str, Maker]],
+    external: Callable[[int], Mapping[str, VectorsFactory]],
 ) -> None:
     """Train, tune and evaluate again with each seed, and put the seeds side by side into a report.
 
@@ -45,7 +46,7 @@ def run_seeds(
         seeds: of the runs.
         report: the JSON to add to, after each run.
         progress: called as work is done.
-        further: systems that are made elsewhere, with a seed.
+        external: makes the external systems with a seed.
     """
     runs = {seed: with_seed(context.settings, seed) for seed in seeds}
     models: dict[int, str] = {}
@@ -64,14 +65,14 @@ def run_seeds(
             names = [*SEEDED, *(name for name in COUNTS if name not in counts)]
             with Scratch(settings) as scratch:
                 scored = evaluate_systems(
-                    one, pool, events, evaluation_set, candidate, names, scratch, progress, further(seed)
+                    one, pool, events, evaluation_set, candidate, names, scratch, progress, external(seed)
                 )[1]
             counts |= {name: scored.pop(name) for name in COUNTS if name in scored}
             # The same draws of users for all seeds.
             whole = make_report(evaluation_set.tasks, scored | counts, {}, draws, drawn)
             found[str(seed)] = {part: whole[part] for part in ("mean", "differences", "family")}
             add(report, "seeds", found)
-            say(seed, found[str(seed)])
+            print_means(seed, found[str(seed)])
 
 
 def with_seed(settings: Settings, seed: int) -> Settings:
@@ -85,7 +86,7 @@ def train_alone(settings: Settings, now: datetime) -> str:
     return train(open_writable(settings, now)).model
 
 
-def say(seed: int, found: Json) -> None:
+def print_means(seed: int, found: Json) -> None:
     """Print the means of a seed, and the differences to counts and to no training."""
     for system, values in found["mean"].items():
         print(f"seed {seed}  {system:16} {values['auc']:.4f} +- {values['auc_se']:.4f}", flush=True)

@@ -159,7 +159,7 @@ def test_a_paraphrase_of_no_task_is_named(config, monkeypatch):
     assert "paraphrases.will_buy_tee" in done.stderr and "did you mean 'will_buy_tea'" in done.stderr
 
 
-def test_systems_from_elsewhere_and_other_models_stand_beside_the_candidate(config):
+def test_external_systems_and_other_models_are_scored_beside_the_candidate(config):
     settings = load_settings(config, environ={})
     context = open_writable(settings)
     model = context.model_directory(1)
@@ -172,15 +172,9 @@ def test_systems_from_elsewhere_and_other_models_stand_beside_the_candidate(conf
     with open_events(context) as events, Scratch(settings) as scratch, ProcessPool(settings, context.now) as pool:
         evaluation_set = load_evaluation_set(events)
         candidate = Candidate(model, models={"twin": model})
+        names, external = ["base", "with_counts"], {"oracle": lambda: Vectors(oracle, Cost(1.0, 8))}
         systems, scored = evaluate_systems(
-            context,
-            pool,
-            events,
-            evaluation_set,
-            candidate,
-            ["base", "with_counts"],
-            scratch,
-            further={"oracle": lambda: Vectors(oracle, Cost(1.0, 8))},
+            context, pool, events, evaluation_set, candidate, names, scratch, external=external
         )
         known = {system.name: system for system in systems}
         task = evaluation_set.tasks[0]

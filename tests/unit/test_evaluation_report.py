@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from updater.errors import ConfigError, VerificationError
-from updater.evaluation.costs import Cost, together
+from updater.evaluation.costs import Cost, total_cost
 from updater.evaluation.figures import Points, draw
 from updater.evaluation.html import render, with_ablations
 from updater.evaluation.metrics import Predictions, auc_and_ks
@@ -106,10 +106,10 @@ def test_the_cost_of_a_system_is_in_the_report_and_on_the_page():
     assert "35,328" in page and "CPU ms" in page
 
 
-def test_systems_side_by_side_cost_what_both_cost():
+def test_concatenated_systems_cost_what_both_cost():
     counts, embedding = Cost(2.0, 800), Cost(3.0, 1024, 2)
-    assert together([embedding, counts]) == Cost(5.0, 1824, 2)
-    assert together([embedding, None]) is None
+    assert total_cost([embedding, counts]) == Cost(5.0, 1824, 2)
+    assert total_cost([embedding, None]) is None
 
 
 def test_paraphrases_are_compared_with_the_wording_of_the_same_tasks_in_pairs():

@@ -5,7 +5,7 @@ sum of each numeric column; the days since its newest event; and how much its we
 one column for each value of its category. Counts or sums by the values of a column come on top if `Groups` name them.
 All are logarithms, log(1 + x), with the sign kept.
 
-Counts whose events lose half of their weight every so many days (`Groups.half_life_days`) are the strongest bar.
+Counts whose events lose half of their weight every so many days (`Groups.half_life_days`) are the strongest baseline.
 """
 
 from collections.abc import Iterable, Sequence

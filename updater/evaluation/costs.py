@@ -36,8 +36,8 @@ class CpuClock:
             self.seconds += time.process_time() - begin
 
 
-def together(costs: Sequence[Cost | None]) -> Cost | None:
-    """The cost of having several systems side by side; None if one of them was not measured."""
+def total_cost(costs: Sequence[Cost | None]) -> Cost | None:
+    """The cost of having several systems at once; None if one of them was not measured."""
     known = [cost for cost in costs if cost is not None]
     if len(known) < len(costs):
         return None

@@ -1,8 +1,8 @@
 """Users at an anchor, embedded once for all questions, and kept: the same model, users and questions give one file.
 
 A file has a row for each user with buffered events: `user_id`, `event_timestamp` (the instant at which the anchor is
-known), `days_since_newest` and the embeddings `q0`, `q1`, … in the order of the questions. Its metadata say how
-much CPU time it took.
+known), `days_since_newest` and the embeddings `q0`, `q1`, … in the order of the questions. Its metadata have
+the CPU time that it took.
 """
 
 from collections.abc import Iterator, Sequence
@@ -75,23 +75,23 @@ def embed(
         progress("embedding users at anchors", done + 1, len(jobs))
 
 
-def measured(
+def measured_cost(
     context: Context, embedder: Embedder, anchors: Sequence[date], *, recency_alone: bool = False
 ) -> Cost | None:
-    """What the files of these anchors took when they were made, or their recency alone; None if one does not say."""
+    """The cost of computing the files of these anchors, or their recency alone; None if a file has no CPU time."""
     keys = (_READING,) if recency_alone else (_READING, _COMPUTING)
     seconds, num_users, width = 0.0, 0, 0
     for anchor in anchors:
         fs, path = partitions.filesystem(embedder.file(context, anchor))
         with fs.open(path, "rb") as file:
             parquet = pq.ParquetFile(file)
-            said = [(parquet.schema_arrow.metadata or {}).get(key) for key in keys]
+            stored = [(parquet.schema_arrow.metadata or {}).get(key) for key in keys]
             num_users += parquet.metadata.num_rows
             if not width and parquet.metadata.num_rows:
                 width = len(next(parquet.iter_batches(1, columns=[question_column(0)]))[0][0])
-        if None in said:
+        if None in stored:
             return None
-        seconds += sum(float(part) for part in said if part is not None)
+        seconds += sum(float(part) for part in stored if part is not None)
     if recency_alone:
         return Cost(1000 * seconds / max(1, num_users), BYTES_PER_NUMBER)
     vectors = max(1, len(embedder.questions))

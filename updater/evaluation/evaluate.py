@@ -7,16 +7,16 @@ from pathlib import Path
 
 from updater.config_file import nearest
 from updater.errors import ConfigError
+from updater.evaluation.controls import has_control
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.figures import Points, draw, needed
 from updater.evaluation.html import render
 from updater.evaluation.metrics import Predictions
-from updater.evaluation.paraphrases import reworded, score_paraphrases
-from updater.evaluation.relatives import has_relative
+from updater.evaluation.paraphrases import paraphrased_tasks, score_paraphrases
 from updater.evaluation.report import Json, beside_gate, gate, make_paraphrases, make_report
 from updater.evaluation.scoring import TaskRows
 from updater.evaluation.systems import BASELINES, OF_CANDIDATE, SYSTEMS, Candidate, System, embedding_rows
-from updater.evaluation.vectors import Maker
+from updater.evaluation.vectors import VectorsFactory
 from updater.labels.events import open_events
 from updater.labels.tasks import Task, question
 from updater.lake import partitions
@@ -54,7 +54,7 @@ def evaluate(
     output: str | None = None,
     progress: Progress = no_progress,
     models: Mapping[str, str] | None = None,
-    further: Mapping[str, Maker] | None = None,
+    external: Mapping[str, VectorsFactory] | None = None,
 ) -> Evaluated:
     """Evaluate a model on the tasks of `[evaluation]`, and write report.json and report.html.
 
@@ -68,7 +68,7 @@ def evaluate(
         output: directory of the report; `<state>/evaluation` if left out.
         progress: called as work is done.
         models: directories of further models by the names of their systems; they are asked without soft prompts.
-        further: systems that are made elsewhere.
+        external: what computes the vectors of systems that are none of this project, by name.
 
     Raises:
         ConfigError: `[evaluation]` is incomplete, or a task does not fit the lake.
@@ -82,14 +82,14 @@ def evaluate(
     names = [name for name in names if name != "live" or (candidate is not None and candidate.live)]
     if candidate is not None:
         of_candidate = load_model(candidate.directory)
-        names = [name for name in names if has_relative(name, of_candidate)]
+        names = [name for name in names if has_control(name, of_candidate)]
     needed()
     with open_events(context, progress) as events, Scratch(settings) as scratch:
         progress("labels", 0, 1)
         evaluation_set = load_evaluation_set(events, split)
-        rounds = reworded(settings, evaluation_set.tasks) if candidate and "base" in names else []
+        rounds = paraphrased_tasks(settings, evaluation_set.tasks) if candidate and "base" in names else []
         compared, scored = evaluate_systems(
-            context, pool, events, evaluation_set, candidate, names, scratch, progress, further
+            context, pool, events, evaluation_set, candidate, names, scratch, progress, external
         )
         zero_shot = (
             zero_shot_scores(settings, candidate, compared, evaluation_set.tasks, evaluation_set.rows)

@@ -9,20 +9,20 @@ import pyarrow as pa
 
 from updater.domain.window import day_window, first_buffer_day
 from updater.errors import ConfigError
-from updater.evaluation.embedding import Embedder, embed, measured
+from updater.evaluation.embedding import Embedder, embed, measured_cost
 from updater.evaluation.scoring import Scores, TaskRows, part_rows, score_system
 from updater.evaluation.systems import (
-    SIDE_BY_SIDE,
+    CONCATENATED,
     Candidate,
     System,
     baseline_systems,
+    concatenated_system,
     embedders,
     embedding_systems,
     publish_recency,
     recency_system,
-    side_by_side,
 )
-from updater.evaluation.vectors import Maker, vector_system
+from updater.evaluation.vectors import VectorsFactory, vector_system
 from updater.labels.events import Events
 from updater.labels.known import known_at, read_labels
 from updater.labels.split import Split
@@ -73,21 +73,21 @@ def evaluate_systems(
     names: Sequence[str],
     scratch: Scratch,
     progress: Progress = no_progress,
-    further: Mapping[str, Maker] | None = None,
+    external: Mapping[str, VectorsFactory] | None = None,
 ) -> tuple[list[System], dict[str, Scores]]:
     """The systems `names`, in that order, and their scores; days that are not there yet are landed and encoded.
 
-    After them come the further `models` of the candidate and the systems of `further`, made elsewhere. Features can be
-    read from the systems as long as `scratch` is open.
+    After them come the further `models` of the candidate and the external systems. Features can be read as long as
+    `scratch` is open.
     """
-    settings, further = context.settings, further or {}
+    settings, external = context.settings, external or {}
     models = candidate.models if candidate else {}
-    parts = {part for name in names for part in SIDE_BY_SIDE.get(name, ())}
+    parts = {part for name in names for part in CONCATENATED.get(name, ())}
     needed = [*names, *(part for part in parts if part not in names)]
     made = embedders(context, evaluation_set.tasks, candidate, needed, scratch, progress)
     chosen = {name: made[name] for name in (*needed, *models) if name in made}
     days = evaluation_set.days
-    if chosen or further or "recency" in names:
+    if chosen or external or "recency" in names:
         # The file of any embedder has the column for recency.
         any_file = next(iter(chosen.values()), Embedder())
         land_and_encode(context, pool, first_buffer_day(days[0], settings.buffer.days), days[-1], progress)
@@ -95,15 +95,17 @@ def evaluate_systems(
         publish_recency(context, any_file, days, scratch)
     systems = embedding_systems(context, chosen, days, scratch)
     if "recency" in names:
-        systems.append(recency_system(settings, scratch, measured(context, any_file, days, recency_alone=True)))
+        systems.append(recency_system(settings, scratch, measured_cost(context, any_file, days, recency_alone=True)))
     amounts = read_task_file(settings.evaluation.tasks).amounts
     systems += baseline_systems(events, needed, amounts, evaluation_set.anchors.train, days)
     known = {system.name: system for system in systems}
     known |= {
-        name: side_by_side(name, [known[part] for part in SIDE_BY_SIDE[name]]) for name in names if name in SIDE_BY_SIDE
+        name: concatenated_system(name, [known[part] for part in CONCATENATED[name]])
+        for name in names
+        if name in CONCATENATED
     }
-    known |= {name: vector_system(settings, name, make(), scratch) for name, make in further.items()}
-    systems = [known[name] for name in (*names, *models, *further)]
+    known |= {name: vector_system(settings, name, make(), scratch) for name, make in external.items()}
+    systems = [known[name] for name in (*names, *models, *external)]
     return systems, {
         s.name: score_system(pool, s, evaluation_set.tasks, evaluation_set.rows, progress) for s in systems
     }

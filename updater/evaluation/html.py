@@ -20,7 +20,7 @@ SYSTEMS = {
     "text": "the mean text vector of the user's events",
     "rfm": "recency, frequency and money, a logistic regression",
     "rfm_gb": "the same features, gradient boosting",
-    "with_counts": "the features of base and of rfm_categories side by side, one probe",
+    "with_counts": "the features of base and of rfm_categories concatenated, one probe",
     "rfm_categories": "recency, frequency and money with counts of categories, a logistic regression",
     "rfm_decayed": "the same and counts whose events halve in weight every 21 days, a logistic regression",
     "recency": "only the days since the user's newest event",
@@ -50,7 +50,7 @@ DIFFERENCE_HEAD = ("difference", *_VALUES_HEAD)
 FAMILY_HEAD = ("family", "values", "system", *_VALUES_HEAD)
 ZERO_SHOT_HEAD = ("task", *_VALUES_HEAD)
 PARAPHRASES_HEAD = ("paraphrases", "tasks", *_VALUES_HEAD)
-PARAPHRASED_TASKS_HEAD = ("task", "asked instead", "AUC", "difference")
+PARAPHRASED_TASKS_HEAD = ("task", "paraphrase", "AUC", "difference")
 ABLATIONS_HEAD = ("variant", "AUC", "se", "95 %", "compared with", "AUC", "se", "95 %", "KS", "se")
 ABLATIONS = "<!-- ablations -->", "<!-- end of ablations -->"
 """What stands between them in a page is made again when ablations are added."""

@@ -1,6 +1,6 @@
-"""The tasks' questions in other words: how much of what an embedding knows hangs on how it was asked.
+"""Paraphrases of the tasks' questions: how much of what an embedding knows depends on the wording.
 
-A task file names other wordings by task:
+A task file has them by task:
 
     [paraphrases]
     lapse_28d = ["Who is about to leave us?", "Will this household stay away for a month?"]
@@ -27,7 +27,7 @@ from updater.store.scratch import Scratch
 NAME = "paraphrased"
 
 
-def reworded(settings: Settings, tasks: Sequence[Task]) -> list[list[Task]]:
+def paraphrased_tasks(settings: Settings, tasks: Sequence[Task]) -> list[list[Task]]:
     """The tasks with their first paraphrase, those with a second one with that, up to `evaluation.paraphrases`.
 
     Raises:
@@ -60,7 +60,7 @@ def score_paraphrases(
     scratch: Scratch,
     progress: Progress = no_progress,
 ) -> list[Scores]:
-    """Scores of the candidate without soft prompts, asked by each of `reworded`, with the penalty that `base` has.
+    """Scores of the candidate without soft prompts on each of `paraphrased_tasks`, with the penalty that `base` has.
 
     The days since the newest event have to be published.
     """

@@ -75,7 +75,7 @@ def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 def make_paraphrases(
     rounds: Sequence[Sequence[Task]], base: Scores, paraphrased: Sequence[Scores], draws: int, seed: int
 ) -> Json:
-    """What becomes of `base` if its questions are put in other words, paired over users.
+    """The difference that paraphrased questions make to `base`, paired over users.
 
     Args:
         rounds: the tasks, asked by their first paraphrase, by their second, ….

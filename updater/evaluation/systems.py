@@ -1,4 +1,4 @@
-"""What is compared: embeddings of a model and its relatives, read through the feature store, and baselines.
+"""What is compared: embeddings of a model and its controls, read through the feature store, and baselines.
 
 Each system turns the rows of a task into features. An embedding does not move with the day on which it is read, so
 every system of embeddings gets one column more, the logarithm of the days since the user's newest event: the feature
@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from updater.domain import columns
 from updater.errors import ConfigError
 from updater.evaluation.baselines import Features, Groups, commonest, land_history, rfm_features
-from updater.evaluation.costs import BYTES_PER_NUMBER, Cost, CpuClock, together
-from updater.evaluation.embedding import DAYS_SINCE, Embedder, measured, question_column
+from updater.evaluation.controls import CONTROLS
+from updater.evaluation.costs import BYTES_PER_NUMBER, Cost, CpuClock, total_cost
+from updater.evaluation.embedding import DAYS_SINCE, Embedder, measured_cost, question_column
 from updater.evaluation.metrics import Floats
-from updater.evaluation.relatives import RELATIVES
 from updater.labels.events import Events
 from updater.labels.tasks import Amount, Question, Task, question
 from updater.lake import partitions
@@ -29,15 +29,15 @@ from updater.runtime.deployment import Context, Progress, WritableContext, no_pr
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 
-EMBEDDINGS = ("tuned", "base", "live", *RELATIVES, "text")
+EMBEDDINGS = ("tuned", "base", "live", *CONTROLS, "text")
 """Systems of embeddings. `fitted` is the model without one step of training: it knows what is fitted to the data."""
-SIDE_BY_SIDE: Mapping[str, tuple[str, ...]] = {"with_counts": ("base", "rfm_categories")}
-"""Systems whose features are those of others, side by side under one probe."""
-OF_CANDIDATE = ("tuned", "base", *RELATIVES, *SIDE_BY_SIDE)
+CONCATENATED: Mapping[str, tuple[str, ...]] = {"with_counts": ("base", "rfm_categories")}
+"""Systems whose features are those of others, concatenated."""
+OF_CANDIDATE = ("tuned", "base", *CONTROLS, *CONCATENATED)
 """Those that are made from the candidate."""
 BASELINES = ("rfm", "rfm_gb", "rfm_categories", "rfm_decayed", "recency")
 """Those that take no model, beside `text`."""
-SYSTEMS = (*EMBEDDINGS, *SIDE_BY_SIDE, *BASELINES)
+SYSTEMS = (*EMBEDDINGS, *CONCATENATED, *BASELINES)
 """All, in the order of the reports."""
 RECENCY_VIEW = "recency"
 LIFETIME = timedelta(hours=1)
@@ -96,9 +96,9 @@ def embedders(
     model = load_model(candidate.directory)
     if {"tuned", "base"} & {*names}:
         made["tuned"] = made["base"] = _embedder(candidate.directory, asked, model.soft_prompts)
-    for name, relative in RELATIVES.items():
+    for name, control in CONTROLS.items():
         if name in names:
-            made[name] = _embedder(relative(context, model, scratch, progress), asked, ())
+            made[name] = _embedder(control(context, model, scratch, progress), asked, ())
     if "live" in names and candidate.live:
         made["live"] = _embedder(candidate.live, asked, load_model(candidate.live).soft_prompts)
     for name, directory in candidate.models.items():
@@ -136,7 +136,7 @@ def embedding_systems(
             tables = (partitions.read_table(embedder.file(context, ds)) for ds in anchors)
             scratch.publish(published[embedder], (t.drop_columns([DAYS_SINCE]) for t in tables), lifetime=LIFETIME)
         features = partial(_joined, context.settings, scratch, published[embedder], embedder, name)
-        systems.append(System(name, features, cost=measured(context, embedder, anchors)))
+        systems.append(System(name, features, cost=measured_cost(context, embedder, anchors)))
     return systems
 
 
@@ -150,13 +150,13 @@ def recency(settings: Settings, scratch: Scratch, rows: pa.Table) -> Floats:
     return _recency(settings, _join(scratch, rows, [f"{RECENCY_VIEW}:{DAYS_SINCE}"]))
 
 
-def side_by_side(name: str, parts: Sequence[System]) -> System:
-    """The features of several systems, one after the other."""
+def concatenated_system(name: str, parts: Sequence[System]) -> System:
+    """The features of several systems, concatenated."""
 
     def features(task: Task, rows: pa.Table) -> Floats:
         return np.concatenate([part.features(task, rows) for part in parts], axis=1)
 
-    return System(name, features, cost=together([part.cost for part in parts]))
+    return System(name, features, cost=total_cost([part.cost for part in parts]))
 
 
 def baseline_systems(
@@ -176,7 +176,7 @@ def baseline_systems(
     ]
     systems = []
     if {"rfm", "rfm_gb"} & wanted:
-        plain, cost = _measured(events, anchors, sums)
+        plain, cost = _measured_features(events, anchors, sums)
         for name in ("rfm", "rfm_gb"):
             systems.append(System(name, partial(_baseline, plain), boosted=name == "rfm_gb", cost=cost))
     if {"rfm_categories", "rfm_decayed"} & wanted:
@@ -184,7 +184,7 @@ def baseline_systems(
         decays = [replace(group, half_life_days=HALF_LIFE_DAYS) for group in counts]
         for name, groups in (("rfm_categories", counts), ("rfm_decayed", [*counts, *decays])):
             if name in wanted:
-                counted, cost = _measured(events, anchors, [*sums, *groups])
+                counted, cost = _measured_features(events, anchors, [*sums, *groups])
                 systems.append(System(name, partial(_baseline, counted), cost=cost))
     return [system for system in systems if system.name in wanted]
 
@@ -199,7 +199,7 @@ def _counts(events: Events, train: Sequence[date]) -> list[Groups]:
     return [Groups(m.name, m.category, commonest(events, train, m.name, limit=MAX_CATEGORIES)) for m in streams]
 
 
-def _measured(events: Events, anchors: Sequence[date], groups: Sequence[Groups]) -> tuple[Features, Cost]:
+def _measured_features(events: Events, anchors: Sequence[date], groups: Sequence[Groups]) -> tuple[Features, Cost]:
     clock = CpuClock()
     with clock.running():
         features = rfm_features(events, anchors, groups)

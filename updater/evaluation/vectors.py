@@ -1,4 +1,4 @@
-"""Systems that are made elsewhere: for each question and anchor a matrix of users by columns."""
+"""External systems: for each question and anchor a matrix of users by columns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Vectors:
     cost: Cost | None = None
 
 
-Maker = Callable[[], Vectors]
+VectorsFactory = Callable[[], Vectors]
 """Called once, when all days of the evaluation have been landed and encoded."""
 
 

@@ -1,4 +1,4 @@
-"""Models that are made from the candidate to be compared with it."""
+"""Control models: the candidate's config without what its training learned."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,8 +10,8 @@ from updater.store.scratch import Scratch
 from updater.training.fitted import fitted_model
 
 
-def has_relative(name: str, model: UserModel) -> bool:
-    """True if a model has this relative: `without_layers` is one of a model with layers that can do without them."""
+def has_control(name: str, model: UserModel) -> bool:
+    """True if a model has this control: `without_layers` is one of a model with layers that can do without them."""
     return name != "without_layers" or (model.config.layout == "anchored" and model.config.backbone != "none")
 
 
@@ -31,8 +31,8 @@ def _fitted(context: WritableContext, model: UserModel, scratch: Scratch, progre
     return fitted_model(context, model.config, progress)
 
 
-Relative = Callable[[WritableContext, UserModel, Scratch, Progress], str]
-RELATIVES: Mapping[str, Relative] = {
+Control = Callable[[WritableContext, UserModel, Scratch, Progress], str]
+CONTROLS: Mapping[str, Control] = {
     "without_layers": _without_layers,
     "fitted": _fitted,
     "untrained": _untrained,
