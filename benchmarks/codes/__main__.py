@@ -24,7 +24,7 @@ SYSTEMS = ("base", "fitted", "text", "with_counts", "rfm", "rfm_categories", "rf
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.codes", description=__doc__)
     parser.add_argument("--users", type=int, default=2_000)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=7, help="of the log and of the model")
     parser.add_argument("--to", type=Path, default=HERE, help="directory for report.json")
     parser.add_argument("--work", type=Path, default=Path("build/codes"), help="directory for the lake and the state")

@@ -94,10 +94,6 @@ class ModelConfig:
     """Hidden width of the embedding head."""
     adapter_dim: int = 256
     """Hidden width of the event, modality and user adapters."""
-    summary_components: int = 32
-    """Directions of a modality's mean text vector that its summary is made of, at most `text_dim`."""
-    summary_topics: int = 128
-    """Topics by which a modality's events are counted, at most its `max_events`."""
     seed: int = 7
     """Seed of the initial weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -110,10 +106,6 @@ class ModelConfig:
     def vector_dim(self, modality: ModalityConfig) -> int:
         """Width V of that modality's event vectors: the text vector, then the numeric columns."""
         return self.text_dim + modality.num_numeric
-
-    def num_topics(self, modality: ModalityConfig) -> int:
-        """Topics by which that modality's events are counted."""
-        return min(self.summary_topics, modality.max_events)
 
     def to_json(self) -> str:
         """Canonical JSON; equal configs give equal text."""
