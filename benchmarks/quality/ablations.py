@@ -150,7 +150,9 @@ def small(settings: Settings) -> Settings:
         evaluated, tasks=str(HERE / "ablations.toml"), train=evaluated.train[-1:], test=evaluated.test[:1]
     )
     tuning = dataclasses.replace(settings.tuning, steps=TUNING_STEPS)
-    return dataclasses.replace(settings, training=training, evaluation=evaluated, tuning=tuning)
+    # With layers, so that it shows what they add.
+    model = dataclasses.replace(settings.model, backbone="tiny")
+    return dataclasses.replace(settings, model=model, training=training, evaluation=evaluated, tuning=tuning)
 
 
 def train_variant(settings: Settings, now: datetime, variant: Variant) -> str:
