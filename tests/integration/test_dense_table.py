@@ -10,7 +10,7 @@ import pytest
 
 from tests.dags.test_train_model import SCENARIOS, TRAINING
 from tests.evaluation_lake import write_evaluation
-from updater.domain.buckets import is_held_out, is_sampled
+from updater.domain.buckets import is_held_out, is_sampled, is_validation
 from updater.errors import ConfigError
 from updater.pipeline.init import create_ledger
 from updater.runtime.deployment import Context, no_progress, open_context, open_writable
@@ -52,10 +52,17 @@ def test_futures_of_training_end_by_the_first_day_of_validation(context: Context
     assert {anchor for anchor, _ in table.valid} == {date(2024, 3, 7)}
     plan, days = plan_build(context.settings), context.settings.training.future_days
     assert max(plan.trained(days)) + timedelta(days=days) <= date(2024, 3, 7)
+
+
+def test_without_a_validation_anchor_other_users_validate(context: Context) -> None:
     # Without all of its future, a day does not validate.
-    for late in ({"until": date(2024, 3, 9)}, {"test_from": date(2024, 3, 9)}):
-        assert not read(context, **late).valid
-    assert not read(context, valid_from=None).valid
+    for changed in ({"until": date(2024, 3, 9)}, {"test_from": date(2024, 3, 9)}, {"valid_from": None}):
+        found = read(context, **changed)
+        last = max(anchor for anchor, _ in found.train)
+        everybody = found.profiles[last].users
+        assert {(last, row) for row, user in enumerate(everybody.tolist()) if is_validation(user)} >= {*found.valid}
+        assert found.valid and not any(is_held_out(str(everybody[row])) for _, row in found.valid)
+        assert not any(is_validation(str(found.profiles[anchor].users[row])) for anchor, row in found.train)
 
 
 def test_held_out_users_are_neither_trained_on_nor_judged_by(table: DenseTable) -> None:

@@ -296,7 +296,7 @@ def test_each_task_of_complete_journey_has_a_question():
 
     [lapse] = [scenario for scenario in settings.scenarios if scenario.name == "lapse"]
     assert (asked["lapse_28d"].query, asked["lapse_28d"].scenario) == (lapse.query, "lapse")
-    assert asked["will_buy_cat_food_28d"].query == "Will this household buy CAT FOOD in the next four weeks?"
+    assert asked["will_buy_cat_food_28d"].query == "CAT FOOD item events in the next 28 days?"
     assert asked["will_buy_eggs_28d"].scenario == "will_buy_eggs"
     assert asked["will_buy_cat_food_28d"].scenario == tasks["will_buy_eggs_28d"].shared_scenario == "will_buy"
     family = [name for name in asked if name.startswith("will_buy_")]

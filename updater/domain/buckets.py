@@ -57,4 +57,11 @@ def is_sampled(user_id: str, share: float) -> bool:
     return bucket_of(f"sampled:{user_id}", _SAMPLES) < share * _SAMPLES
 
 
+def is_validation(user_id: str) -> bool:
+    """True for a tenth of the users, always the same ones, by a hash of its own: the loss on them chooses the weights
+    where no day does.
+    """
+    return bucket_of(f"validation:{user_id}", 10) == 0
+
+
 _SAMPLES = 1_000_000

@@ -23,8 +23,9 @@ class Training(Checked, table="training"):
     until: date | None = None
     """Last day that training may read, the futures included, `YYYY-MM-DD`; if left out, the last landed one."""
     valid_from: date | None = None
-    """First anchor day of the validation split, `YYYY-MM-DD`; futures of the training split end before it. Of this
-    day's profiles is the loss that chooses the weights; if left out, the last ones are taken."""
+    """First anchor day of the validation split, `YYYY-MM-DD`; futures of the training split end before it. The
+    loss on this day's profiles chooses the weights; if left out, the loss on a tenth of the users, who then are not
+    trained on."""
     test_from: date | None = None
     """First anchor day of the test split, `YYYY-MM-DD`; futures of the validation split end before it."""
     anchor_every_days: Days = 7

@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 
-from updater.domain.buckets import is_held_out, is_sampled
+from updater.domain.buckets import is_held_out, is_sampled, is_validation
 from updater.errors import ConfigError
 from updater.model.batch import Int64
 from updater.runtime.deployment import Context, Progress, no_progress
@@ -46,7 +46,8 @@ class DenseTable:
     sizes: Int64
     """Event tokens of each of them, by which users of like length share a step."""
     valid: tuple[tuple[date, int], ...]
-    """Profiles of the validation anchor, of the same users as in training."""
+    """Profiles of the validation anchor, of the same users as in training; without one, those of a tenth of the users
+    at the last training anchor, who are then not trained on."""
 
     def targets(self, anchor: date, rows: Int64, asked: Int64) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Answers of the profiles at `rows` to the questions `asked`, (rows, asked, K), and which are known."""
@@ -93,6 +94,8 @@ def read_table(
     if not any(len(rows) for rows in learned.values()):
         raise ConfigError("No profile is left to train on; land more days, or raise training.users_share.")
     valid = {anchor: np.flatnonzero(trained[anchor]) for anchor in anchors if anchor not in learned}
+    if not valid:
+        learned, valid = _split_by_user(profiles, learned)
     return make_table(asked, outcomes, profiles, learned, valid)
 
 
@@ -127,6 +130,20 @@ def make_table(
 def _trained(profiles: Profiles, share: float) -> npt.NDArray[np.bool_]:
     users = profiles.users.tolist()
     return np.array([not is_held_out(user) and is_sampled(user, share) for user in users], dtype=bool)
+
+
+def _split_by_user(
+    profiles: Mapping[date, Profiles], learned: Mapping[date, Int64]
+) -> tuple[dict[date, Int64], dict[date, Int64]]:
+    """Rows to train on, and rows of other users to validate by; nobody to validate by if they would be all."""
+    chosen = {
+        anchor: np.array([is_validation(user) for user in profiles[anchor].users[rows].tolist()], dtype=bool)
+        for anchor, rows in learned.items()
+    }
+    if all(of_anchor.all() for of_anchor in chosen.values()):
+        return dict(learned), {}
+    last = max(anchor for anchor, rows in learned.items() if len(rows))
+    return {anchor: rows[~chosen[anchor]] for anchor, rows in learned.items()}, {last: learned[last][chosen[last]]}
 
 
 def _quantiles(measures_NA: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
