@@ -1,5 +1,6 @@
 """A deployment below a directory, with small models, run by the real pipeline."""
 
+import gc
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -141,5 +142,7 @@ def rows_below(directory: Path) -> list[dict[str, Any]]:
 
 def tree(root: Path, parts: Iterable[str] = (".",)) -> dict[str, str]:
     """Digest of every file below some directories of `root`, by relative path."""
+    # A connection to SQLite that nobody holds any more takes its files away when it is collected: now, not meanwhile.
+    gc.collect()
     files = (path for part in parts for path in (root / part).rglob("*") if path.is_file())
     return {str(path.relative_to(root)): sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
