@@ -71,8 +71,7 @@ def make_profiles(anchor: date, users: Sequence[str], seed: int = 0) -> Profiles
                 numeric_NC=rng.standard_normal((total, len(modality.numeric))),
             )
         )
-    everyone = np.arange(len(users))
-    return Profiles(anchor, known, tuple(events), tuple(each.summarize(everyone) for each in events))
+    return Profiles(anchor, known, tuple(events))
 
 
 def make_paper_model(name: str = "qwen2", **changes: Any) -> UserModel:

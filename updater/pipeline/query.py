@@ -183,8 +183,7 @@ def _answer(
     window = context.window(ds)
     buckets = sorted({bucket_of(user, settings.buffer.num_buckets) for user in users})
     buffered = read_buffer(context, session, window, buckets, users)
-    summaries = [events.summarize(np.arange(len(users))) for events in buffered.events]
-    known = np.flatnonzero(np.any([summary.num_events_B > 0 for summary in summaries], axis=0))
+    known = np.flatnonzero(np.any([events.num_events_U > 0 for events in buffered.events], axis=0))
     values = np.zeros((len(known), settings.model.embedding_dim), np.float32)
     for start in range(0, len(known), settings.run.users_per_batch):
         rows = known[start : start + settings.run.users_per_batch]

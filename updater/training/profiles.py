@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,11 @@ class Profiles:
     users: npt.NDArray[np.str_]
     """Sorted."""
     events: tuple[UserEvents, ...]
-    summaries: tuple[Summaries, ...]
+
+    @cached_property
+    def summaries(self) -> tuple[Summaries, ...]:
+        """Each modality's summaries of all users, as the daily update stores them."""
+        return tuple(event.summarize(np.arange(len(self.users))) for event in self.events)
 
     def batch(self, rows: npt.NDArray[np.int64]) -> UserBatch:
         """The model's input for the users at `rows`, as the daily update would make it."""
@@ -34,11 +39,7 @@ class Profiles:
 
     def num_tokens(self, row: int) -> int:
         """Event tokens in the prefix of the user at `row`."""
-        counts = (
-            min(int(summary.num_events_B[row]), event.modality.max_events)
-            for event, summary in zip(self.events, self.summaries, strict=True)
-        )
-        return sum(counts)
+        return sum(min(int(event.num_events_U[row]), event.modality.max_events) for event in self.events)
 
 
 def read_profiles(context: Context, session: Session, anchor: date) -> Profiles:
@@ -54,8 +55,7 @@ def read_profiles(context: Context, session: Session, anchor: date) -> Profiles:
         users.update(pc.unique(buffer.everyone(window)["user_id"]).to_pylist())
     known = sorted(users)
     events = tuple(read_buffer(context, session, window, buckets, known).events)
-    everyone = np.arange(len(known))
-    return Profiles(anchor, np.array(known, dtype=str), events, tuple(event.summarize(everyone) for event in events))
+    return Profiles(anchor, np.array(known, dtype=str), events)
 
 
 def read_all(context: Context, anchors: Iterable[date], progress: Progress = no_progress) -> dict[date, Profiles]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
@@ -45,6 +46,11 @@ class UserEvents:
     def vectors(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Raw event vectors of the events at `rows`: text vector, then numeric columns."""
         return np.concatenate([self.texts_TV[self.text_rows_N[rows]].astype(np.float64), self.numeric_NC[rows]], axis=1)
+
+    @cached_property
+    def num_events_U(self) -> npt.NDArray[np.int64]:
+        """Buffered events of each user."""
+        return np.diff(self.offsets_U1)
 
     def rows_of(
         self, users: npt.NDArray[np.int64], newest: int | None = None
