@@ -37,7 +37,7 @@ def check_first_model(settings: Settings, directory: str) -> None:
 @command_options
 def list_models(settings: Settings, as_json: bool) -> None:
     """List the model versions of the state."""
-    from updater.pipeline.versions.registry import list_versions
+    from updater.pipeline.monitor.status import list_versions
     from updater.runtime.deployment import open_context
 
     print_result(list_versions(open_context(settings)), as_json, show_versions)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from updater.domain import columns
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
 from updater.domain.window import Window, buffer_start, day_window
@@ -108,6 +109,16 @@ class Context:
         if model is None:
             raise ConfigError("No model is live; run `updater init`.")
         return model
+
+    def feature_views(self, version: int | None = None) -> list[str]:
+        """Names of the feature views of a model version, or of the live one."""
+        version = version or self.live_model().version
+        scenarios = [columns.scenario_view(scenario.name, version) for scenario in self.settings.scenarios]
+        return [*scenarios, columns.SUMMARIES_VIEW]
+
+    def has_model(self, version: int) -> bool:
+        """False for a model version whose files were removed."""
+        return partitions.exists(self.layout.model(version))
 
     def first_window(self) -> date | None:
         """Landing day of the first window ever opened; it takes in the whole buffer at once."""
