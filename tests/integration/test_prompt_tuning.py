@@ -110,6 +110,15 @@ def test_only_tokens_gates_and_centres_are_learned_and_the_loss_falls(kept: None
 
 
 @pytest.mark.parametrize("backbone", ["tiny", "none"])
+def test_what_tuning_makes_lies_where_the_model_does(backbone: str) -> None:
+    model, options = make_anchored(backbone), dataclasses.replace(OPTIONS, steps=1)
+    # What names no device is made on one that computes with no other.
+    with torch.device("meta"):
+        PromptTuner(model, PROFILES, options).tune(SCENARIO, make_labels())
+    assert model.prototypes[SCENARIO].device.type == "cpu"
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "none"])
 def test_tuning_sees_what_serving_computes(backbone: str) -> None:
     model, labels = make_anchored(backbone), make_labels(tuple(QUERIES))
     generator = torch.Generator().manual_seed(0)

@@ -21,6 +21,7 @@ from updater.labels.tasks import Task, question, read_tasks
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest, save_model
 from updater.runtime.deployment import Context, Progress, no_progress, open_writable
+from updater.runtime.device import model_device
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.training.labelled_users import Labels
@@ -91,7 +92,7 @@ def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequenc
     with open_events(context) as events:
         labels = read_labels(events, list(tasks.values()), anchors, _known_by(context, anchors))
     profiles = read_all(context, sorted(anchors))
-    loaded = load_model(model)
+    loaded = load_model(model).to(model_device(settings))
     tuner = PromptTuner(loaded, profiles, settings.tuning)
     for scenario in scenarios:
         made = _labels(profiles, chosen[scenario], labels, settings)

@@ -4,8 +4,8 @@ import pytest
 
 from tests.evaluation_lake import FAMILY_OF_PROMPTS
 from updater.errors import ConfigError
-from updater.evaluation.tuning import _recipe, _tasks_of, tunable_scenarios
 from updater.settings import Settings
+from updater.training.tune import _recipe, _tasks_of, tunable_scenarios
 
 
 @pytest.fixture
