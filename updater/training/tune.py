@@ -14,7 +14,7 @@ from torch import nn
 
 from updater.domain.buckets import HELD_OUT, is_held_out
 from updater.domain.fingerprint import fingerprint
-from updater.errors import ConfigError
+from updater.errors import ConfigError, NotFoundError
 from updater.labels.events import open_events
 from updater.labels.known import read_labels
 from updater.labels.tasks import Task, question, read_tasks
@@ -64,7 +64,8 @@ def tune_scenarios(
     of the users (`is_held_out`) is left out. A prompt that is there already is left alone.
 
     Raises:
-        ConfigError: a scenario has no label task, or labels of one class only.
+        NotFoundError: a scenario has no label task.
+        ConfigError: a scenario has labels of one class only.
     """
     for scenario in scenarios:
         _tasks_of(context.settings, scenario)
@@ -131,7 +132,11 @@ def _tasks_of(settings: Settings, scenario: str) -> list[Task]:
     found = [task for task in _tasks(settings) if scenario in (task.scenario, task.shared_scenario) and not task.unseen]
     if not found:
         known = ", ".join(tunable_scenarios(settings))
-        raise ConfigError(f"No label task of {settings.evaluation.tasks} trains scenario {scenario!r}; known: {known}.")
+        raise NotFoundError(
+            f"No label task of {settings.evaluation.tasks} trains scenario {scenario!r}; known: {known}.",
+            kind="scenario",
+            name=scenario,
+        )
     return found
 
 
