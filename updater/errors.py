@@ -99,7 +99,7 @@ class VerificationError(UpdaterError):
     exit_code = 6
     retryable = False
     findings: Sequence[str] | None = None
-    """A sentence for each thing that is wrong, of which the message tells the first."""
+    """A sentence for each thing that is wrong, of which the message has the first."""
 
 
 class ConcurrentUpdateError(UpdaterError):

@@ -136,8 +136,8 @@ def test_former_names_in_a_task_file_are_read_with_a_warning(tmp_path, caplog):
     share = ShareIncreases(modality="bill", amount="a", column="c", value="v", increases_by=0.2, least=1.0)
     occurs = Occurs(modality="bill", column="c", value="x", active_in="bill")
     assert [task.rule for task in read_tasks(path)] == [share, occurs]
-    told = [record.getMessage().partition(" of ")[0] for record in caplog.records]
-    assert told == ["kind 'shifts'", "config key 'parameters.rises_by'", "kind 'happens'"]
+    reported = [record.getMessage().partition(" of ")[0] for record in caplog.records]
+    assert reported == ["kind 'shifts'", "config key 'parameters.rises_by'", "kind 'happens'"]
 
 
 def test_a_task_without_a_question_is_refused(make_settings):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, normalize
 
 from updater.model.batch import Float32
-from updater.model.event_adapter import StraightAdapter
+from updater.model.event_adapter import LinearResidualMLP
 from updater.model.principal_axes import principal_axes
 from updater.model.text_statistics import AGE, AMOUNT, DECAYED, FADING_DAYS, GAP, UserTexts
 
@@ -96,7 +96,7 @@ class AnchoredCounts(nn.Module):
         self.text_keys = TextKeys(text_dim)
         self.kernels = Kernels()
         self.numbers = CountNumbers()
-        self.adapter = StraightAdapter(NUM_NUMBERS, HIDDEN, width, nn.GELU())
+        self.adapter = LinearResidualMLP(NUM_NUMBERS, HIDDEN, width, nn.GELU())
         with torch.no_grad():
             self.question_keys.linear.weight.copy_(self.text_keys.linear.weight)
 

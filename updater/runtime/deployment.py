@@ -140,7 +140,7 @@ class WritableContext(Context):
 
     ledger: LedgerWriter
     read_clock: Callable[[], datetime] | None = None
-    """Tells how late it is by now; None where time stands still at `now`."""
+    """Reads the current time; None where time stands still at `now`."""
 
     def time(self) -> datetime:
         """The instant at which something finished."""

@@ -137,6 +137,7 @@ class PromptTuner:
     def _held_back(self, labels: Labels) -> npt.NDArray[np.bool_]:
         """True for the labels of a fifth of the users, always the same ones."""
         users = [self._users.user(labels, position) for position in range(len(labels.rows))]
+        # Another salt would hold back other users, and so change what a tuning learns.
         return np.array([bucket_of(f"judge:{user}", VALIDATION_FOLDS) == 0 for user in users], dtype=bool)
 
     @torch.no_grad()
@@ -164,7 +165,7 @@ class PromptTuner:
     def _first_centres(
         self, prompt: Tensor | None, gates: Tensor | None, labels: Labels, rng: np.random.Generator
     ) -> Tensor:
-        """The centres that tell the classes apart best before the prompt has moved, (K, E).
+        """The centres that separate the classes best before the prompt has moved, (K, E).
 
         From the classes' means they are fitted to a sample of users, or the prompt would first learn what centres can.
         """
