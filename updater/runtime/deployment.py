@@ -111,10 +111,12 @@ class Context:
         return model
 
     def feature_views(self, version: int | None = None) -> list[str]:
-        """Names of the feature views of a model version, or of the live one."""
-        version = version or self.live_model().version
-        scenarios = [columns.scenario_view(scenario.name, version) for scenario in self.settings.scenarios]
-        return [*scenarios, columns.SUMMARIES_VIEW]
+        """Feature views of a model version, or of the live one, and those that depend on no model."""
+        return [*self.model_views(version or self.live_model().version), columns.SUMMARIES_VIEW]
+
+    def model_views(self, version: int) -> list[str]:
+        """The feature views whose values a model version makes."""
+        return [columns.scenario_view(scenario.name, version) for scenario in self.settings.scenarios]
 
     def has_model(self, version: int) -> bool:
         """False for a model version whose files were removed."""

@@ -244,7 +244,7 @@ def _make(context: WritableContext, pool: ProcessPool, job: VersionBackfill, pro
         progress(f"computing {job.model.name}", done, len(buckets))
         prefixes += counts["prefixes"]
         rows += counts["rows"]
-    own = [view for view in context.feature_views(job.model.version) if view != columns.SUMMARIES_VIEW]
+    own = context.model_views(job.model.version)
     store = open_store(context.settings)
     for start in range(0, len(job.windows), WINDOWS_PER_QUERY):
         progress("materializing", start, len(job.windows))
