@@ -200,7 +200,7 @@ def status(settings: Settings, as_json: bool, fail_on_alert: bool) -> None:
 def demo(
     ctx: click.Context, config: str | None, verbose: bool, debug: bool, days: int, first_day: date, airflow: bool
 ) -> None:
-    """Run everything once on public data, from landing to features.
+    """Run everything once on public data.
 
     Lands the Complete Journey data, trains a small model, builds the state, runs daily windows, verifies them, and
     reads features back.

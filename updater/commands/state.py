@@ -86,7 +86,7 @@ def audit(settings: Settings, as_json: bool, last: int) -> None:
 @click.option("--dry-run", is_flag=True, help="Print what would be merged and removed, and change nothing.")
 @command_options
 def compact(settings: Settings, as_json: bool, dry_run: bool) -> None:
-    """Merge small files, and remove what [retention] no longer keeps.
+    """Merge small files; remove what [retention] lets go.
 
     Windows may run at the same time. Resumable: run it again after a crash.
     """

@@ -85,7 +85,7 @@ def embed(
 @click.option("--user-id", required=True, metavar="U", help="The user's id in the lake.")
 @command_options
 def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
-    """Print a user's pseudonym, as state and feature store have it."""
+    """Print the pseudonym by which the state knows a user."""
     from updater.pipeline.user_ids import pseudonym_of
     from updater.runtime.deployment import open_context
 
