@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from click.testing import CliRunner
 
 from tests.deployment import tree
@@ -20,8 +21,10 @@ from updater.evaluation.vectors import UserVectors, Vectors
 from updater.labels.events import open_events
 from updater.labels.known import known_at, read_labels
 from updater.labels.tables import label_tables
-from updater.labels.tasks import read_tasks
+from updater.labels.tasks import question, read_tasks
 from updater.lake.partitions import read_table
+from updater.model.anchored_counts import NUM_NUMBERS
+from updater.model.checkpoint import load_model
 from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
@@ -99,6 +102,34 @@ def test_the_whole_verb(config):
     page = (state / "report.html").read_text()
     assert page.count("<svg") == 2 and "data:image/png;base64," in page
     assert not list(state.glob("scratch-*"))
+
+
+def test_a_scenario_that_learned_only_gates_is_evaluated_as_it_was_tuned(config, tmp_path):
+    context = open_writable(load_settings(config, environ={}))
+    model = load_model(context.model_directory(context.live_model().version))
+    scenario = next(
+        asked.scenario
+        for task in read_tasks(context.settings.evaluation.tasks)
+        if (asked := question(context.settings, task)).scenario
+    )
+    model.count_gates[scenario] = torch.nn.Parameter(torch.linspace(0.0, 2.0, NUM_NUMBERS))
+    model.save_pretrained(tmp_path / "tuned")
+    done = call(
+        config,
+        "model",
+        "evaluate",
+        "--model",
+        str(tmp_path / "tuned"),
+        "--systems",
+        "tuned,base",
+        "--json",
+        "--output",
+        str(tmp_path),
+    )
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)["report"]
+    assert report["mean"]["tuned"]["vectors_per_user"] == 5
+    assert report["differences"]["tuned-base"]["auc"] != 0.0
 
 
 def test_again_it_embeds_nobody_and_writes_where_it_should(config, tmp_path):

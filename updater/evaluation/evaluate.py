@@ -176,8 +176,8 @@ def _points(
 ) -> Points | None:
     """Embeddings of a scenario before and after tuning; of a model without soft prompts, before and after training."""
     known = {system.name: system for system in systems}
-    prompts = load_model(candidate.directory).soft_prompts
-    tuned = [task for task in tasks if question(settings, task).scenario in prompts]
+    scenarios = load_model(candidate.directory).tuned_scenarios
+    tuned = [task for task in tasks if question(settings, task).scenario in scenarios]
     before, after = ("base", "tuned") if tuned else ("untrained", "base")
     if before not in known or after not in known:
         return None

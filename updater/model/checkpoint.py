@@ -71,7 +71,7 @@ def save_model(model: UserModel, directory: str | Path) -> None:
     _write(target / TOKENIZER, lambda path: path.write_text(model.tokenizer.to_str(pretty=False), encoding="utf-8"))
     # Not as bytes: the weights of a large backbone would be in memory three times.
     _write(target / WEIGHTS, lambda path: save_file(weights, path))
-    card = model_card(model.config, sum(value.numel() for value in weights.values()), sorted(model.soft_prompts))
+    card = model_card(model.config, sum(value.numel() for value in weights.values()), model.tuned_scenarios)
     _write(target / CARD, lambda path: path.write_text(card, encoding="utf-8"))
     _write(target / CONFIG, lambda path: path.write_text(model.config.to_json(), encoding="utf-8"))
 

@@ -118,6 +118,11 @@ class UserModel(nn.Module):
 
         save_model(self, directory)
 
+    @property
+    def tuned_scenarios(self) -> list[str]:
+        """Scenarios that learned something of their own: a soft prompt, or what their counts are multiplied by."""
+        return sorted({*self.soft_prompts, *self.count_gates})
+
     def fit(self, batches: Iterable[UserBatch], questions: Sequence[str]) -> None:
         """Fit what is not learned to training users and questions: means, deviations, first maps of the counts.
 
