@@ -97,6 +97,20 @@ def test_what_is_asked_follows_from_seed_stage_and_step() -> None:
     assert (some < TABLE.num_counted).sum() == 2
 
 
+def test_a_question_is_asked_in_all_of_its_wordings() -> None:
+    options = make_options()
+    asked: dict[int, set[str]] = {}
+    for step in range(200):
+        made = make_step(TABLE, options, 8, 0, step, Rank())
+        assert made.queries == make_step(TABLE, options, 8, 0, step, Rank(1, 2)).queries
+        for number, query in zip(made.asked_S.tolist(), made.queries, strict=True):
+            asked.setdefault(number, set()).add(query)
+    assert asked == {number: set(question.texts) for number, question in enumerate(TABLE.questions)}
+    every = [text for question in QUESTIONS for text in question.texts]
+    assert "Will this user buy milk in the next four weeks?" in every and not [text for text in every if "{" in text]
+    assert len(set(every)) == len(every) > 3 * len(QUESTIONS)
+
+
 def test_processes_share_the_users_of_a_step() -> None:
     options = make_options()
     whole = make_step(TABLE, options, 8, 0, 3, Rank())
