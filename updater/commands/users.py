@@ -15,7 +15,7 @@ from updater.settings import Settings
 
 @click.group(cls=CommandGroup)
 def user() -> None:
-    """Look at users, and erase them."""
+    """Embed, look up and erase users."""
 
 
 def names_users(command: Any) -> Any:
@@ -28,7 +28,7 @@ def names_users(command: Any) -> Any:
             "--users-file",
             type=click.File("rb"),
             metavar="FILE",
-            help="File of ids: text with one per line, or Parquet; - is standard input.",
+            help="File of ids: text with one per line, Parquet, or CSV with --users-column; - is standard input.",
         ),
         click.option(
             "--users-column",
@@ -85,7 +85,7 @@ def embed(
 @click.option("--user-id", required=True, metavar="U", help="The user's id in the lake.")
 @command_options
 def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
-    """Print the pseudonym of a user in state and store."""
+    """Print the pseudonym by which the state knows a user."""
     from updater.pipeline.user_ids import pseudonym_of
     from updater.runtime.deployment import open_context
 
@@ -109,7 +109,7 @@ def erase(
 ) -> None:
     """Remove users from everything but the lake, permanently.
 
-    Files are rewritten, and rows of theirs that land later are dropped.
+    Rewrites the files that have their rows, and drops rows of theirs that land later.
     """
     from updater.pipeline.erase.proof import find, raise_if_found
     from updater.pipeline.erase.run import erase as remove
@@ -125,8 +125,8 @@ def erase(
     raise_if_found(proof)
 
 
-user.place("Look", embed, pseudonym)
-user.place("Mend", erase)
+user.place("Inspect", embed, pseudonym)
+user.place("Maintain", erase)
 
 
 def show_embedding(report: dict[str, Any]) -> None:
