@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from updater.domain.columns import PROFILE
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
 from updater.domain.window import Window, buffer_start, day_window
@@ -116,6 +117,11 @@ class Context:
     def scenario_fingerprints(self) -> dict[str, str]:
         """Per scenario a digest of what its embedding depends on beyond the prefix."""
         return {scenario.name: fingerprint(scenario.query) for scenario in self.settings.scenarios}
+
+    def published_fingerprints(self) -> dict[str, str]:
+        """The same, and a digest of how the textual profile is written where there is one: what a head has."""
+        choice = self.settings.profile
+        return {**self.scenario_fingerprints(), **({PROFILE: choice.fingerprint} if choice.enabled else {})}
 
     def modality_fingerprints(self) -> dict[str, str]:
         """Per modality a digest of its declaration, including the cap on event tokens."""

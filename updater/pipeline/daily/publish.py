@@ -50,10 +50,14 @@ def publish(context: WritableContext, window: Window) -> dict[str, int]:
 
 
 def views(context: Context, version: int | None = None) -> list[str]:
-    """Feature views of a model version, or of the live one."""
-    version = version or context.live_model().version
-    scenarios = [columns.scenario_view(scenario.name, version) for scenario in context.settings.scenarios]
-    return [*scenarios, columns.SUMMARIES_VIEW]
+    """Feature views of a model version, or of the live one, and those that depend on no model."""
+    profile = [columns.PROFILE_VIEW] if context.settings.profile.enabled else []
+    return [*model_views(context, version or context.live_model().version), columns.SUMMARIES_VIEW, *profile]
+
+
+def model_views(context: Context, version: int) -> list[str]:
+    """The feature views whose values a model version makes."""
+    return [columns.scenario_view(scenario.name, version) for scenario in context.settings.scenarios]
 
 
 def materialize(context: WritableContext, window: Window) -> dict[str, int]:

@@ -20,7 +20,7 @@ from updater.errors import (
 )
 from updater.lake import partitions
 from updater.ledger import ModelRecord, Published
-from updater.pipeline.daily.publish import views
+from updater.pipeline.daily.publish import model_views
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.monitor.verify_compare import raise_if_different
@@ -176,7 +176,7 @@ def _check_state(context: Context, seen: Published) -> None:
             kind="restatement",
         )
     for head in seen.heads.values():
-        if head.scenarios != context.scenario_fingerprints() or head.modalities != context.modality_fingerprints():
+        if head.scenarios != context.published_fingerprints() or head.modalities != context.modality_fingerprints():
             raise WindowOrderError(
                 f"Scenarios or modalities changed after {head.ds}; run the next window before promoting."
             )
@@ -245,7 +245,7 @@ def _make(context: WritableContext, pool: ProcessPool, job: VersionBackfill, pro
         progress(f"computing {job.model.name}", done, len(buckets))
         prefixes += counts["prefixes"]
         rows += counts["rows"]
-    own = [view for view in views(context, job.model.version) if view != columns.SUMMARIES_VIEW]
+    own = model_views(context, job.model.version)
     store = open_store(context.settings)
     for start in range(0, len(job.windows), WINDOWS_PER_QUERY):
         progress("materializing", start, len(job.windows))
