@@ -1,7 +1,7 @@
 """Events of users for tests of the textual profile, and profiles of them."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -12,6 +12,27 @@ from updater.profile.profile import Profiles, write_profiles
 
 Events = Mapping[str, Sequence[tuple[datetime | None, str]]]
 """Per modality the times and values of a user's events; without times the modality is a state."""
+
+NEWEST = datetime(2024, 3, 31, 12, tzinfo=UTC)
+
+
+def ago(*days: float) -> list[datetime]:
+    return [NEWEST - timedelta(days=back) for back in days]
+
+
+def events(**days: list[float]) -> list[tuple[datetime | None, str]]:
+    return [(time, value.replace("_", " ")) for value, back in days.items() for time in ago(*back)]
+
+
+GOLDEN: Events = {
+    "item": events(
+        milk=[0, 5, 20, 40, 60],  # long-term: weights 1 + .89 + .63 + .40 + .25, and half of the recent weight
+        baby_food=[1, 2],  # too new to weigh much in the long term of a 60 % rule, but recent
+        cigarettes=[50, 60, 70],  # not within the long half-life of 30 days
+        tea=[3],  # once only
+    ),
+    "app": [(None, "Maps"), (None, "Chat"), (None, "Chat")],
+}
 
 
 def count(users: Sequence[Events], modality: str, is_state: bool = False) -> CountedEvents:

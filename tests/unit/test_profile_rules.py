@@ -3,47 +3,26 @@
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.profile_events import Events, write
+from tests.profile_events import GOLDEN, NEWEST, Events, ago, events, write
 from updater.domain.profile import ProfileChoice
 from updater.profile.clean import MAX_CHARACTERS, clean, num_tokens
 from updater.profile.facets import UNIT, weights
 from updater.profile.render import NOTHING
 from updater.profile.rules import Kind
 
-NEWEST = datetime(2024, 3, 31, 12, tzinfo=UTC)
-
-
-def ago(*days: float) -> list[datetime]:
-    return [NEWEST - timedelta(days=back) for back in days]
-
-
-def events(**days: list[float]) -> list[tuple[datetime | None, str]]:
-    return [(time, value.replace("_", " ")) for value, back in days.items() for time in ago(*back)]
-
-
-GOLDEN: Events = {
-    "item": events(
-        milk=[0, 5, 20, 40, 60],  # long-term: weights 1 + .89 + .63 + .40 + .25, and half of the recent weight
-        baby_food=[1, 2],  # too new to weigh much in the long term of a 60 % rule, but recent
-        cigarettes=[50, 60, 70],  # not within the long half-life of 30 days
-        tea=[3],  # once only
-    ),
-    "app": [(None, "Maps"), (None, "Chat"), (None, "Chat")],
-}
-
 
 def test_a_user_worked_out_by_hand() -> None:
     choice = ProfileChoice(min_long_share=0.4, min_recent_share=0.3, wording={"item": "buys"})
     [profile] = write([GOLDEN], choice, states=["app"]).profiles
-    # Long-term weights: milk 3.17 of 6.96, baby food 1.93, cigarettes .76, tea .93 (days are whole, 2^-(days / 30)).
+    # Long-term weights: milk 3.17 of 6.80, baby food 1.93, cigarettes .76, tea .93 (days are whole, 2^-(days / 30)).
     # Recent weights: milk 1 + .5 + .06 + ..., baby food .87 + .76, so both have more than .3 of 3.87.
     # Of all events cigarettes are 3 of 11, which is less than .4.
     assert profile.text == 'buys: long-term "milk"; recently "baby food". app: currently "Chat", "Maps".'
@@ -126,6 +105,7 @@ USERS = st.lists(
 )
 
 
+@settings(max_examples=settings.default.max_examples // 3)
 @given(USERS, st.integers(16, 60))
 def test_no_text_exceeds_its_budget_and_every_clause_is_grounded(users: list[Events], budget: int) -> None:
     made = write(users, ProfileChoice(budget_tokens=budget))
@@ -139,6 +119,7 @@ def test_no_text_exceeds_its_budget_and_every_clause_is_grounded(users: list[Eve
                 assert facets.events.values[facets.value_F[facet]] in profile.text
 
 
+@settings(max_examples=settings.default.max_examples // 3)
 @given(USERS, st.randoms(use_true_random=False))
 def test_a_profile_depends_on_the_own_events_alone_and_not_on_their_order(users: list[Events], random: object) -> None:
     together = write(users).profiles
@@ -147,17 +128,21 @@ def test_a_profile_depends_on_the_own_events_alone_and_not_on_their_order(users:
         # The modalities in the order of all: a user alone may lack one.
         names = dict.fromkeys(name for events in users for name in events)
         [alone] = write([{name: shuffled.get(name, []) for name in names}]).profiles
-        assert (alone.text, alone.digest, alone.mentions != ()) == (profile.text, profile.digest, bool(profile.mentions))
+        assert (alone.text, alone.digest, alone.mentions != ()) == (
+            profile.text,
+            profile.digest,
+            bool(profile.mentions),
+        )
 
 
 def test_a_text_is_the_same_in_every_process() -> None:
     code = (
-        "from tests.unit.test_profile_rules import GOLDEN; from tests.profile_events import write; "
+        "from tests.profile_events import GOLDEN, write; "
         "p = write([GOLDEN], states=['app']).profiles[0]; print(p.text, p.digest)"
     )
     root = Path(__file__).parents[2]
     seen = set()
-    for seed in ("0", "1", "4711"):
+    for seed in ("1", "4711"):
         made = subprocess.run(
             [sys.executable, "-c", code],
             cwd=root,
