@@ -51,8 +51,8 @@ SHAPE: dict[str, Any] = {
 
 
 def land(lake: str, ds: date, category: str = "dairy", name: str = "part-000.parquet") -> None:
-    """Two events of each modality for ann on every day, and bob's on the first one only."""
-    users = ["ann", "bob"] if ds == FIRST else ["ann"]
+    """Two events of each modality for ann on every day, for bob on the first one only, for cat on the second."""
+    users = {DAYS[0]: ["ann", "bob"], DAYS[1]: ["ann", "cat"]}.get(ds, ["ann"])
     hours = [f"{ds} {hour}:00" for hour in (10, 11)]
     bills = [bill(user, f"{ds}-{time}", time, category=category) for user in users for time in hours]
     land_rows(lake, "bill", ds, bills, name=name)
@@ -119,11 +119,11 @@ def test_a_user_whose_events_have_left_has_an_empty_profile_online_and_offline(m
     made.run(DAYS[3:])
     row = rows_of(made, "bob")[-1]
     assert (row["profile_text"], row["profile_modalities"]) == ("No events are known.", [])
-    check(made, 2)
+    check(made, 3)
 
 
 def test_verification_finds_a_falsified_profile(made: Deployment) -> None:
-    check(made, 2)
+    check(made, 3)
     path = next(path for path in made.state.glob(f"offline/{PROFILE_VIEW}/ds={DAYS[2]}/*.parquet"))
     table = pq.ParquetFile(path).read()
     position = table.schema.get_field_index("profile_text")
@@ -142,7 +142,7 @@ def test_an_erased_user_is_nowhere_and_the_others_are_as_before(made: Deployment
     assert online_rows(open_store(made.settings), ["bob"], "profile_v1")["profile_text"] == [None]
     with pytest.raises(NotFoundError, match="erased"):
         user_profile(made.context, "bob")
-    check(made, 1)
+    check(made, 2)
 
 
 def test_merged_files_give_the_same_profiles(made: Deployment) -> None:
@@ -156,7 +156,7 @@ def test_merged_files_give_the_same_profiles(made: Deployment) -> None:
     maintain(later.context)
     assert list(made.state.glob(f"offline/{PROFILE_VIEW}/span=*/*.parquet"))
     assert historical_rows(store, asked, "profile_v1")["profile_text"].tolist() == before
-    check(later, 2)
+    check(later, 3)
 
 
 def test_a_rewritten_day_is_restated(made: Deployment) -> None:
@@ -169,14 +169,14 @@ def test_a_rewritten_day_is_restated(made: Deployment) -> None:
     assert len(texts) == 2, "what was served stays on record"
     assert "fish" not in texts[0]
     assert "fish" in texts[1]
-    check(later, 2)
+    check(later, 3)
 
 
 def test_a_correction_of_the_category_alone_is_a_change(made: Deployment) -> None:
     corrected = [bill("bob", f"{FIRST}-{FIRST} {hour}:00", f"{FIRST} {hour}:00", category="fish") for hour in (10, 11)]
     land_rows(made.lake, "bill", DAYS[3], corrected, name="part-001.parquet")
     made.run([DAYS[3]])
-    check(made, 2)
+    check(made, 3)
 
 
 def test_another_model_version_leaves_profiles_alone(made: Deployment, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_another_model_version_leaves_profiles_alone(made: Deployment, tmp_path:
     prune_version(context, 1)
     assert rows_of(made, "ann") == before
     assert online_rows(open_store(made.settings), ["ann"], "profile_v1")["profile_text"] == [ANN]
-    check(made, 2)
+    check(made, 3)
 
 
 def test_profiles_that_are_switched_on_or_worded_anew_reach_everybody_in_the_next_window(made: Deployment) -> None:
@@ -198,11 +198,11 @@ def test_profiles_that_are_switched_on_or_worded_anew_reach_everybody_in_the_nex
     again = replace(made, settings=load_settings(write_config(root, **{**SHAPE, "profile": profile}), environ={}))
     initialize(again.settings)
     [report] = again.run([DAYS[3]])
-    assert report.changed_users < report.prefixes == 2
-    assert {row["user_id"] for row in made.offline_rows(PROFILE_VIEW, DAYS[3])} == {"ann", "bob"}
+    assert (report.changed_users, report.prefixes) == (2, 3)
+    assert {row["user_id"] for row in made.offline_rows(PROFILE_VIEW, DAYS[3])} == {"ann", "bob", "cat"}
     assert rows_of(again, "ann")[-1]["profile_tokens"] <= 16 < rows_of(again, "ann")[-2]["profile_tokens"]
-    assert len(made.offline_rows("lapse_v1", DAYS[3])) == report.changed_users
-    check(again, 2)
+    assert {row["user_id"] for row in made.offline_rows("lapse_v1", DAYS[3])} == {"ann", "bob"}
+    check(again, 3)
 
 
 def test_the_verb_prints_the_published_text_and_what_it_rests_on(made: Deployment) -> None:
