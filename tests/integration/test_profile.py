@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from tests.deployment import NOW, Deployment, write_config
+from tests.deployment import NOW, Deployment, tree, write_config
 from tests.factories import bill, land_rows, search
 from updater.cli import main
 from updater.domain.columns import PROFILE_VIEW
@@ -25,6 +25,7 @@ from updater.pipeline.compact.run import maintain
 from updater.pipeline.erase.proof import find
 from updater.pipeline.erase.run import erase
 from updater.pipeline.init import initialize
+from updater.pipeline.monitor.profile_utility import profile_utility
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.profile import user_profile
 from updater.pipeline.restate.run import restate_range
@@ -150,9 +151,10 @@ def test_merged_files_give_the_same_profiles(made: Deployment) -> None:
     asked = pd.DataFrame({"user_id": ["ann"] * 3, "event_timestamp": windows})
     before = historical_rows(store, asked, "profile_v1")["profile_text"].tolist()
     later = replace(made, now=NOW + timedelta(days=400))
-    for ds in [DAYS[3], *(DAYS[3] + timedelta(days=number) for number in range(1, 8))]:
+    days = [DAYS[3] + timedelta(days=number) for number in range(5)]
+    for ds in days:
         land(made.lake, ds)
-        later.run([ds])
+    later.run(days)
     maintain(later.context)
     assert list(made.state.glob(f"offline/{PROFILE_VIEW}/span=*/*.parquet"))
     assert historical_rows(store, asked, "profile_v1")["profile_text"].tolist() == before
@@ -192,15 +194,18 @@ def test_another_model_version_leaves_profiles_alone(made: Deployment, tmp_path:
     check(made, 3)
 
 
-def test_profiles_that_are_switched_on_or_worded_anew_reach_everybody_in_the_next_window(made: Deployment) -> None:
+def test_profiles_by_another_recipe_reach_everybody_in_the_next_window(made: Deployment) -> None:
     root = made.settings.source.parent
-    profile = {**SHAPE["profile"], "budget_tokens": 16}
+    profile = {**SHAPE["profile"], "forbidden_columns": ["search:query"]}
     again = replace(made, settings=load_settings(write_config(root, **{**SHAPE, "profile": profile}), environ={}))
     initialize(again.settings)
     [report] = again.run([DAYS[3]])
     assert (report.changed_users, report.prefixes) == (2, 3)
     assert {row["user_id"] for row in made.offline_rows(PROFILE_VIEW, DAYS[3])} == {"ann", "bob", "cat"}
-    assert rows_of(again, "ann")[-1]["profile_tokens"] <= 16 < rows_of(again, "ann")[-2]["profile_tokens"]
+    assert [row["profile_text"] for row in rows_of(again, "cat")] == [
+        'bill: long-term "dairy". search: long-term "milk".',
+        'bill: long-term "dairy".',
+    ]
     assert {row["user_id"] for row in made.offline_rows("lapse_v1", DAYS[3])} == {"ann", "bob"}
     check(again, 3)
 
@@ -230,6 +235,20 @@ def test_the_verb_prints_the_published_text_and_what_it_rests_on(made: Deploymen
     }
     with pytest.raises(NotFoundError, match="no stream event"):
         user_profile(made.context, "nobody")
+
+
+def test_the_utility_of_a_day_is_told_by_the_texts_of_the_day_before(made: Deployment) -> None:
+    files = tree(made.state)
+    report = profile_utility(made.context, DAYS[1], DAYS[2], 10)
+    # Before the second day everybody bought dairy and searched for milk: there is no other value to reject. Before the
+    # third ann and cat still did; bakery is new, and of bob's nothing has left: it is told from dairy, wrongly.
+    assert [(day.ds, day.users, day.questions) for day in report.days] == [(str(DAYS[1]), 2, 0), (str(DAYS[2]), 3, 2)]
+    assert (report.profile, report.popularity, report.days[1].told) == (0.0, 0.0, 1.0)
+    assert tree(made.state) == files
+    with pytest.raises(ConfigError, match=f"on days after {DAYS[0]} up to {DAYS[2]}"):
+        profile_utility(made.context, DAYS[0], DAYS[2], 10)
+    asked = ["--from-date", str(DAYS[2]), "--to-date", str(DAYS[2]), "--config", str(made.settings.source)]
+    assert "0.0%" in CliRunner().invoke(main, ["state", "profile-utility", *asked]).output
 
 
 def test_the_profile_has_readers_of_its_own(make_settings: Any) -> None:
