@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+import updater
 from tests.deployment import NOW, Deployment, tree, write_config
 from tests.factories import bill, land_rows, search
 from updater.cli import main
@@ -233,6 +234,7 @@ def test_the_verb_prints_the_published_text_and_what_it_rests_on(made: Deploymen
         "last": f"{DAYS[1]}T11:00:00+00:00",
         "event_ids": [f"{ds}-{ds} {hour}:00" for ds in (DAYS[1], DAYS[0]) for hour in (11, 10)],
     }
+    assert updater.open(made.settings.source).profile("ann").text == text
     with pytest.raises(NotFoundError, match="no stream event"):
         user_profile(made.context, "nobody")
 
