@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from updater.pipeline.init import SetupReport
     from updater.pipeline.monitor.status import StatusReport
     from updater.pipeline.monitor.verify_compare import VerifyReport
+    from updater.pipeline.profile import ProfileReport
     from updater.pipeline.query import EmbedReport
     from updater.pipeline.query_file import EmbedFileReport
     from updater.pipeline.versions.promote import PromotionReport
@@ -159,6 +160,19 @@ class Deployment:
         context = self._context()
         with ProcessPool(self.settings, context.now) as pool:
             return embed_to_parquet(context, pool, users, query, scenario, output, self._progress())
+
+    def profile(self, user: str) -> "ProfileReport":
+        """The textual profile of a user, from the stored events as of the newest committed window.
+
+        Args:
+            user: source id, as in the lake.
+
+        Raises:
+            NotFoundError: the user is unknown or was erased.
+        """
+        from updater.pipeline.profile import user_profile
+
+        return user_profile(self._context(), user)
 
     def erase(self, users: Iterable[str]) -> "ErasureReport":
         """Remove users from everything but the lake, permanently; later rows of theirs are dropped."""

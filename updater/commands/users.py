@@ -83,6 +83,22 @@ def embed(
 
 @user.command()
 @click.option("--user-id", required=True, metavar="U", help="The user's id in the lake.")
+@click.option("--why", is_flag=True, help="Show what each clause rests on: counts, shares, dates and event ids.")
+@command_options
+def profile(settings: Settings, as_json: bool, user_id: str, why: bool) -> None:
+    """Print the textual profile of a user.
+
+    From the stored events, as of the newest committed window; nothing is written.
+    """
+    from updater.pipeline.profile import user_profile
+    from updater.runtime.deployment import open_context
+
+    report = asdict(user_profile(open_context(settings), user_id))
+    print_result(report, as_json, show_profile_evidence if why else show_profile)
+
+
+@user.command()
+@click.option("--user-id", required=True, metavar="U", help="The user's id in the lake.")
 @command_options
 def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
     """Print the pseudonym by which the state knows a user."""
@@ -125,7 +141,7 @@ def erase(
     raise_if_found(proof)
 
 
-user.place("Inspect", embed, pseudonym)
+user.place("Inspect", embed, profile, pseudonym)
 user.place("Maintain", erase)
 
 
@@ -137,6 +153,36 @@ def show_embedding(report: dict[str, Any]) -> None:
         f"query   {report['query']}",
         f"[{', '.join(f'{value:.4f}' for value in report['embedding'])}]",
     )
+
+
+def show_profile(report: dict[str, Any]) -> None:
+    """The result of `updater user profile`."""
+    tables.echo(
+        f"as of    {report['as_of']}",
+        f"updater  {report['updater']}, {report['tokens']} tokens, newest event {report['newest_event'] or 'none'}",
+        report["text"],
+    )
+
+
+def show_profile_evidence(report: dict[str, Any]) -> None:
+    """The same with a line for each value that the text mentions."""
+    show_profile(report)
+    rows = [
+        [
+            one["modality"],
+            one["kind"],
+            one["value"],
+            one["events"],
+            f"{one['long_share']:.1%}",
+            f"{one['recent_share']:.1%}",
+            (one["first"] or "")[:10],
+            (one["last"] or "")[:10],
+            ", ".join(one["event_ids"]),
+        ]
+        for one in report["evidence"]
+    ]
+    names = ["modality", "kind", "value", "events", "long-term", "recent", "first", "last", "newest event ids"]
+    tables.table("What it rests on", names, rows)
 
 
 def show_embedding_file(report: dict[str, Any]) -> None:

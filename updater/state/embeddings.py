@@ -37,7 +37,7 @@ def scenario_rows(
             columns.as_of(scenario.name): pa.repeat(int(as_of.timestamp()), num_users),
             columns.computed_at(scenario.name): pa.repeat(int(created.timestamp()), num_users),
             columns.model_version(scenario.name): pa.repeat(model_version, num_users),
-            **_timestamps(num_users, as_of, created),
+            **timestamps(num_users, as_of, created),
         }
     )
 
@@ -61,12 +61,13 @@ def summary_rows(
             columns.JOIN_KEY: pa.array(users, pa.string()),
             **features,
             columns.PREFIX_FINGERPRINT: pa.array(fingerprints, pa.string()),
-            **_timestamps(len(users), as_of, created),
+            **timestamps(len(users), as_of, created),
         }
     )
 
 
-def _timestamps(num_rows: int, as_of: datetime, created: datetime) -> dict[str, pa.Array]:
+def timestamps(num_rows: int, as_of: datetime, created: datetime) -> dict[str, pa.Array]:
+    """The two columns by which Feast orders rows."""
     return {
         name: pa.repeat(pa.scalar(instant.replace(tzinfo=None), TIMESTAMP), num_rows)
         for name, instant in ((columns.EVENT_TIMESTAMP, as_of), (columns.CREATED_TIMESTAMP, created))
