@@ -5,7 +5,7 @@ import pytest
 
 from tests.profile_events import events, write
 from updater.domain.profile import ProfileChoice
-from updater.profile.utility import discounted_mean, rejected_value, score, named_values, wins
+from updater.profile.utility import discounted_mean, named_values, rejected_value, score, wins
 
 
 def test_a_text_says_nothing_for_what_is_over_or_not_named() -> None:

@@ -14,7 +14,7 @@ from updater.errors import ConfigError, NothingCommittedError
 from updater.pipeline.daily.bucket_values import BufferedUsers, read_buffer
 from updater.pipeline.monitor.verify_sample import Sampler
 from updater.profile.facets import CountedEvents
-from updater.profile.utility import discounted_mean, rejected_value, score, named_values, wins
+from updater.profile.utility import discounted_mean, named_values, rejected_value, score, wins
 from updater.runtime.deployment import Context, Progress, day_before, no_progress
 from updater.runtime.session import Session
 from updater.users.profiles import counted_events, profiles_of
