@@ -1,0 +1,175 @@
+"""The whole run: pre-train, align, answer, score."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from updater.errors import DataRefusedError
+from updater.fidelity.llm.adapter import Adapter, Asked, choose, train_adapter
+from updater.fidelity.llm.answers import letter_shares
+from updater.fidelity.llm.language_model import LETTERS, LanguageModel, open_language_model
+from updater.fidelity.uqabench.config import UqaConfig
+from updater.fidelity.uqabench.files import (
+    ALIGN_EVAL,
+    ALIGN_TRAIN,
+    FILES,
+    PRETRAIN_EVAL,
+    PRETRAIN_TRAIN,
+    open_file,
+    table_rows,
+)
+from updater.fidelity.uqabench.pretrain import Pretraining, evaluate_pretraining, pretrain
+from updater.fidelity.uqabench.questions import UqaQuestions, read_questions
+from updater.fidelity.uqabench.scores import LETTER, NO_USER, SHUFFLED, VECTOR, UqaScores, score
+from updater.lake.partitions import write_file
+from updater.runtime.deployment import Progress, no_progress
+
+
+@dataclass(frozen=True)
+class UqaReport:
+    """What a run found, and on what."""
+
+    directory: str
+    rows: dict[str, int]
+    """By file."""
+    tables: dict[str, int]
+    """Rows of each table of embeddings."""
+    config: UqaConfig
+    model: str
+    """The frozen reader."""
+    pretraining: Pretraining
+    scores: UqaScores
+    input_tokens: float
+    """Tokens that the reader takes in for a question, on average; the vector is `config.num_tokens` of them."""
+    letter_shares: dict[str, float]
+    """Of the answers from the vector, how many are each letter."""
+    right_letter_shares: dict[str, float]
+    """The same of the right answers."""
+
+
+def run_uqabench(
+    directory: Path, model: str, config: UqaConfig, device: str = "cpu", progress: Progress = no_progress
+) -> UqaReport:
+    """Pre-train an encoder, align an adapter with a frozen language model, and answer the questions for evaluation.
+
+    Args:
+        directory: holds the four files.
+        model: the reader: packaged name, directory or Hugging Face id.
+        config: sizes and budgets.
+        device: where encoder and reader compute, as PyTorch writes it.
+        progress: told of each stage.
+
+    Raises:
+        ConfigError: a file or the model is missing, or a question is longer than the model can read.
+        DataRefusedError: a file has another layout.
+    """
+    # Before anything is trained: a wrong name is found now.
+    reader = open_language_model(model, device)
+    files = {name: open_file(directory, name) for name in FILES}
+    needed = table_rows(list(files.values()))
+    given = {table: getattr(config, f"{table}_rows") for table in needed}
+    if short := [table for table, rows in given.items() if 0 < rows < needed[table]]:
+        raise DataRefusedError(
+            f"{short[0]}_rows is {given[short[0]]}, and the files in {directory} have ids up to "
+            f"{needed[short[0]] - 1}; leave it out."
+        )
+    tables = {table: given[table] or rows for table, rows in needed.items()}
+    encoder, loss = pretrain(config, tables, files[PRETRAIN_TRAIN], device, progress)
+    pretraining = evaluate_pretraining(encoder, config, files[PRETRAIN_EVAL], loss, progress)
+    train, asked = (
+        read_questions(encoder, files[name], config.max_events, progress) for name in (ALIGN_TRAIN, ALIGN_EVAL)
+    )
+    if not train.chats or not asked.chats:
+        raise DataRefusedError(
+            f"{directory} has no question in {ALIGN_TRAIN if not train.chats else ALIGN_EVAL}.arrow."
+        )
+    # The files do not say which letters a question offers; those that are ever right are offered by all.
+    num_letters = 1 + max(LETTERS.index(chat.letter) for chat in (*train.chats, *asked.chats))
+    train_asked, eval_asked = (_asked(reader, each, num_letters, config.num_tokens) for each in (train, asked))
+    choices = _answers(reader, config, train_asked, eval_asked, asked.users, progress)
+    choices[LETTER] = _commonest(train, asked)
+    return UqaReport(
+        directory=str(directory),
+        rows={name: file.num_rows for name, file in files.items()},
+        tables=tables,
+        config=config,
+        model=model,
+        pretraining=pretraining,
+        scores=score(choices, eval_asked.gold, np.array(asked.subtasks), asked.users),
+        input_tokens=config.num_tokens + float(np.mean([len(prompt) for prompt in eval_asked.prompts])),
+        letter_shares=_named(letter_shares(choices[VECTOR], eval_asked.num_options)),
+        right_letter_shares=_named(letter_shares(eval_asked.gold, eval_asked.num_options)),
+    )
+
+
+def write_report(report: UqaReport, path: Path) -> None:
+    """Write the report as JSON; the file appears when it is whole."""
+    with write_file(str(path)) as file:
+        file.write((json.dumps(asdict(report), indent=2) + "\n").encode())
+
+
+def _asked(reader: LanguageModel, questions: UqaQuestions, num_letters: int, num_tokens: int) -> Asked:
+    return Asked(
+        prompts=[reader.encode(chat.question, num_tokens) for chat in questions.chats],
+        vectors_QC=questions.vectors_QW,
+        gold=np.array([LETTERS.index(chat.letter) for chat in questions.chats], dtype=np.int64),
+        num_options=np.full(len(questions.chats), num_letters, dtype=np.int64),
+    )
+
+
+def _answers(
+    reader: LanguageModel, config: UqaConfig, train: Asked, asked: Asked, users: NDArray[np.str_], progress: Progress
+) -> dict[str, NDArray[np.int64]]:
+    """The choices of the systems that read."""
+
+    def align(questions: Asked) -> Adapter:
+        return train_adapter(
+            reader,
+            questions,
+            num_tokens=config.num_tokens,
+            steps=config.align_steps,
+            seed=config.seed,
+            progress=progress,
+        )
+
+    adapter, without = align(train), align(_without_vectors(train))
+    return {
+        VECTOR: choose(reader, adapter, asked, progress),
+        NO_USER: choose(reader, without, _without_vectors(asked), progress),
+        SHUFFLED: choose(reader, adapter, _of_others(asked, users, config.seed), progress),
+    }
+
+
+def _without_vectors(asked: Asked) -> Asked:
+    return replace(asked, vectors_QC=np.zeros_like(asked.vectors_QC))
+
+
+def _of_others(asked: Asked, users: NDArray[np.str_], seed: int) -> Asked:
+    """The same questions, with the vector of the next user in a drawn circle of them."""
+    _, first, column = np.unique(users, return_index=True, return_inverse=True)
+    circle = np.random.default_rng(seed).permutation(len(first))
+    follower = np.empty_like(circle)
+    follower[circle] = np.roll(circle, -1)
+    return replace(asked, vectors_QC=asked.vectors_QC[first[follower[column]]])
+
+
+def _commonest(train: UqaQuestions, asked: UqaQuestions) -> NDArray[np.int64]:
+    """The letter that was right most often in the sub-task, or, where training has none of it, at all."""
+    by_subtask: dict[str, Counter[str]] = {}
+    for subtask, chat in zip(train.subtasks, train.chats, strict=True):
+        by_subtask.setdefault(subtask, Counter())[chat.letter] += 1
+    everywhere = sum(by_subtask.values(), Counter[str]())
+    return np.array([_index(by_subtask.get(subtask, everywhere)) for subtask in asked.subtasks], dtype=np.int64)
+
+
+def _index(counts: Counter[str]) -> int:
+    return LETTERS.index(min(counts, key=lambda letter: (-counts[letter], letter)))
+
+
+def _named(shares: Sequence[float]) -> dict[str, float]:
+    return dict(zip(LETTERS, shares, strict=False))
