@@ -98,7 +98,7 @@ def train_adapter(
         log_probs_BK = model.letter_log_probs(adapter(vectors_QC[rows]), [asked.prompts[row] for row in rows], letters)
         loss = -log_probs_BK.gather(1, gold_Q[rows][:, None]).mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(adapter.parameters(), CLIP_NORM)
         optimizer.step()
         decay.step()

@@ -64,7 +64,7 @@ def pretrain(
             loss = next_item_loss(encoder, sequences, config.negatives)
             for optimizer in optimizers:
                 optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(others, CLIP_NORM)
             for optimizer in optimizers:
                 optimizer.step()

@@ -138,10 +138,11 @@ def _answers(
         )
 
     adapter, without = align(train), align(_without_vectors(train))
+    exchanged = replace(asked, vectors_QC=of_others(asked.vectors_QC, users, config.seed))
     return {
         VECTOR: choose(reader, adapter, asked, progress),
         NO_USER: choose(reader, without, _without_vectors(asked), progress),
-        SHUFFLED: choose(reader, adapter, _of_others(asked, users, config.seed), progress),
+        SHUFFLED: choose(reader, adapter, exchanged, progress),
     }
 
 
@@ -149,13 +150,13 @@ def _without_vectors(asked: Asked) -> Asked:
     return replace(asked, vectors_QC=np.zeros_like(asked.vectors_QC))
 
 
-def _of_others(asked: Asked, users: NDArray[np.str_], seed: int) -> Asked:
-    """The same questions, with the vector of the next user in a drawn circle of them."""
+def of_others(vectors_QC: NDArray[np.float32], users: NDArray[np.str_], seed: int) -> NDArray[np.float32]:
+    """For each question the vector of the next user in a drawn circle of them: never that of its own."""
     _, first, column = np.unique(users, return_index=True, return_inverse=True)
     circle = np.random.default_rng(seed).permutation(len(first))
     follower = np.empty_like(circle)
     follower[circle] = np.roll(circle, -1)
-    return replace(asked, vectors_QC=asked.vectors_QC[first[follower[column]]])
+    return vectors_QC[first[follower[column]]]
 
 
 def _commonest(train: UqaQuestions, asked: UqaQuestions) -> NDArray[np.int64]:

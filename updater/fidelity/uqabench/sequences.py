@@ -54,7 +54,7 @@ def read_sequences(rows: pa.RecordBatch, max_events: int) -> Sequences:
     """The newest `max_events` positions of each row.
 
     Raises:
-        DataRefusedError: the features of a row have different numbers of positions.
+        DataRefusedError: the features of a row have different numbers of positions, or an id is null.
     """
     lengths: Ids | None = None
     ids_N, counts_P = {}, {}
@@ -72,9 +72,10 @@ def read_sequences(rows: pa.RecordBatch, max_events: int) -> Sequences:
         counts = _lengths(inner)
         from_end = np.repeat(found.cumsum(), found) - np.arange(found.sum())
         kept = from_end <= max_events
-        # A null id would come as a float; it is no id.
-        ids = inner.flatten().fill_null(0).to_numpy(zero_copy_only=False)
-        ids_N[column] = ids[np.repeat(kept, counts)].astype(np.int64)
+        ids = inner.flatten()
+        if ids.null_count:
+            raise DataRefusedError(f"{column} has an id that is null; download the file again.")
+        ids_N[column] = ids.to_numpy(zero_copy_only=False).astype(np.int64)[np.repeat(kept, counts)]
         counts_P[column] = counts[kept]
     assert lengths is not None
     return Sequences(np.minimum(lengths, max_events), ids_N, counts_P)
