@@ -87,7 +87,7 @@ def show_uqabench(report: dict[str, Any]) -> None:
     columns = ["sub-task", "questions", *systems, "vector - no user"]
     tables.table("Right answers in %, with 95 % intervals over users", columns, rows)
     if scores["unknown_wording"]:
-        tables.echo(f"{scores['unknown_wording']:,} questions have the wording of no sub-task and are not scored.")
+        tables.echo(f"Questions whose wording is that of no sub-task, not scored: {scores['unknown_wording']:,}")
     for title, name in (("chosen letters", "letter_shares"), ("right letters", "right_letter_shares")):
         tables.echo(f"{title:14}  {', '.join(f'{letter} {share:.1%}' for letter, share in report[name].items())}")
     tables.echo("In the manner of UQABench, with another encoder, adapter training and reader: no published number.")

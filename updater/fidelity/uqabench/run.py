@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from updater.errors import DataRefusedError
+from updater.errors import ConfigError, DataRefusedError
 from updater.fidelity.llm.adapter import Adapter, Asked, choose, train_adapter
 from updater.fidelity.llm.answers import letter_shares
 from updater.fidelity.llm.language_model import LETTERS, LanguageModel, open_language_model
@@ -65,7 +65,8 @@ def run_uqabench(
         progress: told of each stage.
 
     Raises:
-        ConfigError: a file or the model is missing, or a question is longer than the model can read.
+        ConfigError: a file or the model is missing, a table is given too few rows, or a question is longer than the
+            model can read.
         DataRefusedError: a file has another layout.
     """
     # Before anything is trained: a wrong name is found now.
@@ -74,7 +75,7 @@ def run_uqabench(
     needed = table_rows(list(files.values()))
     given = {table: getattr(config, f"{table}_rows") for table in needed}
     if short := [table for table, rows in given.items() if 0 < rows < needed[table]]:
-        raise DataRefusedError(
+        raise ConfigError(
             f"{short[0]}_rows is {given[short[0]]}, and the files in {directory} have ids up to "
             f"{needed[short[0]] - 1}; leave it out."
         )
@@ -151,7 +152,7 @@ def _without_vectors(asked: Asked) -> Asked:
 
 
 def of_others(vectors_QC: NDArray[np.float32], users: NDArray[np.str_], seed: int) -> NDArray[np.float32]:
-    """For each question the vector of the next user in a drawn circle of them: never that of its own."""
+    """For each question the vector of the next user in a drawn circle: not that of its own, if there are two."""
     _, first, column = np.unique(users, return_index=True, return_inverse=True)
     circle = np.random.default_rng(seed).permutation(len(first))
     follower = np.empty_like(circle)
