@@ -51,9 +51,26 @@ def make_backbone(directory: Path) -> Path:
         return _save(Qwen2ForCausalLM(config), directory)
 
 
-def make_reader(directory: Path, context: int = 512) -> Path:
-    """A Qwen2 of two layers with random weights whose vocabulary has option letters."""
-    words = ("[UNK]", "A", "B", "C", "D", ".", ":", "Answer", "Which", "of", "these", "tea", "rice", "milk", "bread")
+def make_reader(directory: Path, words: tuple[str, ...] = (), context: int = 512) -> Path:
+    """A Qwen2 of two layers with random weights whose vocabulary has option letters, and `words` behind them."""
+    words = (
+        "[UNK]",
+        "A",
+        "B",
+        "C",
+        "D",
+        ".",
+        ":",
+        "Answer",
+        "Which",
+        "of",
+        "these",
+        "tea",
+        "rice",
+        "milk",
+        "bread",
+        *words,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(13)
         config = Qwen2Config(

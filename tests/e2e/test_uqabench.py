@@ -51,6 +51,7 @@ def test_the_vector_is_read_and_the_report_says_beside_what(place: Path) -> None
     assert scores["macro"]["vector"] == pytest.approx(vector, abs=0.05)
     assert report["tables"]["item"] == 20 and report["rows"]["align_data_eval"] == 70
     assert report["pretraining"]["recall_at_10"] > 0.9
+    assert report["text_tokens"] is None
     assert sum(report["letter_shares"].values()) == pytest.approx(1)
 
 
@@ -62,6 +63,23 @@ def test_the_table_is_for_people_and_says_what_it_is_not(place: Path) -> None:
     assert all(f"{subtask} " in done.stdout for subtask in (*SUBTASKS, "macro", "micro"))
     assert "not scored: 1\n" in done.stdout
     assert "no published number" in done.stdout
+
+
+def test_titles_are_read_by_a_model_of_their_vocabulary(place: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few.toml"
+    few.write_text("width = 8\npretrain_steps = 1\nalign_steps = 1\n")
+    refused = call(place, "--config", str(few), "--newest", "2")
+    assert refused.exit_code == 2
+    assert "text tokens up to 20 and the reader" in refused.stderr and "knows 15" in refused.stderr
+    make_reader(tmp_path / "llm", words=tuple(f"word{number}" for number in range(6)))
+    args = ("--config", str(few), "--model", str(tmp_path / "llm"), "--json")
+    found = {newest: json.loads(call(place, *args, "--newest", newest).stdout) for newest in ("0", "2")}
+    assert "titles" not in found["0"]["scores"]["micro"] and found["0"]["ability"] is None
+    report = found["2"]
+    assert list(report["scores"]["subtasks"]["LI"]["accuracy"])[-1] == "titles"
+    # Two titles of two tokens each, in the place of one soft token; the unknown word is written as three.
+    assert report["input_tokens"] + 3 <= report["text_tokens"] < report["input_tokens"] + 4
+    assert report["ability"]["reason"].startswith("From the newest 2 events as text")
 
 
 def test_a_missing_file_is_one_sentence(place: Path, tmp_path: Path) -> None:

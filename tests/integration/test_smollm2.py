@@ -131,7 +131,7 @@ def test_it_reads_a_vector_and_events(source: Path) -> None:
     assert answers.question_ids == ("q4", "q5") and set(answers.choice.tolist()) <= {0, 1}
     text = answer_from_text(questions, lambda user: ["bought tea", "bought milk"], newest=2)
     assert (text.input_tokens > answers.input_tokens).all()
-    assert text.reason.startswith("From the newest 2 events as text smollm2 is right in")
+    assert text.ability.reason.startswith("From the newest 2 events as text smollm2 is right in")
 
 
 def test_its_letters_and_chat(source: Path) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -180,16 +179,19 @@ def test_text_is_read_before_the_question_and_its_tokens_are_counted(directory: 
     assert sum(vectors.letter_shares) == pytest.approx(1) and len(vectors.letter_shares) == 4
 
 
-def test_a_reader_below_the_prior_says_that_it_is_none(directory: Path, monkeypatch: Any) -> None:
+def test_a_reader_below_the_prior_says_that_it_is_none(directory: Path) -> None:
     questions = make_questions(40, gold=[1] * 40)
     wrong = answer_from_text(questions, lambda user: ["tea"], str(directory), newest=1)
-    assert wrong.prior.value == 1 and not wrong.can_answer
-    assert "the prior without a user in 100.0%" in wrong.reason and "is no reader for them" in wrong.reason
+    assert wrong.ability.prior.value == 1 and not wrong.ability.can_answer
+    assert (
+        "the prior without a user in 100.0%" in wrong.ability.reason and "is no reader for them" in wrong.ability.reason
+    )
     # The same reader where its answers are right, and the prior is not.
     gold = [(choice + 1) % 4 for choice in wrong.choice.tolist()[:1]] * 24 + wrong.choice.tolist()
     right = answer_from_text(make_questions(40, gold=gold), lambda user: ["tea"], str(directory), newest=1)
-    assert (right.accuracy.value, right.prior.value, right.can_answer) == (1, 0, True)
-    assert "it can answer such questions." in right.reason
+    found = right.ability
+    assert (found.accuracy.value, found.prior.value, found.can_answer) == (1, 0, True)
+    assert "it can answer such questions." in found.reason
 
 
 def test_the_prior_is_the_commonest_answer_of_the_slot() -> None:

@@ -73,6 +73,8 @@ def test_the_newest_positions_are_kept() -> None:
     assert found.items_P.tolist() == [-1, 6, 7]
     assert found.ids_N["uni_seq_cate_id"].tolist() == [2, 3, 7]
     assert (found.ids_N[ITEM].tolist(), found.counts_P[ITEM].tolist()) == ([6, 7], [0, 1, 1])
+    assert found.newest("uni_seq_cate_id", 1) == [[[3]], [], [[7]]]
+    assert found.newest(ITEM, 9) == [[[], [6]], [], [[7]]]
     whole = read_sequences(as_batch([row, row, other]), 3)
     assert whole.items_P.tolist() == [4, -1, 6, 4, -1, 6, 7]
     users = whole.users()

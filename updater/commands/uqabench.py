@@ -24,6 +24,14 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--config", metavar="FILE", type=FILE, help="Sizes and budgets (TOML); default: a small encoder.")
 @click.option(
+    "--newest",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Answer from the titles of the newest N items as text too; the reader's vocabulary has to be Qwen's.",
+)
+@click.option(
     "--device",
     default="cpu",
     show_default=True,
@@ -38,6 +46,7 @@ def uqabench(
     directory: Path,
     model: str,
     config: Path | None,
+    newest: int,
     device: str,
     output: Path | None,
     as_json: bool,
@@ -57,7 +66,8 @@ def uqabench(
 
         sizes = read_config(config)
         check(Device, device, "--device")
-        report = run_uqabench(directory, model, sizes, available_device(device, "--device"), progress)
+        place = available_device(device, "--device")
+        report = run_uqabench(directory, model, sizes, newest=newest, device=place, progress=progress)
         if output is not None:
             write_report(report, output)
     print_result(asdict(report), as_json, show_uqabench)
@@ -86,6 +96,8 @@ def show_uqabench(report: dict[str, Any]) -> None:
     rows.append(["micro", asked, *(_with_interval(scores["micro"][system]) for system in systems), ""])
     columns = ["sub-task", "questions", *systems, "vector - no user"]
     tables.table("Right answers in %, with 95 % intervals over users", columns, rows)
+    if report["ability"] is not None:
+        tables.echo(report["ability"]["reason"], f"A question behind titles has {report['text_tokens']:.0f} tokens.")
     if scores["unknown_wording"]:
         tables.echo(f"Questions whose wording is that of no sub-task, not scored: {scores['unknown_wording']:,}")
     for title, name in (("chosen letters", "letter_shares"), ("right letters", "right_letter_shares")):

@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from updater.evaluation.metrics import Estimate
 from updater.evaluation.vectors import UserVectors
-from updater.fidelity.llm.accuracy import mean_over_users
+from updater.fidelity.llm.ability import Ability, judge_ability
 from updater.fidelity.llm.adapter import Asked, choose, train_adapter
 from updater.fidelity.llm.language_model import LETTERS, LanguageModel, open_language_model
 from updater.fidelity.llm.prior import prior_choices
@@ -38,13 +37,7 @@ class LlmAnswers:
 class TextAnswers(LlmAnswers):
     """Answers from events as text, and whether they show that this reader can answer such questions at all."""
 
-    accuracy: Estimate
-    prior: Estimate
-    """Of the answers without a user."""
-    can_answer: bool
-    """Whether the accuracy is above the prior, with the paired 95 % interval of the difference above zero."""
-    reason: str
-    """The same as a sentence, with its numbers."""
+    ability: Ability
 
 
 def answer_with_llm(
@@ -110,18 +103,8 @@ def answer_from_text(
     asked = _asked(reader, others, np.zeros((len(others), 0), dtype=np.float32), 0, histories)
     choice = choose(reader, None, asked, progress)
     users = np.array([row["user_id"] for row in others])
-    right, prior_right = ((made == asked.gold).astype(float) for made in (choice, prior_choices(questions)))
-    accuracy, prior, above = (mean_over_users(each, users) for each in (right, prior_right, right - prior_right))
-    can_answer = above.low > 0
-    verdict = "can answer such questions" if can_answer else "cannot show what a vector knows: it is no reader for them"
-    reason = (
-        f"From the newest {newest} events as text {model} is right in {accuracy.value:.1%} of {len(others)} questions, "
-        f"the prior without a user in {prior.value:.1%} (difference {above.value:+.1%}, 95 % interval {above.low:+.1%} "
-        f"to {above.high:+.1%}); it {verdict}."
-    )
-    return TextAnswers(
-        **_answers(others, asked, choice, 0), accuracy=accuracy, prior=prior, can_answer=can_answer, reason=reason
-    )
+    ability = judge_ability(model, newest, choice == asked.gold, prior_choices(questions) == asked.gold, users)
+    return TextAnswers(**_answers(others, asked, choice, 0), ability=ability)
 
 
 def lettered(text: str, options: Sequence[str]) -> str:

@@ -45,13 +45,25 @@ class LanguageModel:
         """Root mean square of the components of its words' embeddings."""
         return float(self.network.get_input_embeddings().weight.detach().square().mean().sqrt())
 
+    @property
+    def soft_place(self) -> int:
+        """Tokens of every prompt that stand before the soft ones: what opens the user's turn.
+
+        The very first token of a sequence is where attention goes that has no other use, and what it says is lost.
+        """
+        return len(self.tokenizer.encode(f"{CHAT_MARKS[0]}user\n" if self._has_chat_marks else "").ids)
+
+    @property
+    def _has_chat_marks(self) -> bool:
+        return all(self.tokenizer.token_to_id(mark) is not None for mark in CHAT_MARKS)
+
     def chat(self, content: str) -> str:
         """What a user says, in the model's chat form, up to where the answer begins.
 
         Marks of the form within the content are data, and are broken up.
         """
         start, end = CHAT_MARKS
-        if any(self.tokenizer.token_to_id(mark) is None for mark in CHAT_MARKS):
+        if not self._has_chat_marks:
             return f"{content}\nAnswer:"
         return f"{start}user\n{content.replace('<|', '< |')}{end}\n{start}assistant\n"
 
@@ -105,10 +117,11 @@ class LanguageModel:
         for row, prompt in enumerate(prompts):
             ids_BT[row, : len(prompt)] = torch.tensor(prompt)
         words_BTD = self.network.get_input_embeddings()(ids_BT.to(self.device))
+        begin = self.soft_place
         last_B = torch.tensor(lengths, device=self.device) + soft_BSD.shape[1] - 1
         kept = torch.unique(last_B)
         logits = self.network(
-            inputs_embeds=torch.cat((soft_BSD.to(words_BTD.dtype), words_BTD), dim=1),
+            inputs_embeds=torch.cat((words_BTD[:, :begin], soft_BSD.to(words_BTD.dtype), words_BTD[:, begin:]), dim=1),
             logits_to_keep=kept,
             use_cache=False,
         ).logits

@@ -21,13 +21,14 @@ TEXT = "text"
 SUBTASK = "subtask"
 """A column with a question's sub-task, which the published files do not have; where it is, no wording is looked at."""
 ITEM = "uni_seq_item_id"
+TITLE = "uni_seq_title_bpe_token_ids"
 FEATURES = {
     ITEM: "item",
     "uni_seq_cate_id": "category",
     "uni_seq_brand_id": "brand",
     "uni_seq_shop_id": "shop",
     "uni_seq_seller_id": "seller",
-    "uni_seq_title_bpe_token_ids": "token",
+    TITLE: "token",
     "uni_seq_cate_bpe_token_ids": "token",
     "uni_seq_shop_bpe_token_ids": "token",
     "uni_seq_brand_bpe_token_ids": "token",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from updater.errors import ConfigError, DataRefusedError
+from updater.fidelity.llm.ability import Ability, judge_ability
 from updater.fidelity.llm.adapter import Adapter, Asked, choose, train_adapter
 from updater.fidelity.llm.answers import letter_shares
 from updater.fidelity.llm.language_model import LETTERS, LanguageModel, open_language_model
@@ -24,8 +25,8 @@ from updater.fidelity.uqabench.files import (
     table_rows,
 )
 from updater.fidelity.uqabench.pretrain import Pretraining, evaluate_pretraining, pretrain
-from updater.fidelity.uqabench.questions import UqaQuestions, read_questions
-from updater.fidelity.uqabench.scores import LETTER, NO_USER, SHUFFLED, VECTOR, UqaScores, score
+from updater.fidelity.uqabench.questions import UqaQuestions, read_questions, user_vectors
+from updater.fidelity.uqabench.scores import AS_TEXT, LETTER, NO_USER, SHUFFLED, VECTOR, UqaScores, score
 from updater.lake.partitions import write_file
 from updater.runtime.deployment import Progress, no_progress
 
@@ -46,6 +47,10 @@ class UqaReport:
     scores: UqaScores
     input_tokens: float
     """Tokens that the reader takes in for a question, on average; the vector is `config.num_tokens` of them."""
+    text_tokens: float | None
+    """The same where it reads titles; None where it does not."""
+    ability: Ability | None
+    """Whether it can answer from titles, beside the answers of `no user`; None where it reads none."""
     letter_shares: dict[str, float]
     """Of the answers from the vector, how many are each letter."""
     right_letter_shares: dict[str, float]
@@ -53,7 +58,13 @@ class UqaReport:
 
 
 def run_uqabench(
-    directory: Path, model: str, config: UqaConfig, device: str = "cpu", progress: Progress = no_progress
+    directory: Path,
+    model: str,
+    config: UqaConfig,
+    *,
+    newest: int = 0,
+    device: str = "cpu",
+    progress: Progress = no_progress,
 ) -> UqaReport:
     """Pre-train an encoder, align an adapter with a frozen language model, and answer the questions for evaluation.
 
@@ -61,6 +72,7 @@ def run_uqabench(
         directory: holds the four files.
         model: the reader: packaged name, directory or Hugging Face id.
         config: sizes and budgets.
+        newest: titles that the reader reads as text instead of the vector, for a system beside the others; 0: none.
         device: where encoder and reader compute, as PyTorch writes it.
         progress: told of each stage.
 
@@ -69,31 +81,38 @@ def run_uqabench(
             model can read.
         DataRefusedError: a file has another layout.
     """
-    # Before anything is trained: a wrong name is found now.
+    # Whatever may be wrong is found before anything is trained.
     reader = open_language_model(model, device)
     files = {name: open_file(directory, name) for name in FILES}
     needed = table_rows(list(files.values()))
-    given = {table: getattr(config, f"{table}_rows") for table in needed}
-    if short := [table for table, rows in given.items() if 0 < rows < needed[table]]:
+    tables = _table_sizes(config, needed, directory)
+    if newest and needed["token"] > reader.tokenizer.get_vocab_size():
         raise ConfigError(
-            f"{short[0]}_rows is {given[short[0]]}, and the files in {directory} have ids up to "
-            f"{needed[short[0]] - 1}; leave it out."
+            f"the files have text tokens up to {needed['token'] - 1} and the reader {model!r} knows "
+            f"{reader.tokenizer.get_vocab_size()}; its vocabulary has to be that of Qwen, so choose such a model or "
+            "leave out --newest."
         )
-    tables = {table: given[table] or rows for table, rows in needed.items()}
-    encoder, loss = pretrain(config, tables, files[PRETRAIN_TRAIN], device, progress)
-    pretraining = evaluate_pretraining(encoder, config, files[PRETRAIN_EVAL], loss, progress)
-    train, asked = (
-        read_questions(encoder, files[name], config.max_events, progress) for name in (ALIGN_TRAIN, ALIGN_EVAL)
-    )
+    train = read_questions(files[ALIGN_TRAIN], config.max_events, 0)
+    asked = read_questions(files[ALIGN_EVAL], config.max_events, newest)
     if not train.chats or not asked.chats:
-        raise DataRefusedError(
-            f"{directory} has no question in {ALIGN_TRAIN if not train.chats else ALIGN_EVAL}.arrow."
-        )
+        raise DataRefusedError(f"{directory} has a file of questions without a question; download it again.")
     # The files do not say which letters a question offers; those that are ever right are offered by all.
     num_letters = 1 + max(LETTERS.index(chat.letter) for chat in (*train.chats, *asked.chats))
-    train_asked, eval_asked = (_asked(reader, each, num_letters, config.num_tokens) for each in (train, asked))
+    read = [_asked(reader, each, num_letters, config.num_tokens) for each in (train, asked)]
+    as_text = replace(read[1], prompts=_behind_titles(reader, asked)) if newest else None
+    encoder, loss = pretrain(config, tables, files[PRETRAIN_TRAIN], device, progress)
+    pretraining = evaluate_pretraining(encoder, config, files[PRETRAIN_EVAL], loss, progress)
+    train_asked, eval_asked = (
+        replace(each, vectors_QC=user_vectors(encoder, files[name], config.max_events, progress))
+        for each, name in zip(read, (ALIGN_TRAIN, ALIGN_EVAL), strict=True)
+    )
     choices = _answers(reader, config, train_asked, eval_asked, asked.users, progress)
     choices[LETTER] = _commonest(train, asked)
+    ability = None
+    if as_text is not None:
+        choices[AS_TEXT] = choose(reader, None, as_text, progress)
+        right, without = (choices[system] == eval_asked.gold for system in (AS_TEXT, NO_USER))
+        ability = judge_ability(model, newest, right, without, asked.users)
     return UqaReport(
         directory=str(directory),
         rows={name: file.num_rows for name, file in files.items()},
@@ -101,8 +120,10 @@ def run_uqabench(
         config=config,
         model=model,
         pretraining=pretraining,
-        scores=score(choices, eval_asked.gold, np.array(asked.subtasks), asked.users),
-        input_tokens=config.num_tokens + float(np.mean([len(prompt) for prompt in eval_asked.prompts])),
+        scores=score(choices, eval_asked.gold, asked.subtasks, asked.users),
+        input_tokens=config.num_tokens + _mean_length(eval_asked),
+        text_tokens=None if as_text is None else _mean_length(as_text),
+        ability=ability,
         letter_shares=_named(letter_shares(choices[VECTOR], eval_asked.num_options)),
         right_letter_shares=_named(letter_shares(eval_asked.gold, eval_asked.num_options)),
     )
@@ -114,10 +135,22 @@ def write_report(report: UqaReport, path: Path) -> None:
         file.write((json.dumps(asdict(report), indent=2) + "\n").encode())
 
 
+def _table_sizes(config: UqaConfig, needed: dict[str, int], directory: Path) -> dict[str, int]:
+    """Rows of each table: those of the config, or as many as the files need."""
+    given = {table: getattr(config, f"{table}_rows") for table in needed}
+    if short := [table for table, rows in given.items() if 0 < rows < needed[table]]:
+        raise ConfigError(
+            f"{short[0]}_rows is {given[short[0]]}, and the files in {directory} have ids up to "
+            f"{needed[short[0]] - 1}; leave it out."
+        )
+    return {table: given[table] or rows for table, rows in needed.items()}
+
+
 def _asked(reader: LanguageModel, questions: UqaQuestions, num_letters: int, num_tokens: int) -> Asked:
+    """The questions as they are read, still without vectors."""
     return Asked(
         prompts=[reader.encode(chat.question, num_tokens) for chat in questions.chats],
-        vectors_QC=questions.vectors_QW,
+        vectors_QC=np.zeros((len(questions.chats), 0), dtype=np.float32),
         gold=np.array([LETTERS.index(chat.letter) for chat in questions.chats], dtype=np.int64),
         num_options=np.full(len(questions.chats), num_letters, dtype=np.int64),
     )
@@ -147,6 +180,16 @@ def _answers(
     }
 
 
+def _behind_titles(reader: LanguageModel, asked: UqaQuestions) -> list[list[int]]:
+    """The questions behind their users' newest titles, one a line."""
+    texts = ["\n".join(reader.tokenizer.decode(ids) for ids in each) for each in asked.titles]
+    return [reader.encode(f"{text}\n{chat.question}", 0) for text, chat in zip(texts, asked.chats, strict=True)]
+
+
+def _mean_length(asked: Asked) -> float:
+    return float(np.mean([len(prompt) for prompt in asked.prompts]))
+
+
 def _without_vectors(asked: Asked) -> Asked:
     return replace(asked, vectors_QC=np.zeros_like(asked.vectors_QC))
 
@@ -163,10 +206,12 @@ def of_others(vectors_QC: NDArray[np.float32], users: NDArray[np.str_], seed: in
 def _commonest(train: UqaQuestions, asked: UqaQuestions) -> NDArray[np.int64]:
     """The letter that was right most often in the sub-task, or, where training has none of it, at all."""
     by_subtask: dict[str, Counter[str]] = {}
-    for subtask, chat in zip(train.subtasks, train.chats, strict=True):
+    for subtask, chat in zip(train.subtasks.tolist(), train.chats, strict=True):
         by_subtask.setdefault(subtask, Counter())[chat.letter] += 1
     everywhere = sum(by_subtask.values(), Counter[str]())
-    return np.array([_index(by_subtask.get(subtask, everywhere)) for subtask in asked.subtasks], dtype=np.int64)
+    return np.array(
+        [_index(by_subtask.get(subtask, everywhere)) for subtask in asked.subtasks.tolist()], dtype=np.int64
+    )
 
 
 def _index(counts: Counter[str]) -> int:

@@ -73,6 +73,7 @@ def score(
     )
 
 
-VECTOR, NO_USER, SHUFFLED, LETTER = "vector", "no user", "another user", "commonest letter"
+VECTOR, NO_USER, SHUFFLED, LETTER, AS_TEXT = "vector", "no user", "another user", "commonest letter", "titles"
 """The systems: the user's vector; an adapter that was trained without vectors; the first one's adapter with the vector
-of another user; the letter that was right most often among the training questions of the sub-task."""
+of another user; the letter that was right most often among the training questions of the sub-task; the titles of the
+newest items as text, without an adapter."""

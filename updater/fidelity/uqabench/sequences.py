@@ -44,6 +44,12 @@ class Sequences:
         items_P[counts_P > 0] = self.ids_N[ITEM][(counts_P.cumsum() - counts_P)[counts_P > 0]]
         return items_P
 
+    def newest(self, feature: str, number: int) -> list[list[list[int]]]:
+        """For each row a feature's ids at its newest positions, oldest first."""
+        positions = np.split(self.ids_N[feature], self.counts_P[feature].cumsum()[:-1])
+        rows = zip(self.lengths_B.cumsum(), np.minimum(self.lengths_B, number), strict=True)
+        return [[ids.tolist() for ids in positions[end - kept : end]] for end, kept in rows]
+
     def users(self) -> list[str]:
         """A digest of each row's items: the files name no users, and a user's rows have the same items."""
         parts = np.split(self.items_P, self.lengths_B.cumsum()[:-1])
