@@ -122,6 +122,23 @@ def test_a_question_in_a_batch_is_the_question_alone(reader: LanguageModel) -> N
     np.testing.assert_array_equal(choose(reader, adapter, asked), together.argmax(dim=1).numpy())
 
 
+def test_soft_tokens_open_the_users_turn(tmp_path: Path) -> None:
+    marks = ("<|im_start|>", "<|im_end|>")
+    reader = open_language_model(str(make_reader(tmp_path / "llm", words=(*marks, "user", "assistant"))))
+    reader.tokenizer.add_special_tokens([*marks])
+    prompt = reader.encode("tea", 1)
+    assert [reader.tokenizer.id_to_token(token) for token in prompt] == [
+        *("<|im_start|>", "user", "tea", "<|im_end|>", "<|im_start|>", "assistant")
+    ]
+    assert reader.soft_place == 2
+    soft = torch.randn(1, 1, reader.width, generator=torch.Generator().manual_seed(6))
+    words = reader.network.get_input_embeddings()(torch.tensor([prompt]))
+    with torch.inference_mode():
+        logits = reader.network(inputs_embeds=torch.cat((words[:, :2], soft, words[:, 2:]), dim=1)).logits[0, -1]
+        found = reader.letter_log_probs(soft, [prompt], [[1], [2]])[0]
+    torch.testing.assert_close(found, logits.log_softmax(dim=0)[1:3], rtol=0, atol=1e-4)
+
+
 def test_a_letter_that_is_not_offered_is_not_chosen(reader: LanguageModel) -> None:
     asked = make_asked(reader, 30)
     everything = set(choose(reader, train_adapter(reader, asked, steps=0, seed=1), asked).tolist())

@@ -107,7 +107,7 @@ class LanguageModel:
         """Log probability that the next token spells each letter, shape (B, K).
 
         Args:
-            soft_BSD: embeddings that stand before the prompts; S may be 0.
+            soft_BSD: embeddings that stand in the prompts at `soft_place`; S may be 0.
             prompts: token ids of B prompts, of any lengths.
             letters: of `letter_tokens`; a letter's probability is the sum of those of its tokens.
         """
