@@ -63,6 +63,7 @@ def test_the_table_is_for_people_and_says_what_it_is_not(place: Path) -> None:
     assert all(f"{subtask} " in done.stdout for subtask in (*SUBTASKS, "macro", "micro"))
     assert "not scored: 1\n" in done.stdout
     assert "no published number" in done.stdout
+    assert "\u2026" not in done.stdout
 
 
 def test_titles_are_read_by_a_model_of_their_vocabulary(place: Path, tmp_path: Path) -> None:
@@ -80,6 +81,7 @@ def test_titles_are_read_by_a_model_of_their_vocabulary(place: Path, tmp_path: P
     # Two titles of two tokens each, in the place of one soft token; the unknown word is written as three.
     assert report["input_tokens"] + 3 <= report["text_tokens"] < report["input_tokens"] + 4
     assert report["ability"]["reason"].startswith("From the newest 2 events as text")
+    assert " of 69 questions, " in report["ability"]["reason"]
 
 
 def test_a_missing_file_is_one_sentence(place: Path, tmp_path: Path) -> None:

@@ -94,8 +94,8 @@ def show_uqabench(report: dict[str, Any]) -> None:
     asked = sum(found["questions"] for found in scores["subtasks"].values())
     rows.append(["macro", asked, *(f"{100 * scores['macro'][system]:.1f}" for system in systems), ""])
     rows.append(["micro", asked, *(_with_interval(scores["micro"][system]) for system in systems), ""])
-    columns = ["sub-task", "questions", *systems, "vector - no user"]
-    tables.table("Right answers in %, with 95 % intervals over users", columns, rows)
+    columns = ["sub-task", "n", *systems, "difference"]
+    tables.table("Right answers in % [95 % interval over users]; difference: vector minus no user", columns, rows)
     if report["ability"] is not None:
         tables.echo(report["ability"]["reason"], f"A question behind titles has {report['text_tokens']:.0f} tokens.")
     if scores["unknown_wording"]:
@@ -106,4 +106,5 @@ def show_uqabench(report: dict[str, Any]) -> None:
 
 
 def _with_interval(value: dict[str, float], sign: str = "") -> str:
-    return f"{100 * value['value']:{sign}.1f} ({100 * value['low']:{sign}.1f} to {100 * value['high']:{sign}.1f})"
+    low, high = (f"{100 * value[end]:{sign}.0f}" for end in ("low", "high"))
+    return f"{100 * value['value']:{sign}.1f} [{low}, {high}]"

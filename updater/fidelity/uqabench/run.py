@@ -111,8 +111,9 @@ def run_uqabench(
     ability = None
     if as_text is not None:
         choices[AS_TEXT] = choose(reader, None, as_text, progress)
-        right, without = (choices[system] == eval_asked.gold for system in (AS_TEXT, NO_USER))
-        ability = judge_ability(model, newest, right, without, asked.users)
+        known = asked.subtasks != ""
+        right, without = ((choices[system] == eval_asked.gold)[known] for system in (AS_TEXT, NO_USER))
+        ability = judge_ability(model, newest, right, without, asked.users[known])
     return UqaReport(
         directory=str(directory),
         rows={name: file.num_rows for name, file in files.items()},
