@@ -99,7 +99,8 @@ def answer_from_text(
     """
     reader = open_language_model(model, device)
     others = _parts(questions)[1]
-    histories = {row["user_id"]: list(texts_of(row["user_id"]))[-newest:] for row in others}
+    texts = {row["user_id"]: list(texts_of(row["user_id"])) for row in others}
+    histories = {user: lines[max(len(lines) - newest, 0) :] for user, lines in texts.items()}
     asked = _asked(reader, others, np.zeros((len(others), 0), dtype=np.float32), 0, histories)
     choice = choose(reader, None, asked, progress)
     users = np.array([row["user_id"] for row in others])
