@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from tests.encoder_logs import make_encoder, make_sequences
 from updater.encoders.config import ENCODERS, EncoderConfig

@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from tests.encoder_logs import ANCHOR, NUM_ITEMS, SIZES, make_log, make_sequences
 from updater.domain.buckets import is_held_out, is_validation

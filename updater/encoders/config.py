@@ -45,7 +45,7 @@ class Pretraining:
     """Optimizer steps at most."""
     seconds: float | None = None
     """Seconds at most. Where they end a run, it cannot be reproduced to the bit."""
-    users_per_step: int = 16
+    users_per_step: int = 8
     learning_rate: float = 3e-3
     """After a linear warm-up it stays."""
     warmup_steps: int = 30
