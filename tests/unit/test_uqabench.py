@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.uqabench_files import QUESTIONS, make_chat, make_row, write_rows, write_uqabench
+from updater.encoders.config import ENCODERS, Architecture
 from updater.errors import ConfigError, DataRefusedError
 from updater.fidelity.uqabench.chats import read_chat, subtask_of
 from updater.fidelity.uqabench.config import UqaConfig, read_config
@@ -87,14 +88,17 @@ def test_features_of_different_lengths_are_refused() -> None:
         read_sequences(as_batch([row]), 5)
 
 
-def test_a_later_position_changes_no_earlier_state() -> None:
-    encoder, short, long = make_encoder(), make_sequences(4), make_sequences(6)
+@pytest.mark.parametrize("architecture", ENCODERS)
+def test_a_later_position_changes_no_earlier_state(architecture: Architecture) -> None:
+    encoder = make_encoder(replace(SMALL, encoder=architecture))
+    short, long = make_sequences(4), make_sequences(6)
     torch.testing.assert_close(encoder.states(long)[:4], encoder.states(short))
     assert not torch.allclose(encoder.states(long)[1:5], encoder.states(short))
 
 
-def test_a_user_in_a_batch_is_the_user_alone() -> None:
-    encoder = make_encoder()
+@pytest.mark.parametrize("architecture", ENCODERS)
+def test_a_user_in_a_batch_is_the_user_alone(architecture: Architecture) -> None:
+    encoder = make_encoder(replace(SMALL, encoder=architecture))
     rng = np.random.default_rng(3)
     rows = [make_row(rng, number, length) for number, length in enumerate((3, 7, 1))]
     nobody = {column: [] for column in FEATURES}
@@ -219,6 +223,7 @@ def test_a_config_is_checked(tmp_path: Path) -> None:
     for text, message in (
         ("width = 10", "which 4 heads cannot share"),
         ("widht = 8", "unknown; did you mean 'width'"),
+        ("encoder = 'bert'", "uqabench.encoder|encoder"),
         ("width = ", "cannot be read as TOML"),
     ):
         path.write_text(text)

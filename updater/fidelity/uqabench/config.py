@@ -6,6 +6,7 @@ from pathlib import Path
 
 from updater.config_file import build
 from updater.domain.values import AtLeastOne, Checked, Number, Positive, Seed
+from updater.encoders.config import Architecture
 from updater.errors import ConfigError
 
 
@@ -13,6 +14,7 @@ from updater.errors import ConfigError
 class UqaConfig(Checked, table="uqabench"):
     """What a file of `updater uqabench --config FILE` may say, all of it optional."""
 
+    encoder: Architecture = "sasrec"
     item_rows: Number = 0
     """Rows of the table of items; 0: as many as the files need, for this and the next five."""
     category_rows: Number = 0
@@ -26,7 +28,7 @@ class UqaConfig(Checked, table="uqabench"):
     side_dim: AtLeastOne = 32
     """Width of that of each of the nine other features."""
     width: AtLeastOne = 128
-    """Width of the encoder and of a user's vector."""
+    """Width of the encoder, of any kind, and of a user's vector."""
     layers: AtLeastOne = 2
     heads: AtLeastOne = 4
     max_events: AtLeastOne = 512

@@ -1,4 +1,4 @@
-"""A small encoder of sequences, in the manner of SASRec (arXiv 1808.09781): a causal transformer over positions.
+"""An encoder of UQABench's sequences: its inputs and its head, around the blocks of one of the encoders of the project.
 
 A position is the mean of each feature's embeddings, side by side, mapped to the encoder's width (UQABench, section 4).
 A user's vector is the mean of the states of all positions: the released adapter maps each position's state linearly
@@ -13,18 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from updater.encoders.config import EncoderConfig
+from updater.encoders.encoder import BLOCKS
 from updater.fidelity.uqabench.config import UqaConfig
 from updater.fidelity.uqabench.files import FEATURES
 from updater.fidelity.uqabench.sequences import Sequences
 
-DROPOUT = 0.1
 TABLE_STD = 0.02
-FEED_FORWARD = 3
-"""Hidden width of a layer's feed-forward part, in widths of the encoder: 1,536 for 512 as released."""
 
 
 class SequenceEncoder(nn.Module):
-    """Tables of embeddings, a transformer, and a head whose weights are those of the table of items."""
+    """Tables of embeddings, blocks, and a head whose weights are those of the table of items."""
 
     def __init__(self, config: UqaConfig, table_rows: Mapping[str, int]) -> None:
         """`table_rows`: rows of each table of FEATURES."""
@@ -40,22 +39,15 @@ class SequenceEncoder(nn.Module):
         for weight in self.tables.parameters():
             nn.init.normal_(weight, std=TABLE_STD)
         self.project = nn.Linear(sum(dims[table] for table in FEATURES.values()), config.width)
-        self.place = nn.Embedding(config.max_events, config.width)
-        nn.init.normal_(self.place.weight, std=TABLE_STD)
-        self.norm_in = nn.LayerNorm(config.width)
-        self.dropout = nn.Dropout(DROPOUT)
-        layer = nn.TransformerEncoderLayer(
-            config.width,
-            config.heads,
-            FEED_FORWARD * config.width,
-            DROPOUT,
-            activation="gelu",
-            batch_first=True,
-            norm_first=True,
+        sizes = EncoderConfig(
+            architecture=config.encoder,
+            width=config.width,
+            layers=config.layers,
+            heads=config.heads,
+            max_events=config.max_events,
         )
-        self.layers = nn.TransformerEncoder(
-            layer, config.layers, norm=nn.LayerNorm(config.width), enable_nested_tensor=False
-        )
+        self.blocks = BLOCKS[config.encoder](sizes)
+        self.norm = nn.LayerNorm(config.width)
         self.to_item = nn.Linear(config.width, config.item_dim)
 
     @property
@@ -74,13 +66,13 @@ class SequenceEncoder(nn.Module):
         """The state at each position, which knows that position and those before it, shape (P, W)."""
         row_P, place_P = (torch.from_numpy(each).to(self.device) for each in (sequences.row_P, sequences.place_P))
         position_PW = self.project(torch.cat([self._mean(sequences, name) for name in FEATURES], dim=1))
-        position_PW = self.dropout(self.norm_in(position_PW + self.place(place_P)))
         longest = int(sequences.lengths_B.max(initial=1)) or 1
         padded_BTW = position_PW.new_zeros(len(sequences.lengths_B), longest, position_PW.shape[1])
-        # Padded on the right, where the causal mask hides it.
+        # Padded on the right, behind all that a state knows.
         padded_BTW = padded_BTW.index_put((row_P, place_P), position_PW)
-        mask = nn.Transformer.generate_square_subsequent_mask(longest, device=self.device)
-        states_PW: Tensor = self.layers(padded_BTW, mask=mask, is_causal=True)[row_P, place_P]
+        # The files have no times: all events are at the same second.
+        seconds_BT = torch.zeros(padded_BTW.shape[:2], dtype=torch.long, device=self.device)
+        states_PW: Tensor = self.norm(self.blocks(padded_BTW, seconds_BT)[row_P, place_P])
         return states_PW
 
     def user_vectors(self, sequences: Sequences) -> Tensor:
