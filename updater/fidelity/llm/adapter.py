@@ -19,8 +19,8 @@ from updater.fidelity.llm.language_model import LanguageModel
 from updater.runtime.deployment import Progress, no_progress
 
 BATCH = 8
-LEARNING_RATE = 0.05
-"""In standard deviations of the adapter's first weights, which are smaller the more columns a vector has."""
+LEARNING_RATE = 0.8
+"""Divided by a vector's columns: AdamW moves every weight by about the rate, and a soft token is a sum over columns."""
 CLIP_NORM = 1.0
 LEAST_STD = 1e-6
 """A column that varies less among the training questions is constant."""
@@ -91,7 +91,7 @@ def train_adapter(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         adapter = Adapter(vectors_QC.cpu(), num_tokens, model.width, model.word_scale).to(model.device)
-    rate = LEARNING_RATE * vectors_QC.shape[1] ** -0.5
+    rate = LEARNING_RATE / vectors_QC.shape[1]
     optimizer = torch.optim.AdamW(adapter.parameters(), lr=rate)
     decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / max(steps, 1))
     for step, rows in zip(range(steps), batches(len(asked), BATCH, seed), strict=False):
