@@ -113,7 +113,7 @@ def measure_profiles(settings: Settings, as_json: bool, from_date: date, to_date
 
     The text of the day before has to choose between the value of each of the day's events and a frequent other one.
     """
-    from updater.pipeline.monitor.profile_utility import profile_utility
+    from updater.pipeline.profile_utility import profile_utility
     from updater.runtime.deployment import open_context
 
     with progress_bar(as_json) as progress:
