@@ -71,7 +71,9 @@ def upcoming_of(events: Sequence[Event], history: History) -> tuple[Upcoming, ..
     return tuple(make_upcoming(stream, _table(later, stream.modality), users) for stream in history.streams)
 
 
-def random_log(seed: int, num_users: int, days: Sequence[date], per_day: int = 3, values: str = "ABCDEFGH") -> list[Event]:
+def random_log(
+    seed: int, num_users: int, days: Sequence[date], per_day: int = 3, values: str = "ABCDEFGH"
+) -> list[Event]:
     """Made-up events of the modalities `item` and `visit` at whole hours, so that many are at the same moment.
 
     Users prefer other values in each third of the days, some silently miss values, and there are no corrections.
