@@ -13,10 +13,11 @@ import pyarrow as pa
 import pytest
 
 from tests.factories import utc
-from tests.fidelity_log import Event, event, history_of, random_log, upcoming_of
+from tests.fidelity_log import Event, event, history_of, random_log, table_of, upcoming_of
 from tests.fidelity_oracle import Oracle
 from updater.errors import DataRefusedError
 from updater.fidelity.distractors import Pool, draw, near_in_popularity
+from updater.fidelity.events import make_stream
 from updater.fidelity.files import read_questions, write_questions
 from updater.fidelity.generate import digest, generate
 from updater.fidelity.hashing import is_train, mix, sample, text_keys
@@ -154,12 +155,21 @@ def test_what_happens_or_lands_later_changes_no_byte_of_a_question_about_the_sta
     assert not of_state(earlier).equals(of_state(log))
 
 
+def test_the_future_cannot_be_made_a_history_of() -> None:
+    history = history_of(golden_log(), DS, 30, CATEGORIES)
+    with pytest.raises(AssertionError, match="an event of the future"):
+        replace(history, ds=DS - timedelta(days=1))
+    late = replace(golden_log()[0], landed=DS + timedelta(days=1))
+    with pytest.raises(AssertionError, match="an event that landed later"):
+        make_stream("item", "kind", True, table_of([late], "item"), pa.array(["ann"]), np.ones(1, bool), DS)
+
+
 def test_the_log_bears_out_every_answer(large) -> None:
     log, questions = large
     oracle = Oracle(log, DS, 30, 7)
     rows = questions.table.to_pylist()
     assert {row["subtask"] for row in rows} == set(SUBTASKS)
-    assert any(row["slot"].endswith("differs") for row in rows)
+    assert {row["subtask"] for row in rows if row["slot"].endswith((":differs", ":new"))} == {"SI", "AP", "IP"}
     assert [oracle.answer(row) for row in rows] == questions.table["gold"].to_pylist()
 
 
