@@ -16,14 +16,13 @@ from tests.factories import utc
 from tests.fidelity_log import Event, event, history_of, random_log, table_of, upcoming_of
 from tests.fidelity_oracle import Oracle
 from updater.errors import DataRefusedError
-from updater.fidelity.distractors import Pool, draw, near_in_popularity
 from updater.fidelity.events import make_stream
 from updater.fidelity.files import read_questions, write_questions
 from updater.fidelity.generate import digest, generate
-from updater.fidelity.hashing import is_train, mix, sample, text_keys
+from updater.fidelity.hashing import is_train
 from updater.fidelity.questions import Questions, refuse_leaks
 from updater.fidelity.schema import QUESTIONS, STATE_SUBTASKS, SUBTASKS
-from updater.fidelity.wording import bucket_name, parts
+from updater.fidelity.wording import parts
 from updater.lake.partitions import write_table
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +172,20 @@ def test_the_log_bears_out_every_answer(large) -> None:
     assert [oracle.answer(row) for row in rows] == questions.table["gold"].to_pylist()
 
 
+def test_the_delta_is_touched_where_an_event_of_the_answer_came_with_the_last_day(large) -> None:
+    log, questions = large
+    fresh = {(e.user, e.modality, e.value) for e in log if e.landed == DS}
+    rows = [row for row in questions.table.to_pylist() if row["slot"] == "LI:item.kind:30d"]
+    expected = [(row["user_id"], "item", row["options"][row["gold"]]) in fresh for row in rows]
+    assert [row["touches_delta"] for row in rows] == expected
+    assert {True, False} == set(expected)
+
+
+def test_every_option_of_a_trajectory_changes(large) -> None:
+    options = [row["options"] for row in large[1].table.to_pylist() if row["subtask"] == "IT"]
+    assert options and all(len(set(parts(option))) > 1 for of_row in options for option in of_row)
+
+
 def test_options_are_distinct_and_the_right_one_stands_anywhere(large) -> None:
     _, questions = large
     rows = questions.table.to_pylist()
@@ -285,32 +298,3 @@ def test_an_empty_log_has_no_questions() -> None:
     questions = made([])
     assert questions.table.equals(QUESTIONS.empty_table())
     assert questions.as_of == datetime(2024, 1, 31, tzinfo=utc("2024-01-31").tzinfo)
-
-
-def test_a_draw_takes_pools_in_their_order_and_no_value_twice() -> None:
-    keys, values = text_keys(["q1", "q2"]), text_keys("abcdef")
-    first = np.array([[True, True, True, False, False, False], [False] * 6])
-    second = np.array([[True] * 6, [False, False, True, True, False, False]])
-    options = draw(keys, np.array([0, 2]), values, [Pool(first, most=1), Pool(second)])
-    assert options[0, 0] == 0 and options[0, 1] in (1, 2) and len(set(options[0].tolist())) == 4
-    assert options[1].tolist() == [2, 3, -1, -1]
-
-
-def test_near_in_popularity_is_the_nearest_ranks_that_are_allowed() -> None:
-    allowed = np.ones((1, 20), bool)
-    allowed[0, 9] = False
-    pool = near_in_popularity(np.array([10]), allowed)
-    assert np.flatnonzero(pool.allowed_QV[0]).tolist() == [6, 7, 8, 11, 12, 13, 14]
-
-
-def test_hashes_are_the_published_ones() -> None:
-    # The first outputs of SplitMix64 seeded with 0 and, for the second, one step later.
-    step = 0x9E3779B97F4A7C15
-    assert [int(number) for number in mix(np.array([0, step], np.uint64))] == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
-    assert 0.6 < np.mean([is_train(f"user{n}") for n in range(2000)]) < 0.8
-    users = [f"user{n}" for n in range(50)]
-    assert set(sample(users, 10)) < set(sample(users, 20)) < set(sample(users, None)) == set(users)
-
-
-def test_counts_lie_in_buckets_of_base_two() -> None:
-    assert [bucket_name(bucket) for bucket in range(5)] == ["0", "1", "2 to 3", "4 to 7", "8 to 15"]
