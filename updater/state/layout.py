@@ -201,6 +201,10 @@ class StateLayout:
         """Embeddings at an anchor, kept from one evaluation to the next."""
         return self.path(StatePart.EVALUATION, "embeddings", f"{key}.parquet")
 
+    def fidelity_questions(self, ds: date) -> str:
+        """Questions about users as of the end of day `ds`."""
+        return self.path(StatePart.EVALUATION, "fidelity", _day(ds), "questions.parquet")
+
     def feature_store(self) -> str:
         """The file with which Feast opens this state."""
         return self.path("feature_store.yaml")
