@@ -16,7 +16,7 @@ Result = Mapping[str, Any]
 
 INTRODUCTION = """\
 Made by `make bench`, or `python -m benchmarks SECTION` for some sections alone. A ratio is to a reference that was
-measured in the same run: the median of repeats in turns, then the smallest and the largest of them. A target is judged
+measured in the same run: the median of repeats in turns, then the smallest and the largest of them. A target is checked
 by the median. `python -m benchmarks.profile` draws a flame graph of a daily window."""
 
 

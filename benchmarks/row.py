@@ -42,7 +42,7 @@ def measured(
 
     Args:
         name: what was measured.
-        ratios: one per repeat; their median is judged, unrounded.
+        ratios: one per repeat; the target is checked against their median, unrounded.
         target: a comparison and a bound.
         note: said in any case.
         where: called if the target is missed; says where the time goes.

@@ -114,7 +114,7 @@ def _slowest(few: Day, many: Day) -> str:
 
 
 class _Deployment:
-    """A lake and a state, and a process that runs windows when told to."""
+    """A lake and a state, and a process that runs windows on request."""
 
     def __init__(self, root: Path, num_users: int, rounds: int) -> None:
         self.root = root / str(num_users)

@@ -1,4 +1,4 @@
-"""A small lake on which label tasks can be told apart: who buys often keeps buying often, and each has a category."""
+"""A small lake on which label tasks can be distinguished: who buys often keeps at it, and each user has a category."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -132,7 +132,7 @@ class Deployment:
             scenario: a scenario of the config: its query, after its soft prompt if it has one.
 
         Raises:
-            NotFoundError: a user is unknown or was erased.
+            NotFoundError: a user is unknown or was erased, or the scenario is unknown.
         """
         from updater.pipeline.query import embed_users
         from updater.runtime.process_pool import ProcessPool

@@ -55,7 +55,7 @@ def main() -> None:
 def init(settings: Settings, as_json: bool, model: str | None) -> None:
     """Create ledger and state, and register the feature views.
 
-    Safe to repeat, as after adding a scenario.
+    Safe to repeat; run it again after adding a scenario.
     """
     from updater.pipeline.init import initialize
 
@@ -75,7 +75,8 @@ WINDOW = click.option(
 def plan(settings: Settings, as_json: bool, ds: date) -> None:
     """Show what a daily window would do; change nothing.
 
-    Whose values would change, in which modality, why, and at what cost: the same as `updater run --dry-run`.
+    Prints which users' values would change, in which modality and why, and what it would cost. The same as
+    `updater run --dry-run`.
     """
     show_window_plan(settings, as_json, ds)
 
@@ -162,7 +163,7 @@ def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, 
 def status(settings: Settings, as_json: bool, fail_on_alert: bool) -> None:
     """Show freshness, waiting days, drift, runs and sizes.
 
-    Also unfinished windows, partitions that were rewritten after processing, and model versions.
+    Also shows unfinished windows, partitions that were rewritten after processing, and model versions.
     """
     from updater.pipeline.monitor.health import raise_on_alert
     from updater.pipeline.monitor.status import status as look
@@ -199,9 +200,10 @@ def status(settings: Settings, as_json: bool, fail_on_alert: bool) -> None:
 def demo(
     ctx: click.Context, config: str | None, verbose: bool, debug: bool, days: int, first_day: date, airflow: bool
 ) -> None:
-    """Run the whole story on public data.
+    """Run everything once on public data.
 
-    It lands the Complete Journey data, builds the state, runs daily windows, verifies them, and reads features back.
+    Lands the Complete Journey data, trains a small model, builds the state, runs daily windows, verifies them, and
+    reads features back.
     """
     from updater.demo import story
 
@@ -215,7 +217,7 @@ def demo(
 
 main.place("Build", new, init, demo, completion)
 main.place("Run", plan, run, backfill)
-main.place("Look", status)
+main.place("Inspect", status)
 for group in (model, user, state):
     main.add_command(group)
 

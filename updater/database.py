@@ -103,7 +103,7 @@ def parse_url(url: str, purpose: Purpose = LEDGER) -> URL:
 
 
 def check_encoding(connection: Any, where: str) -> None:
-    """Make sure that the database of a psycopg connection is in UTF-8; the server has told it when it connected.
+    """Make sure that the database of a psycopg connection is in UTF-8; the server reported it when it connected.
 
     Args:
         connection: of psycopg.

@@ -2,7 +2,7 @@
 
 UpdaterError                      exit code 1   anything else
 ├── ConfigError                   2   a config value or command-line argument is wrong
-│   └── NotFoundError             10  what an argument names does not exist: a model version, a user
+│   └── NotFoundError             10  what an argument names does not exist: a model version, a scenario, a user
 ├── NotLandedError                3   a day of the lake has not landed
 ├── DataRefusedError              4   a partition cannot be trusted as a whole
 ├── WindowOrderError              5   a window is missing, or older than what is published or kept
@@ -55,7 +55,7 @@ class NotFoundError(ConfigError):
 
     exit_code = 10
     kind: str | None = None
-    """What was looked for, such as `model version`."""
+    """What was looked for: `model version`, `scenario` or `user`."""
     name: str | None = None
     """Under which name or number."""
 
@@ -99,7 +99,7 @@ class VerificationError(UpdaterError):
     exit_code = 6
     retryable = False
     findings: Sequence[str] | None = None
-    """A sentence for each thing that is wrong, of which the message tells the first."""
+    """A sentence for each thing that is wrong, of which the message has the first."""
 
 
 class ConcurrentUpdateError(UpdaterError):

@@ -22,7 +22,6 @@ from benchmarks.quality.seeds import run_seeds
 from benchmarks.quality.tables import tables
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
-from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.evaluation.vectors import VectorsFactory
 from updater.lake import partitions
 from updater.pipeline.init import create_ledger, initialize
@@ -32,6 +31,7 @@ from updater.settings import load_settings
 from updater.sources import completejourney
 from updater.training.build import build_data
 from updater.training.launch import launch
+from updater.training.tune import join_prompts, tunable_scenarios, tune_scenarios
 
 HERE = Path(__file__).parent
 REPORT = HERE / "report.json"

@@ -18,7 +18,6 @@ from updater.evaluation.html import with_ablations
 from updater.evaluation.report import make_ablations
 from updater.evaluation.scoring import Scores
 from updater.evaluation.systems import Candidate
-from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.labels.events import Events, open_events
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.runtime.deployment import Progress, WritableContext, open_writable
@@ -28,6 +27,7 @@ from updater.store.scratch import Scratch
 from updater.training.build import build_data
 from updater.training.fitted import fitted_model
 from updater.training.train import train
+from updater.training.tune import join_prompts, tunable_scenarios, tune_scenarios
 
 HERE = Path(__file__).parent
 STEPS, LAYERS_STEPS = 300, 300

@@ -15,7 +15,6 @@ from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_
 from updater.evaluation.report import Json, make_report
 from updater.evaluation.scoring import Scores
 from updater.evaluation.systems import Candidate
-from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
 from updater.evaluation.vectors import VectorsFactory
 from updater.labels.events import open_events
 from updater.runtime.deployment import Progress, WritableContext, open_writable
@@ -23,6 +22,7 @@ from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.train import train
+from updater.training.tune import join_prompts, tunable_scenarios, tune_scenarios
 
 SEEDED = ("tuned", "base", *CONTROLS, "with_counts")
 """Systems that a seed changes."""

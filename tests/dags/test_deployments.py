@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def airflow(root: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    """Airflow's command line, with nothing but the DAG files to tell where the deployments are."""
+    """Airflow's command line, with nothing but the DAG files to say where the deployments are."""
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "UPDATER"))},
         "AIRFLOW_HOME": str(root),

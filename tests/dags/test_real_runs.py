@@ -101,7 +101,7 @@ def test_a_day_that_lands_later_is_waited_for(make: Make, monkeypatch: pytest.Mo
     assert made.context.ledger.watermark() == DAYS[0]
 
 
-def test_run_day_tells_each_tasks_state_and_keeps_terminal_and_environment_clean(
+def test_run_day_reports_each_tasks_state_and_keeps_terminal_and_environment_clean(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = make("airflow")
@@ -137,11 +137,11 @@ def test_run_day_reports_a_refused_day_as_a_failed_state(make: Make) -> None:
     assert "bill" in Path(report["log"]).read_text()
 
 
-def test_the_log_of_a_task_tells_what_it_did(make: Make) -> None:
+def test_the_log_of_a_task_says_what_it_did(make: Make) -> None:
     made = make("airflow")
     report = run_day(str(made.settings.source), DAYS[0])
     assert report["state"] == "success"
-    told = Path(report["log"]).read_text()
+    reported = Path(report["log"]).read_text()
     for line in (
         r"detected bill of 2024-03-28: \d+ rows",
         r"encoded \d+ of \d+ texts of bill",
@@ -151,4 +151,4 @@ def test_the_log_of_a_task_tells_what_it_did(make: Make) -> None:
         r"committed 2024-03-28",
         r"verified \d+ users at 2024-03-28: 0 differences",
     ):
-        assert re.search(line, told), line
+        assert re.search(line, reported), line

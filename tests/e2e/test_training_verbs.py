@@ -223,7 +223,7 @@ def test_two_processes_make_the_same_model(scene: Scene, trained: dict[str, Any]
     ("args", "code", "said"),
     [
         (("model", "tune", "--model", "nowhere"), 2, "nowhere"),
-        (("model", "tune", "--model", "MODEL", "--scenario", "wine"), 2, "lapse, will_buy"),
+        (("model", "tune", "--model", "MODEL", "--scenario", "wine"), 10, "lapse, will_buy"),
     ],
 )
 def test_a_wrong_argument(scene: Scene, trained: dict[str, Any], args: tuple[str, ...], code: int, said: str) -> None:

@@ -67,9 +67,9 @@ def test_an_alert_is_printed_and_only_a_check_ends_with_six(watch: Watch) -> Non
     assert done.stderr.startswith("updater: 2 alert thresholds are exceeded: newest event of bill before 2024-03-02")
     assert "max_days_since_last_event is 0.25, the value 0.5" in done.stderr
     assert "alert       newest event of bill" in done.stdout and "alerts      none" not in done.stdout
-    told = watch.call("status", **environ)
-    assert (told.exit_code, told.stderr) == (0, "")
-    assert "alert       newest event of bill" in told.stdout
+    reported = watch.call("status", **environ)
+    assert (reported.exit_code, reported.stderr) == (0, "")
+    assert "alert       newest event of bill" in reported.stdout
 
 
 def test_the_clock_alone_exceeds_a_threshold(watch: Watch) -> None:

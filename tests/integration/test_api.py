@@ -59,12 +59,12 @@ def test_a_model_is_promoted(store: Store) -> None:
     assert store.promote(version=1).already_live
 
 
-def test_progress_is_told(store: Store) -> None:
-    told: list[str] = []
-    store = replace(store, progress=lambda label, done, total: told.append(label))
+def test_progress_is_reported(store: Store) -> None:
+    reported: list[str] = []
+    store = replace(store, progress=lambda label, done, total: reported.append(label))
     store.init()
     store.run(FIRST)
-    assert any("refreshing" in label for label in told)
+    assert any("refreshing" in label for label in reported)
 
 
 def test_opening_loads_nothing_heavy(tmp_path: Path) -> None:

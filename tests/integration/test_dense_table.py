@@ -65,7 +65,7 @@ def test_without_a_validation_anchor_other_users_validate(context: Context) -> N
         assert not any(is_validation(str(found.profiles[anchor].users[row])) for anchor, row in found.train)
 
 
-def test_held_out_users_are_neither_trained_on_nor_judged_by(table: DenseTable) -> None:
+def test_held_out_users_are_neither_trained_on_nor_validated_by(table: DenseTable) -> None:
     for keys in (table.train, table.valid):
         users = {str(table.profiles[anchor].users[row]) for anchor, row in keys}
         assert users and not any(map(is_held_out, users))

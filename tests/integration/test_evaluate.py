@@ -91,7 +91,7 @@ def test_the_whole_verb(config):
     # There is no training data, so nothing was trained.
     assert "base was not compared with fitted." in found["gate"]
     assert any("from that of rfm_categories" in said for said in found["beside"])
-    # How often somebody buys tells whether they buy three times in three days.
+    # How often somebody buys decides whether they buy three times in three days.
     assert report["tasks"]["buys"]["rfm"]["auc"] > 0.7
 
     state = config.parent / "state" / "evaluation"
@@ -101,7 +101,7 @@ def test_the_whole_verb(config):
     assert not list(state.glob("scratch-*"))
 
 
-def test_again_it_embeds_nobody_and_writes_where_it_is_told(config, tmp_path):
+def test_again_it_embeds_nobody_and_writes_where_it_should(config, tmp_path):
     cached = tree(config.parent / "state" / "evaluation" / "embeddings")
     assert cached
 

@@ -10,10 +10,10 @@ from tests.deployment import Deployment
 from tests.factories import bill, land_rows
 from tests.object_store import ObjectStore, object_store
 from updater.lake import partitions
+from updater.pipeline.changed_partitions import find_rewritten
 from updater.pipeline.daily.dry_run import plan_backfill, plan_window
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
-from updater.pipeline.restate.changed_partitions import find_rewritten
 
 DAYS = [date(2024, 5, 1) + timedelta(number) for number in range(12)]
 MODALITIES = [

@@ -1,4 +1,4 @@
-"""Processes that train together: one that fails ends the others, and its own reason is told."""
+"""Processes that train together: one that fails ends the others, and its own reason is reported."""
 
 import os
 import signal
@@ -31,18 +31,18 @@ def test_a_process_that_fails_says_why_and_leaves_this_one_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "said", "told"),
+    ("exit_code", "said", "reported"),
     [
         (-9, None, r"failed: Signal 9 \(SIGKILL\) received by PID 7$"),
         (1, "one line\nRuntimeError: no room", "failed: RuntimeError: no room$"),
         (1, {"message": "RuntimeError: no room", "extraInfo": {"timestamp": "1"}}, "failed: RuntimeError: no room$"),
     ],
 )
-def test_how_a_process_ended_is_told_where_it_had_no_words(
-    tmp_path: Path, exit_code: int, said: object, told: str
+def test_how_a_process_ended_is_reported_where_it_had_no_words(
+    tmp_path: Path, exit_code: int, said: object, reported: str
 ) -> None:
     failure = ProcessFailure(0, 7, exit_code, str(tmp_path / "none"))
     if said is not None:
         failure.message = said  # type: ignore[assignment]
-    with pytest.raises(module.UpdaterError, match=told):
+    with pytest.raises(module.UpdaterError, match=reported):
         raise module._reason(ChildFailedError("train", {0: failure}))

@@ -31,7 +31,7 @@ class Backend:
     status: int = 201
     events: list[dict[str, Any]] = field(default_factory=list)
 
-    def told(self) -> list[tuple[str, str]]:
+    def reported(self) -> list[tuple[str, str]]:
         """State and landing day of each event, in order."""
         return [(e["eventType"], e["run"]["facets"]["nominalTime"]["nominalStartTime"][:10]) for e in self.events]
 
@@ -72,9 +72,9 @@ def made(tmp_path: Path) -> Deployment:
     return made
 
 
-def test_a_window_tells_what_it_read_and_what_it_wrote(made: Deployment, backend: Backend) -> None:
+def test_a_window_reports_what_it_read_and_what_it_wrote(made: Deployment, backend: Backend) -> None:
     made.run(DAYS[:2])
-    assert backend.told() == [(state, str(ds)) for ds in DAYS[:2] for state in ("START", "COMPLETE")]
+    assert backend.reported() == [(state, str(ds)) for ds in DAYS[:2] for state in ("START", "COMPLETE")]
     start, complete = backend.events[2:]
     assert start["run"]["runId"] == complete["run"]["runId"] != backend.events[0]["run"]["runId"]
     assert start["eventTime"] <= complete["eventTime"]
@@ -93,34 +93,34 @@ def test_the_first_window_took_in_all_days_of_its_buffer(made: Deployment, backe
     assert names == [f"{name}/ds={ds}" for ds in DAYS[:2] for name in ("bill", "search")]
 
 
-def test_a_window_that_fails_tells_why(made: Deployment, backend: Backend) -> None:
+def test_a_window_that_fails_reports_why(made: Deployment, backend: Backend) -> None:
     made.run(DAYS[:2])
     backend.events.clear()
     with pytest.raises(NotLandedError):
         made.run(DAYS[2:3])
-    assert backend.told() == [("START", str(DAYS[2])), ("FAIL", str(DAYS[2]))]
+    assert backend.reported() == [("START", str(DAYS[2])), ("FAIL", str(DAYS[2]))]
     assert "has not landed" in backend.events[-1]["run"]["facets"]["errorMessage"]["message"]
 
 
-def test_a_window_that_is_done_tells_nothing(made: Deployment, backend: Backend) -> None:
+def test_a_window_that_is_done_reports_nothing(made: Deployment, backend: Backend) -> None:
     made.run(DAYS[:1])
     backend.events.clear()
     made.run(DAYS[:1])
     assert backend.events == []
 
 
-def test_a_backfill_tells_of_each_window(made: Deployment, backend: Backend) -> None:
+def test_a_backfill_reports_each_window(made: Deployment, backend: Backend) -> None:
     with ProcessPool(made.settings, made.now) as pool, pytest.raises(NotLandedError):
         backfill(made.context, pool, DAYS[0], DAYS[2])
     days = [str(ds) for ds in DAYS[:3]]
-    assert backend.told() == [
+    assert backend.reported() == [
         ("START", days[2]),
         ("FAIL", days[2]),
         *((state, ds) for ds in days[:2] for state in ("START", "COMPLETE")),
     ]
 
 
-def test_airflows_steps_tell_the_commit_and_what_fails(
+def test_airflows_steps_report_the_commit_and_what_fails(
     made: Deployment, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UPDATER_CONFIG", str(made.settings.source))
@@ -132,10 +132,10 @@ def test_airflows_steps_tell_the_commit_and_what_fails(
     steps.publish(ds)
     assert backend.events == []
     steps.materialize(ds)
-    assert backend.told() == [("START", ds), ("COMPLETE", ds)]
+    assert backend.reported() == [("START", ds), ("COMPLETE", ds)]
     with pytest.raises(WindowOrderError):
         steps.detect(str(DAYS[2]), "bill")
-    assert backend.told()[2:] == [("START", str(DAYS[2])), ("FAIL", str(DAYS[2]))]
+    assert backend.reported()[2:] == [("START", str(DAYS[2])), ("FAIL", str(DAYS[2]))]
 
 
 @pytest.mark.parametrize("trouble", ["refuses", "is gone", "is not installed"])

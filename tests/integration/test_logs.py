@@ -24,7 +24,7 @@ def deployed(root: Path, num_days: int, **run: int) -> Deployment:
     return made
 
 
-def test_a_command_is_quiet_unless_it_is_told_to_be_verbose(tmp_path: Path) -> None:
+def test_a_command_is_quiet_unless_it_is_to_be_verbose(tmp_path: Path) -> None:
     made = deployed(tmp_path, 2, processes=2)
     command = ("run", "--json", "--config", str(made.settings.source), "--ds")
     quiet = fork_updater(*command, str(DAYS[0]))
@@ -32,17 +32,17 @@ def test_a_command_is_quiet_unless_it_is_told_to_be_verbose(tmp_path: Path) -> N
     done = fork_updater(*command, str(DAYS[1]), "--verbose")
     assert done.exit_code == 0
     assert done.stdout.startswith("{")
-    told = [re.sub(r"^\S+ \S+ ", "", line) for line in done.stderr.splitlines()]
-    assert all(re.fullmatch(r"INFO updater\.\S+: .*\d\.\d s", line) for line in told), told
-    steps = [line.split(": ", 1)[1].split()[0] for line in told]
+    reported = [re.sub(r"^\S+ \S+ ", "", line) for line in done.stderr.splitlines()]
+    assert all(re.fullmatch(r"INFO updater\.\S+: .*\d\.\d s", line) for line in reported), reported
+    steps = [line.split(": ", 1)[1].split()[0] for line in reported]
     assert list(dict.fromkeys(steps)) == ["detected", "encoded", "refreshed", "published", "materialized", "committed"]
-    refreshed = [line for line in told if "refresh" in line]
+    refreshed = [line for line in reported if "refresh" in line]
     assert refreshed
     assert all(f"of {DAYS[1]}" in line for line in refreshed)
     assert sum(int(found[1]) for line in refreshed if (found := re.search(r"refreshed (\d+) buckets", line))) == 4
 
 
-def test_a_log_tells_what_was_done_and_never_to_whom(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_says_what_was_done_and_never_to_whom(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = deployed(tmp_path, 1)
     made.run(DAYS[:1])
     user = made.offline_rows("lapse_v1", DAYS[0])[0]["user_id"]
@@ -50,11 +50,11 @@ def test_a_log_tells_what_was_done_and_never_to_whom(tmp_path: Path, caplog: pyt
         erase(made.context, [user])
         verify(made.context, None)
         maintain(made.context)
-    told = "\n".join(record.getMessage() for record in caplog.records)
-    assert "erased 1 users: " in told
-    assert "verified 29 users" in told
-    assert "maintained the state" in told
-    assert user not in told
+    reported = "\n".join(record.getMessage() for record in caplog.records)
+    assert "erased 1 users: " in reported
+    assert "verified 29 users" in reported
+    assert "maintained the state" in reported
+    assert user not in reported
 
 
 def work(sender: Connection, level: int, number: int) -> None:
@@ -75,9 +75,11 @@ def test_what_workers_log_reaches_the_parents_loggers_whole_or_cut(caplog: pytes
         for process in started:
             process.join()
         logs.close()
-    told = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
-    assert sorted(text for _, level, text in told if level == "WARNING") == [f"end of {number}" for number in range(3)]
-    cut = [text for _, level, text in told if level == "INFO"]
+    reported = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
+    assert sorted(text for _, level, text in reported if level == "WARNING") == [
+        f"end of {number}" for number in range(3)
+    ]
+    cut = [text for _, level, text in reported if level == "INFO"]
     assert len(cut) == 3
     assert all(re.fullmatch(r"line of \d: ä{100,}…", text) for text in cut)
-    assert {name for name, _, _ in told} == {"updater.elsewhere"}
+    assert {name for name, _, _ in reported} == {"updater.elsewhere"}

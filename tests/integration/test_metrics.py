@@ -34,7 +34,7 @@ def samples(text: str) -> dict[str, float]:
     }
 
 
-def test_what_is_told(made: Deployment) -> None:
+def test_what_is_reported(made: Deployment) -> None:
     found = samples(metrics_text(context(made, hours=40)))
     files = [path for path in (made.state / "offline").rglob("*") if path.is_file()]
     expected = {
@@ -73,7 +73,7 @@ def test_a_window_leaves_the_file_and_nothing_else(made: Deployment) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_before_the_first_window_there_is_little_to_tell(tmp_path: Path) -> None:
+def test_before_the_first_window_there_is_little_to_report(tmp_path: Path) -> None:
     made = Deployment.create(tmp_path)
     land(made.lake, DAYS[0])
     found = samples(metrics_text(made.context))

@@ -16,13 +16,13 @@ from tests.strategies import COLUMNS, TOUR
 from updater.errors import ConfigError, UnfinishedWorkError, WindowOrderError
 from updater.model.inference import InferenceModel
 from updater.model.text_encoder import TextEncoder
+from updater.pipeline.changed_partitions import find_rewritten
 from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.detect import detect
 from updater.pipeline.daily.publish import publish
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor.verify import verify
-from updater.pipeline.restate.changed_partitions import find_rewritten
 from updater.pipeline.restate.run import restate_range
 from updater.runtime.process_pool import ProcessPool
 from updater.store.access import historical_rows, online_rows

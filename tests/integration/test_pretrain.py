@@ -80,16 +80,16 @@ def test_losses_fall(tmp_path: Path, variant: str, most: float) -> None:
     model = make_model()
     options = make_options(steps=50, learning_rate=1e-2, mask_after=0.8, variant=variant, save_every=1000)
     table = make_table(model, options)
-    told: list[tuple[int, dict[str, float]]] = []
-    trained = run(model, options, tmp_path, lambda step, losses: told.append((step, dict(losses))))
-    assert [step for step, _ in told] == list(range(1, 51))
+    reported: list[tuple[int, dict[str, float]]] = []
+    trained = run(model, options, tmp_path, lambda step, losses: reported.append((step, dict(losses))))
+    assert [step for step, _ in reported] == list(range(1, 51))
     for loss, share in (("contrastive", most), ("next_token", 0.7)):
-        first, last = (np.mean([losses[loss] for _, losses in part]) for part in (told[:5], told[-5:]))
+        first, last = (np.mean([losses[loss] for _, losses in part]) for part in (reported[:5], reported[-5:]))
         assert last < share * first, (loss, first, last)
     assert (trained.steps, trained.contrastive, trained.next_token) == (
         50,
-        told[-1][1]["contrastive"],
-        told[-1][1]["next_token"],
+        reported[-1][1]["contrastive"],
+        reported[-1][1]["next_token"],
     )
     # Some steps' worth of questions; by chance one in 32 would find its answer, or more, since answers coincide.
     assert 0.05 < top_answer_share(model, table, options) < 1

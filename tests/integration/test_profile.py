@@ -26,9 +26,9 @@ from updater.pipeline.compact.run import maintain
 from updater.pipeline.erase.proof import find
 from updater.pipeline.erase.run import erase
 from updater.pipeline.init import initialize
-from updater.pipeline.monitor.profile_utility import profile_utility
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.profile import user_profile
+from updater.pipeline.profile_utility import profile_utility
 from updater.pipeline.restate.run import restate_range
 from updater.pipeline.versions.promote import promote
 from updater.pipeline.versions.registry import prune_version, register_model

@@ -47,7 +47,7 @@ def make_anchored(backbone: str = "tiny") -> UserModel:
 
 def make_classes() -> np.ndarray:
     """Which side of two directions in which embeddings vary most each is on: the same side of both, or not.
-    No centres tell that apart as well as a prompt can.
+    No centres separate them as well as a prompt can.
     """
     model = make_anchored()
     everyone = np.arange(len(USERS))
@@ -61,7 +61,7 @@ CLASSES = make_classes()
 
 
 def make_labels(questions: tuple[str, ...] = (QUERIES[0],)) -> Labels:
-    """Everybody on both days, with classes that can be told apart."""
+    """Everybody on both days, with classes that can be distinguished."""
     places = [(anchor, row) for anchor in ANCHORS for row in range(len(USERS))]
     return Labels(
         anchors=[anchor for anchor, _ in places],
@@ -101,12 +101,21 @@ def test_only_tokens_gates_and_centres_are_learned_and_the_loss_falls(kept: None
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert len(losses) == OPTIONS.steps
     assert last.loss == pytest.approx(np.mean(losses[-3:])) and last.kept
-    # Chance is 0.69; the centres begin where they tell classes apart best.
+    # Chance is 0.69; the centres begin where they separate classes best.
     still = PromptTuner(make_anchored(), PROFILES, dataclasses.replace(OPTIONS, learning_rate=0.0)).tune(
         SCENARIO, labels
     )
     assert last.loss < 0.95 * still.loss
     assert np.mean((scores(model, labels) > 0.5) == labels.classes) > 0.6
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "none"])
+def test_what_tuning_makes_lies_where_the_model_does(backbone: str) -> None:
+    model, options = make_anchored(backbone), dataclasses.replace(OPTIONS, steps=1)
+    # What names no device is made on one that computes with no other.
+    with torch.device("meta"):
+        PromptTuner(model, PROFILES, options).tune(SCENARIO, make_labels())
+    assert model.prototypes[SCENARIO].device.type == "cpu"
 
 
 @pytest.mark.parametrize("backbone", ["tiny", "none"])
@@ -131,7 +140,7 @@ def test_tuning_sees_what_serving_computes(backbone: str) -> None:
 
 
 def test_what_does_no_better_for_other_users_is_left_out() -> None:
-    """Classes that nothing foretells."""
+    """Classes that nothing predicts."""
     labels = make_labels()
     chance = np.random.default_rng(3).integers(0, 2, len(labels.rows))
     for few in (0, 20):

@@ -137,6 +137,7 @@ def test_a_file_appears_whole_or_not_at_all(made: Deployment, tmp_path: Path) ->
         (("--user-id", "a", "--query", "q", "--output", "/dev/null/x"), 2, "/dev/null/x cannot be written"),
         (("--user-id", "a", "--query", "q", "--output", "/"), 2, "it is a directory"),
         (("--user-id", "a", "--output", "x.parquet"), 2, "Ask one question"),
+        (("--user-id", "a", "--scenario", "churn"), 10, "known: lapse"),
         (("--user-id", "a", "--query", "q", "--device", "cuda"), 2, "PyTorch sees no CUDA device here"),
         (("--user-id", "a", "--query", "q", "--device", "tpu"), 2, "--device is 'tpu'; use 'cpu', 'cuda', 'cuda:N'"),
     ],

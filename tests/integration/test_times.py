@@ -65,9 +65,9 @@ def test_a_backfill_says_what_each_of_its_days_took_to_refresh(
 
 def test_after_a_restatement_nobody_says_that_nothing_changed(capsys: pytest.CaptureFixture[str]) -> None:
     tables.show_backfill({"restated": {"values": 54, "users": 41, "days": 6}, "windows": []})
-    told = capsys.readouterr().out
-    assert "Restated 54 values of 41 users over 6 days." in told
-    assert "nothing changed" not in told
+    reported = capsys.readouterr().out
+    assert "Restated 54 values of 41 users over 6 days." in reported
+    assert "nothing changed" not in reported
     tables.show_backfill({"restated": {}, "windows": []})
-    assert "nothing to restate" in (told := capsys.readouterr().out)
-    assert "nothing changed" in told
+    assert "nothing to restate" in (reported := capsys.readouterr().out)
+    assert "nothing changed" in reported

@@ -46,7 +46,7 @@ def files(settings):
 
 def test_two_processes_share_an_anchor_day_and_write_the_same_files(settings):
     said = []
-    alone = build(settings, lambda *told: said.append(told))
+    alone = build(settings, lambda *reported: said.append(reported))
     assert [label for label, _, _ in said if label.startswith("building training data (")]
     made, known = files(settings), users(settings)
     assert len(made) == NUM_BUCKETS * len(alone) and known
@@ -55,7 +55,7 @@ def test_two_processes_share_an_anchor_day_and_write_the_same_files(settings):
         if path.is_file():
             path.unlink()
     steps = []
-    both = build(replace(settings, run=replace(settings.run, processes=2)), lambda *told: steps.append(told))
+    both = build(replace(settings, run=replace(settings.run, processes=2)), lambda *reported: steps.append(reported))
 
     assert both == alone
     assert files(settings) == made

@@ -265,7 +265,7 @@ def test_fingerprints_of_an_older_state_are_right(made: Deployment, former: Any)
     assert differences, "the rows were changed after they went online"
 
 
-def test_a_fingerprint_tells_all_that_a_prefix_is_made_from(tmp_path: Path) -> None:
+def test_a_fingerprint_covers_all_that_a_prefix_is_made_from(tmp_path: Path) -> None:
     def mark(name: str, **changed: Any) -> str:
         """The fingerprint of a user with five events, of which three become tokens; the oldest is changed."""
         made = Deployment.create(tmp_path / name, **SHAPE)

@@ -280,9 +280,11 @@ def test_a_question_is_answered_from_the_stored_state(made: Deployment, second: 
     plain = np.array(made.embed(user, QUERIES[0], None).embedding)
     assert np.abs(plain - made.embed(user, None, NAMES[0]).embedding).max() > 1e-3, "no soft prompt"
     assert np.linalg.norm(made.embed(user, "milk?", None).embedding) == pytest.approx(1, abs=1e-5)
-    with pytest.raises(ConfigError, match=r"User 'nobody' has no stream event in the 3 days up to .* and no snapshot"):
+    with pytest.raises(
+        NotFoundError, match=r"User 'nobody' has no stream event in the 3 days up to .* and no snapshot"
+    ):
         made.embed("nobody", "milk?", None)
-    with pytest.raises(ConfigError, match="Scenario 'x' is not in"):
+    with pytest.raises(NotFoundError, match="Scenario 'x' is not in"):
         made.embed(user, None, "x")
     for both in ((None, None), ("milk?", NAMES[0]), (" ", None)):
         with pytest.raises(ConfigError, match="Ask one question"):

@@ -35,7 +35,7 @@ def test_a_plan_says_what_the_run_then_does(history: History, num_buckets: int, 
             assert plan == plan_window(made.context, ds), "who may write plans the same"
             assert tree(made.state, WRITTEN) == before, "a plan changes nothing"
             [report] = made.run([ds])
-            assert told(plan) == done(report)
+            assert reported(plan) == done(report)
             for modality in plan.modalities:
                 records = made.context.ledger.partitions(modality["modality"], None if not number else ds, ds)
                 assert modality["rows"] == sum(record.num_rows for record in records)
@@ -52,7 +52,7 @@ def ask_anew(made: Deployment) -> Deployment:
     return Deployment(replace(made.settings, scenarios=(replace(first, query="anything at all?"), *others)))
 
 
-def told(plan: DryRun) -> dict[str, Any]:
+def reported(plan: DryRun) -> dict[str, Any]:
     names = ("modality", "changed_users", "reasons", "texts_to_encode")
     return {
         "counts": (plan.changed_users, plan.changed_summaries, plan.prefixes, plan.texts_to_encode),

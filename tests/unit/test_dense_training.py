@@ -39,16 +39,16 @@ def same(one: StandIn, other: StandIn) -> bool:
 
 def test_answers_and_priors_are_those_of_the_training_profiles() -> None:
     assert TABLE.questions == tuple(QUESTIONS) and TABLE.num_counted == len(VALUES)
-    told = np.concatenate([TABLE.answers[anchor] for anchor in ANCHORS])
+    reported = np.concatenate([TABLE.answers[anchor] for anchor in ANCHORS])
     for question in range(len(QUESTIONS)):
-        bits = told[:, question]
+        bits = reported[:, question]
         known = bits & KNOWN > 0
         for k in range(ANSWERS):
             yes = int((bits[known] >> k & 1).sum())
             expected = np.log((yes + 0.5) / (known.sum() - yes + 0.5))
             assert TABLE.priors_QK[question, k] == pytest.approx(expected, rel=1e-5)
     # Of a measure without ties a share of 1 - quantile lies above each quantile.
-    shares = [(told[:, -1] >> k & 1).mean() for k in range(ANSWERS)]
+    shares = [(reported[:, -1] >> k & 1).mean() for k in range(ANSWERS)]
     np.testing.assert_allclose(shares, 1 - np.array(QUANTILES), atol=0.01)
     unknown = TABLE.answers[ANCHORS[0]][:, len(VALUES)] & KNOWN == 0
     assert unknown.sum() == 7 and not (TABLE.answers[ANCHORS[0]][unknown, len(VALUES)]).any()
@@ -75,7 +75,7 @@ def test_the_loss_is_that_of_plain_loops() -> None:
             logits = loss.answer(embeddings[user, q]) + loss.question(vectors[q]) + loss.priors_QK[asked[q]]
             expected_own += sum(entropy(logits[i], answers[user, q, i]) for i in range(k)) / k
             for other in range(s):
-                logit = 0.1 * embeddings[user, other] @ loss.tell(vectors[q]) + loss.priors_QK[asked[q], 0]
+                logit = 0.1 * embeddings[user, other] @ loss.cross(vectors[q]) + loss.priors_QK[asked[q], 0]
                 expected_others += entropy(logit, answers[user, q, 0]) / s
     assert float(own.detach()) == pytest.approx(expected_own, rel=1e-5)
     assert float(others.detach()) == pytest.approx(expected_others, rel=1e-5)
@@ -116,15 +116,15 @@ def test_the_learning_rate_rises_and_falls() -> None:
 
 
 def test_it_learns_in_two_stages(tmp_path: Path) -> None:
-    told: list[tuple[int, dict[str, float]]] = []
+    reported: list[tuple[int, dict[str, float]]] = []
     options = make_options(steps=60, layers_steps=30, validate_every=10)
-    model, trained = run(tmp_path, options, lambda step, losses: told.append((step, dict(losses))))
-    assert [step for step, _ in told] == list(range(1, 91)) and trained.steps == 90
-    valid = {step: losses["valid"] for step, losses in told if "valid" in losses}
+    model, trained = run(tmp_path, options, lambda step, losses: reported.append((step, dict(losses))))
+    assert [step for step, _ in reported] == list(range(1, 91)) and trained.steps == 90
+    valid = {step: losses["valid"] for step, losses in reported if "valid" in losses}
     assert sorted(valid) == list(range(10, 91, 10))
     assert trained.valid_loss is not None and trained.valid_loss < 0.9 * valid[10]
     assert trained.valid_loss <= min(loss for step, loss in valid.items() if step > 60)
-    assert trained.loss == told[-1][1]["answers"]
+    assert trained.loss == reported[-1][1]["answers"]
     assert not model.training and all(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -133,11 +133,11 @@ def test_layers_begin_where_the_stage_before_them_ended(tmp_path: Path) -> None:
     batch = TABLE.profiles[VALID].batch(np.arange(5))
     texts = [question.text for question in QUESTIONS]
     torch.testing.assert_close(model.train_forward(batch, texts), model.train_forward(batch, texts, layers=False))
-    told: list[float] = []
+    reported: list[float] = []
     # No rate: the second stage cannot leave its beginning.
     options = make_options(layers_learning_rate=0.0)
-    again, trained = run(tmp_path / "b", options, lambda _, losses: told.append(losses.get("valid", math.inf)))
-    assert trained.valid_loss == pytest.approx(min(told[:6]), rel=1e-6)
+    again, trained = run(tmp_path / "b", options, lambda _, losses: reported.append(losses.get("valid", math.inf)))
+    assert trained.valid_loss == pytest.approx(min(reported[:6]), rel=1e-6)
     torch.testing.assert_close(again.train_forward(batch, texts), again.train_forward(batch, texts, layers=False))
 
 
@@ -173,8 +173,8 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(tmp_path: Path, killed
     expected, trained = run(tmp_path / "a")
     with pytest.raises(Killed):
         run(tmp_path / "b", report=report)
-    again, told = run(tmp_path / "b")
-    assert same(again, expected) and told == trained
+    again, reported = run(tmp_path / "b")
+    assert same(again, expected) and reported == trained
     remove_stages(tmp_path / "b")
     assert not list((tmp_path / "b").glob("*/*.safetensors"))
 

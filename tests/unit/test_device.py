@@ -6,6 +6,7 @@ import torch
 from click.testing import CliRunner
 
 from tests.conftest import SettingsFactory
+from updater.cli import main
 from updater.commands.command import command_options, computes
 from updater.errors import ConfigError
 from updater.runtime.device import model_device
@@ -53,6 +54,28 @@ def test_a_device_that_is_not_there(
     with pytest.raises(ConfigError) as failed:
         model_device(settings)
     assert str(failed.value) == f"model.device is {device!r} in {settings.source}, but {said}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run --ds 2025-01-11",
+        "backfill --from-date 2025-01-11 --to-date 2025-01-11",
+        "model evaluate",
+        "model promote --version 1",
+        "model train",
+        "model tune --model trained",
+        "state verify",
+        "user embed --user-id u1 --query q",
+    ],
+)
+def test_a_command_in_which_the_model_computes_looks_for_the_device_first(
+    make_settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    pretend(monkeypatch, 0)
+    config = make_settings(model={"device": "auto"}).source
+    done = CliRunner().invoke(main, [*command.split(), "--device", "cuda", "--config", str(config)])
+    assert (done.exit_code, "--device is 'cuda', but PyTorch sees no CUDA device" in done.stderr) == (2, True)
 
 
 def test_the_option_takes_the_place_of_the_config(

@@ -30,10 +30,10 @@ def kinds(base: type[UpdaterError] = UpdaterError) -> Iterator[type[UpdaterError
 
 def test_the_table_of_the_module_says_what_the_classes_say() -> None:
     rows = re.findall(r"^[│├└─ ]*(\w+Error) +(?:exit code )?(\d+)( ?\*?)", str(errors.__doc__), re.MULTILINE)
-    told = {name: (int(code), mark.strip() == "*") for name, code, mark in rows}
-    base = told.pop("UpdaterError")
+    reported = {name: (int(code), mark.strip() == "*") for name, code, mark in rows}
+    base = reported.pop("UpdaterError")
     assert base == (1, False)
-    assert told == {kind.__name__: (kind.exit_code, kind.retryable) for kind in kinds() if kind is not UpdaterError}
+    assert reported == {kind.__name__: (kind.exit_code, kind.retryable) for kind in kinds() if kind is not UpdaterError}
 
 
 def test_kinds_that_ask_for_different_deeds_have_different_codes() -> None:

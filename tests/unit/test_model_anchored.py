@@ -60,8 +60,8 @@ def test_what_a_question_counts() -> None:
         sharpness, threshold = counts.kernels.sharpness_J[kernel], counts.kernels.threshold_J[kernel]
         weight = torch.sigmoid(sharpness * (a @ b - threshold)).item()
         days, events, week, weeks, months, age, amount, gap = texts.statistics_TK[row]
-        told = [days, events, week, weeks, months, amount, np.exp(-age / 14), np.log1p(gap), 1.0]
-        expected += weight * np.array(told)
+        reported = [days, events, week, weeks, months, amount, np.exp(-age / 14), np.log1p(gap), 1.0]
+        expected += weight * np.array(reported)
     wanted = [*np.log1p(expected[:6]), 0.3 * np.log(0.001 + expected[6]), expected[7] / (0.5 + expected[8])]
     np.testing.assert_allclose(numbers[user, question, kernel].detach(), wanted, rtol=1e-4)
 

@@ -64,13 +64,13 @@ def test_former_keys_are_read_with_a_warning(tmp_path, caplog):
     alerts = settings.alerts
     assert (alerts.max_days_since_last_event, alerts.max_mean_shift, alerts.min_day_cosine) == (3.0, 0.2, 0.5)
     assert settings.privacy.pseudonymize
-    told = [record.getMessage() for record in caplog.records if record.name == "updater.config_file"]
-    assert [text.partition(" of ")[0] for text in told] == [
+    reported = [record.getMessage() for record in caplog.records if record.name == "updater.config_file"]
+    assert [text.partition(" of ")[0] for text in reported] == [
         "config key 'bounds'",
         "config key 'alerts.max_quiet_days'",
         "config key 'privacy.pseudonymise'",
     ]
-    assert f"of {settings.source} is now called 'privacy.pseudonymize'" in told[-1]
+    assert f"of {settings.source} is now called 'privacy.pseudonymize'" in reported[-1]
 
 
 def test_of_a_former_and_a_present_key_the_present_one_counts(tmp_path):

@@ -187,7 +187,7 @@ def test_gaps_and_rates_are_as_declared():
     assert gaps @ day**2 - (gaps @ day) ** 2 == pytest.approx(14**2 / 3, rel=0.01)
     regimes = kinds.regimes()
     mean = (regimes.gaps * np.arange(1, 201)).sum(axis=2)
-    np.testing.assert_allclose(mean[:, 0], mean[:, 1], rtol=0.02)  # the number of visits does not tell the regime
+    np.testing.assert_allclose(mean[:, 0], mean[:, 1], rtol=0.02)  # the number of visits does not reveal the regime
     lived = population.behaviour(SPEC)
     assert lived.steps[:, :, 0].mean() == pytest.approx(lived.steps[:, :, 1].mean(), rel=0.02)
     assert set(map(len, NEEDS.values())) <= set(range(5, 11))

@@ -5,7 +5,7 @@
     dag = daily_update(config="/srv/shop/updater.toml", dag_id="shop_daily_update")
 
 Each takes the deployment's config file, so that several deployments live in one Airflow; None is the one that
-UPDATER_CONFIG names. Their assets are told apart by `namespace`.
+UPDATER_CONFIG names. Their assets are distinguished by `namespace`.
 """
 
 from typing import Any

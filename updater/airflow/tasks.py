@@ -52,7 +52,7 @@ def publish(**context: Any) -> Report:
 
 
 def materialize(**context: Any) -> Report:
-    """Bring the day online, commit it, and tell what is scheduled on the feature views."""
+    """Bring the day online, commit it, and trigger what is scheduled on the feature views."""
     from updater.pipeline import steps
 
     day = landing_day(context)

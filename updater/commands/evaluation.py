@@ -42,8 +42,8 @@ def evaluate(
 ) -> None:
     """Compare a model with baselines on the label tasks.
 
-    Writes a report, and says whether the model passes the gate that a promotion in Airflow asks for. Run again, it
-    embeds nobody twice.
+    Writes a report, and says whether the model passes the gate that a promotion in Airflow asks for. Embeddings are
+    kept, so running it again is fast.
     """
     from updater.evaluation.evaluate import evaluate as run_evaluation
     from updater.pipeline.init import create_ledger

@@ -9,7 +9,7 @@ import click
 from updater.commands.former import warn_of_former
 from updater.commands.terminal import escape_unprintable
 
-SECTIONS = ("Build", "Run", "Look", "Mend")
+SECTIONS = ("Build", "Run", "Inspect", "Maintain")
 """The life of a deployment, in order."""
 
 

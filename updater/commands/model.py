@@ -37,7 +37,7 @@ def check_first_model(settings: Settings, directory: str) -> None:
 @command_options
 def list_models(settings: Settings, as_json: bool) -> None:
     """List the model versions of the state."""
-    from updater.pipeline.versions.registry import list_versions
+    from updater.pipeline.monitor.status import list_versions
     from updater.runtime.deployment import open_context
 
     print_result(list_versions(open_context(settings)), as_json, show_versions)
@@ -49,7 +49,7 @@ def list_models(settings: Settings, as_json: bool) -> None:
 @click.option(
     "--from-date",
     type=DAY,
-    help="First landing day of which the version gets all rows, YYYY-MM-DD, inclusive; default: the first there is.",
+    help="First landing day from which the version gets all rows, YYYY-MM-DD; default: the first there is.",
 )
 @click.option("--dry-run", is_flag=True, help="Print how many values would be computed, and change nothing.")
 @command_options
@@ -64,8 +64,8 @@ def promote(
 ) -> None:
     """Make a model version live, with the values of its past.
 
-    First the values are computed, loaded and verified that it would have if it had always been live. Resumable: run
-    it again after a crash. Promoting an older version is how to go back to it.
+    First computes, loads and verifies the values that it would have if it had always been live. To go back, promote
+    an older version. Resumable: run it again after a crash.
     """
     from updater.pipeline.versions.promote import expected_model, plan_promotion, resolve_model
     from updater.pipeline.versions.promote import promote as make_live
@@ -92,7 +92,7 @@ def promote(
 def delete(settings: Settings, as_json: bool, version: int) -> None:
     """Delete a model version that nobody reads any more.
 
-    Its feature views, online and offline rows and weights go.
+    Removes its feature views, its online and offline rows, and its weights.
     """
     from updater.pipeline.versions.registry import prune_version
     from updater.runtime.deployment import open_writable
@@ -101,8 +101,8 @@ def delete(settings: Settings, as_json: bool, version: int) -> None:
 
 
 model.place("Build", train, tune, evaluate, promote)
-model.place("Look", list_models)
-model.place("Mend", delete)
+model.place("Inspect", list_models)
+model.place("Maintain", delete)
 
 
 def show_versions(versions: list[dict[str, Any]]) -> None:

@@ -11,12 +11,12 @@ from updater.commands.former import formerly
 from updater.commands.groups import CommandGroup
 from updater.settings import Settings
 
-ALERT = "Then exit with 6 if a threshold of [alerts] is exceeded."
+ALERT = "Afterwards exit with 6 if a threshold of [alerts] is exceeded."
 
 
 @click.group(cls=CommandGroup)
 def state() -> None:
-    """Check the state, and keep it small."""
+    """Verify, watch and compact the state."""
 
 
 @state.command()
@@ -31,8 +31,8 @@ def state() -> None:
 def verify(settings: Settings, as_json: bool, sample: int, everyone: bool, exact: bool, fail_on_alert: bool) -> None:
     """Compare state and online store with a rebuild.
 
-    What is stored is compared with what a full rebuild makes of the lake, and the online store with the offline rows.
-    A difference is exit code 6.
+    Compares what is stored with what a full rebuild makes of the lake, and the online store with the offline rows. A
+    difference ends with exit code 6.
     """
     from updater.pipeline.monitor.health import measure, raise_on_alert
     from updater.pipeline.monitor.verify import TOLERANCE
@@ -57,7 +57,7 @@ def verify(settings: Settings, as_json: bool, sample: int, everyone: bool, exact
 def metrics(settings: Settings, as_json: bool, output: str | None) -> None:
     """Print metrics in Prometheus's text format.
 
-    Freshness, changes, drift, sizes (files and bytes) and alerts.
+    They cover freshness, changes, drift, sizes (files and bytes) and alerts.
     """
     from updater.pipeline.monitor.prometheus import metrics_text, write_metrics
     from updater.runtime.deployment import open_context
@@ -86,9 +86,9 @@ def audit(settings: Settings, as_json: bool, last: int) -> None:
 @click.option("--dry-run", is_flag=True, help="Print what would be merged and removed, and change nothing.")
 @command_options
 def compact(settings: Settings, as_json: bool, dry_run: bool) -> None:
-    """Merge small files and remove what nobody needs.
+    """Merge small files; remove what [retention] lets go.
 
-    [retention] says what that is. Windows may run at the same time. Resumable: run it again after a crash.
+    Windows may run at the same time. Resumable: run it again after a crash.
     """
     from updater.pipeline.compact.run import maintain as keep_small
     from updater.pipeline.compact.run import plan_maintenance
@@ -100,8 +100,8 @@ def compact(settings: Settings, as_json: bool, dry_run: bool) -> None:
     print_result(asdict(report), as_json, show_compaction)
 
 
-state.place("Look", verify, metrics, audit)
-state.place("Mend", compact)
+state.place("Inspect", verify, metrics, audit)
+state.place("Maintain", compact)
 
 
 def show_compaction(report: dict[str, Any]) -> None:

@@ -67,17 +67,18 @@ def show_training(report: Any) -> None:
 
 @click.command()
 @click.option("--scenario", "scenarios", multiple=True, help="Scenario to tune; repeatable; default: all with labels.")
-@click.option("--model", metavar="DIR", required=True, help="Directory of a pre-trained model.")
+@click.option("--model", metavar="DIR", required=True, help="Directory of a trained model.")
 @command_options
+@computes
 def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: str) -> None:
     """Learn soft prompts of scenarios on a frozen model.
 
-    Takes the labels that were known by then. Writes a copy of the model with all prompts that were tuned on it, for
-    `updater model evaluate` and `updater model promote`.
+    Uses the labels that were known when the horizon of the last anchor had ended. Writes a copy of the model with all
+    prompts that were tuned on it, for `updater model evaluate` and `updater model promote`.
     """
-    from updater.evaluation.tuning import join_prompts, tunable_scenarios, tune_scenarios
     from updater.runtime.deployment import open_context
     from updater.runtime.process_pool import ProcessPool
+    from updater.training.tune import join_prompts, tunable_scenarios, tune_scenarios
 
     context = open_context(settings)
     with progress_lines(as_json) as progress, ProcessPool(settings, context.now) as pool:

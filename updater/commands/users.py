@@ -16,7 +16,7 @@ from updater.settings import Settings
 
 @click.group(cls=CommandGroup)
 def user() -> None:
-    """Look at users, and erase them."""
+    """Embed, look up and erase users."""
 
 
 def names_users(command: Any) -> Any:
@@ -29,7 +29,7 @@ def names_users(command: Any) -> Any:
             "--users-file",
             type=click.File("rb"),
             metavar="FILE",
-            help="File of ids: text with one per line, or Parquet; - is standard input.",
+            help="File of ids: text with one per line, Parquet, or CSV with --users-column; - is standard input.",
         ),
         click.option(
             "--users-column",
@@ -102,7 +102,7 @@ def profile(settings: Settings, as_json: bool, user_id: str, why: bool) -> None:
 @click.option("--user-id", required=True, metavar="U", help="The user's id in the lake.")
 @command_options
 def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
-    """Print the pseudonym of a user in state and store."""
+    """Print the pseudonym by which the state knows a user."""
     from updater.pipeline.user_ids import pseudonym_of
     from updater.runtime.deployment import open_context
 
@@ -126,7 +126,7 @@ def erase(
 ) -> None:
     """Remove users from everything but the lake, permanently.
 
-    Files are rewritten, and rows of theirs that land later are dropped.
+    Rewrites the files that have their rows, and drops rows of theirs that land later.
     """
     from updater.pipeline.erase.proof import find, raise_if_found
     from updater.pipeline.erase.run import erase as remove
@@ -154,7 +154,7 @@ def utility(settings: Settings, as_json: bool, from_date: date, to_date: date, s
 
     Of each day's events the value is to be told from a frequent other one, by the text of the day before.
     """
-    from updater.pipeline.monitor.profile_utility import profile_utility
+    from updater.pipeline.profile_utility import profile_utility
     from updater.runtime.deployment import open_context
 
     with progress_bar(as_json) as progress:
@@ -162,8 +162,8 @@ def utility(settings: Settings, as_json: bool, from_date: date, to_date: date, s
     print_result(asdict(report), as_json, show_utility)
 
 
-user.place("Look", embed, profile, utility, pseudonym)
-user.place("Mend", erase)
+user.place("Inspect", embed, profile, utility, pseudonym)
+user.place("Maintain", erase)
 
 
 def show_embedding(report: dict[str, Any]) -> None:

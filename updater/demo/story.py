@@ -14,7 +14,7 @@ from typing import Any
 from updater import tables
 from updater.domain import columns
 from updater.errors import UpdaterError
-from updater.pipeline.daily.land import read_changes
+from updater.pipeline.changes import read_changes
 from updater.pipeline.daily.window import missing_days, run_window
 from updater.pipeline.init import create_ledger, initialize
 from updater.pipeline.monitor.verify import verify

@@ -15,7 +15,7 @@ from updater.domain.retention import first_stream_day, month, next_month
 MERGE_DAYS = 7
 """Days that wait until they are merged into their month: each merge writes the whole month again."""
 MERGED = "merged"
-"""Directory of merged event files; its slash tells their names in the ledger from those of a day's files."""
+"""Directory of merged event files; its slash distinguishes their names in the ledger from those of a day's files."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Training(Checked, table="training"):
     anchor_every_days: Days = 7
     """Days between two anchors."""
     future_days: Days = 28
-    """Length of the future that is told, in days."""
+    """Length of the future that questions are about, in days."""
     users_share: PositiveShare = 1.0
     """Share of the users (above 0, to 1) that training data is made of, chosen by a hash, always the same ones."""
     topic_categories: Number = 150

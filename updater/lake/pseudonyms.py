@@ -33,7 +33,7 @@ class Pseudonyms:
 
     @property
     def fingerprint(self) -> str:
-        """Tells keys apart and reveals nothing of one: a MAC of a constant, 16 hexadecimal digits."""
+        """Distinguishes keys and reveals nothing of one: a MAC of a constant, 16 hexadecimal digits."""
         return self._mac(_MARK)[:16]
 
     def of(self, user_id: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, normalize
 
 from updater.model.batch import Float32
-from updater.model.event_adapter import StraightAdapter
+from updater.model.event_adapter import LinearResidualMLP
 from updater.model.principal_axes import principal_axes
 from updater.model.text_statistics import AGE, AMOUNT, DECAYED, FADING_DAYS, GAP, UserTexts
 
@@ -96,7 +96,7 @@ class AnchoredCounts(nn.Module):
         self.text_keys = TextKeys(text_dim)
         self.kernels = Kernels()
         self.numbers = CountNumbers()
-        self.adapter = StraightAdapter(NUM_NUMBERS, HIDDEN, width, nn.GELU())
+        self.adapter = LinearResidualMLP(NUM_NUMBERS, HIDDEN, width, nn.GELU())
         with torch.no_grad():
             self.question_keys.linear.weight.copy_(self.text_keys.linear.weight)
 
@@ -112,8 +112,8 @@ def sum_padded(weights_TW: Tensor, x_TK: Tensor, offsets_B1: Tensor) -> Tensor:
     """Per user the sum over its texts of weight times statistic, shape (B, W, K), for all users at once."""
     counts_B = offsets_B1.diff()
     longest = max(int(counts_B.max()) if len(counts_B) else 0, 1)
-    place_BT = offsets_B1[:-1, None] + torch.arange(longest)
-    real_BT = torch.arange(longest) < counts_B[:, None]
+    place_BT = offsets_B1[:-1, None] + torch.arange(longest, device=counts_B.device)
+    real_BT = torch.arange(longest, device=counts_B.device) < counts_B[:, None]
     # Row 0 stands for padding, whose statistics are zeros.
     place_BT = torch.where(real_BT, place_BT + 1, 0)
     padded_weights = nn.functional.pad(weights_TW, (0, 0, 1, 0))[place_BT]
@@ -124,6 +124,6 @@ def sum_padded(weights_TW: Tensor, x_TK: Tensor, offsets_B1: Tensor) -> Tensor:
 def sum_in_order(weights_TW: Tensor, x_TK: Tensor, offsets_B1: Tensor) -> Tensor:
     """The same, each user's texts one after the other, so that a user's bits do not depend on the other users."""
     products = (weights_TW[:, :, None] * x_TK[:, None]).flatten(1)
-    rows = torch.arange(len(products))
+    rows = torch.arange(len(products), device=products.device)
     sums = embedding_bag(rows, products, offsets_B1, mode="sum", include_last_offset=True)
     return sums.view(len(offsets_B1) - 1, weights_TW.shape[1], x_TK.shape[1])

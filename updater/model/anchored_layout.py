@@ -17,7 +17,7 @@ from torch.nn.functional import embedding_bag
 from updater.model.anchored_counts import AnchoredCounts, Likeness, sum_padded, summed
 from updater.model.batch import Int64, ModalityBatch, UserBatch
 from updater.model.config import ModelConfig
-from updater.model.event_adapter import StraightAdapter
+from updater.model.event_adapter import LinearResidualMLP
 from updater.model.layout import Add, PackedRows, Run, assemble, run_module
 from updater.model.standardization import Centring, Standardization
 from updater.model.text_statistics import NUM_STATISTICS, UserTexts, user_texts
@@ -53,7 +53,7 @@ class AnchoredLayout(nn.Module):
         self.text_centring = Centring(text_dim)
         self.question_centring = Centring(text_dim)
         self.user_adapter = nn.Sequential(
-            Standardization(columns), StraightAdapter(columns, config.adapter_dim, width, nn.GELU())
+            Standardization(columns), LinearResidualMLP(columns, config.adapter_dim, width, nn.GELU())
         )
         self.text_linear = nn.Linear(text_dim, width)
         self.statistics_adapter = nn.Sequential(

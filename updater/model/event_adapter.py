@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-FIRST_BEND = 0.1
-"""What the part of a `StraightAdapter` that is not linear begins with, as a share of PyTorch's initial weights."""
+MLP_INIT_SCALE = 0.1
+"""What the MLP of a `LinearResidualMLP` begins with, as a share of PyTorch's initial weights."""
 
 
 class Adapter(nn.Module):
@@ -16,7 +16,7 @@ class Adapter(nn.Module):
         self.up = nn.Linear(in_dim, hidden_dim)
         self.activation = nn.GELU()
         self.down = nn.Linear(hidden_dim, out_dim)
-        # A handful of numbers beside hundreds of text dimensions would start out unheard.
+        # A handful of numbers beside hundreds of text dimensions would start out without effect.
         nn.init.constant_(self.norm.weight[text_dim:], (text_dim / max(in_dim - text_dim, 1)) ** 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,8 +25,8 @@ class Adapter(nn.Module):
         return y
 
 
-class StraightAdapter(nn.Module):
-    """A linear map and, beside it, Linear, activation, Linear: for what is standardized already.
+class LinearResidualMLP(nn.Module):
+    """A linear map plus an MLP (Linear, activation, Linear): for what is standardized already.
 
     The map begins orthogonal, the rest near zero, so that initial weights lose nothing that a linear model could read
     (docs/experiments/standardized-summaries.md). There is no LayerNorm: over all of a user's numbers it would take out
@@ -41,8 +41,8 @@ class StraightAdapter(nn.Module):
         self.down = nn.Linear(hidden_dim, out_dim)
         nn.init.orthogonal_(self.straight.weight)
         with torch.no_grad():
-            self.down.weight.mul_(FIRST_BEND)
-            self.down.bias.mul_(FIRST_BEND)
+            self.down.weight.mul_(MLP_INIT_SCALE)
+            self.down.bias.mul_(MLP_INIT_SCALE)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) to (…, out)."""

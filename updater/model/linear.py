@@ -59,7 +59,7 @@ def pack_linears(module: nn.Module, rows: int) -> nn.Module:
 def in_chunks(layer: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
     """`layer` over (N, in) in calls of exactly `rows` rows; zeros fill the last one. Returns (N, out)."""
     num_rows = x.shape[0]
-    # An empty x still takes one call, which tells the width of the result.
+    # An empty x still takes one call, which gives the width of the result.
     num_calls = max(-(-num_rows // rows), 1)
     if short := num_calls * rows - num_rows:
         x = torch.cat((x, x.new_zeros(short, x.shape[1])))

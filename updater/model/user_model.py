@@ -16,7 +16,7 @@ from updater.model.anchored_counts import NUM_NUMBERS, sum_padded
 from updater.model.anchored_layout import AnchoredLayout
 from updater.model.batch import Float32, Int64, UserBatch
 from updater.model.config import ModelConfig
-from updater.model.event_adapter import StraightAdapter
+from updater.model.event_adapter import LinearResidualMLP
 from updater.model.layout import Add, Layout, PackedRows, Run, run_module
 from updater.model.paper_layout import PaperLayout
 from updater.model.question_vectors import QuestionVectors
@@ -28,7 +28,7 @@ TRAINED_TEXTS = 80
 """Texts of a user that are tokens in training, where a longer prefix costs much; all are counted."""
 
 
-class EmbeddingHead(StraightAdapter):
+class EmbeddingHead(LinearResidualMLP):
     """Linear, ReLU, Linear (as in the code of arXiv 2602.14492) beside a linear map, then L2 normalization."""
 
     def __init__(self, width: int, hidden_dim: int, embedding_dim: int) -> None:

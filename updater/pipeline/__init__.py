@@ -1,4 +1,1 @@
-"""The daily update: detect, encode, refresh, publish, materialize, commit.
-
-Each step is idempotent and can be run alone.
-"""
+"""What the commands do. Each step is idempotent and can be run alone."""

@@ -57,7 +57,6 @@ def initialize(settings: Settings, trained: str | None = None) -> SetupReport:
         ServiceUnavailableError: a database does not answer.
     """
     from updater.pipeline.daily.admission import check_modalities
-    from updater.pipeline.daily.publish import views
     from updater.pipeline.monitor import audit
     from updater.runtime.deployment import open_writable
     from updater.store.config import write_feature_store_yaml
@@ -72,7 +71,7 @@ def initialize(settings: Settings, trained: str | None = None) -> SetupReport:
         ledger.set_live_model(record.version)
     context = open_writable(settings)
     check_modalities(context)
-    audit.record(context, "init", model=context.live_model().name, feature_views=views(context))
+    audit.record(context, "init", model=context.live_model().name, feature_views=context.feature_views())
     yaml = write_feature_store_yaml(settings)
     registered = apply(settings, [context.live_model().version])
     model = context.live_model()
@@ -82,7 +81,7 @@ def initialize(settings: Settings, trained: str | None = None) -> SetupReport:
         model=model.name,
         trained=model.trained,
         feature_store=yaml,
-        feature_views=views(context),
+        feature_views=context.feature_views(),
         fixed={key: value for key, value in fixed_values(settings).items() if key in SHOWN_FIXED},
         not_loaded=[view for view in registered if _has_rows(context, view)],
         load=f"feast -c {settings.paths.feature_repo} -f {yaml} materialize --disable-event-timestamp",

@@ -70,7 +70,8 @@ class Query:
             a user that the newest window changed the answer is the published embedding, to the bit.
 
     Raises:
-        ConfigError: the scenario does not exist, or not exactly one of `query` and `scenario` is given.
+        ConfigError: not exactly one of `query` and `scenario` is given.
+        NotFoundError: the scenario does not exist.
         NothingCommittedError: no window is committed.
     """
 
@@ -170,7 +171,11 @@ def _question(settings: Settings, query: str | None, scenario: str | None) -> Qu
         return Question(query or "", None)
     queries = {declared.name: declared.query for declared in settings.scenarios}
     if scenario not in queries:
-        raise ConfigError(f"Scenario {scenario!r} is not in {settings.source}; known: {', '.join(queries)}.")
+        raise NotFoundError(
+            f"Scenario {scenario!r} is not in {settings.source}; known: {', '.join(queries)}.",
+            kind="scenario",
+            name=scenario,
+        )
     return Question(queries[scenario], scenario)
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 from updater.domain.buckets import runs
 from updater.lake import partitions
+from updater.pipeline.changes import read_changes
 from updater.pipeline.compact.run import maintain as maintain_state
 from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.detect import detect as detect_changes
 from updater.pipeline.daily.encode import encode as encode_texts
-from updater.pipeline.daily.land import read_changes
 from updater.pipeline.daily.publish import publish as complete_offline
-from updater.pipeline.daily.publish import views
 from updater.pipeline.daily.refresh import refresh_days as walk_buckets
 from updater.pipeline.daily.window import finish, missing_days
 from updater.pipeline.monitor import prometheus as metrics
@@ -121,7 +120,7 @@ def materialize(ds: str, *, config: str | None = None) -> dict[str, Any]:
     window = context.window(date.fromisoformat(ds))
     with window_events(context, window):
         report = finish(context, window, context.live_model().name, StepTimes())
-    return {"rows": report.rows, "views": views(context)}
+    return {"rows": report.rows, "views": context.feature_views()}
 
 
 def verify(ds: str, sample: int, *, config: str | None = None) -> dict[str, Any]:

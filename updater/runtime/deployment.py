@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from updater.domain.columns import PROFILE
+from updater.domain import columns
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
 from updater.domain.window import Window, buffer_start, day_window
@@ -110,6 +110,19 @@ class Context:
             raise ConfigError("No model is live; run `updater init`.")
         return model
 
+    def feature_views(self, version: int | None = None) -> list[str]:
+        """Feature views of a model version, or of the live one, and those that depend on no model."""
+        profile = [columns.PROFILE_VIEW] if self.settings.profile.enabled else []
+        return [*self.model_views(version or self.live_model().version), columns.SUMMARIES_VIEW, *profile]
+
+    def model_views(self, version: int) -> list[str]:
+        """The feature views whose values a model version makes."""
+        return [columns.scenario_view(scenario.name, version) for scenario in self.settings.scenarios]
+
+    def has_model(self, version: int) -> bool:
+        """False for a model version whose files were removed."""
+        return partitions.exists(self.layout.model(version))
+
     def first_window(self) -> date | None:
         """Landing day of the first window ever opened; it takes in the whole buffer at once."""
         return self.ledger.first_window()
@@ -121,7 +134,7 @@ class Context:
     def published_fingerprints(self) -> dict[str, str]:
         """The same, and a digest of how the textual profile is written where there is one: what a head has."""
         choice = self.settings.profile
-        return {**self.scenario_fingerprints(), **({PROFILE: choice.fingerprint} if choice.enabled else {})}
+        return {**self.scenario_fingerprints(), **({columns.PROFILE: choice.fingerprint} if choice.enabled else {})}
 
     def modality_fingerprints(self) -> dict[str, str]:
         """Per modality a digest of its declaration, including the cap on event tokens."""
@@ -135,7 +148,7 @@ class WritableContext(Context):
 
     ledger: LedgerWriter
     read_clock: Callable[[], datetime] | None = None
-    """Tells how late it is by now; None where time stands still at `now`."""
+    """Reads the current time; None where time stands still at `now`."""
 
     def time(self) -> datetime:
         """The instant at which something finished."""

@@ -26,7 +26,7 @@ from updater.state.layout import StateLayout
 from updater.store.repository import repository_settings
 
 LAYOUT = {"layout": "daily"}
-"""Tells the batch engine that a row of partition `ds` has the end of that day as its event_timestamp."""
+"""A tag for the batch engine: a row of partition `ds` has the end of that day as its event_timestamp."""
 READING = [AuthzedAction.DESCRIBE, *READ]
 USER = Entity(
     name=columns.ENTITY,

@@ -50,7 +50,7 @@ def _fitted_to_answers(context: WritableContext, config: ModelConfig, progress: 
     plan = plan_build(context.settings)
     with ProcessPool(context.settings, context.now) as pool:
         land_and_encode(context, pool, plan.first, plan.last, progress)
-    # Names of event files tell what is in them, at less cost than reading it.
+    # Names of event files identify what is in them, at less cost than reading it.
     events = {
         name: [(str(file.ds), file.path.rpartition("/")[2]) for file in files]
         for name, files in context.all_event_files(plan.last).items()

@@ -81,6 +81,7 @@ class LabelledUsers:
         """
         model = self._model
         ends_BD = self._ends(gates, labels, chosen)
+        device = ends_BD.device
         if model.backbone is None:
             return self._read(model.final_norm(ends_BD))
         before = [] if prompt is None else [prompt]
@@ -91,26 +92,26 @@ class LabelledUsers:
         ]
         suffix_BWD = nn.utils.rnn.pad_sequence(suffixes, batch_first=True)
         prefixes = self._prefixes([(labels.anchors[i], int(labels.rows[i])) for i in chosen])
-        lengths = [prefix.length for prefix in prefixes]
-        longest, width = max(lengths), suffix_BWD.shape[1]
-        prefix_seen = torch.arange(longest) < torch.tensor(lengths)[:, None]
+        lengths_B = torch.tensor([prefix.length for prefix in prefixes], device=device)
+        longest, width = max(prefix.length for prefix in prefixes), suffix_BWD.shape[1]
+        prefix_seen = torch.arange(longest, device=device) < lengths_B[:, None]
         seen = torch.cat(
             [
                 prefix_seen[:, None].expand(-1, width, -1),
-                torch.ones(width, width, dtype=torch.bool).tril().expand(len(chosen), -1, -1),
+                torch.ones(width, width, dtype=torch.bool, device=device).tril().expand(len(chosen), -1, -1),
             ],
             dim=2,
         )
-        mask = torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
+        mask = torch.zeros(seen.shape, device=device).masked_fill(~seen, torch.finfo(torch.float32).min)
         states = model.backbone.base_model(
             inputs_embeds=suffix_BWD,
             attention_mask=mask[:, None],
-            position_ids=torch.tensor(lengths)[:, None] + torch.arange(width),
+            position_ids=lengths_B[:, None] + torch.arange(width, device=device),
             past_key_values=_cache(prefixes),
             use_cache=True,
         ).last_hidden_state
-        ends = torch.tensor([len(suffix) - 1 for suffix in suffixes])
-        return self._read(states[torch.arange(len(chosen)), ends])
+        ends = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=device)
+        return self._read(states[torch.arange(len(chosen), device=device), ends])
 
     def _read(self, states: Tensor) -> Tensor:
         embeddings: Tensor = self._model.head(states)

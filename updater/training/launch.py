@@ -50,13 +50,13 @@ def launch(context: Context, progress: Progress = no_progress) -> TrainReport:
         return train(context, progress)
     processes = get_context("spawn")
     receiver, sender = processes.Pipe(duplex=False)
-    told: list[UpdaterError] = []
-    listener = Thread(target=_listen, args=(receiver, progress, told), daemon=True)
+    errors: list[UpdaterError] = []
+    listener = Thread(target=_listen, args=(receiver, progress, errors), daemon=True)
     listener.start()
     logs = WorkerLogs(processes)
     failure, reports = None, {}
     try:
-        with TemporaryDirectory() as directory, _as_it_was():
+        with TemporaryDirectory() as directory, _side_effects_undone():
             start = elastic_launch(_config(count, directory), _train)
             reports = start(context.settings, context.now, sender, logs.sender, logs.level)
     except ChildFailedError as error:
@@ -66,7 +66,7 @@ def launch(context: Context, progress: Progress = no_progress) -> TrainReport:
         listener.join()
         logs.close()
     if failure is not None:
-        raise told[0] if told else _reason(failure)
+        raise errors[0] if errors else _reason(failure)
     report: TrainReport = reports[0]
     return report
 
@@ -99,14 +99,17 @@ def _train(settings: Settings, now: datetime, parent: Connection, logs: Connecti
 
 
 def _send(parent: Connection, message: object) -> None:
-    """In one write that the system mixes with no other process's; what is longer is left out."""
+    """Send a message in one write that the system mixes with no other process's; what is longer is left out.
+
+    A lock would serve longer messages too, but a process that is killed while it holds one would stop all others.
+    """
     content = pickle.dumps(message)
     if len(content) <= select.PIPE_BUF - _HEADER_BYTES:
         parent.send_bytes(content)
 
 
-def _listen(receiver: Connection, progress: Progress, told: list[UpdaterError]) -> None:
-    """Pass on what the processes say, until all of them have ended."""
+def _listen(receiver: Connection, progress: Progress, errors: list[UpdaterError]) -> None:
+    """Pass on progress and collect errors, until all processes have ended."""
     while True:
         try:
             message = pickle.loads(receiver.recv_bytes())
@@ -114,7 +117,7 @@ def _listen(receiver: Connection, progress: Progress, told: list[UpdaterError]) 
             receiver.close()
             return
         if isinstance(message, UpdaterError):
-            told.append(message)
+            errors.append(message)
         else:
             progress(*message)
 
@@ -130,10 +133,10 @@ def _reason(error: ChildFailedError) -> UpdaterError:
 
 
 @contextmanager
-def _as_it_was() -> Iterator[None]:
-    """Take back what torch's launcher does to this process for good: a handler of SIGTERM and a variable.
+def _side_effects_undone() -> Iterator[None]:
+    """Undo what torch's launcher leaves behind in this process: a handler of SIGTERM and an environment variable.
 
-    Within, torch does not log how processes ended, which is told once and in one sentence.
+    Within, torch does not log how processes ended, which the error says, once and in one sentence.
     """
     variable, handler = os.environ.get(_SIGNALS), signal.getsignal(signal.SIGTERM)
     levels = {each: each.level for each in map(logging.getLogger, _LOGGERS)}

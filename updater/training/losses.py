@@ -25,7 +25,7 @@ def contrastive_loss(
     margin: float = MARGIN,
     same_BB: Tensor | None = None,
 ) -> Tensor:
-    """Pre-training: tell each anchor's own answer from the rest of the batch, except what may be a false negative.
+    """Pre-training: find each anchor's own answer among the batch's, except what may be a false negative.
 
     With U the anchors, V the answers and cosines throughout:
 
@@ -123,7 +123,7 @@ def _check_temperature(temperature: float) -> None:
 
 
 def _precise(x: Tensor) -> Tensor:
-    """At least single precision: half precision cannot tell cosines apart that differ by a thousandth."""
+    """At least single precision: half precision cannot distinguish cosines that differ by a thousandth."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

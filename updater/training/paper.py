@@ -102,7 +102,7 @@ def _valid(context: Context, model: UserModel, progress: Progress) -> float | No
 
 
 def data_digest(rows: pa.Table) -> str:
-    """Tells the training data of two models apart."""
+    """Distinguishes the training data of two models."""
     digest = sha256()
     for name in ("user_id", "anchor_day", "question", "answer"):
         for text in rows[name].to_pylist():

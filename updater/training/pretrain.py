@@ -13,10 +13,10 @@ from updater.model.batch import Int64
 from updater.model.user_model import UserModel
 from updater.training.checkpoints import load_checkpoint, save_checkpoint, trained_parameters
 from updater.training.distributed import LONGEST_WAIT, Rank, gather_numbers, gather_rows, sum_over_ranks
-from updater.training.journal import Journal
 from updater.training.lora import add_adapters, merge_adapters
 from updater.training.losses import contrastive_loss
 from updater.training.memory import freed_memory_kept
+from updater.training.metrics_log import MetricsLogger
 from updater.training.pairs import PairTable, pairs_of_step, users_of_step
 from updater.training.precision import autocast
 from updater.training.schedule import Schedule, make_optimizer
@@ -55,7 +55,7 @@ def pretrain(
         model: float32; adapters are merged at the end.
         table: the pairs, the same in every process.
         options: the config.
-        directory: for checkpoints and the journal.
+        directory: for checkpoints and the metrics.
         recipe: digest of data and config; a checkpoint of another recipe is refused.
         rank: this process among those that train together.
         report: called with the steps done and their losses.
@@ -84,7 +84,7 @@ def pretrain(
     optimizer = make_optimizer(towers, options)
     begin = load_checkpoint(directory, towers, optimizer, recipe)
     wrapped = accelerator.prepare_model(towers)
-    journal = Journal(directory) if rank.is_first else None
+    metrics = MetricsLogger(directory) if rank.is_first else None
     losses = {name: math.nan for name in ("contrastive", "next_token")}
     schedule = Schedule(options.steps, options.learning_rate, options.warmup_steps)
     for step in range(begin, options.steps):
@@ -99,14 +99,14 @@ def pretrain(
         norm = nn.utils.clip_grad_norm_(trained_parameters(towers).values(), options.clip_norm)
         optimizer.step()
         losses["gradient_norm"] = float(norm)
-        if journal:
-            journal.write(step + 1, losses)
+        if metrics:
+            metrics.write(step + 1, losses)
             if (step + 1) % options.save_every == 0 and step + 1 < options.steps:
                 save_checkpoint(directory, towers, optimizer, step + 1, recipe)
         if report:
             report(step + 1, losses)
-    if journal:
-        journal.close()
+    if metrics:
+        metrics.close()
     if pretrained:
         merge_adapters(model)
     model.requires_grad_(True).eval()
@@ -134,8 +134,8 @@ def step_losses(
     num_tokens = max(1.0, sum_over_ranks(float(output.num_tokens), rank))
     next_token = output.next_token_sum * rank.count / num_tokens
     loss = options.contrastive_weight * contrastive + options.next_token_weight * next_token
-    told = {
+    losses = {
         "contrastive": float(contrastive.detach()),
         "next_token": sum_over_ranks(float(output.next_token_sum.detach()), rank) / num_tokens,
     }
-    return loss, told
+    return loss, losses

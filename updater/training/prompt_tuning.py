@@ -37,10 +37,10 @@ FIRST_DECAY = 0.02
 """Pulls the first centres to the classes' means; some labels are few."""
 SHRINK = 10.0
 """Pull of prompt and gates to where they begin, over the number of labels."""
-JUDGES = 5
-"""One in so many users judges what was learned from the others."""
+VALIDATION_FOLDS = 5
+"""One in so many users validates what was learned from the others."""
 STANDARD_ERRORS = 2.0
-"""By which the judges' loss has to fall for it to be kept."""
+"""By which the validation loss has to fall for it to be kept."""
 
 Report = Callable[[int, float], None]
 
@@ -62,7 +62,7 @@ class _Learned(nn.Module):
         super().__init__()
         self.first = prompt
         self.prompt = nn.Parameter(prompt.clone())
-        self.gates = nn.Parameter(torch.ones(num_gates))
+        self.gates = nn.Parameter(torch.ones(num_gates, device=prompt.device))
         self.centres = nn.Parameter(centres)
 
     def distance(self) -> Tensor:
@@ -82,7 +82,7 @@ class PromptTuner:
     def tune(self, scenario: str, labels: Labels, seed: int = 0, report: Report | None = None) -> Tuned:
         """Learn `soft_prompts`, `count_gates` and `prototypes` of a scenario, starting anew.
 
-        A fifth of the users judges: if what was learned does not do better for them than the plain question, prompt
+        A fifth of the users validates: if what was learned does not do better for them than the plain question, prompt
         and gates are left out, and the prototypes are those of the plain question.
 
         Raises:
@@ -93,15 +93,15 @@ class PromptTuner:
         rng = np.random.default_rng((seed, len(labels.rows)))
         if self._options.labels:
             labels = labels.take(np.sort(rng.permutation(len(labels.rows))[: self._options.labels]))
-        run_evaluation = self._judges(labels)
-        learn, ask = labels.take(np.flatnonzero(~run_evaluation)), labels.take(np.flatnonzero(run_evaluation))
-        # Of few labels those of one class may all be with the judges.
+        held_back = self._held_back(labels)
+        learn, validate = labels.take(np.flatnonzero(~held_back)), labels.take(np.flatnonzero(held_back))
+        # Of few labels those of one class may all be held back.
         learn = learn if len(np.unique(learn.classes)) == CLASSES else labels
         plain = self._first_centres(None, None, learn, rng)
         first = self._first_prompt(labels.questions[0])
         learned = _Learned(first, NUM_NUMBERS, self._first_centres(first, None, learn, rng))
         loss = self._learn(learned, learn, rng, report)
-        kept = self._is_better(learned, plain, ask)
+        kept = self._is_better(learned, plain, validate)
         for values in (self._model.soft_prompts, self._model.count_gates, self._model.prototypes):
             values.pop(scenario) if scenario in values else None
         self._model.prototypes[scenario] = _frozen(learned.centres if kept else plain)
@@ -123,7 +123,7 @@ class PromptTuner:
             for group, share in zip(optimizer.param_groups, rates.values(), strict=True):
                 group["lr"] = options.learning_rate * share * 0.5 * (1 + math.cos(math.pi * step / options.steps))
             embeddings = self._users.embed(learned.prompt, learned.gates, labels, chosen)
-            classes = torch.from_numpy(labels.classes[chosen])
+            classes = torch.from_numpy(labels.classes[chosen]).to(embeddings.device)
             loss = prototype_loss(embeddings, learned.centres, classes, temperature=options.temperature)
             optimizer.zero_grad()
             pulled: Tensor = loss + SHRINK / len(labels.rows) * learned.distance()
@@ -134,20 +134,21 @@ class PromptTuner:
                 report(step + 1, losses[-1])
         return float(np.mean(losses[-max(1, options.steps // 10) :]))
 
-    def _judges(self, labels: Labels) -> npt.NDArray[np.bool_]:
+    def _held_back(self, labels: Labels) -> npt.NDArray[np.bool_]:
         """True for the labels of a fifth of the users, always the same ones."""
         users = [self._users.user(labels, position) for position in range(len(labels.rows))]
-        return np.array([bucket_of(f"judge:{user}", JUDGES) == 0 for user in users], dtype=bool)
+        # Another salt would hold back other users, and so change what a tuning learns.
+        return np.array([bucket_of(f"judge:{user}", VALIDATION_FOLDS) == 0 for user in users], dtype=bool)
 
     @torch.no_grad()
-    def _is_better(self, learned: _Learned, plain: Tensor, ask: Labels) -> bool:
-        """True if the judges' loss falls by more than chance makes it."""
-        if len(ask.rows) < 2:
+    def _is_better(self, learned: _Learned, plain: Tensor, validate: Labels) -> bool:
+        """True if the validation loss falls by more than chance makes it."""
+        if len(validate.rows) < 2:
             return False
-        classes = torch.from_numpy(ask.classes)
+        classes = torch.from_numpy(validate.classes).to(plain.device)
         temperature = self._options.temperature
         losses = [
-            F.cross_entropy(self._embed(prompt, gates, ask) @ centres.T / temperature, classes, reduction="none")
+            F.cross_entropy(self._embed(prompt, gates, validate) @ centres.T / temperature, classes, reduction="none")
             for prompt, gates, centres in ((None, None, plain), (learned.prompt, learned.gates, learned.centres))
         ]
         gains = losses[0] - losses[1]
@@ -164,7 +165,7 @@ class PromptTuner:
     def _first_centres(
         self, prompt: Tensor | None, gates: Tensor | None, labels: Labels, rng: np.random.Generator
     ) -> Tensor:
-        """The centres that tell the classes apart best before the prompt has moved, (K, E).
+        """The centres that separate the classes best before the prompt has moved, (K, E).
 
         From the classes' means they are fitted to a sample of users, or the prompt would first learn what centres can.
         """
@@ -172,7 +173,7 @@ class PromptTuner:
         sample = labels.take(rng.permutation(len(labels.rows))[:FIRST_USERS])
         with torch.no_grad():
             embeddings = self._embed(prompt, gates, sample)
-        classes = torch.from_numpy(sample.classes)
+        classes = torch.from_numpy(sample.classes).to(embeddings.device)
         overall = embeddings.mean(dim=0)
         means = [embeddings[classes == k].mean(dim=0) if (classes == k).any() else overall for k in range(CLASSES)]
         first = torch.stack(means)

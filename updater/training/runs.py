@@ -1,4 +1,4 @@
-"""What a run of training leaves behind: where it lies, and what it tells."""
+"""What a run of training leaves behind: where it lies, and what it reports."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -20,7 +20,7 @@ def train(context: Context, progress: Progress = no_progress, rank: Rank | None 
 
     Args:
         context: the deployment, with the data that `build.build_data` makes.
-        progress: told the steps done.
+        progress: called with the steps done.
         rank: this process among those that train together; from the environment if left out.
 
     Raises:

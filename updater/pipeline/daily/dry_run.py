@@ -11,11 +11,11 @@ import duckdb
 
 from updater.domain.plan import BucketPlan
 from updater.lake import partitions
+from updater.pipeline.changed_partitions import check_recomputable, find_rewritten
 from updater.pipeline.daily.admission import check_landed, check_modalities, check_order
 from updater.pipeline.daily.land import into_scratch
 from updater.pipeline.daily.plan import WindowPlan, bucket_plan, plan_changes
 from updater.pipeline.daily.window import check_previous, missing_days
-from updater.pipeline.restate.changed_partitions import check_recomputable, find_rewritten
 from updater.runtime.deployment import Context
 from updater.state.event_store import connect
 
@@ -63,7 +63,7 @@ def plan_window(context: Context, ds: date) -> DryRun:
     in_lake = check_landed(context, window)
     with TemporaryDirectory(prefix="updater-plan-") as scratch, connect(context.settings.paths.state) as connection:
         plan = plan_changes(context, window, partial(into_scratch, context, scratch), connection, in_lake=in_lake)
-        return _estimated(context, _told(plan, _buckets(context, plan, connection)))
+        return _estimated(context, _dry_run(plan, _buckets(context, plan, connection)))
 
 
 def _buckets(context: Context, plan: WindowPlan, connection: duckdb.DuckDBPyConnection) -> dict[int, BucketPlan]:
@@ -76,7 +76,7 @@ def _buckets(context: Context, plan: WindowPlan, connection: duckdb.DuckDBPyConn
     return {bucket: planned for bucket, planned in plans.items() if planned.num_prefixes}
 
 
-def _told(plan: WindowPlan, buckets: dict[int, BucketPlan]) -> DryRun:
+def _dry_run(plan: WindowPlan, buckets: dict[int, BucketPlan]) -> DryRun:
     modalities = [
         {
             "modality": modality.modality,

@@ -60,7 +60,7 @@ def _window_files(context: Context, window: Window, modality: Modality) -> list[
 
 
 def find_new_texts(files: Sequence[EventFile], vectors: TextVectors, known: Sequence[NewTexts] = ()) -> NewTexts:
-    """Distinct texts of `files`, and which of them have no vector yet and are not among those that `known` tells of."""
+    """Distinct texts of `files`, and which of them have no vector yet and are not among those in `known`."""
     seen, new = pa.array([], pa.binary(TEXT_ID_BYTES)), _NO_TEXTS
     for rows in row_batches(files, ["text_id", "text", "deleted"]):
         # Only ids and texts without a vector stay in memory, each once.

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import date
 from tempfile import TemporaryFile
 
-import pyarrow as pa
-
 from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.errors import WindowOrderError
@@ -159,16 +157,6 @@ def read_landed(context: WritableContext, ds: date, modality: Modality) -> Parti
         recorded_at=context.now,
         num_erased=landed.num_erased,
     )
-
-
-def read_changes(context: Context, window: Window, modality: str) -> pa.Table:
-    """Who changed in a modality. Raises WindowOrderError if the window has not been detected."""
-    try:
-        return partitions.read_table(context.layout.changes_file(modality, window.ds))
-    except FileNotFoundError:
-        raise WindowOrderError(
-            f"{window} of modality {modality!r} has not been detected; run `updater run --ds {window}`."
-        ) from None
 
 
 def check_kept(context: Context, window: Window) -> None:

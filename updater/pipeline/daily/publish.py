@@ -5,13 +5,12 @@ the ledger.
 import logging
 from typing import Any
 
-from updater.domain import columns
 from updater.domain.window import Window
 from updater.errors import ConfigError, WindowOrderError
 from updater.ledger import WindowRecord
 from updater.pipeline.daily.staging import discard, move_into_place
 from updater.runtime.crash_points import crash_point
-from updater.runtime.deployment import Context, WritableContext
+from updater.runtime.deployment import WritableContext
 from updater.runtime.state_lock import StateLock
 from updater.runtime.timing import Stopwatch
 
@@ -49,17 +48,6 @@ def publish(context: WritableContext, window: Window) -> dict[str, int]:
     return total
 
 
-def views(context: Context, version: int | None = None) -> list[str]:
-    """Feature views of a model version, or of the live one, and those that depend on no model."""
-    profile = [columns.PROFILE_VIEW] if context.settings.profile.enabled else []
-    return [*model_views(context, version or context.live_model().version), columns.SUMMARIES_VIEW, *profile]
-
-
-def model_views(context: Context, version: int) -> list[str]:
-    """The feature views whose values a model version makes."""
-    return [columns.scenario_view(scenario.name, version) for scenario in context.settings.scenarios]
-
-
 def materialize(context: WritableContext, window: Window) -> dict[str, int]:
     """Load the window's offline rows into the online store; values there that are newer stay.
 
@@ -78,7 +66,7 @@ def materialize(context: WritableContext, window: Window) -> dict[str, int]:
     with StateLock(context.layout.online_lock()).shared():
         erased = ledger.completed_erasures()
         with crash_point("materialized"):
-            num_rows = load(context.settings, window, views(context))
+            num_rows = load(context.settings, window, context.feature_views())
         if ledger.completed_erasures() != erased:
             raise ConfigError(
                 f"Users were erased while {window} was loaded into the online store, so locks on files in "

@@ -15,7 +15,6 @@ from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.errors import NothingCommittedError, VerificationError
 from updater.lake import partitions
-from updater.pipeline.daily.publish import views
 from updater.pipeline.monitor.online_check import OnlineComparison, compare_online, not_superseded
 from updater.runtime.deployment import Context
 from updater.state import embeddings as offline
@@ -247,7 +246,7 @@ def _compare_online(
 ) -> OnlineComparison:
     """How a sample of users' online values compares."""
     buckets = buckets_to_probe(known, ONLINE_USERS, window.ds.toordinal())
-    published: dict[str, list[pa.Table]] = {view: [] for view in views(context)}
+    published: dict[str, list[pa.Table]] = {view: [] for view in context.feature_views()}
     for bucket in buckets:
         users = summary_store.read_users(connection, bucket_files(context.layout.summaries(), bucket, window.ds))
         users.sort(key=lambda user: md5(user.encode(), usedforsecurity=False).digest()[8:])

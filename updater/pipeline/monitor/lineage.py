@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from updater import __version__
 from updater.domain.window import Window
 from updater.errors import UpdaterError
-from updater.pipeline.daily.publish import views
 from updater.runtime.deployment import Context
 
 JOB = "updater.window"
@@ -157,7 +156,7 @@ def feature_views(context: Context) -> list[tuple[str, str]]:
     """Namespace and name of each feature view, as Feast's own OpenLineage events have them."""
     from updater.store.config import PROJECT
 
-    return [(PROJECT, view) for view in views(context)]
+    return [(PROJECT, view) for view in context.feature_views()]
 
 
 def dataset(path: str) -> tuple[str, str]:

@@ -6,9 +6,8 @@ from datetime import date
 from typing import Any
 
 from updater.lake import partitions
+from updater.pipeline.changed_partitions import find_rewritten
 from updater.pipeline.monitor.health import Health, measure
-from updater.pipeline.restate.changed_partitions import find_rewritten
-from updater.pipeline.versions.registry import list_versions
 from updater.runtime.deployment import Context
 from updater.state.layout import StatePart
 
@@ -75,6 +74,20 @@ def status(context: Context, check: bool = False) -> StatusReport:
         sizes={part: _size(context, part) for part in SIZED},
         health=measure(context, online=check) if watermark is not None or check else None,
     )
+
+
+def list_versions(context: Context) -> list[dict[str, Any]]:
+    """Every model version, oldest first: number, name, whether trained, live, or removed again."""
+    return [
+        {
+            "version": record.version,
+            "model": record.name,
+            "trained": record.trained,
+            "live": record.live,
+            "removed": not context.has_model(record.version),
+        }
+        for record in context.ledger.models()
+    ]
 
 
 def _size(context: Context, part: StatePart) -> dict[str, int]:

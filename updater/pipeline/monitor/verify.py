@@ -22,8 +22,7 @@ from updater.errors import NothingCommittedError
 from updater.lake import partitions
 from updater.lake.schemas import EVENT_ROWS
 from updater.ledger import ModelRecord, PartitionRecord
-from updater.pipeline.daily.land import read_changes
-from updater.pipeline.daily.publish import views
+from updater.pipeline.changes import read_changes
 from updater.pipeline.monitor.online_check import compare_online, not_superseded
 from updater.pipeline.monitor.undisturbed import undisturbed
 from updater.pipeline.monitor.verify_compare import (
@@ -285,7 +284,7 @@ class _Comparison:
         embeddings = session.inference.embed(user_batch(events, everyone), queries, scenarios)
         published = {
             view: offline.read_newest(context.layout.offline(view), bucket, users, window.ds, self.sampler.lookup)
-            for view in views(context, session.model_record.version)
+            for view in context.feature_views(session.model_record.version)
         }
         report = replace(self._nothing, users=len(names), summaries=len(names) * len(rebuilt), differences=differences)
         for position, scenario in enumerate(settings.scenarios):

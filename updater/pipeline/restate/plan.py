@@ -16,8 +16,8 @@ from updater.errors import UnfinishedWorkError, WindowOrderError
 from updater.lake import partitions
 from updater.lake.schemas import event_schema
 from updater.ledger import PartitionRecord
+from updater.pipeline.changed_partitions import check_recomputable, find_rewritten
 from updater.pipeline.daily.land import read_landed
-from updater.pipeline.restate.changed_partitions import check_recomputable, find_rewritten
 from updater.runtime.deployment import Context, WritableContext
 from updater.state.event_store import connect, read_rows
 

@@ -10,11 +10,11 @@ from datetime import date
 from updater.domain.window import days
 from updater.errors import WindowOrderError
 from updater.lake import partitions
+from updater.pipeline.changed_partitions import check_recomputable
 from updater.pipeline.daily.encode import encode_files
 from updater.pipeline.daily.publish import materialize
 from updater.pipeline.monitor import audit
 from updater.pipeline.restate.bucket import restate_buckets
-from updater.pipeline.restate.changed_partitions import check_recomputable
 from updater.pipeline.restate.plan import Restatement, plan_restatement, save_plan
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Progress, WritableContext, no_progress

@@ -20,7 +20,6 @@ from updater.errors import (
 )
 from updater.lake import partitions
 from updater.ledger import ModelRecord, Published
-from updater.pipeline.daily.publish import model_views
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.monitor.verify_compare import raise_if_different
@@ -245,7 +244,7 @@ def _make(context: WritableContext, pool: ProcessPool, job: VersionBackfill, pro
         progress(f"computing {job.model.name}", done, len(buckets))
         prefixes += counts["prefixes"]
         rows += counts["rows"]
-    own = model_views(context, job.model.version)
+    own = context.model_views(job.model.version)
     store = open_store(context.settings)
     for start in range(0, len(job.windows), WINDOWS_PER_QUERY):
         progress("materializing", start, len(job.windows))

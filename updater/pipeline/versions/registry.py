@@ -10,7 +10,6 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from updater.domain.columns import PROFILE_VIEW
 from updater.domain.temporary_files import temporary_name
@@ -52,7 +51,7 @@ def register_model(context: WritableContext, directory: str | Path, name_hint: s
     """
     digest = check_model(context.settings, directory)
     record = _registered(context, digest)
-    if record is not None and has_files(context, record.version):
+    if record is not None and context.has_model(record.version):
         return record
     staged = _stage(context, directory, digest)
     while record is None:
@@ -78,32 +77,13 @@ def check_model(settings: Settings, directory: str | Path) -> str:
 def model_version(context: Context, version: int) -> ModelRecord:
     """A version that has its files. Raises NotFoundError if no version has that number, or it was removed."""
     record = _recorded(context, version)
-    if not has_files(context, version):
+    if not context.has_model(version):
         raise NotFoundError(
             f"Model version {version} was removed; register its model again to restore it.",
             kind="model version",
             name=str(version),
         )
     return record
-
-
-def list_versions(context: Context) -> list[dict[str, Any]]:
-    """Every model version, oldest first: number, name, whether trained, live, or removed again."""
-    return [
-        {
-            "version": record.version,
-            "model": record.name,
-            "trained": record.trained,
-            "live": record.live,
-            "removed": not has_files(context, record.version),
-        }
-        for record in context.ledger.models()
-    ]
-
-
-def has_files(context: Context, version: int) -> bool:
-    """False for a version that was removed."""
-    return partitions.exists(context.layout.model(version))
 
 
 def prune_version(context: WritableContext, version: int) -> PruneReport:
@@ -121,7 +101,7 @@ def prune_version(context: WritableContext, version: int) -> PruneReport:
     record = _recorded(context, version)
     if record.live:
         raise ConfigError(f"Model version {version} is live; promote another one before you remove it.")
-    if not has_files(context, version):
+    if not context.has_model(version):
         return PruneReport(version, record.name, True, [], 0)
     with crash_point("pruned_views"):
         removed = remove(context.settings, version)

@@ -3,7 +3,7 @@
 Every user's hidden state has finitely many values, so the chance of every label given the history is computed exactly,
 by forward filtering. A system's AUC on it can be held against the highest that anybody can reach: `questions.py` has
 both. Users behave in four ways that counts of events do not show: needs that different categories feed (`renewal.py`),
-steps whose order matters (`order.py`), visits whose spacing foretells lapse, and mailings answered soon or late
+steps whose order matters (`order.py`), visits whose spacing predicts lapse, and mailings answered soon or late
 (`response.py`).
 """
 

@@ -17,8 +17,8 @@ from updater.training.dense.table import DenseTable
 from updater.training.dense.task import DenseTask
 from updater.training.dense.validation import Validation
 from updater.training.distributed import Rank, average_gradients, process_group, sum_over_ranks, wait_for_all
-from updater.training.journal import Journal
 from updater.training.memory import freed_memory_kept
+from updater.training.metrics_log import MetricsLogger
 from updater.training.precision import autocast
 from updater.training.schedule import Schedule, make_optimizer
 
@@ -87,7 +87,7 @@ def train_dense(
         model: float32, fitted to the training profiles.
         table: questions and answers, the same in every process.
         options: the config.
-        directory: for checkpoints and the journal.
+        directory: for checkpoints and the metrics.
         recipe: digest of data and config; a checkpoint of another recipe is refused.
         rank: this process among those that train together.
         report: called with the steps done and their losses.
@@ -140,7 +140,7 @@ class _Run:
         self._recipe, self._rank, self._report = recipe, rank, report
         self._pretrained = is_pretrained(model)
         self._validation = Validation(table, options.layers_users_per_step, options.questions_per_step)
-        self._journal = Journal(directory) if rank.is_first else None
+        self._metrics = MetricsLogger(directory) if rank.is_first else None
         self.trained = Trained(0, float("nan"), None, 0)
 
     def do(self, stage: Stage) -> None:
@@ -162,8 +162,8 @@ class _Run:
             saved = done % self._options.save_every == 0 if done < steps else not stage.is_last
             if self._rank.is_first and saved:
                 save_checkpoint(directory, self._task, optimizer, done, self._recipe)
-            if self._journal:
-                self._journal.write(stage.before + done, losses)
+            if self._metrics:
+                self._metrics.write(stage.before + done, losses)
             if self._report:
                 self._report(stage.before + done, losses)
         kept = self._take_best(directory, steps)
@@ -172,9 +172,9 @@ class _Run:
         )
 
     def close(self) -> None:
-        """Flush the journal."""
-        if self._journal:
-            self._journal.close()
+        """Flush the metrics."""
+        if self._metrics:
+            self._metrics.close()
 
     def _step(self, stage: Stage, optimizer: torch.optim.Optimizer, step: int) -> dict[str, float]:
         options, rank = self._options, self._rank

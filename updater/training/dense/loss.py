@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-TELL_SCALE = 0.1
-"""Of the inner products by which an embedding tells other questions' answers: it begins by telling next to nothing."""
+CROSS_SCALE = 0.1
+"""Of the inner products by which an embedding predicts other questions' answers: at first next to nothing."""
 
 
 class DenseLoss(nn.Module):
     """Binary cross entropy of every question's answers, given its own embedding and given any other question's.
 
-    One map from an embedding to the answers serves all questions, so that what foretells an answer is learned from all
+    One map from an embedding to the answers serves all questions, so that what predicts an answer is learned from all
     of them. How common an answer is needs no learning and is added.
     """
 
@@ -25,7 +25,7 @@ class DenseLoss(nn.Module):
         num_answers = priors_QK.shape[1]
         self.answer = nn.Linear(embedding_dim, num_answers, bias=False)
         self.question = nn.Linear(text_dim, num_answers)
-        self.tell = nn.Linear(text_dim, embedding_dim)
+        self.cross = nn.Linear(text_dim, embedding_dim)
         self.register_buffer("priors_QK", priors_QK)
 
     def forward(
@@ -44,15 +44,15 @@ class DenseLoss(nn.Module):
         known_BS = known_BS.to(embeddings_BSE.dtype)
         logits_BSK = self.answer(embeddings_BSE) + self.question(questions_ST) + priors_SK
         own = F.binary_cross_entropy_with_logits(logits_BSK, answers_BSK, reduction="none").mean(dim=2)
-        # Each embedding of a user tells the first answer to all questions, so that it keeps more than its own.
-        told_BSS = TELL_SCALE * embeddings_BSE @ self.tell(questions_ST).T + priors_SK[:, 0]
-        answers_BSS = answers_BSK[:, None, :, 0].expand_as(told_BSS)
-        others = F.binary_cross_entropy_with_logits(told_BSS, answers_BSS, reduction="none").mean(dim=1)
+        # Each embedding of a user predicts the first answer to all questions, so that it keeps more than its own.
+        cross_BSS = CROSS_SCALE * embeddings_BSE @ self.cross(questions_ST).T + priors_SK[:, 0]
+        answers_BSS = answers_BSK[:, None, :, 0].expand_as(cross_BSS)
+        others = F.binary_cross_entropy_with_logits(cross_BSS, answers_BSS, reduction="none").mean(dim=1)
         return (own * known_BS).sum(), (others * known_BS).sum(), known_BS.sum()
 
 
 def make_loss(text_dim: int, embedding_dim: int, priors_QK: Tensor, seed: int) -> DenseLoss:
-    """A loss whose first weights follow from the seed alone."""
+    """A loss whose initial weights follow from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return DenseLoss(text_dim, embedding_dim, priors_QK)

@@ -18,7 +18,7 @@ Column = tuple[str, str]
 class Question:
     """One thing to ask about a user's future, with five yes-or-no answers.
 
-    With a `value` and the measure `events` the answers tell on how many distinct days it occurs, and how soon (see
+    With a `value` and the measure `events` the answers are on how many distinct days it occurs, and how soon (see
     `outcomes.COUNTED`); otherwise whether a measure exceeds quantiles of what it is for all profiles.
     """
 

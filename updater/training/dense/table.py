@@ -106,19 +106,19 @@ def make_table(
     train: Mapping[date, Int64],
     valid: Mapping[date, Int64],
 ) -> DenseTable:
-    """Turn outcomes into answers; `train` and `valid` have the rows that are trained on and judged by."""
+    """Turn outcomes into answers; `train` and `valid` have the rows that are trained on and validated by."""
     counted = [question for question in asked if question.is_counted]
     buyers = sum((outcomes[a].answers_UC[rows] & 1).sum(axis=0, dtype=np.int64) for a, rows in train.items())
     kept = np.flatnonzero(np.asarray(buyers) >= LEAST_BUYERS)
     measured = np.concatenate([outcomes[anchor].measures_UA[rows] for anchor, rows in train.items()])
     thresholds_KA = _quantiles(measured)
     answers = {anchor: _answers(outcome, kept, thresholds_KA) for anchor, outcome in outcomes.items()}
-    told = np.concatenate([answers[anchor][rows] for anchor, rows in train.items()])
+    seen = np.concatenate([answers[anchor][rows] for anchor, rows in train.items()])
     keys = tuple((anchor, int(row)) for anchor in sorted(train) for row in train[anchor])
     return DenseTable(
         questions=(*(counted[number] for number in kept), *asked[len(counted) :]),
         num_counted=len(kept),
-        priors_QK=_log_odds(told),
+        priors_QK=_log_odds(seen),
         profiles=profiles,
         answers=answers,
         train=keys,

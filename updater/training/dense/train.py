@@ -69,7 +69,7 @@ def fitted_to(config: ModelConfig, table: DenseTable) -> UserModel:
 
 
 def digest(table: DenseTable) -> str:
-    """Tells the training data of two models apart."""
+    """Distinguishes the training data of two models."""
     parts = sha256()
     for question in table.questions:
         parts.update(f"{question.text}\0".encode())

@@ -57,7 +57,7 @@ SplitName = Literal["train", "valid", "test"]
 
 @dataclass(frozen=True)
 class DatedSplit:
-    """Which anchor days train and which are held back: all that a split's rows tell lies before the next begins."""
+    """Which anchor days train and which are held back: a split's rows are about nothing after the next begins."""
 
     valid_from: date
     test_from: date

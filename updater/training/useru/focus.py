@@ -125,7 +125,7 @@ def shared_questions(
 ) -> list[Focus]:
     """What is asked about the future of every user of an anchor day: some amounts, and some categories.
 
-    All users are asked the same, so that a question's other answers are what an answer is told from, and not only
+    All users are asked the same, so that an answer is distinguished from the question's other answers, and not only
     other questions' answers, whose words already give them away. Another anchor day asks other questions.
 
     Args:

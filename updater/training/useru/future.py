@@ -1,4 +1,4 @@
-"""D_future: what a user did after the profile, counted by time and kind, and the most telling of it as an answer."""
+"""D_future: what a user did after the profile, counted by time and kind; the most informative of it is the answer."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -45,11 +45,11 @@ def count_cells(future: Future) -> Mapping[tuple[int, Kind], int]:
 
 
 def select_cells(future: Future, limit: int = MOST_CELLS) -> tuple[Cell, ...]:
-    """The most telling cells, in order of time.
+    """The most informative cells, in order of time.
 
     The paper selects by frequency and diversity and prints no formula. Greedy here: log(1 + count), over the square of
-    1 + cells already chosen of the same kind, over 1 + those of the same bin, so that many small kinds are told before
-    the weeks of one large kind are all told. Equal scores go to the earlier bin, then by name.
+    1 + cells already chosen of the same kind, over 1 + those of the same bin, so that many small kinds come before all
+    the weeks of one large kind. Equal scores go to the earlier bin, then by name.
     """
     left = dict(sorted(count_cells(future).items()))
     bins: Counter[int] = Counter()

@@ -10,7 +10,7 @@ from math import fsum
 from updater.training.useru.events import Event, Profile
 
 RECENT = 28
-"""Days of the recent period; changes are told against as many days before it."""
+"""Days of the recent period; changes are measured against as many days before it."""
 WEEK = 7
 MOST_NAMES = 3
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

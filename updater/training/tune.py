@@ -14,13 +14,14 @@ from torch import nn
 
 from updater.domain.buckets import HELD_OUT, is_held_out
 from updater.domain.fingerprint import fingerprint
-from updater.errors import ConfigError
+from updater.errors import ConfigError, NotFoundError
 from updater.labels.events import open_events
 from updater.labels.known import read_labels
 from updater.labels.tasks import Task, question, read_tasks
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest, save_model
 from updater.runtime.deployment import Context, Progress, no_progress, open_writable
+from updater.runtime.device import model_device
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
 from updater.training.labelled_users import Labels
@@ -63,7 +64,8 @@ def tune_scenarios(
     of the users (`is_held_out`) is left out. A prompt that is there already is left alone.
 
     Raises:
-        ConfigError: a scenario has no label task, or labels of one class only.
+        NotFoundError: a scenario has no label task.
+        ConfigError: a scenario has labels of one class only.
     """
     for scenario in scenarios:
         _tasks_of(context.settings, scenario)
@@ -91,7 +93,7 @@ def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequenc
     with open_events(context) as events:
         labels = read_labels(events, list(tasks.values()), anchors, _known_by(context, anchors))
     profiles = read_all(context, sorted(anchors))
-    loaded = load_model(model)
+    loaded = load_model(model).to(model_device(settings))
     tuner = PromptTuner(loaded, profiles, settings.tuning)
     for scenario in scenarios:
         made = _labels(profiles, chosen[scenario], labels, settings)
@@ -130,7 +132,11 @@ def _tasks_of(settings: Settings, scenario: str) -> list[Task]:
     found = [task for task in _tasks(settings) if scenario in (task.scenario, task.shared_scenario) and not task.unseen]
     if not found:
         known = ", ".join(tunable_scenarios(settings))
-        raise ConfigError(f"No label task of {settings.evaluation.tasks} trains scenario {scenario!r}; known: {known}.")
+        raise NotFoundError(
+            f"No label task of {settings.evaluation.tasks} trains scenario {scenario!r}; known: {known}.",
+            kind="scenario",
+            name=scenario,
+        )
     return found
 
 

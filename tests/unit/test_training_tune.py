@@ -3,9 +3,9 @@
 import pytest
 
 from tests.evaluation_lake import FAMILY_OF_PROMPTS
-from updater.errors import ConfigError
-from updater.evaluation.tuning import _recipe, _tasks_of, tunable_scenarios
+from updater.errors import NotFoundError
 from updater.settings import Settings
+from updater.training.tune import _recipe, _tasks_of, tunable_scenarios
 
 
 @pytest.fixture
@@ -19,8 +19,9 @@ def test_each_value_has_a_prompt_and_all_of_them_train_that_of_unseen_ones(setti
     assert tunable_scenarios(settings) == ["buys_dairy", "buys", "buys_red_wine"]
     assert [task.name for task in _tasks_of(settings, "buys_dairy")] == ["buys_dairy_soon"]
     assert [task.name for task in _tasks_of(settings, "buys")] == ["buys_dairy_soon", "buys_red_wine_soon"]
-    with pytest.raises(ConfigError, match="No label task"):
+    with pytest.raises(NotFoundError, match="No label task") as raised:
         _tasks_of(settings, "buys_tea")
+    assert (raised.value.kind, raised.value.name) == ("scenario", "buys_tea")
 
 
 def test_a_value_that_nothing_may_be_trained_on_has_no_prompt(make_settings, tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""What a training run tells while it goes: JSON lines, TensorBoard, and a callback for progress."""
+"""What a training run reports while it goes: JSON lines, TensorBoard, and a callback for progress."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from updater.errors import ConfigError
 
 
-class Journal:
+class MetricsLogger:
     """Appends each step's numbers to `<directory>/metrics.jsonl` and to TensorBoard files beside it."""
 
     def __init__(self, directory: Path) -> None:
