@@ -250,7 +250,7 @@ def test_the_utility_of_a_day_is_told_by_the_texts_of_the_day_before(made: Deplo
     with pytest.raises(ConfigError, match=f"on days after {DAYS[0]} up to {DAYS[2]}"):
         profile_utility(made.context, DAYS[0], DAYS[2], 10)
     asked = ["--from-date", str(DAYS[2]), "--to-date", str(DAYS[2]), "--config", str(made.settings.source)]
-    assert "0.0%" in CliRunner().invoke(main, ["state", "profile-utility", *asked]).output
+    assert "0.0%" in CliRunner().invoke(main, ["user", "utility", *asked]).output
 
 
 def test_the_profile_has_readers_of_its_own(make_settings: Any) -> None:
