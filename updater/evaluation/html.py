@@ -126,7 +126,7 @@ def _templates() -> Environment:
         keep_trailing_newline=True,
     )
     templates.globals.update(
-        numbers=_number_columns,
+        numbers=number_columns,
         METHOD=METHOD,
         CAVEATS=CAVEATS,
         MEAN_HEAD=MEAN_HEAD,
@@ -214,7 +214,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _number_columns(rows: Sequence[Row]) -> set[int]:
+def number_columns(rows: Sequence[Row]) -> set[int]:
     """Columns that hold numbers, of whatever form, and are set to the right."""
     return {
         column
