@@ -12,8 +12,8 @@ from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, CronTriggerTimetable, Param, PartitionedAssetTimetable, task
 
+from updater.airflow import fidelity as fidelity_tasks
 from updater.airflow import maintenance, tasks, training
-from updater.airflow import fidelity as reading
 from updater.airflow.assets import NAMESPACE, feature_view_assets
 from updater.airflow.config import model_task, start_date
 from updater.airflow.landing import LandingSensor
@@ -163,9 +163,9 @@ def train_model(config: str | None = None, dag_id: str = "train_model") -> DAG:
 
         airflow dags trigger train_model
 
-    Two gates decide: a model that is not better than its controls, or whose tuned prompts are worse than none, fails the
-    task `check_gate`, and one that forgets what a trained live model keeps of its users fails `check_fidelity`; neither
-    is promoted. `daily_update` may run at the same time; promotion takes effect between two windows.
+    Two gates decide: a model that is not better than its controls, or whose tuned prompts are worse than none, fails
+    the task `check_gate`, and one that forgets what a trained live model keeps of its users fails `check_fidelity`;
+    neither is promoted. `daily_update` may run at the same time; promotion takes effect between two windows.
     """
     settings = load_settings(config)
 
@@ -200,8 +200,9 @@ def fidelity(config: str | None = None, dag_id: str = "fidelity", namespace: str
 
         airflow dags trigger fidelity --conf '{"ds": "2017-06-30"}'
 
-    Runs after `daily_update` has brought a day online, on a sample of users that is the same every day. An update that is
-    not equal to a rebuild, or that moved what it should have left alone, fails the task `check`; the day stays as it is.
+    Runs after `daily_update` has brought a day online, on a sample of users that is the same every day. An update that
+    is not equal to a rebuild, or that moved what it should have left alone, fails the task `check`; the day stays as
+    it is.
     """
     *_, summaries = feature_view_assets(load_settings(config), namespace)
 
@@ -216,6 +217,6 @@ def fidelity(config: str | None = None, dag_id: str = "fidelity", namespace: str
         },
         **_common(fidelity.__doc__),
     ) as dag:
-        task(reading.check)(task(**model_task())(reading.measure)())
+        task(fidelity_tasks.check)(task(**model_task())(fidelity_tasks.measure)())
 
     return dag

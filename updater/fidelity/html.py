@@ -22,8 +22,8 @@ SUBTASK_WORDS = {
     "IT": "interest trajectory: how the most frequent changed",
 }
 METHOD = (
-    "Questions are made of the event log, in the manner of UQABench (arXiv 2502.19178), each with options and an answer "
-    "that the log has. On another log and with other options these numbers stand beside none of that paper.",
+    "Questions are made of the event log, in the manner of UQABench (arXiv 2502.19178), each with options and with an "
+    "answer that the log has. On another log and with other options these numbers stand beside none of that paper.",
     "For each question that many users are asked, a ridge regression is fitted in closed form to 70 % of the users, "
     "from a stored vector to the right answers; the others are asked. It chooses the option with the largest score. "
     "What such a map cannot read does not count, and no answer of the model is in it.",
