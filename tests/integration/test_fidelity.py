@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from click.testing import CliRunner
 
 from tests.deployment import NOW
@@ -15,8 +16,13 @@ from updater.cli import main
 from updater.errors import NothingCommittedError, VerificationError, WindowOrderError
 from updater.evaluation.vectors import UserVectors
 from updater.fidelity import scoring
+from updater.fidelity.asked import NO_OPTION, Asked
 from updater.fidelity.gate import raise_if_lost, raise_if_wrong
+from updater.fidelity.native import answer_natively, phrase
+from updater.fidelity.questions import make_questions
 from updater.fidelity.run import Fidelity, measure_fidelity
+from updater.fidelity.stored import buffered
+from updater.fidelity.wording import parts
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
 from updater.pipeline.daily.window import run_window
@@ -24,7 +30,9 @@ from updater.pipeline.erase.run import erase
 from updater.pipeline.init import initialize
 from updater.runtime.deployment import WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
+from updater.runtime.session import Session
 from updater.settings import Settings, load_settings
+from updater.users.event_batches import user_batch
 
 pytest.importorskip("jinja2")
 
@@ -35,7 +43,13 @@ LAST = FIRST + timedelta(days=DAYS - 1)
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A state after three windows."""
     settings = load_settings(write_lake(tmp_path_factory.mktemp("fidelity")), environ={})
-    initialize(settings)
+    model = create_model(create_config(settings))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model.answers = torch.nn.Linear(16, 8)
+    directory = tmp_path_factory.mktemp("live")
+    save_model(model, directory)
+    initialize(settings, str(directory))
     context = open_writable(settings, NOW)
     with ProcessPool(settings, NOW) as pool:
         with pytest.raises(NothingCommittedError):
@@ -95,7 +109,7 @@ def test_every_system_is_asked_and_the_right_ones_are_at_the_ends(found: Fidelit
     macro = found.report["macro"]
     assert list(macro) == [
         *("published", "candidate", "rebuilt", "stale", "text", "counts", "last_8", "last_32", "last_128"),
-        *("shuffled", "random", "planted", "prior"),
+        *("shuffled", "random", "planted", "native", "prior"),
     ]
     assert macro["planted"]["acc"] > 0.9
     assert macro["published"] == macro["rebuilt"]
@@ -113,6 +127,40 @@ def test_the_gate_looks_at_the_live_model(found: Fidelity, monkeypatch: pytest.M
     raise_if_lost(found.report_file)
     report = json.loads(Path(found.report_file).read_text())
     assert report == json.loads(json.dumps(found.report))
+
+
+def test_the_model_itself_answers_as_it_is_asked_one_by_one(deployed: Settings) -> None:
+    context = open_writable(deployed, NOW)
+    window = context.window(LAST)
+    table = make_questions(context, LAST).table
+    asked = Asked.of(table)
+    users = asked.users.tolist()
+    with Session(context) as session:
+        events = buffered(context, session, window, users)
+        model = session.model
+        answers = answer_natively(asked, model, events)
+        compared = 0
+        for number, row in enumerate(table.to_pylist()):
+            if row["train"] or number % 7:
+                continue
+            user = np.array([users.index(row["user_id"])])
+            anchor = model.embed(user_batch(events, user), [row["text"]])[0, 0]
+            scores = []
+            for option in row["options"]:
+                phrases = [phrase(row["modality"], part) for part in parts(option)]
+                told = model.answers(model.question_vectors(phrases)).detach().numpy().mean(axis=0)
+                scores.append(float(anchor @ told))
+            best = sorted(scores)[-2:]
+            if best[1] - best[0] > 1e-5:
+                assert scores.index(best[1]) == answers.choice_Q[number]
+                compared += 1
+    assert compared > 10
+    assert set(answers.choice_Q[asked.train_Q]) == {NO_OPTION}
+
+
+def test_a_model_that_was_not_trained_on_answers_is_not_asked(deployed: Settings) -> None:
+    asked = Asked.of(make_questions(open_writable(deployed, NOW), LAST).table)
+    assert answer_natively(asked, create_model(create_config(deployed)), []) is None
 
 
 def test_a_row_that_moved_is_found(deployed: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`updater model fidelity`: what can be read back from the embeddings of a day, compared with what is simpler."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,6 +18,7 @@ from updater.fidelity.bags import bag, read_log
 from updater.fidelity.gate import lost, wrong
 from updater.fidelity.html import render
 from updater.fidelity.incremental import CPU_TOLERANCE, GPU_TOLERANCE, freshness, locality, parity
+from updater.fidelity.native import answer_natively
 from updater.fidelity.probe import Answers, answer, prior
 from updater.fidelity.questions import Questions, make_questions
 from updater.fidelity.report import PRIOR, Json, Kept, make_report
@@ -31,6 +32,7 @@ from updater.runtime.device import model_device
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import Session
 from updater.training.profiles import Profiles
+from updater.users.event_batches import UserEvents
 
 USERS = 2000
 """Users who are asked, if nobody says how many: the same ones every day."""
@@ -105,7 +107,8 @@ def measure_fidelity(
         before = context.window(day_before(window.ds))
         matrices["stale"] = asked.matrix(published(context, live.version, before, names))
     with Session(context, live) as session:
-        matrices |= _references(context, session, window, asked)
+        events = buffered(context, session, window, names)
+        matrices |= _references(context, session, window, asked, events)
         matrices["shuffled"] = shuffled(matrices["published"], context.settings.model.seed)
         matrices["random"] = random(len(names), context.settings.model.seed)
         matrices |= {name: asked.matrix(make(questions.table)) for name, make in (external or {}).items()}
@@ -114,11 +117,13 @@ def measure_fidelity(
         for done, (name, matrix) in enumerate(matrices.items()):
             progress("reading answers", done, len(matrices))
             answers[name] = answer(asked, matrix)
+        if (native := answer_natively(asked, session.model, events)) is not None:
+            answers["native"] = native
         answers[PRIOR] = prior(asked)
         progress("scoring", 0, 1)
         scorer = Scorer(asked, context.settings.evaluation.bootstrap, context.settings.model.seed)
         kept = _kept(context, session, window, asked, scorer, matrices, answers)
-    columns = {name: matrix.shape[1] for name, matrix in matrices.items()} | {PRIOR: 0}
+    columns = {name: matrices[name].shape[1] if name in matrices else 0 for name in answers}
     about = _about(context, window, questions, asked, directory)
     report = make_report(asked, scorer, answers, columns, kept, about)
     target = output or context.layout.fidelity(window.ds)
@@ -149,11 +154,12 @@ def _candidate(context: Context, directory: str | None, version: int | None) -> 
     return context.model_directory(model_version(context, version).version)
 
 
-def _references(context: Context, session: Session, window: Window, asked: Asked) -> dict[str, Floats]:
+def _references(
+    context: Context, session: Session, window: Window, asked: Asked, events: Sequence[UserEvents]
+) -> dict[str, Floats]:
     """Vectors that are made of the events without the model, (U, columns)."""
-    names = asked.users.tolist()
-    profiles = Profiles(window.ds, asked.users, tuple(buffered(context, session, window, names)))
-    log = read_log(context, session.connection, window, names)
+    profiles = Profiles(window.ds, asked.users, tuple(events))
+    log = read_log(context, session.connection, window, asked.users.tolist())
     fitted = set(asked.users[np.unique(asked.user_Q[asked.train_Q])].tolist())
     bags = {f"last_{newest}": bag(log, fitted, newest) for newest in NEWEST}
     return {"text": mean_text(profiles).astype(float), "counts": bag(log, fitted), **bags}

@@ -59,10 +59,12 @@ class Scorer:
         self._asked = asked
         self._test_Q = ~asked.train_Q
         users = np.unique(asked.user_Q[self._test_Q])
-        chances = np.full(len(users), 1 / max(1, len(users)))
-        self._draws_RU = np.random.default_rng(seed).multinomial(len(users), chances, size=replicates).astype(float)
+        # Nobody is one user who is asked nothing.
+        self._num_users = max(1, len(users))
+        chances = np.full(self._num_users, 1 / self._num_users)
+        draws_RU = np.random.default_rng(seed).multinomial(self._num_users, chances, size=replicates)
+        self._draws_RU = draws_RU.astype(float)
         self._column_Q = np.searchsorted(users, asked.user_Q)
-        self._num_users = len(users)
 
     def accuracy(self, answers: Answers, among: Bools | None = None) -> Accuracy:
         """On all questions of test users, or on those of them that are `among`, (Q,)."""

@@ -21,6 +21,7 @@ SYSTEMS: Final[Mapping[str, str]] = {
     "last_128": "the same counts of the last 128 events",
     "shuffled": "the published rows, dealt out to other users",
     "random": "random numbers",
+    "native": "the live model asked in words, nothing fitted: the question as anchor, options in training's words",
     "prior": "no user: the option that was right most often for the users that readers are fitted to",
 }
 """All, in the order of the reports."""
