@@ -85,13 +85,14 @@ def any_between(flags_E: Bools, first_Q: Ints, end_Q: Ints) -> Bools:
 
 def number_between(flags_E: Bools, first_Q: Ints, end_Q: Ints) -> Ints:
     """How many flags are set from `first_Q` up to `end_Q`."""
-    sums = np.concatenate([[0], np.cumsum(flags_E)])
-    return sums[end_Q] - sums[first_Q]
+    sums: Ints = np.concatenate([[0], np.cumsum(flags_E)])
+    number_Q: Ints = sums[end_Q] - sums[first_Q]
+    return number_Q
 
 
 def joined(parts: Sequence[Evidence], each: int) -> Evidence:
-    """Evidence of answers that rest on all of `parts`; the newest `each` events of every part are named."""
-    rows_QR = np.sort(
-        np.concatenate([part.rows_QR[:, -each:] for part in parts], axis=1), axis=1
-    )  # rows ascend in time
+    """Evidence of answers that rest on all of `parts`, of a stream whose events ascend in time; the newest `each`
+    events of every part are named.
+    """
+    rows_QR = np.sort(np.concatenate([part.rows_QR[:, -each:] for part in parts], axis=1), axis=1)
     return Evidence(parts[0].ids, rows_QR, np.any([part.fresh_Q for part in parts], axis=0))

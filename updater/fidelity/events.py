@@ -130,17 +130,28 @@ class History:
 
     @cached_property
     def together(self) -> Stream:
-        """All streams as one whose category is the modality."""
+        """All streams as one, sorted by user and time; the ids are `<modality>/<event id>`."""
         owners = _joined([stream.owners_E for stream in self.streams])
         times = _joined([stream.times_E for stream in self.streams])
-        kinds = np.repeat(np.arange(len(self.streams)), [len(stream.owners_E) for stream in self.streams])
-        order = np.lexsort((kinds, times, owners))
+        order = self._order_together
         fresh = np.concatenate([np.zeros(0, bool), *(stream.fresh_E for stream in self.streams)])
-        ids = pa.concat_arrays([pa.array([], pa.string()), *(stream.ids for stream in self.streams)])
-        modality = Attribute("", kinds[order], tuple(stream.modality for stream in self.streams))
+        named = [pc.binary_join_element_wise(stream.modality, stream.ids, "/") for stream in self.streams]
+        ids = pa.concat_arrays([pa.array([], pa.string()), *named])
         return Stream(
-            "", len(self.users), owners[order], times[order], fresh[order], ids.take(pa.array(order)), modality, None
+            "", len(self.users), owners[order], times[order], fresh[order], ids.take(pa.array(order)), None, None
         )
+
+    @cached_property
+    def kinds(self) -> Attribute:
+        """The modality of each event of `together`."""
+        lengths = [len(stream.owners_E) for stream in self.streams]
+        kinds_E = np.repeat(np.arange(len(self.streams)), lengths)
+        return Attribute("", kinds_E[self._order_together], tuple(stream.modality for stream in self.streams))
+
+    @cached_property
+    def _order_together(self) -> Ints:
+        owners = _joined([stream.owners_E for stream in self.streams])
+        return np.lexsort((_joined([stream.times_E for stream in self.streams]), owners))
 
 
 def make_stream(
@@ -188,12 +199,14 @@ def make_upcoming(stream: Stream, events: pa.Table, users: pa.Array) -> Upcoming
 
 def positions(values: pa.ChunkedArray, known: pa.Array) -> Ints:
     """Position of each value among `known`; -1 where it is not."""
-    return pc.fill_null(pc.index_in(values.combine_chunks(), value_set=known), -1).to_numpy().astype(np.int64)
+    found: Ints = pc.fill_null(pc.index_in(values.combine_chunks(), value_set=known), -1).to_numpy().astype(np.int64)
+    return found
 
 
 def times(events: pa.Table) -> Ints:
     """Event times in microseconds since the epoch."""
-    return events["event_time"].cast(pa.int64()).combine_chunks().to_numpy().astype(np.int64)
+    found: Ints = events["event_time"].cast(pa.int64()).combine_chunks().to_numpy().astype(np.int64)
+    return found
 
 
 def _attribute(name: str, values: pa.ChunkedArray, of_train_E: Bools) -> Attribute:
@@ -204,7 +217,7 @@ def _attribute(name: str, values: pa.ChunkedArray, of_train_E: Bools) -> Attribu
     askable = np.array(
         [count > 0 and _can_be_asked(value) for value, count in zip(distinct, counts, strict=True)], bool
     )
-    # The last key counts first; ties in the order of the names.
+    # The commonest first; equally common ones by name.
     order = sorted(range(len(distinct)), key=lambda code: (not askable[code], -int(counts[code]), distinct[code]))
     rank = np.full(len(distinct) + 1, -1)
     rank[order] = np.arange(len(order))

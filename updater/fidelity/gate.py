@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from updater.errors import VerificationError
+from updater.fidelity.questions import LEAK_REFUSED
 from updater.lake import partitions
 
 MOST_LOST = 0.02
 """Accuracy that another model version may lose on a sub-task."""
 FEWEST_QUESTIONS = 1000
 """Of a sub-task that decides."""
-LEAKS = "leak_refused"
-"""Among the counts of questions that were removed: those whose row knew what came after it."""
 
 
 def lost(report: Mapping[str, Any]) -> list[str]:
@@ -47,7 +46,7 @@ def wrong(report: Mapping[str, Any]) -> list[str]:
             f"{locality['different']:,} of {locality['pairs']:,} summaries of modalities without a change are others "
             f"than a day before, and {locality['changed']:,} answers changed"
         )
-    if leaks := report["questions"]["removed"].get(LEAKS, 0):
+    if leaks := report["questions"]["removed"].get(LEAK_REFUSED, 0):
         reasons.append(f"{leaks:,} questions were refused because a row knew what came after it")
     return reasons
 

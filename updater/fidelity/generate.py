@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 
@@ -10,40 +9,59 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from updater.fidelity.actions import action_blocks, num_waiting
 from updater.fidelity.block import Block, question_keys
+from updater.fidelity.counts import counts_of_events, counts_of_values, most_active
 from updater.fidelity.direct import direct_features
-from updater.fidelity.events import History
+from updater.fidelity.events import History, Upcoming
 from updater.fidelity.filters import capped, complete, without_dominant
 from updater.fidelity.hashing import combined, text_keys
 from updater.fidelity.interests import long_term, short_term
 from updater.fidelity.schema import QUESTIONS
+from updater.fidelity.trajectory import trajectories
 from updater.fidelity.values import Valued
 from updater.fidelity.wording import TEMPLATE_VERSION
 
 
-def state_blocks(history: History) -> list[Block]:
-    """Questions that are answered by what happened before `as_of`."""
-    blocks: list[Block] = []
-    for stream in (history.together, *history.streams):
-        if stream.category is None:
-            continue
-        valued = Valued(stream, stream.category)
-        if stream is history.together:
-            blocks += direct_features(history, valued, positions=(1,))
-        else:
-            blocks += direct_features(history, valued)
-            blocks += long_term(history, valued)
-            blocks += short_term(history, valued)
-    return [without_dominant(complete(block), history.train_U) for block in blocks]
+def generate(
+    history: History, upcoming: tuple[Upcoming, ...] | None, horizon_days: int, per_user: int
+) -> tuple[pa.Table, dict[str, int]]:
+    """The questions, and how many of them each filter removed.
 
-
-def to_table(blocks: Sequence[Block], history: History, per_user: int) -> tuple[pa.Table, dict[str, int]]:
-    """The questions of all blocks as rows, sorted by id, and how many each filter removed."""
-    kept = capped(blocks, history, per_user)
-    removed = sum((Counter(block.removed) for block in kept), Counter())
+    Args:
+        history: what had happened and landed by `as_of`: nothing else decides about the questions of the state.
+        upcoming: of each stream what came after it; None while that has not landed, and its questions wait.
+        horizon_days: how many days `upcoming` has.
+        per_user: questions per user and sub-task at most.
+    """
+    blocks = state_blocks(history)
+    removed: Counter[str] = Counter()
+    if upcoming is None:
+        removed["waiting"] = num_waiting(history, horizon_days)
+    else:
+        blocks += action_blocks(history, upcoming, horizon_days)
+    kept = capped([without_dominant(complete(block), history.train_U) for block in blocks], history, per_user)
+    removed += sum((Counter(block.removed) for block in kept), Counter[str]())
     tables = [_rows(block, history) for block in kept if len(block.owners_Q)]
     table = pa.concat_tables(tables) if tables else QUESTIONS.empty_table()
     return table.take(pc.sort_indices(table["question_id"])).combine_chunks(), dict(sorted(removed.items()))
+
+
+def state_blocks(history: History) -> list[Block]:
+    """Questions that are answered by what happened before `as_of`."""
+    together = Valued(history.together, history.kinds)
+    blocks = direct_features(history, together, positions=(1,))
+    blocks += [*counts_of_events(history, history.together), most_active(history, together)]
+    for stream in history.streams:
+        blocks += counts_of_events(history, stream)
+        if stream.category:
+            valued = Valued(stream, stream.category)
+            blocks += direct_features(history, valued)
+            blocks += counts_of_values(history, valued)
+            blocks += long_term(history, valued)
+            blocks += short_term(history, valued)
+            blocks += trajectories(history, valued)
+    return blocks
 
 
 def digest(table: pa.Table, as_of: datetime) -> str:

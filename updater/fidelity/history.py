@@ -4,7 +4,7 @@ Bad rows were set aside when their day landed, an event counts in its newest ver
 are gone. Nothing is landed here: what no window or training has read is not known.
 """
 
-from datetime import date
+from datetime import date, timedelta
 
 import duckdb
 import numpy as np
@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain.modality import Modality
+from updater.domain.window import days
 from updater.errors import NotLandedError
-from updater.fidelity.events import History, make_stream
+from updater.fidelity.events import History, Upcoming, make_stream, make_upcoming, microseconds
 from updater.fidelity.hashing import is_train, sample
 from updater.runtime.deployment import Context
 from updater.state.event_store import Buffer, connect
@@ -37,7 +38,7 @@ def read_history(context: Context, ds: date, users: int | None) -> History:
                 ds=ds,
             )
     with connect(context.settings.paths.lake, context.settings.paths.state) as connection:
-        buffers = [_buffer(context, connection, modality, ds) for modality in streams]
+        buffers = [_buffer(context, connection, modality, ds, context.settings.buffer.days) for modality in streams]
         window = context.window(ds)
         known: set[str] = set()
         for buffer in buffers:
@@ -61,7 +62,33 @@ def read_history(context: Context, ds: date, users: int | None) -> History:
     return History(ds, context.settings.timezone, context.settings.buffer.days, tuple(chosen), train_U, made)
 
 
-def _buffer(context: Context, connection: duckdb.DuckDBPyConnection, modality: Modality, last: date) -> Buffer:
-    settings = context.settings
+def read_upcoming(context: Context, history: History, horizon_days: int) -> tuple[Upcoming, ...] | None:
+    """What users did in the `horizon_days` local days after the history, as it was known at their end; of each stream.
+
+    None until all these days have landed in the state: of the modalities that are not optional, or of all if all are.
+    """
+    streams = [modality for modality in context.settings.modalities if modality.kind == "stream"]
+    first, last = history.ds + timedelta(days=1), history.ds + timedelta(days=horizon_days)
+    for modality in [stream for stream in streams if not stream.optional] or streams:
+        landed = {record.ds for record in context.ledger.partitions(modality.name, first, last)}
+        if not landed.issuperset(days(first, last)):
+            return None
+    window, wanted = context.window(last), pa.array(history.users, pa.string())
+    of_chosen = pa.table({"user_id": wanted})
+    with connect(context.settings.paths.lake, context.settings.paths.state) as connection:
+        found = []
+        for modality, stream in zip(streams, history.streams, strict=True):
+            # A buffer of as many days begins at `as_of`.
+            buffer = _buffer(context, connection, modality, last, horizon_days)
+            events = buffer.content(window, of_chosen, extra=_EXTRA)
+            upcoming = make_upcoming(stream, events, wanted)
+            assert upcoming.times_E.min(initial=microseconds(history.as_of)) >= microseconds(history.as_of)
+            found.append(upcoming)
+        return tuple(found)
+
+
+def _buffer(
+    context: Context, connection: duckdb.DuckDBPyConnection, modality: Modality, last: date, num_days: int
+) -> Buffer:
     files = context.event_files(modality.name, last)
-    return Buffer(connection, modality, files, settings.buffer.days, settings.timezone)
+    return Buffer(connection, modality, files, num_days, context.settings.timezone)

@@ -75,7 +75,7 @@ def _three_most_frequent(history: History, valued: Valued) -> Block:
         ("few_events", stream.num_events_U >= MIN_EVENTS),
         ("constant", valued.tally.num_distinct_U > 3),
         ("tie", third_U > fourth_U),
-        ("rare_value", valued.askable(codes_U3).all(axis=1)),
+        ("rare_value", valued.all_askable(codes_U3)),
     )
     gold_Q3, keys_Q = codes_U3[owners_Q], question_keys(slot, history.user_keys_U[owners_Q])
     allowed_QV = np.ones((len(owners_Q), valued.num_values), bool)
@@ -126,7 +126,8 @@ def _seen_first(valued: Valued, owners_Q: Ints) -> list[Pool]:
 def _long_term_value(valued: Valued, owners_Q: Ints) -> Bools:
     """A mask of the user's most frequent value of the whole buffer; of the first of those that are."""
     codes_Q = valued.tally.nth(0)[0][owners_Q]
-    return np.arange(valued.num_values)[None, :] == codes_Q[:, None]
+    is_it_QV: Bools = np.arange(valued.num_values)[None, :] == codes_Q[:, None]
+    return is_it_QV
 
 
 def combinations(codes_QKN: Ints, names: Sequence[str], separator: str) -> tuple[list[str], Ints]:

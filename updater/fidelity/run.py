@@ -15,15 +15,16 @@ from updater.evaluation.figures import needed
 from updater.evaluation.metrics import Floats
 from updater.fidelity.asked import Asked
 from updater.fidelity.bags import bag, read_log
+from updater.fidelity.files import write_questions
 from updater.fidelity.gate import lost, wrong
 from updater.fidelity.html import render
 from updater.fidelity.incremental import CPU_TOLERANCE, GPU_TOLERANCE, freshness, locality, parity
 from updater.fidelity.native import answer_natively
 from updater.fidelity.probe import Answers, answer, prior
-from updater.fidelity.questions import Questions, make_questions
+from updater.fidelity.questions import Questions, make_questions, refuse_leaks
 from updater.fidelity.report import PRIOR, Json, Kept, make_report
 from updater.fidelity.scoring import Scorer
-from updater.fidelity.stored import buffered, computed, published
+from updater.fidelity.stored import buffered, computed, provenance, published
 from updater.fidelity.systems import NEWEST, SYSTEMS, SystemFactory, random, shuffled
 from updater.lake import partitions
 from updater.pipeline.versions.registry import check_model, model_version
@@ -86,6 +87,9 @@ def measure_fidelity(
     directory = _candidate(context, model, version)
     progress("making questions", 0, 1)
     questions = make_questions(context, window.ds, users=users)
+    known = provenance(context, window, sorted(set(questions.table["user_id"].to_pylist())))
+    questions = refuse_leaks(questions, known)
+    write_questions(questions, context.layout.fidelity_questions(window.ds))
     if not questions.table.num_rows:
         raise NotFoundError(
             f"Nothing can be asked about {window}: too few users have enough events in the buffer; name a later day.",

@@ -11,6 +11,7 @@ from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from updater.domain import columns
@@ -28,6 +29,9 @@ from updater.state.lookup import Lookup
 from updater.state.summaries import Summaries, newest_of
 from updater.users.event_batches import UserEvents, user_batch
 
+NOTHING_KNOWN = pa.schema(
+    [(columns.JOIN_KEY, pa.string()), ("as_of", offline.TIMESTAMP), ("newest_event", pa.timestamp("s"))]
+).empty_table()
 USERS_PER_JOB = 512
 """Users that a process reads and embeds together."""
 
@@ -52,6 +56,34 @@ def published(context: Context, version: int, window: Window, users: Sequence[st
                 values[at, position] = flat.reshape(len(at), width)
                 found[at] = True
     return UserVectors(np.array(known, str)[found], values[found].reshape(int(found.sum()), -1))
+
+
+def provenance(context: Context, window: Window, users: Sequence[str]) -> pa.Table:
+    """What the published rows of users know, as `questions.refuse_leaks` wants it: a row of each user who has one.
+
+    A row that the window did not have to write anew is from an earlier instant and counts as one of its end.
+    """
+    streams = [m.name for m in context.settings.modalities if m.kind == "stream"]
+    as_of, lookup = window.as_of.replace(tzinfo=None), Lookup()
+    parts = []
+    for bucket, members in _by_bucket(context, users).items():
+        table = pa.table({columns.JOIN_KEY: pa.array(members, pa.string())})
+        root = context.layout.offline(columns.SUMMARIES_VIEW)
+        rows = offline.read_newest(root, bucket, table, lookup=lookup, until=as_of)
+        if rows.num_rows:
+            seconds = [rows[columns.last_event_at(name)].cast(pa.int64()) for name in streams]
+            parts.append(
+                pa.table(
+                    {
+                        columns.JOIN_KEY: rows[columns.JOIN_KEY],
+                        "as_of": pc.max_element_wise(
+                            rows[columns.EVENT_TIMESTAMP], pa.scalar(as_of, offline.TIMESTAMP)
+                        ),
+                        "newest_event": pc.cast(pc.max_element_wise(*seconds), pa.timestamp("s")),
+                    }
+                )
+            )
+    return pa.concat_tables(parts) if parts else NOTHING_KNOWN
 
 
 def computed(

@@ -94,6 +94,11 @@ class Valued:
         """Whether values may be asked for."""
         return (codes >= 0) & (codes < self.num_values)
 
+    def all_askable(self, codes_QN: Ints) -> Bools:
+        """Whether all N values of each question may be asked for."""
+        all_Q: Bools = np.logical_and.reduce(self.askable(codes_QN), axis=1)
+        return all_Q
+
     @cached_property
     def order_E(self) -> Ints:
         """Events by user, value and time."""
@@ -135,7 +140,8 @@ class Valued:
 
 def sift(start_U: Bools, *filters: tuple[str, Bools]) -> tuple[Ints, dict[str, int]]:
     """Positions of those who pass all filters, and how many of the others each filter was the first to remove."""
-    kept_U, removed = start_U, {}
+    kept_U = start_U
+    removed: dict[str, int] = {}
     for name, passes_U in filters:
         if lost := int(np.count_nonzero(kept_U & ~passes_U)):
             removed[name] = removed.get(name, 0) + lost

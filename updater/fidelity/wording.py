@@ -64,15 +64,15 @@ def most_active(days: int) -> Slot:
 
 def long_term(modality: str, attribute: str, days: int) -> Slot:
     """The most frequent value of the whole buffer."""
-    text = f"Which {_words(attribute)} was the most frequent of this user's {_words(modality)} events in the {_last(days)}?"
+    text = f"Which {_words(attribute)} did this user's {_words(modality)} events have most often in the {_last(days)}?"
     return Slot("LI", modality, attribute, f"LI:{modality}.{attribute}:{days}d", text)
 
 
 def long_term_three(modality: str, attribute: str, days: int) -> Slot:
     """The three most frequent values of the whole buffer, as a set."""
     text = (
-        f"Which three values of {_words(attribute)} were the most frequent ones of this user's {_words(modality)} "
-        f"events in the {_last(days)}?"
+        f"Which three values of {_words(attribute)} did this user's {_words(modality)} events have most often in the "
+        f"{_last(days)}?"
     )
     return Slot("LI", modality, attribute, f"LI:{modality}.{attribute}:{days}d:top3", text)
 
@@ -80,7 +80,7 @@ def long_term_three(modality: str, attribute: str, days: int) -> Slot:
 def short_term(modality: str, attribute: str, recent: str, when: str, differs: bool) -> Slot:
     """The most frequent value of late; `differs`: of users for whom it is not the one of the whole buffer."""
     name = f"SI:{modality}.{attribute}:{recent}" + (":differs" if differs else "")
-    text = f"Which {_words(attribute)} was the most frequent of this user's {_words(modality)} events {when}?"
+    text = f"Which {_words(attribute)} did this user's {_words(modality)} events have most often {when}?"
     return Slot("SI", modality, attribute, name, text)
 
 

@@ -209,6 +209,10 @@ class StateLayout:
         """The same of a model that is to become live."""
         return self.path(StatePart.EVALUATION, "fidelity", "candidate", _day(ds))
 
+    def fidelity_questions(self, ds: date) -> str:
+        """Questions about users as of the end of day `ds`."""
+        return self.path(StatePart.EVALUATION, "fidelity", _day(ds), "questions.parquet")
+
     def feature_store(self) -> str:
         """The file with which Feast opens this state."""
         return self.path("feature_store.yaml")
