@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from updater.domain.window import Window
-from updater.errors import NotFoundError, NothingCommittedError, WindowOrderError
+from updater.errors import ConcurrentUpdateError, NotFoundError, NothingCommittedError, WindowOrderError
 from updater.evaluation.embedding import mean_text
 from updater.evaluation.figures import needed
 from updater.evaluation.metrics import Floats
@@ -32,6 +32,7 @@ from updater.runtime.deployment import Context, Progress, WritableContext, day_b
 from updater.runtime.device import model_device
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import Session
+from updater.runtime.state_lock import StateLock
 from updater.training.profiles import Profiles
 from updater.users.event_batches import UserEvents
 
@@ -89,7 +90,7 @@ def measure_fidelity(
     questions = make_questions(context, window.ds, users=users)
     known = provenance(context, window, sorted(set(questions.table["user_id"].to_pylist())))
     questions = refuse_leaks(questions, known)
-    write_questions(questions, context.layout.fidelity_questions(window.ds))
+    _keep(context, questions, window)
     if not questions.table.num_rows:
         raise NotFoundError(
             f"Nothing can be asked about {window}: too few users have enough events in the buffer; name a later day.",
@@ -136,6 +137,16 @@ def measure_fidelity(
     _write(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
     _write(partitions.join(target, "report.html"), render(report, found.wrong, found.lost))
     return found
+
+
+def _keep(context: WritableContext, questions: Questions, window: Window) -> None:
+    """Write the questions where an erasure finds them. Raises ConcurrentUpdateError if one came before that."""
+    with StateLock(context.layout.rewriting_lock()).shared():
+        if context.ledger.erased().among(set(questions.table["user_id"].to_pylist())):
+            raise ConcurrentUpdateError(
+                "Users were erased while this ran; run the same command again.", cause="erasure"
+            )
+        write_questions(questions, context.layout.fidelity_questions(window.ds))
 
 
 def _window(context: Context, ds: date | None) -> Window:
