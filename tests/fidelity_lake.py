@@ -12,7 +12,9 @@ from tests.factories import bill, land_rows, utc
 FIRST = date(2024, 3, 1)
 DAYS = 3
 """Windows to run."""
-BUFFER_DAYS = 6
+BUFFER_DAYS = 10
+PAST_DAYS = 5
+"""Full days before the windows; none of them leaves the buffer while they run."""
 FUTURE_DAYS = 2
 NUM_USERS = 110
 CATEGORIES = ("dairy", "rice", "tea", "wine", "bread", "fruit")
@@ -34,12 +36,12 @@ def write_lake(root: Path, **overrides: Any) -> Path:
     )
     rng = np.random.default_rng(0)
     taste = {name: rng.dirichlet([0.7] * 6, NUM_USERS) for name in ("bill", "visit")}
-    for offset in range(1 - BUFFER_DAYS, DAYS + FUTURE_DAYS):
+    for offset in range(-PAST_DAYS, DAYS + FUTURE_DAYS):
         ds = FIRST + timedelta(days=offset)
         rows: dict[str, list[dict[str, Any]]] = {"bill": [], "visit": []}
         for user in range(NUM_USERS):
             for name, values in (("bill", CATEGORIES), ("visit", PAGES)):
-                # Old days are full, so that everybody can be asked; the windows' own days are sparse.
+                # Days of the past are full, so that everybody can be asked; the windows' own days are sparse.
                 for hour in range(3 if offset < 0 else 1):
                     if rng.random() < (0.7 if offset < 0 else 0.3):
                         key, time = f"{name}{user}-{ds}-{hour}", f"{ds} {6 + 5 * hour:02}:30:00"

@@ -1,6 +1,7 @@
 """What can be read back, measured on a deployment that ran real windows: parity 0 and locality to the bit."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import updater
 from tests.deployment import NOW
 from tests.fidelity_lake import DAYS, FIRST, write_lake
 from updater.cli import main
@@ -79,15 +81,12 @@ def planted(table) -> UserVectors:
 @pytest.fixture(scope="module")
 def found(deployed: Settings, candidate: Path, tmp_path_factory: pytest.TempPathFactory) -> Fidelity:
     """The newest window, measured with a candidate and with a system that knows all answers."""
-    patch = pytest.MonkeyPatch()
-    # A lake of this size has fewer questions than a number needs.
-    patch.setattr(scoring, "FEWEST_QUESTIONS", 30)
     output = str(tmp_path_factory.mktemp("report"))
-    with patch.context(), ProcessPool(deployed, NOW) as pool:
+    with pytest.MonkeyPatch.context() as patch, ProcessPool(deployed, NOW) as pool:
+        # A lake of this size has fewer questions than a number needs.
+        patch.setattr(scoring, "FEWEST_QUESTIONS", 30)
         context = open_writable(deployed, NOW)
-        measured = measure_fidelity(context, pool, model=str(candidate), output=output, external={"planted": planted})
-    patch.undo()
-    return measured
+        return measure_fidelity(context, pool, model=str(candidate), output=output, external={"planted": planted})
 
 
 def test_daily_updates_equal_a_rebuild(found: Fidelity) -> None:
@@ -181,9 +180,8 @@ def test_a_row_that_moved_is_found(deployed: Settings, monkeypatch: pytest.Monke
         raise_if_wrong(wrong.report_file)
 
 
-def test_the_first_window_has_no_day_before_it(deployed: Settings, tmp_path: Path) -> None:
-    with ProcessPool(deployed, NOW) as pool:
-        first = measure_fidelity(open_writable(deployed, NOW), pool, FIRST, users=30, output=str(tmp_path))
+def test_the_first_window_has_no_day_before_it(deployed: Settings) -> None:
+    first = replace(updater.open(deployed.source), now=NOW).fidelity(FIRST, users=30)
     assert first.report["freshness"] is None and first.report["locality"] is None
     assert first.report["parity"]["holds"]
     assert "stale" not in first.report["macro"]

@@ -8,7 +8,7 @@ without chance or intervals; here sub-tasks count alike, however many questions 
 
 # Q questions, U users, R bootstrap replicates
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,8 +111,3 @@ def agreement(first: Answers, second: Answers, among: NDArray[np.bool_] | None =
     rows = first.choice_Q != NO_OPTION
     rows &= True if among is None else among
     return float((first.choice_Q == second.choice_Q)[rows].mean()) if rows.any() else float("nan")
-
-
-def sufficient(of_subtasks: Mapping[str, Accuracy]) -> Sequence[str]:
-    """Sub-tasks with questions enough."""
-    return [name for name, one in of_subtasks.items() if one.is_sufficient]
