@@ -110,7 +110,7 @@ def test_every_system_is_asked_and_the_right_ones_are_at_the_ends(found: Fidelit
         *("published", "candidate", "rebuilt", "stale", "text", "counts", "last_8", "last_32", "last_128"),
         *("shuffled", "random", "planted", "native", "prior"),
     ]
-    assert macro["planted"]["acc"] > 0.9
+    assert macro["planted"]["acc"] > max(one["acc"] for name, one in macro.items() if name != "planted")
     assert macro["published"] == macro["rebuilt"]
     assert macro["prior"]["lift"] == 0.0
     for name in ("shuffled", "random"):
