@@ -219,5 +219,5 @@ def number_columns(rows: Sequence[Row]) -> set[int]:
     return {
         column
         for column in range(len(rows[0]) if rows else 0)
-        if all(row[column][:1].isdigit() or row[column][:1] in "-–" for row in rows)
+        if all(row[column][:1].isdigit() or row[column][:1] in "-–−+" for row in rows)
     }

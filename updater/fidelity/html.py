@@ -37,7 +37,6 @@ CAVEATS = (
     "Shuffled rows and random numbers fall below the prior where options are values that the user has.",
 )
 MEAN_HEAD = ("system", "accuracy", "95 %", "prior", "lift", "95 %", "numbers per user")
-DIFFERENCE_HEAD = ("difference", "on", "of accuracy", "95 %", "questions")
 KEPT_HEAD = ("property", "holds", "measured")
 REMOVED_HEAD = ("filter", "questions removed")
 SHOWN = ("candidate", "published", "stale", "counts", "last_32", "text", "prior")
@@ -76,6 +75,7 @@ def render(report: Mapping[str, Any], wrong: Sequence[str], lost: Sequence[str])
                 for name, of_subtask in report["modalities"].items()
                 for modality, found in of_subtask.items()
             ],
+            difference_head=("difference", *report["subtasks"], "all sub-tasks"),
             differences=_differences(report["differences"]),
             kept=_kept(report),
             removed=[[name.replace("_", " "), f"{n:,}"] for name, n in report["questions"]["removed"].items()],
@@ -98,7 +98,6 @@ def _templates() -> Environment:
         METHOD=METHOD,
         CAVEATS=CAVEATS,
         MEAN_HEAD=MEAN_HEAD,
-        DIFFERENCE_HEAD=DIFFERENCE_HEAD,
         KEPT_HEAD=KEPT_HEAD,
         REMOVED_HEAD=REMOVED_HEAD,
         MOST_LOST=f"{100 * MOST_LOST:g}",
@@ -143,16 +142,15 @@ def _accuracies(names: Row, found: Mapping[str, Any]) -> Row:
 
 def _differences(found: Mapping[str, Any]) -> list[Row]:
     return [
-        [
-            pair.replace("-", " − "),
-            "all sub-tasks" if subtask == "macro" else subtask,
-            _points(one["value"]),
-            _interval(one["low"], one["high"], signed=True),
-            f"{one['n']:,}",
-        ]
+        [pair.replace("-", " − "), *(_difference(one) for one in of_subtask.values())]
         for pair, of_subtask in found.items()
-        for subtask, one in of_subtask.items()
     ]
+
+
+def _difference(found: Mapping[str, Any]) -> str:
+    if found["value"] is None:
+        return "–"
+    return f"{100 * found['value']:+.1f} ({_interval(found['low'], found['high'], signed=True)})".replace("-", "−")
 
 
 def _kept(report: Mapping[str, Any]) -> list[Row]:
@@ -202,7 +200,8 @@ def _made_from(report: Mapping[str, Any]) -> Row:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    # A small number below zero is not minus zero.
+    return "–" if value is None else f"{round(100 * value, 1) + 0.0:.1f} %".replace("-", "−")
 
 
 def _points(value: float | None) -> str:
