@@ -1,7 +1,7 @@
 """Who has read the whole log answers every question: by loops over rows, with nothing of the product's code."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -14,10 +14,10 @@ class Oracle:
     def __init__(self, log: Sequence[Event], ds: date, buffer_days: int, horizon_days: int) -> None:
         self.as_of = datetime.combine(ds + timedelta(days=1), time(), UTC)
         self.buffer_days = buffer_days
-        past = _known(log, ds)
-        self.past = [e for e in past if self.days_ago(buffer_days) <= e.time < self.as_of]
-        later = _known(log, ds + timedelta(days=horizon_days))
-        self.later = [e for e in later if self.as_of <= e.time < self.as_of + timedelta(days=horizon_days)]
+        past, later = _known(log, ds), _known(log, ds + timedelta(days=horizon_days))
+        end = self.as_of + timedelta(days=horizon_days)
+        self.past = _by_user(e for e in past if self.days_ago(buffer_days) <= e.time < self.as_of)
+        self.later = _by_user(e for e in later if self.as_of <= e.time < end)
 
     def days_ago(self, days: int) -> datetime:
         return self.as_of - timedelta(days=days)
@@ -27,7 +27,7 @@ class Oracle:
         user, modality = question["user_id"], question["modality"]
         asked, what, *more = question["slot"].split(":")
         assert asked == question["subtask"]
-        events = [e for e in self.past if e.user == user and modality in ("", e.modality)]
+        events = [e for e in self.past[user] if modality in ("", e.modality)]
         if asked == "DF":
             right = _at(events, int(more[0].removeprefix("last")), by_modality=not modality)
         elif asked == "MF" and what == "modality":
@@ -53,8 +53,9 @@ class Oracle:
             thirds = [[e.value for e in events if bounds[n] <= e.time < bounds[n + 1]] for n in range(3)]
             right = {" -> ".join(_only_most_common(values) for values in thirds)}
         else:
-            later = [e for e in self.later if e.user == user and e.modality == modality]
-            right = {(e.text if asked == "IP" else e.value) for e in later if e.time == min(o.time for o in later)}
+            later = [e for e in self.later[user] if e.modality == modality]
+            first = min(e.time for e in later)
+            right = {(e.text if asked == "IP" else e.value) for e in later if e.time == first}
         answers = [position for position, option in enumerate(question["options"]) if option in right]
         assert len(answers) == 1, (question, right)
         return answers[0]
@@ -71,6 +72,13 @@ def _known(log: Sequence[Event], last: date) -> list[Event]:
     for e in sorted((e for e in log if e.landed <= last), key=lambda e: e.landed):
         newest[e.user, e.modality, e.event_id] = e
     return [e for e in newest.values() if not e.deleted]
+
+
+def _by_user(events: Iterable[Event]) -> dict[str, list[Event]]:
+    found: dict[str, list[Event]] = {}
+    for e in events:
+        found.setdefault(e.user, []).append(e)
+    return found
 
 
 def _at(events: list[Event], k: int, by_modality: bool) -> set[str | None]:

@@ -33,10 +33,10 @@ def draw(keys_Q: Keys, gold_Q: Ints, value_keys_V: Keys, pools: Sequence[Pool], 
     """Options of each question: the right one, then distinct wrong ones; -1 where the pools have no more.
 
     Returns:
-        Shape (Q, K), K being `num_options` or the number of values if there are fewer.
+        Shape (Q, K), K being `num_options`, or the number of values if there are fewer, and at least 1.
     """
     shape = len(gold_Q), len(value_keys_V)
-    width = min(num_options, shape[1])
+    width = max(1, min(num_options, shape[1]))
     options = np.full((shape[0], width), -1)
     options[:, 0] = gold_Q
     if width < 2 or not shape[0]:
