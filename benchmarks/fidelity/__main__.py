@@ -11,14 +11,20 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+import pyarrow as pa
 
 from benchmarks.fidelity.tables import tables
 from benchmarks.product import command, cpu_seconds, paths_below
 from benchmarks.report import about
 from updater.domain.window import first_buffer_day
+from updater.encoders.config import ENCODERS
+from updater.evaluation.encoders import encoder_systems
+from updater.evaluation.vectors import UserVectors
 from updater.fidelity.questions import HORIZON_DAYS
 from updater.fidelity.run import measure_fidelity
 from updater.lake import partitions
@@ -76,6 +82,9 @@ def main() -> None:
     )
     parser.add_argument("--log", choices=LOGS, action="append", help="repeatable; default: both")
     parser.add_argument("--model", metavar="DIR", help="a trained model for the Complete Journey log")
+    parser.add_argument(
+        "--encoders", nargs="*", default=[], choices=ENCODERS, help="of the literature, beside the others"
+    )
     parser.add_argument("--users", type=int, default=2000)
     parser.add_argument("--to", type=Path, default=HERE, help="directory for the reports")
     parser.add_argument("--work", type=Path, default=Path("build/fidelity"), help="directory for lakes and states")
@@ -84,11 +93,11 @@ def main() -> None:
     for name in given.log or LOGS:
         target = (given.to / LOGS[name].directory).resolve()
         if not given.tables:
-            measure(LOGS[name], (given.work / name).resolve(), target, given.users, given.model)
+            measure(LOGS[name], (given.work / name).resolve(), target, given)
         print(tables(name, json.loads((target / "report.json").read_text(encoding="utf-8"))))
 
 
-def measure(log: Log, root: Path, target: Path, users: int, model: str | None) -> None:
+def measure(log: Log, root: Path, target: Path, given: argparse.Namespace) -> None:
     """Bring a log's deployment to the day, ask, and add to the report how long that took and where."""
     environ, machine = paths_below(root), about()
     settings = load_settings(log.config, environ=environ)
@@ -96,14 +105,22 @@ def measure(log: Log, root: Path, target: Path, users: int, model: str | None) -
     if not landed.exists():
         log.land(settings.paths.lake)
         landed.touch()
+    model = given.model
     if log.trained and not model:
         model = command(log.config, environ, "model", "train")["model"]
     command(log.config, environ, "init", *(["--model", model] if log.trained and model else []))
     days = str(log.ds - timedelta(days=1)), str(log.last)
     command(log.config, environ, "backfill", "--from-date", days[0], "--to-date", days[1])
-    context, begin, cpu = open_writable(settings), perf_counter(), cpu_seconds()
+    context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
-        measure_fidelity(context, pool, log.ds, users=users, output=str(target), progress=print)
+        names = given.encoders if log.trained else []
+        made = encoder_systems(context, pool, names, [log.ds], print)
+        vectors = {name: make().at("", log.ds) for name, make in made.items()}
+        external = {name: partial(_the_same, one) for name, one in vectors.items()}
+        begin, cpu = perf_counter(), cpu_seconds()
+        measure_fidelity(
+            context, pool, log.ds, users=given.users, output=str(target), external=external, progress=print
+        )
     spent: dict[str, Any] = {
         "seconds": round(perf_counter() - begin),
         "cpu_seconds": round(cpu_seconds() - cpu),
@@ -114,6 +131,11 @@ def measure(log: Log, root: Path, target: Path, users: int, model: str | None) -
     report = json.loads(file.read_text(encoding="utf-8")) | spent
     with partitions.write_file(str(file)) as out:
         out.write((json.dumps(report, indent=1) + "\n").encode("utf-8"))
+
+
+def _the_same(vectors: UserVectors, questions: pa.Table) -> UserVectors:
+    """An encoder's vectors answer to no questions: it learned from the log."""
+    return vectors
 
 
 if __name__ == "__main__":
