@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from updater.evaluation.metrics import Floats
 from updater.fidelity.asked import NO_OPTION, Asked, Int64
 
-PENALTY = 0.01
-"""Of squared weights of standardized columns, for each user that a slot is fitted to."""
+PENALTY = 0.001
+"""Of squared weights, times the squared lengths of all standardized vectors that a slot is fitted to: in this measure the
+same penalty suits a few columns and a thousand.
+"""
 FEWEST_USERS = 20
 """That a slot is fitted to; with fewer the answer is the commonest one."""
 
@@ -76,7 +78,7 @@ def ridge(x_ND: Floats, y_NC: Floats, asked_TD: Floats) -> Floats:
     deviation_D[deviation_D == 0] = 1.0
     z_ND, bias_C = (x_ND - mean_D) / deviation_D, y_NC.mean(axis=0)
     residual_NC, (num_users, width) = y_NC - bias_C, z_ND.shape
-    penalty = PENALTY * num_users
+    penalty = PENALTY * (z_ND**2).sum()
     if width <= num_users:
         weights_DC = np.linalg.solve(z_ND.T @ z_ND + penalty * np.eye(width), z_ND.T @ residual_NC)
     else:
