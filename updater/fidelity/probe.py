@@ -16,8 +16,8 @@ from updater.evaluation.metrics import Floats
 from updater.fidelity.asked import NO_OPTION, Asked, Int64
 
 PENALTY = 0.001
-"""Of squared weights, times the squared lengths of all standardized vectors that a slot is fitted to: in this measure the
-same penalty suits a few columns and a thousand.
+"""Of squared weights, times the squared lengths of all standardized vectors that a slot is fitted to: in this measure
+the same penalty suits a few columns and a thousand.
 """
 FEWEST_USERS = 20
 """That a slot is fitted to; with fewer the answer is the commonest one."""
@@ -78,7 +78,8 @@ def ridge(x_ND: Floats, y_NC: Floats, asked_TD: Floats) -> Floats:
     deviation_D[deviation_D == 0] = 1.0
     z_ND, bias_C = (x_ND - mean_D) / deviation_D, y_NC.mean(axis=0)
     residual_NC, (num_users, width) = y_NC - bias_C, z_ND.shape
-    penalty = PENALTY * (z_ND**2).sum()
+    # Vectors that are all the same have no lengths, and nothing can be read off them.
+    penalty = PENALTY * max(1.0, float((z_ND**2).sum()))
     if width <= num_users:
         weights_DC = np.linalg.solve(z_ND.T @ z_ND + penalty * np.eye(width), z_ND.T @ residual_NC)
     else:
