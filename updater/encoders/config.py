@@ -41,7 +41,7 @@ class EncoderConfig:
 class Pretraining:
     """The budget and the numbers of next item prediction."""
 
-    steps: int = 400
+    steps: int = 300
     """Optimizer steps at most."""
     seconds: float | None = None
     """Seconds at most. Where they end a run, it cannot be reproduced to the bit."""
