@@ -58,7 +58,7 @@ def history_of(events: Sequence[Event], ds: date, buffer_days: int, categories: 
     users = sorted({e.user for e in held})
     train_U = np.array([is_train(user) for user in users], bool)
     streams = [
-        make_stream(name, category, True, _table(held, name), pa.array(users, pa.string()), train_U, ds)
+        make_stream(name, category, True, table_of(held, name), pa.array(users, pa.string()), train_U, ds)
         for name, category in categories.items()
     ]
     return History(ds, "UTC", buffer_days, tuple(users), train_U, tuple(streams))
@@ -68,7 +68,7 @@ def upcoming_of(events: Sequence[Event], history: History) -> tuple[Upcoming, ..
     """What happens after the history, to its users."""
     users = pa.array(history.users, pa.string())
     later = [e for e in events if microseconds(e.time) >= microseconds(history.as_of) and e.user in history.users]
-    return tuple(make_upcoming(stream, _table(later, stream.modality), users) for stream in history.streams)
+    return tuple(make_upcoming(stream, table_of(later, stream.modality), users) for stream in history.streams)
 
 
 def random_log(
@@ -92,7 +92,8 @@ def random_log(
     return events
 
 
-def _table(events: Sequence[Event], modality: str) -> pa.Table:
+def table_of(events: Sequence[Event], modality: str) -> pa.Table:
+    """The rows of a modality as a buffer gives them."""
     rows = sorted((e for e in events if e.modality == modality), key=lambda e: (e.user, e.time, e.event_id))
     return pa.table(
         {

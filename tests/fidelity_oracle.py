@@ -55,7 +55,11 @@ class Oracle:
         else:
             later = [e for e in self.later[user] if e.modality == modality]
             first = min(e.time for e in later)
-            right = {(e.text if asked == "IP" else e.value) for e in later if e.time == first}
+            right = {_what(e, asked) for e in later if e.time == first}
+            had = {_what(e, asked) for e in events}
+            offered = [option for option in question["options"] if option in had]
+            # Nobody is misled by what the user has had: at most the right one is of that.
+            assert offered == [] if more[-1] == "new" else len(offered) == 1 and offered[0] in right
         answers = [position for position, option in enumerate(question["options"]) if option in right]
         assert len(answers) == 1, (question, right)
         return answers[0]
@@ -79,6 +83,10 @@ def _by_user(events: Iterable[Event]) -> dict[str, list[Event]]:
     for e in events:
         found.setdefault(e.user, []).append(e)
     return found
+
+
+def _what(e: Event, asked: str) -> str | None:
+    return e.text if asked == "IP" else e.value
 
 
 def _at(events: list[Event], k: int, by_modality: bool) -> set[str | None]:

@@ -98,23 +98,26 @@ def trajectory(modality: str, attribute: str, days: int) -> Slot:
     return Slot("IT", modality, attribute, f"IT:{modality}.{attribute}:{days}d", text)
 
 
-def next_event(modality: str, days: int) -> Slot:
-    """The next event itself."""
+def next_event(modality: str, days: int, is_new: bool) -> Slot:
+    """The next event itself; `is_new`: of users who have not had it before."""
     text = f"Which will this user's next {_words(modality)} event be, within the next {_days(days)}?"
-    return Slot("IP", modality, "text", f"IP:{modality}.text:{days}d", text)
+    return Slot("IP", modality, "text", f"IP:{modality}.text:{days}d" + _new(is_new), text)
 
 
-def next_value(modality: str, attribute: str, days: int) -> Slot:
-    """The value of the next event."""
-    text = (
-        f"Which {_words(attribute)} will this user's next {_words(modality)} event have, within the next {_days(days)}?"
-    )
-    return Slot("AP", modality, attribute, f"AP:{modality}.{attribute}:{days}d", text)
+def next_value(modality: str, attribute: str, days: int, is_new: bool) -> Slot:
+    """The value of the next event; `is_new`: of users who have not had it before."""
+    what, kind = _words(attribute), _words(modality)
+    text = f"Which {what} will this user's next {kind} event have, within the next {_days(days)}?"
+    return Slot("AP", modality, attribute, f"AP:{modality}.{attribute}:{days}d" + _new(is_new), text)
 
 
 def bucket_name(bucket: int) -> str:
     """Counts of a bucket on a scale of base 2: 0, 1, 2 to 3, 4 to 7, …"""
     return str(bucket) if bucket < 2 else f"{2 ** (bucket - 1)} to {2**bucket - 1}"
+
+
+def _new(is_new: bool) -> str:
+    return ":new" if is_new else ""
 
 
 def _words(name: str) -> str:
