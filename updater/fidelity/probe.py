@@ -10,15 +10,19 @@ the share that has nothing to do with the vector (control tasks; Hewitt and Lian
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from updater.evaluation.metrics import Floats
 from updater.fidelity.asked import NO_OPTION, Asked, Int64
+from updater.runtime.threads import one_thread
 
 PENALTY = 0.001
 """Of squared weights, times the squared lengths of all standardized vectors that a slot is fitted to: in this measure
 the same penalty suits a few columns and a thousand.
 """
+ROUNDING = 1e-12
+"""Deviation, as a share of the mean, of a column whose numbers are all the same."""
 FEWEST_USERS = 20
 """That a slot is fitted to; with fewer the answer is the commonest one."""
 
@@ -33,6 +37,7 @@ class Answers:
     """Questions that were answered without looking at the user, because the slot had too few users to fit to."""
 
 
+@one_thread()
 def answer(asked: Asked, fitted: Floats, read: Floats | None = None) -> Answers:
     """Fit to the users that are there for it, and answer the questions of the others.
 
@@ -74,17 +79,20 @@ def ridge(x_ND: Floats, y_NC: Floats, asked_TD: Floats) -> Floats:
 
     The smaller of the two systems of equations is solved: one for each column, or one for each user.
     """
-    mean_D, deviation_D = x_ND.mean(axis=0), x_ND.std(axis=0)
-    deviation_D[deviation_D == 0] = 1.0
-    z_ND, bias_C = (x_ND - mean_D) / deviation_D, y_NC.mean(axis=0)
-    residual_NC, (num_users, width) = y_NC - bias_C, z_ND.shape
+    fitted, targets, asked = (torch.from_numpy(part) for part in (x_ND, y_NC, asked_TD))
+    mean_D, deviation_D = fitted.mean(dim=0), fitted.std(dim=0, correction=0)
+    deviation_D[deviation_D <= ROUNDING * mean_D.abs()] = 1.0
+    z_ND, bias_C = (fitted - mean_D) / deviation_D, targets.mean(dim=0)
+    num_users, width = z_ND.shape
     # Vectors that are all the same have no lengths, and nothing can be read off them.
     penalty = PENALTY * max(1.0, float((z_ND**2).sum()))
     if width <= num_users:
-        weights_DC = np.linalg.solve(z_ND.T @ z_ND + penalty * np.eye(width), z_ND.T @ residual_NC)
+        gram = z_ND.T @ z_ND + penalty * torch.eye(width, dtype=z_ND.dtype)
+        weights_DC = torch.linalg.solve(gram, z_ND.T @ (targets - bias_C))
     else:
-        weights_DC = z_ND.T @ np.linalg.solve(z_ND @ z_ND.T + penalty * np.eye(num_users), residual_NC)
-    predicted: Floats = (asked_TD - mean_D) / deviation_D @ weights_DC + bias_C
+        gram = z_ND @ z_ND.T + penalty * torch.eye(num_users, dtype=z_ND.dtype)
+        weights_DC = z_ND.T @ torch.linalg.solve(gram, targets - bias_C)
+    predicted: Floats = ((asked - mean_D) / deviation_D @ weights_DC + bias_C).numpy()
     return predicted
 
 
