@@ -75,11 +75,24 @@ def timestamps(num_rows: int, as_of: datetime, created: datetime) -> dict[str, p
 
 
 def read_newest(
-    root: str, bucket: int, users: pa.Table, last: date | None = None, lookup: Lookup | None = None
+    root: str,
+    bucket: int,
+    users: pa.Table,
+    last: date | None = None,
+    lookup: Lookup | None = None,
+    until: datetime | None = None,
 ) -> pa.Table:
     """The newest offline row of each of `users` (column user_id) in a bucket of the feature view below `root`, by user.
 
     Rows carry vectors, so first only the keys are read, and then the row groups that hold a newest row.
+
+    Args:
+        root: directory of the view.
+        bucket: of the users.
+        users: whose rows.
+        last: files that hold anything after this day are left out, merged ones whole.
+        lookup: keeps footers from one call to the next.
+        until: rows of later instants (naive UTC) are left out, whatever file they are in.
     """
     lookup = lookup or Lookup()
     wanted = sorted(users[columns.JOIN_KEY].to_pylist())
@@ -87,6 +100,8 @@ def read_newest(
     for path in bucket_files(root, bucket, last):
         keys = lookup.keys(path, wanted, [columns.EVENT_TIMESTAMP, columns.CREATED_TIMESTAMP])
         for user, instant, created, group, row in zip(*(keys[name].to_pylist() for name in _KEYS), strict=True):
+            if until is not None and instant > until:
+                continue
             if user not in newest or newest[user][0] < (instant, created):
                 newest[user] = ((instant, created), path, group, row)
     rows_of: dict[tuple[str, int], list[int]] = {}
