@@ -178,7 +178,7 @@ def test_the_weights_that_did_best_are_kept(tmp_path: Path) -> None:
     expected: Any = StandIn()
     silence_layers(expected)
     # Of what is learned beside the model, the map that it is asked in words by stays with it.
-    expected.answers = make_loss(TEXT_DIM, EMBEDDING_DIM, torch.from_numpy(TABLE.priors_QK), options.seed).tell
+    expected.answers = make_loss(TEXT_DIM, EMBEDDING_DIM, torch.from_numpy(TABLE.priors_QK), options.seed).cross
     assert trained.valid_step == 0 and same(model, expected)
     without = make_answers(valid=False)
     model_of_last: Any = StandIn()

@@ -19,7 +19,7 @@ from updater.fidelity.probe import Answers
 from updater.fidelity.wording import parts
 from updater.model.inference import InferenceModel
 from updater.model.user_model import UserModel
-from updater.training.wording import QUESTIONS, fill
+from updater.training.wording import WORDINGS, fill
 from updater.users.event_batches import UserEvents, user_batch
 
 Float32 = NDArray[np.float32]
@@ -51,7 +51,7 @@ def answer_natively(asked: Asked, model: UserModel, events: Sequence[UserEvents]
 
 def phrase(modality: str, value: str) -> str:
     """An option, or a part of one, as a question in training's words."""
-    return fill(QUESTIONS["events"], modality, value, days=ANSWER_DAYS)
+    return fill(WORDINGS["events"][0], modality, value, days=ANSWER_DAYS)
 
 
 def _anchored(asked: Asked, rows: Int64, model: InferenceModel, events: Sequence[UserEvents]) -> Float32:

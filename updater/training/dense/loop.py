@@ -174,8 +174,8 @@ class _Run:
 
     @property
     def answers(self) -> nn.Linear:
-        """What tells from an embedding the answers to all questions."""
-        return self._task.loss.tell
+        """The map by which an embedding predicts the answers to all questions."""
+        return self._task.loss.cross
 
     def close(self) -> None:
         """Flush the metrics."""
