@@ -1,7 +1,6 @@
 """`updater model evaluate` on a small lake, from the command line to the page."""
 
 import json
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_
 from updater.evaluation.systems import Candidate, embedding_systems, publish_recency
 from updater.evaluation.vectors import UserVectors, Vectors
 from updater.labels.events import open_events
-from updater.labels.known import known_at, read_labels
 from updater.labels.tables import label_tables
 from updater.labels.tasks import question, read_tasks
 from updater.lake.partitions import read_table
@@ -270,48 +268,6 @@ def test_features_are_those_of_the_rows_that_are_asked(config):
     assert (backwards == features[::-1]).all()
     assert not unknown[0, :-1].any()
     assert unknown[0, -1] == np.log1p(settings.buffer.days)
-
-
-def test_labels_that_are_not_known_yet_are_not_there(config):
-    settings = load_settings(config, environ={})
-    [task] = [task for task in read_tasks(settings.evaluation.tasks) if task.name == "buys"]
-    first, second = TRAIN
-
-    def anchors(until):
-        with events_of(settings) as events:
-            return set(read_labels(events, [task], TRAIN, until)["buys"]["anchor"].to_pylist())
-
-    assert anchors(known_at(settings, task, second)) == {first, second}
-    assert anchors(known_at(settings, task, first)) == {first}
-    assert anchors(known_at(settings, task, first) - timedelta(microseconds=1)) == set()
-
-
-def test_known_labels_are_those_that_a_historical_join_finds(config):
-    settings = load_settings(config, environ={})
-    tasks = [task for task in read_tasks(settings.evaluation.tasks) if task.name in ("buys", "will_buy_rice")]
-    first, _ = TRAIN
-    until = known_at(settings, tasks[0], first)
-    with events_of(settings) as events:
-        everything = label_tables(events, tasks, TRAIN)
-        known = read_labels(events, tasks, TRAIN, until)
-
-    keys = ("user_id", "anchor_day")
-    instant = pa.timestamp("us", "UTC")
-    for task in tasks:
-        rows = everything[task.name].to_pylist()
-        users = pa.table(
-            {"user_id": [row["user_id"] for row in rows], "anchor_day": [str(row["anchor"]) for row in rows]}
-        )
-        known_since = pa.array([known_at(settings, task, row["anchor"]) for row in rows], instant)
-        published = users.append_column("event_timestamp", known_since)
-        asked = users.append_column("event_timestamp", pa.array([until] * len(rows), instant))
-        with Scratch(settings) as scratch:
-            scratch.publish("labels", published.append_column("label", everything[task.name]["label"]), keys)
-            joined = scratch.point_in_time(asked, ["labels:label"])["label"].to_pylist()
-        assert {answer is None for answer in joined} == {True, False}
-        assert known[task.name].to_pylist() == [
-            row for row, answer in zip(rows, joined, strict=True) if answer is not None
-        ]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,10 @@ class UserModel(nn.Module):
         """Per scenario name the learned centre of each class, shape (classes, embedding_dim)."""
         self.count_gates = nn.ParameterDict()
         """Per scenario name what the numbers of its question's counts are multiplied by, shape (NUM_NUMBERS,)."""
+        self.answers: nn.Linear | None = None
+        """From a question's vector to where embeddings lie of users to whose first answer it is yes, (X) to (E): what
+        training on dense labels learns beside the model. None in a model that was not trained so.
+        """
         self.norm = nn.RMSNorm(width, eps=NORM_EPS) if backbone is None else None
         """What stands for the backbone's last norm where there is none."""
         self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)

@@ -56,8 +56,8 @@ WORDINGS: dict[Measure, tuple[str, ...]] = {
         "Who moves to {thing} within {span}?",
     ),
 }
-"""Of each measure; a step asks a question in one of them. The first is terse; with the others a model learns which words
-of a sentence matter."""
+"""Of each measure; a step asks a question in one of them. The first is terse; the others teach a model which words of a
+sentence matter."""
 COUNT = "number"
 """Stands for a column in `change` where events are counted."""
 SPANS = {7: "week", 14: "two weeks", 28: "four weeks"}
