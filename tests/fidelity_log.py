@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from tests.factories import utc
-from updater.fidelity.events import History, make_stream, make_upcoming, microseconds
 from updater.fidelity.hashing import is_train
-from updater.fidelity.history import Upcoming
+from updater.fidelity.log.events import History, make_stream, make_upcoming, microseconds
+from updater.fidelity.log.history import Upcoming
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from updater.domain.window import first_buffer_day
 from updater.encoders.config import ENCODERS
 from updater.evaluation.encoders import encoder_systems
 from updater.evaluation.vectors import UserVectors
-from updater.fidelity.questions import HORIZON_DAYS
+from updater.fidelity.questions.make import HORIZON_DAYS
 from updater.fidelity.run import measure_fidelity
 from updater.lake import partitions
 from updater.runtime.deployment import open_writable

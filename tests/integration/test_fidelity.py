@@ -18,13 +18,13 @@ from updater.cli import main
 from updater.errors import NothingCommittedError, VerificationError, WindowOrderError
 from updater.evaluation.vectors import UserVectors
 from updater.fidelity import scoring
-from updater.fidelity.asked import NO_OPTION, Asked
 from updater.fidelity.gate import raise_if_lost, raise_if_wrong
-from updater.fidelity.native import answer_natively, phrase
-from updater.fidelity.questions import make_questions
+from updater.fidelity.questions.make import make_questions
+from updater.fidelity.questions.wording import parts
+from updater.fidelity.readers.asked import NO_OPTION, Asked
+from updater.fidelity.readers.native import answer_natively, phrase
 from updater.fidelity.run import Fidelity, measure_fidelity
 from updater.fidelity.stored import buffered
-from updater.fidelity.wording import parts
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
 from updater.pipeline.daily.window import run_window

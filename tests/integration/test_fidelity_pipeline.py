@@ -20,8 +20,8 @@ from tests.factories import land_rows
 from tests.fidelity_log import Event, random_log
 from tests.fidelity_oracle import Oracle
 from updater.errors import NotLandedError
-from updater.fidelity.files import read_questions, write_questions
-from updater.fidelity.questions import make_questions
+from updater.fidelity.questions.files import read_questions, write_questions
+from updater.fidelity.questions.make import make_questions
 from updater.fidelity.schema import STATE_SUBTASKS
 from updater.pipeline.daily.land import land_day
 from updater.pipeline.erase.run import erase

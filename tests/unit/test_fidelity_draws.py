@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from updater.fidelity.distractors import Pool, draw, near_in_popularity
 from updater.fidelity.hashing import is_train, mix, sample, text_keys
-from updater.fidelity.wording import bucket_name
+from updater.fidelity.questions.distractors import Pool, draw, near_in_popularity
+from updater.fidelity.questions.wording import bucket_name
 
 
 def test_a_draw_takes_pools_in_their_order_and_no_value_twice() -> None:

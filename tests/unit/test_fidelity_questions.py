@@ -16,13 +16,13 @@ from tests.factories import utc
 from tests.fidelity_log import Event, event, history_of, random_log, table_of, upcoming_of
 from tests.fidelity_oracle import Oracle
 from updater.errors import DataRefusedError
-from updater.fidelity.events import make_stream
-from updater.fidelity.files import read_questions, write_questions
-from updater.fidelity.generate import digest, generate
 from updater.fidelity.hashing import is_train
-from updater.fidelity.questions import Questions, refuse_leaks
+from updater.fidelity.log.events import make_stream
+from updater.fidelity.questions.files import read_questions, write_questions
+from updater.fidelity.questions.generate import digest, generate
+from updater.fidelity.questions.make import Questions, refuse_leaks
+from updater.fidelity.questions.wording import parts
 from updater.fidelity.schema import QUESTIONS, STATE_SUBTASKS, SUBTASKS
-from updater.fidelity.wording import parts
 from updater.lake.partitions import write_table
 
 ROOT = Path(__file__).parents[2]

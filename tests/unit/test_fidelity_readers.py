@@ -10,10 +10,10 @@ from tests.fidelity_questions import question, table
 from updater.errors import VerificationError
 from updater.evaluation.vectors import UserVectors
 from updater.fidelity import gate
-from updater.fidelity.asked import NO_OPTION, Asked
 from updater.fidelity.bags import Log, bag
 from updater.fidelity.incremental import freshness, parity
-from updater.fidelity.probe import Answers, answer, prior, ridge
+from updater.fidelity.readers.asked import NO_OPTION, Asked
+from updater.fidelity.readers.probe import Answers, answer, prior, ridge
 from updater.fidelity.report import Kept, make_report
 from updater.fidelity.scoring import FEWEST_QUESTIONS, Scorer, macro
 from updater.fidelity.systems import random, shuffled

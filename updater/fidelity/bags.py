@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from updater.domain.window import Window
 from updater.evaluation.metrics import Floats
-from updater.fidelity.asked import Int64
+from updater.fidelity.readers.asked import Int64
 from updater.runtime.deployment import Context
 from updater.state.event_store import Buffer
 

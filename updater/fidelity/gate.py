@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from updater.errors import VerificationError
-from updater.fidelity.questions import LEAK_REFUSED
+from updater.fidelity.questions.make import LEAK_REFUSED
 from updater.lake import partitions
 
 MOST_LOST = 0.02

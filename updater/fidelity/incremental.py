@@ -14,8 +14,8 @@ import numpy as np
 
 from updater.domain.window import Window
 from updater.evaluation.metrics import Estimate, Floats
-from updater.fidelity.asked import NO_OPTION, Asked, Bools
-from updater.fidelity.probe import Answers, answer
+from updater.fidelity.readers.asked import NO_OPTION, Asked, Bools
+from updater.fidelity.readers.probe import Answers, answer
 from updater.fidelity.scoring import Scorer, agreement
 from updater.fidelity.stored import buffered, stored_summaries
 from updater.runtime.deployment import Context, day_before

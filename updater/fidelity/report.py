@@ -17,9 +17,9 @@ from typing import Any
 
 from updater import __version__
 from updater.evaluation.metrics import Estimate
-from updater.fidelity.asked import Asked
 from updater.fidelity.incremental import Freshness, Locality, Parity
-from updater.fidelity.probe import Answers
+from updater.fidelity.readers.asked import Asked
+from updater.fidelity.readers.probe import Answers
 from updater.fidelity.scoring import FEWEST_QUESTIONS, Accuracy, Scorer, macro
 
 Json = dict[str, Any]

@@ -13,15 +13,15 @@ from updater.errors import ConcurrentUpdateError, NotFoundError, NothingCommitte
 from updater.evaluation.embedding import mean_text
 from updater.evaluation.figures import needed
 from updater.evaluation.metrics import Floats
-from updater.fidelity.asked import Asked
 from updater.fidelity.bags import bag, read_log
-from updater.fidelity.files import write_questions
 from updater.fidelity.gate import lost, wrong
 from updater.fidelity.html import render
 from updater.fidelity.incremental import CPU_TOLERANCE, GPU_TOLERANCE, freshness, locality, parity
-from updater.fidelity.native import answer_natively
-from updater.fidelity.probe import Answers, answer, prior
-from updater.fidelity.questions import Questions, make_questions, refuse_leaks
+from updater.fidelity.questions.files import write_questions
+from updater.fidelity.questions.make import Questions, make_questions, refuse_leaks
+from updater.fidelity.readers.asked import Asked
+from updater.fidelity.readers.native import answer_natively
+from updater.fidelity.readers.probe import Answers, answer, prior
 from updater.fidelity.report import PRIOR, Json, Kept, make_report
 from updater.fidelity.scoring import Scorer
 from updater.fidelity.stored import buffered, computed, provenance, published

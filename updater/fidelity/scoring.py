@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from updater.evaluation.metrics import Estimate, Floats, estimate
-from updater.fidelity.asked import NO_OPTION, Asked, Bools
-from updater.fidelity.probe import Answers
+from updater.fidelity.readers.asked import NO_OPTION, Asked, Bools
+from updater.fidelity.readers.probe import Answers
 from updater.fidelity.schema import SUBTASKS
 
 FEWEST_QUESTIONS = 200

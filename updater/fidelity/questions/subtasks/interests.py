@@ -9,12 +9,12 @@ from typing import Final
 
 import numpy as np
 
-from updater.fidelity import wording
-from updater.fidelity.block import Block, joined, question_keys
-from updater.fidelity.distractors import Pool, draw, popular
-from updater.fidelity.events import Bools, History, Ints
 from updater.fidelity.hashing import combined
-from updater.fidelity.values import MIN_EVENTS, Valued, sift, tally
+from updater.fidelity.log.events import Bools, History, Ints
+from updater.fidelity.questions import wording
+from updater.fidelity.questions.block import Block, joined, question_keys
+from updater.fidelity.questions.distractors import Pool, draw, popular
+from updater.fidelity.questions.values import MIN_EVENTS, Valued, sift, tally
 
 RECENT_DAYS: Final = 7
 RECENT_EVENTS: Final = 10

@@ -8,13 +8,13 @@ from itertools import pairwise, permutations
 
 import numpy as np
 
-from updater.fidelity import wording
-from updater.fidelity.block import Block, joined, question_keys
-from updater.fidelity.distractors import NUM_OPTIONS, Pool, draw
-from updater.fidelity.events import Bools, History, Ints
 from updater.fidelity.hashing import Keys, combined
-from updater.fidelity.interests import combinations
-from updater.fidelity.values import MIN_EVENTS, Valued, sift, tally
+from updater.fidelity.log.events import Bools, History, Ints
+from updater.fidelity.questions import wording
+from updater.fidelity.questions.block import Block, joined, question_keys
+from updater.fidelity.questions.distractors import NUM_OPTIONS, Pool, draw
+from updater.fidelity.questions.subtasks.interests import combinations
+from updater.fidelity.questions.values import MIN_EVENTS, Valued, sift, tally
 
 SEGMENTS = 3
 

@@ -8,12 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from updater.fidelity import wording
-from updater.fidelity.block import Block, Evidence, question_keys
-from updater.fidelity.distractors import Pool, draw, popular
-from updater.fidelity.events import Bools, History, Ints
 from updater.fidelity.hashing import Keys, combined
-from updater.fidelity.values import MIN_EVENTS, Valued, sift
+from updater.fidelity.log.events import Bools, History, Ints
+from updater.fidelity.questions import wording
+from updater.fidelity.questions.block import Block, Evidence, question_keys
+from updater.fidelity.questions.distractors import Pool, draw, popular
+from updater.fidelity.questions.values import MIN_EVENTS, Valued, sift
 
 POSITIONS: Final = (1, 2, 3, 5)
 """Which events are asked for, counted from the last."""

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from updater.evaluation.metrics import Floats
-from updater.fidelity.asked import NO_OPTION, Asked, Int64
+from updater.fidelity.readers.asked import NO_OPTION, Asked, Int64
 from updater.runtime.threads import one_thread
 
 PENALTY = 0.001

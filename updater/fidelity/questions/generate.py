@@ -9,18 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from updater.fidelity.actions import action_blocks, num_waiting
-from updater.fidelity.block import Block, question_keys
-from updater.fidelity.counts import counts_of_events, counts_of_values, most_active
-from updater.fidelity.direct import direct_features
-from updater.fidelity.events import History, Upcoming
-from updater.fidelity.filters import capped, complete, without_dominant
 from updater.fidelity.hashing import combined, text_keys
-from updater.fidelity.interests import long_term, short_term
+from updater.fidelity.log.events import History, Upcoming
+from updater.fidelity.questions.block import Block, question_keys
+from updater.fidelity.questions.filters import capped, complete, without_dominant
+from updater.fidelity.questions.subtasks.actions import action_blocks, num_waiting
+from updater.fidelity.questions.subtasks.counts import counts_of_events, counts_of_values, most_active
+from updater.fidelity.questions.subtasks.direct import direct_features
+from updater.fidelity.questions.subtasks.interests import long_term, short_term
+from updater.fidelity.questions.subtasks.trajectory import trajectories
+from updater.fidelity.questions.values import Valued
+from updater.fidelity.questions.wording import TEMPLATE_VERSION
 from updater.fidelity.schema import QUESTIONS
-from updater.fidelity.trajectory import trajectories
-from updater.fidelity.values import Valued
-from updater.fidelity.wording import TEMPLATE_VERSION
 
 
 def generate(

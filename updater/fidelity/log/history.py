@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from updater.domain.modality import Modality
 from updater.domain.window import days
 from updater.errors import NotLandedError
-from updater.fidelity.events import History, Upcoming, make_stream, make_upcoming, microseconds
 from updater.fidelity.hashing import is_train, sample
+from updater.fidelity.log.events import History, Upcoming, make_stream, make_upcoming, microseconds
 from updater.runtime.deployment import Context
 from updater.state.event_store import Buffer, connect
 

@@ -9,10 +9,10 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from updater.fidelity.events import microseconds
-from updater.fidelity.filters import PER_USER
-from updater.fidelity.generate import digest, generate
-from updater.fidelity.history import read_history, read_upcoming
+from updater.fidelity.log.events import microseconds
+from updater.fidelity.log.history import read_history, read_upcoming
+from updater.fidelity.questions.filters import PER_USER
+from updater.fidelity.questions.generate import digest, generate
 from updater.runtime.deployment import Context
 
 HORIZON_DAYS: Final = 7

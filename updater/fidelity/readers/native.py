@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from updater.fidelity.asked import NO_OPTION, Asked, Int64
-from updater.fidelity.probe import Answers
-from updater.fidelity.wording import parts
+from updater.fidelity.questions.wording import parts
+from updater.fidelity.readers.asked import NO_OPTION, Asked, Int64
+from updater.fidelity.readers.probe import Answers
 from updater.model.inference import InferenceModel
 from updater.model.user_model import UserModel
 from updater.training.wording import WORDINGS, fill

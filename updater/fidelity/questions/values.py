@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from updater.fidelity.block import Evidence, newest, number_between
-from updater.fidelity.events import Attribute, Bools, Ints, Stream
+from updater.fidelity.log.events import Attribute, Bools, Ints, Stream
+from updater.fidelity.questions.block import Evidence, newest, number_between
 
 MIN_EVENTS: Final = 5
 """Events of a modality from which on a user is asked about it."""

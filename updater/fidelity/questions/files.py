@@ -7,8 +7,8 @@ import json
 from datetime import datetime
 
 from updater.errors import DataRefusedError
-from updater.fidelity.generate import digest
-from updater.fidelity.questions import Questions
+from updater.fidelity.questions.generate import digest
+from updater.fidelity.questions.make import Questions
 from updater.fidelity.schema import QUESTIONS
 from updater.lake import partitions
 

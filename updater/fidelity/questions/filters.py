@@ -5,9 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from updater.fidelity.block import Block, question_keys
-from updater.fidelity.events import Bools, History, Ints
 from updater.fidelity.hashing import Keys, combined, text_keys, uniform
+from updater.fidelity.log.events import Bools, History, Ints
+from updater.fidelity.questions.block import Block, question_keys
 
 DOMINANT_SHARE: Final = 0.8
 """A slot is not asked if one answer is right for more than this share of the train users who would be asked."""

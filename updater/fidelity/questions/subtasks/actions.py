@@ -11,13 +11,13 @@ from functools import partial
 
 import numpy as np
 
-from updater.fidelity import wording
-from updater.fidelity.block import Block, Evidence, question_keys
-from updater.fidelity.direct import moments, one_of_each
-from updater.fidelity.distractors import draw, near_in_popularity
-from updater.fidelity.events import Attribute, History, Ints, Stream, Upcoming
-from updater.fidelity.values import MIN_EVENTS, Valued, sift
-from updater.fidelity.wording import Slot
+from updater.fidelity.log.events import Attribute, History, Ints, Stream, Upcoming
+from updater.fidelity.questions import wording
+from updater.fidelity.questions.block import Block, Evidence, question_keys
+from updater.fidelity.questions.distractors import draw, near_in_popularity
+from updater.fidelity.questions.subtasks.direct import moments, one_of_each
+from updater.fidelity.questions.values import MIN_EVENTS, Valued, sift
+from updater.fidelity.questions.wording import Slot
 
 _Slots = Callable[[bool], Slot]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from updater.fidelity.events import Bools, Ints
 from updater.fidelity.hashing import Keys, combined, text_keys
-from updater.fidelity.wording import TEMPLATE_VERSION, Slot
+from updater.fidelity.log.events import Bools, Ints
+from updater.fidelity.questions.wording import TEMPLATE_VERSION, Slot
 
 MAX_EVIDENCE = 8
 

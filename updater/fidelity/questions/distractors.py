@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from updater.fidelity.events import Bools, Ints
 from updater.fidelity.hashing import Keys, combined
+from updater.fidelity.log.events import Bools, Ints
 
 NUM_OPTIONS: Final = 4
 NUM_POPULAR: Final = 20

@@ -8,14 +8,14 @@ from typing import Final
 
 import numpy as np
 
-from updater.fidelity import wording
-from updater.fidelity.block import Block, Evidence, newest, number_between, question_keys
-from updater.fidelity.distractors import Pool, draw, popular
-from updater.fidelity.events import Bools, History, Ints, Stream
-from updater.fidelity.filters import balanced, without_dominant
 from updater.fidelity.hashing import text_keys
-from updater.fidelity.values import MIN_EVENTS, Valued, sift
-from updater.fidelity.wording import Slot
+from updater.fidelity.log.events import Bools, History, Ints, Stream
+from updater.fidelity.questions import wording
+from updater.fidelity.questions.block import Block, Evidence, newest, number_between, question_keys
+from updater.fidelity.questions.distractors import Pool, draw, popular
+from updater.fidelity.questions.filters import balanced, without_dominant
+from updater.fidelity.questions.values import MIN_EVENTS, Valued, sift
+from updater.fidelity.questions.wording import Slot
 
 WINDOW_DAYS: Final = (7, 30, 90)
 """Days over which events are counted; the buffer's length in the place of those that are longer."""
