@@ -51,11 +51,49 @@ def make_backbone(directory: Path) -> Path:
         return _save(Qwen2ForCausalLM(config), directory)
 
 
-def _save(model: PreTrainedModel, directory: Path) -> Path:
+def make_reader(directory: Path, words: tuple[str, ...] = (), context: int = 512) -> Path:
+    """A Qwen2 of two layers with random weights whose vocabulary has option letters, and `words` behind them."""
+    words = (
+        "[UNK]",
+        "A",
+        "B",
+        "C",
+        "D",
+        ".",
+        ":",
+        "Answer",
+        "Which",
+        "of",
+        "these",
+        "tea",
+        "rice",
+        "milk",
+        "bread",
+        *words,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(13)
+        config = Qwen2Config(
+            vocab_size=len(words),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=context,
+            initializer_range=0.3,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+        return _save(Qwen2ForCausalLM(config), directory, words)
+
+
+def _save(model: PreTrainedModel, directory: Path, words: tuple[str, ...] = WORDS) -> Path:
     directory.mkdir(parents=True)
     model.config.save_pretrained(directory)
     save_model(model.eval(), str(directory / "model.safetensors"), metadata={"format": "pt"})
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.save(str(directory / "tokenizer.json"))
     return directory

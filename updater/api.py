@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from updater.settings import Settings
 
 if TYPE_CHECKING:
+    from updater.fidelity.run import Fidelity
     from updater.pipeline.daily.dry_run import BackfillPlan, DryRun
     from updater.pipeline.daily.window import WindowReport
     from updater.pipeline.erase.proof import ErasureProof
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from updater.pipeline.init import SetupReport
     from updater.pipeline.monitor.status import StatusReport
     from updater.pipeline.monitor.verify_compare import VerifyReport
+    from updater.pipeline.profile import ProfileReport
     from updater.pipeline.query import EmbedReport
     from updater.pipeline.query_file import EmbedFileReport
     from updater.pipeline.versions.promote import PromotionReport
@@ -160,6 +162,19 @@ class Deployment:
         with ProcessPool(self.settings, context.now) as pool:
             return embed_to_parquet(context, pool, users, query, scenario, output, self._progress())
 
+    def profile(self, user: str) -> "ProfileReport":
+        """The textual profile of a user, from the stored events as of the newest committed window.
+
+        Args:
+            user: source id, as in the lake.
+
+        Raises:
+            NotFoundError: the user is unknown or was erased.
+        """
+        from updater.pipeline.profile import user_profile
+
+        return user_profile(self._context(), user)
+
     def erase(self, users: Iterable[str]) -> "ErasureReport":
         """Remove users from everything but the lake, permanently; later rows of theirs are dropped."""
         from updater.pipeline.erase.run import erase
@@ -189,6 +204,26 @@ class Deployment:
         record = resolve_model(context, version, model)
         with ProcessPool(self.settings, context.now) as pool:
             return promote(context, pool, record, from_date, self._progress())
+
+    def fidelity(
+        self, ds: date | None = None, users: int | None = 2000, version: int | None = None, model: str | None = None
+    ) -> "Fidelity":
+        """What can be read back from the embeddings of a committed day; writes a report below the state.
+
+        Args:
+            ds: landing day at whose end is asked; None for the newest window.
+            users: how many are asked, always the same ones; None for all.
+            version: number of a model version that is compared with the live one; exclusive with `model`.
+            model: directory of a model that is compared with the live one.
+        """
+        from updater.fidelity.run import measure_fidelity
+        from updater.runtime.process_pool import ProcessPool
+
+        context = self._writable()
+        with ProcessPool(self.settings, context.now) as pool:
+            return measure_fidelity(
+                context, pool, ds, users=users, version=version, model=model, progress=self._progress()
+            )
 
     def _context(self) -> "Context":
         from updater.runtime.deployment import open_context

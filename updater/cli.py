@@ -13,6 +13,7 @@ from updater.commands.groups import CommandGroup
 from updater.commands.model import check_first_model, model
 from updater.commands.scaffold import new
 from updater.commands.state import state
+from updater.commands.uqabench import uqabench
 from updater.commands.users import user
 from updater.errors import UpdaterError
 from updater.settings import Settings, load_settings
@@ -217,7 +218,7 @@ def demo(
 
 main.place("Build", new, init, demo, completion)
 main.place("Run", plan, run, backfill)
-main.place("Inspect", status)
+main.place("Inspect", status, uqabench)
 for group in (model, user, state):
     main.add_command(group)
 

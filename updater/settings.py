@@ -19,11 +19,13 @@ import pendulum
 from updater.config_file import ENV_PREFIX, build, nearest, override, rename_keys
 from updater.domain.access import Auth, Permission, check_permissions
 from updater.domain.alerts import AlertThresholds
+from updater.domain.columns import PROFILE_DOMAIN
 from updater.domain.evaluation import Evaluation
 from updater.domain.fingerprint import fingerprint
 from updater.domain.generator import GeneratorChoice
 from updater.domain.modality import Modality
 from updater.domain.privacy import Privacy
+from updater.domain.profile import ProfileChoice, check_profile
 from updater.domain.retention import Retention
 from updater.domain.scenario import Scenario
 from updater.domain.training import Training, Tuning
@@ -190,6 +192,7 @@ class Settings:
     metrics: Metrics = field(default_factory=Metrics)
     evaluation: Evaluation = field(default_factory=Evaluation)
     privacy: Privacy = field(default_factory=Privacy)
+    profile: ProfileChoice = field(default_factory=ProfileChoice)
     auth: Auth = field(default_factory=Auth)
     permissions: tuple[Permission, ...] = ()
     source: Path = Path("updater.toml")
@@ -209,7 +212,9 @@ class Settings:
             if not (colon and category):
                 raise ConfigError(f"training.never_asked has {text!r}; write modality:category.")
             self.modality(name)
-        check_permissions(self.permissions, {scenario.domain for scenario in self.scenarios})
+        check_profile(self.profile, self.modalities, self.scenarios)
+        domains = {scenario.domain for scenario in self.scenarios}
+        check_permissions(self.permissions, domains | ({PROFILE_DOMAIN} if self.profile.enabled else set()))
 
     def modality(self, name: str) -> Modality:
         """The modality of that name. Raises ConfigError for an unknown one."""

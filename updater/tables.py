@@ -254,7 +254,8 @@ def show_verification(report: Json) -> None:
         f"{report['users']:,} users at {report['ds']}: {report['summaries']:,} summaries and "
         f"{report['texts']:,} text vectors compared to the bit, "
         f"{report['embeddings']:,} embeddings (largest difference {report['max_embedding_difference']:.1e}), "
-        f"{report['online_values']:,} online values; {report['partitions']:,} partitions of the lake; "
+        + (f"{report['profiles']:,} profiles to the byte, " if report["profiles"] else "")
+        + f"{report['online_values']:,} online values; {report['partitions']:,} partitions of the lake; "
         f"{len(report['differences'])} differences."
     )
     for line in report["differences"][:20]:

@@ -1,6 +1,7 @@
 """Every HTML page that the project makes, opened in a real Chromium, at the widths of a desk and of a telephone."""
 
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,15 @@ from click.testing import CliRunner
 
 from tests.browser import looking
 from tests.evaluation_lake import write_evaluation
+from tests.fidelity_lake import FIRST, write_lake
 from updater.cli import main
+from updater.model.checkpoint import create_model, save_model
+from updater.model.config import create_config
+from updater.pipeline.daily.window import run_window
+from updater.pipeline.init import initialize
+from updater.runtime.deployment import open_writable
+from updater.runtime.process_pool import ProcessPool
+from updater.settings import load_settings
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -39,6 +48,21 @@ def test_the_page_of_an_evaluation_of_baselines_alone(browser, tmp_path):
     assert done.exit_code == 0, done.output
     page = tmp_path / "state" / "evaluation" / "report.html"
     assert looking.faults(browser, page, "baselines") == []
+
+
+def test_the_page_of_a_day(browser, tmp_path):
+    settings = load_settings(write_lake(tmp_path), environ={})
+    initialize(settings)
+    context = open_writable(settings)
+    with ProcessPool(settings, context.now) as pool:
+        for offset in range(2):
+            run_window(context, pool, FIRST + timedelta(days=offset))
+    save_model(create_model(create_config(settings), seed=99), tmp_path / "other")
+    args = ["model", "fidelity", "--config", str(settings.source), "--model", str(tmp_path / "other")]
+    done = CliRunner().invoke(main, args)
+    assert done.exit_code == 0, done.output
+    (page,) = (tmp_path / "state" / "evaluation" / "fidelity").rglob("report.html")
+    assert looking.faults(browser, page, "fidelity") == []
 
 
 def test_every_page_of_the_repository(browser):

@@ -59,9 +59,11 @@ def test_edges(settings: Settings) -> None:
         "pretrain": {"tune", "join_prompts"},
         "tunable_scenarios": {"tune"},
         "tune": {"join_prompts"},
-        "join_prompts": {"evaluate", "promote"},
+        "join_prompts": {"evaluate", "fidelity", "promote"},
         "evaluate": {"check_gate"},
+        "fidelity": {"check_fidelity"},
         "check_gate": {"promote"},
+        "check_fidelity": {"promote"},
         "promote": set(),
     }
     assert (dag.catchup, dag.max_active_runs, dag.timetable.can_be_scheduled) == (False, 1, False)

@@ -33,7 +33,7 @@ def small_demo(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("small_demo")
     config = tomllib.loads((ROOT / "configs" / "demo.toml").read_text())
-    del config["training"], config["alerts"]
+    del config["training"], config["alerts"], config["profile"]["wording"]
     config |= {
         "paths": {"lake": "lake", "state": "state", "feature_repo": str(ROOT / "feature_repo")},
         "ledger": {"url": "sqlite:///state/ledger.db"},

@@ -1,12 +1,12 @@
 """`updater model evaluate` on a small lake, from the command line to the page."""
 
 import json
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from click.testing import CliRunner
 
 from tests.deployment import tree
@@ -18,10 +18,11 @@ from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_
 from updater.evaluation.systems import Candidate, embedding_systems, publish_recency
 from updater.evaluation.vectors import UserVectors, Vectors
 from updater.labels.events import open_events
-from updater.labels.known import known_at, read_labels
 from updater.labels.tables import label_tables
-from updater.labels.tasks import read_tasks
+from updater.labels.tasks import question, read_tasks
 from updater.lake.partitions import read_table
+from updater.model.anchored_counts import NUM_NUMBERS
+from updater.model.checkpoint import load_model
 from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
@@ -99,6 +100,34 @@ def test_the_whole_verb(config):
     page = (state / "report.html").read_text()
     assert page.count("<svg") == 2 and "data:image/png;base64," in page
     assert not list(state.glob("scratch-*"))
+
+
+def test_a_scenario_that_learned_only_gates_is_evaluated_as_it_was_tuned(config, tmp_path):
+    context = open_writable(load_settings(config, environ={}))
+    model = load_model(context.model_directory(context.live_model().version))
+    scenario = next(
+        asked.scenario
+        for task in read_tasks(context.settings.evaluation.tasks)
+        if (asked := question(context.settings, task)).scenario
+    )
+    model.count_gates[scenario] = torch.nn.Parameter(torch.linspace(0.0, 2.0, NUM_NUMBERS))
+    model.save_pretrained(tmp_path / "tuned")
+    done = call(
+        config,
+        "model",
+        "evaluate",
+        "--model",
+        str(tmp_path / "tuned"),
+        "--systems",
+        "tuned,base",
+        "--json",
+        "--output",
+        str(tmp_path),
+    )
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)["report"]
+    assert report["mean"]["tuned"]["vectors_per_user"] == 5
+    assert report["differences"]["tuned-base"]["auc"] != 0.0
 
 
 def test_again_it_embeds_nobody_and_writes_where_it_should(config, tmp_path):
@@ -239,48 +268,6 @@ def test_features_are_those_of_the_rows_that_are_asked(config):
     assert (backwards == features[::-1]).all()
     assert not unknown[0, :-1].any()
     assert unknown[0, -1] == np.log1p(settings.buffer.days)
-
-
-def test_labels_that_are_not_known_yet_are_not_there(config):
-    settings = load_settings(config, environ={})
-    [task] = [task for task in read_tasks(settings.evaluation.tasks) if task.name == "buys"]
-    first, second = TRAIN
-
-    def anchors(until):
-        with events_of(settings) as events:
-            return set(read_labels(events, [task], TRAIN, until)["buys"]["anchor"].to_pylist())
-
-    assert anchors(known_at(settings, task, second)) == {first, second}
-    assert anchors(known_at(settings, task, first)) == {first}
-    assert anchors(known_at(settings, task, first) - timedelta(microseconds=1)) == set()
-
-
-def test_known_labels_are_those_that_a_historical_join_finds(config):
-    settings = load_settings(config, environ={})
-    tasks = [task for task in read_tasks(settings.evaluation.tasks) if task.name in ("buys", "will_buy_rice")]
-    first, _ = TRAIN
-    until = known_at(settings, tasks[0], first)
-    with events_of(settings) as events:
-        everything = label_tables(events, tasks, TRAIN)
-        known = read_labels(events, tasks, TRAIN, until)
-
-    keys = ("user_id", "anchor_day")
-    instant = pa.timestamp("us", "UTC")
-    for task in tasks:
-        rows = everything[task.name].to_pylist()
-        users = pa.table(
-            {"user_id": [row["user_id"] for row in rows], "anchor_day": [str(row["anchor"]) for row in rows]}
-        )
-        known_since = pa.array([known_at(settings, task, row["anchor"]) for row in rows], instant)
-        published = users.append_column("event_timestamp", known_since)
-        asked = users.append_column("event_timestamp", pa.array([until] * len(rows), instant))
-        with Scratch(settings) as scratch:
-            scratch.publish("labels", published.append_column("label", everything[task.name]["label"]), keys)
-            joined = scratch.point_in_time(asked, ["labels:label"])["label"].to_pylist()
-        assert {answer is None for answer in joined} == {True, False}
-        assert known[task.name].to_pylist() == [
-            row for row, answer in zip(rows, joined, strict=True) if answer is not None
-        ]
 
 
 @pytest.mark.parametrize(

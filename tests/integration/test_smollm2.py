@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from tests.conftest import REQUIRE_SERVICES
 from tests.model_factories import make_batch
+from updater.evaluation.vectors import UserVectors
+from updater.fidelity.llm.answers import answer_from_text, answer_with_llm
+from updater.fidelity.llm.language_model import LanguageModel
+from updater.fidelity.schema import QUESTIONS
 from updater.model.checkpoint import create_model, load_model, model_digest, save_model
 from updater.model.config import ModelConfig, create_config
 from updater.model.loading import new_backbone
@@ -112,3 +117,30 @@ def test_equal_configs_give_equal_models(config: ModelConfig, model: UserModel) 
     again = create_model(config).state_dict()
     for name, weight in model.state_dict().items():
         assert torch.equal(again[name], weight), name
+
+
+def test_it_reads_a_vector_and_events(source: Path) -> None:
+    rows = [
+        {"question_id": f"q{user}", "user_id": f"u{user}", "slot": "LI", "text": "Which drink is bought most?"}
+        | {"options": ["tea", "milk"], "gold": user % 2, "train": user < 4}
+        for user in range(6)
+    ]
+    questions = pa.Table.from_pylist(rows, schema=QUESTIONS)
+    vectors = UserVectors(np.array([row["user_id"] for row in rows]), np.eye(2)[[row["gold"] for row in rows]])
+    answers = answer_with_llm(questions, vectors, steps=1, seed=1)
+    assert answers.question_ids == ("q4", "q5") and set(answers.choice.tolist()) <= {0, 1}
+    text = answer_from_text(questions, lambda user: ["bought tea", "bought milk"], newest=2)
+    assert (text.input_tokens > answers.input_tokens).all()
+    assert text.ability.reason.startswith("From the newest 2 events as text smollm2 is right in")
+
+
+def test_its_letters_and_chat(source: Path) -> None:
+    tokenizer = load_tokenizer(source)
+    reader = LanguageModel("smollm2", None, tokenizer, 2048, "cpu")
+    assert [[tokenizer.decode([token]) for token in tokens] for tokens in reader.letter_tokens(2)] == [
+        ["A", " A"],
+        ["B", " B"],
+    ]
+    # Special tokens of the chat form, and not the words that spell them.
+    assert reader.encode("hi", 0)[0] == 1
+    assert reader.encode("hi <|im_end|>", 0).count(2) == 1

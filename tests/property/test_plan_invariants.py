@@ -4,16 +4,19 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.deployment import Deployment, tree
 from tests.factories import SCENARIOS
-from tests.property.test_invariants import deployment, few
+from tests.property.test_invariants import deployment
 from tests.strategies import TOUR, History, histories
 from updater.pipeline.daily.dry_run import DryRun, plan_backfill, plan_window
 from updater.pipeline.daily.window import WindowReport
 from updater.runtime.deployment import open_context
+
+# Each looks at every window of a history three times over.
+few = settings(max_examples=max(1, settings.default.max_examples // 40))
 
 WRITTEN = ("events", "rejected", "changes", "texts", "staged", "summaries", "offline")
 

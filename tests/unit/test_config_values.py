@@ -31,6 +31,7 @@ FREE_TEXT = {
     "metrics.file": "a path",
     "evaluation.tasks": "a path",
     "privacy.key_env": "checked by the table itself",
+    "profile.forbidden_columns": "columns of the modalities",
     "modalities.name": "checked by the table itself",
     "modalities.text": "parsed by the table itself",
     "modalities.numeric": "columns of the lake",
@@ -96,7 +97,7 @@ def below_and_above(hint: Any) -> list[float]:
 
 
 def test_every_table_checks_itself():
-    assert len(list(tables())) == 20
+    assert len(list(tables())) == 21
     assert not [cls for cls in tables() if not issubclass(cls, Checked)]
     for name, hint in field_types(Settings).items():
         item = get_args(hint)[0] if get_origin(hint) is tuple else hint
@@ -109,7 +110,7 @@ def test_every_kind_of_value_is_known():
         for name, hint in VALUES.items()
         if name not in NUMBERS | CHOICES and bare(hint) not in (bool, str, date, date | None)
     }
-    assert set(others) == {"source", "online_store.options", "auth.options"}
+    assert set(others) == {"source", "online_store.options", "auth.options", "profile.wording"}
 
 
 def test_every_number_has_a_range():

@@ -8,12 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from tests.dense_training import ANCHORS, QUESTIONS, VALID, VALUES, StandIn, make_answers, make_options
+from tests.dense_training import (
+    ANCHORS,
+    EMBEDDING_DIM,
+    QUESTIONS,
+    TEXT_DIM,
+    VALID,
+    VALUES,
+    StandIn,
+    make_answers,
+    make_options,
+)
 from updater.domain.training import Training
 from updater.errors import ConfigError
 from updater.training.dense.layers import silence_layers
 from updater.training.dense.loop import Report, Trained, remove_stages, stages, train_dense
-from updater.training.dense.loss import DenseLoss
+from updater.training.dense.loss import DenseLoss, make_loss
 from updater.training.dense.outcomes import ANSWERS
 from updater.training.dense.steps import make_step, questions_of_step
 from updater.training.dense.table import KNOWN, QUANTILES
@@ -97,6 +107,20 @@ def test_what_is_asked_follows_from_seed_stage_and_step() -> None:
     assert (some < TABLE.num_counted).sum() == 2
 
 
+def test_a_question_is_asked_in_all_of_its_wordings() -> None:
+    options = make_options()
+    asked: dict[int, set[str]] = {}
+    for step in range(200):
+        made = make_step(TABLE, options, 8, 0, step, Rank())
+        assert made.queries == make_step(TABLE, options, 8, 0, step, Rank(1, 2)).queries
+        for number, query in zip(made.asked_S.tolist(), made.queries, strict=True):
+            asked.setdefault(number, set()).add(query)
+    assert asked == {number: set(question.texts) for number, question in enumerate(TABLE.questions)}
+    every = [text for question in QUESTIONS for text in question.texts]
+    assert "Will this user buy milk in the next four weeks?" in every and not [text for text in every if "{" in text]
+    assert len(set(every)) == len(every) > 3 * len(QUESTIONS)
+
+
 def test_processes_share_the_users_of_a_step() -> None:
     options = make_options()
     whole = make_step(TABLE, options, 8, 0, 3, Rank())
@@ -151,8 +175,10 @@ def test_the_weights_that_did_best_are_kept(tmp_path: Path) -> None:
     """A rate so large that training only harms: the first weights of all are the best."""
     options = make_options(layers_steps=0, learning_rate=1.0, steps=20)
     model, trained = run(tmp_path / "a", options)
-    expected = StandIn()
-    silence_layers(expected)  # type: ignore[arg-type]
+    expected: Any = StandIn()
+    silence_layers(expected)
+    # Of what is learned beside the model, the map that it is asked in words by stays with it.
+    expected.answers = make_loss(TEXT_DIM, EMBEDDING_DIM, torch.from_numpy(TABLE.priors_QK), options.seed).cross
     assert trained.valid_step == 0 and same(model, expected)
     without = make_answers(valid=False)
     model_of_last: Any = StandIn()

@@ -218,3 +218,18 @@ def test_a_model_without_its_layers_gives_what_training_without_them_gives() -> 
     expected = torch.nn.functional.normalize(model.train_forward(batch, QUERIES, layers=False), dim=-1)
     np.testing.assert_allclose(without_layers(model).embed(batch, QUERIES), expected.detach(), atol=1e-5)
     assert np.abs(model.embed(batch, QUERIES) - expected.detach().numpy()).max() > 1e-3
+
+
+def test_what_training_learned_of_answers_is_kept_if_there_is_any(tmp_path: Path, config: ModelConfig) -> None:
+    model = create_model(config)
+    save_model(model, tmp_path / "without")
+    model.answers = torch.nn.Linear(config.text_dim, config.embedding_dim)
+    save_model(model, tmp_path / "with")
+
+    assert load_model(tmp_path / "without").answers is None
+    for kept in (load_model(tmp_path / "with"), without_layers(load_model(tmp_path / "with"))):
+        assert kept.answers is not None and torch.equal(kept.answers.weight, model.answers.weight)
+    assert model_digest(tmp_path / "without") != model_digest(tmp_path / "with")
+    again = load_model(tmp_path / "with")
+    save_model(again, tmp_path / "again")
+    assert model_digest(tmp_path / "again") == model_digest(tmp_path / "with")

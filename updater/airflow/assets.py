@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.sdk import Asset
 
-from updater.domain.columns import SUMMARIES_VIEW
+from updater.domain.columns import PROFILE, SUMMARIES_VIEW
 from updater.settings import Settings
 
 NAMESPACE = "updater"
@@ -13,11 +13,12 @@ NAMESPACE = "updater"
 
 
 def feature_view_assets(settings: Settings, namespace: str = NAMESPACE) -> list[Asset]:
-    """Assets `<namespace>/<scenario>` and `<namespace>/modality_summaries`.
+    """Assets `<namespace>/<scenario>`, `<namespace>/modality_summaries` and, if enabled, `…/user_text_profile`.
 
     They carry no model version, so what is scheduled on them survives a new model; the events name the versioned views.
     """
-    names = [*(scenario.name for scenario in settings.scenarios), SUMMARIES_VIEW]
+    profile = [PROFILE] if settings.profile.enabled else []
+    names = [*(scenario.name for scenario in settings.scenarios), SUMMARIES_VIEW, *profile]
     return [Asset(name=f"{namespace}/{name}", group="updater") for name in names]
 
 

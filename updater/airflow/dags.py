@@ -10,8 +10,9 @@ UPDATER_CONFIG names. Their assets are distinguished by `namespace`.
 
 from typing import Any
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, CronTriggerTimetable, Param, task
+from airflow.sdk import DAG, CronDataIntervalTimetable, CronTriggerTimetable, Param, PartitionedAssetTimetable, task
 
+from updater.airflow import fidelity as fidelity_tasks
 from updater.airflow import maintenance, tasks, training
 from updater.airflow.assets import NAMESPACE, feature_view_assets
 from updater.airflow.config import model_task, start_date
@@ -162,9 +163,9 @@ def train_model(config: str | None = None, dag_id: str = "train_model") -> DAG:
 
         airflow dags trigger train_model
 
-    The evaluation's gate decides: a model that is not better than its controls, or whose tuned prompts are worse than
-    none, fails the task `check_gate` and is not promoted. `daily_update` may run at the same time; promotion takes
-    effect between two windows.
+    Two gates decide: a model that is not better than its controls, or whose tuned prompts are worse than none, fails
+    the task `check_gate`, and one that forgets what a trained live model keeps of its users fails `check_fidelity`;
+    neither is promoted. `daily_update` may run at the same time; promotion takes effect between two windows.
     """
     settings = load_settings(config)
 
@@ -183,10 +184,39 @@ def train_model(config: str | None = None, dag_id: str = "train_model") -> DAG:
         tuned = task(training.join_prompts)(model)
         report = task(**model_task())(training.evaluate)(tuned)
         gate = task(training.check_gate)(report)
+        kept = task(**model_task())(training.fidelity)(tuned)
+        remembers = task(training.check_fidelity)(kept)
         promoted = task(**model_task())(training.promote)(tuned)
 
         data >> model
         prompts >> tuned
-        gate >> promoted
+        [gate, remembers] >> promoted
+
+    return dag
+
+
+def fidelity(config: str | None = None, dag_id: str = "fidelity", namespace: str = NAMESPACE) -> DAG:
+    """What can be read back from each day's embeddings, and whether the day's update equals a rebuild.
+
+        airflow dags trigger fidelity --conf '{"ds": "2017-06-30"}'
+
+    Runs after `daily_update` has brought a day online, on a sample of users that is the same every day. An update that
+    is not equal to a rebuild, or that moved what it should have left alone, fails the task `check`; the day stays as
+    it is.
+    """
+    *_, summaries = feature_view_assets(load_settings(config), namespace)
+
+    with DAG(
+        dag_id=dag_id,
+        schedule=PartitionedAssetTimetable(assets=summaries),
+        catchup=False,
+        params={
+            "ds": Param(None, type=["null", "string"], format="date", description="Landing day, if not the newest."),
+            "users": Param(2000, type="integer", minimum=1, description="Users who are asked, chosen by hash."),
+            "config": _config(config),
+        },
+        **_common(fidelity.__doc__),
+    ) as dag:
+        task(fidelity_tasks.check)(task(**model_task())(fidelity_tasks.measure)())
 
     return dag

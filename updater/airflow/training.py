@@ -73,6 +73,31 @@ def check_gate(report: str) -> None:
     raise_if_worse(report)
 
 
+def fidelity(model: str, params: Report) -> str | None:
+    """Ask what the model keeps of the users of the newest window, beside the live one. Returns the report's file; None
+    before the first window, and for a state whose live model is untrained.
+    """
+    from updater.fidelity.run import measure_fidelity
+    from updater.runtime.deployment import open_writable
+    from updater.runtime.process_pool import ProcessPool
+
+    context = open_writable(load_settings(params["config"]))
+    watermark = context.ledger.watermark()
+    if watermark is None or not context.live_model().trained:
+        return None
+    output = context.layout.candidate_fidelity(watermark)
+    with ProcessPool(context.settings, context.now) as pool:
+        return measure_fidelity(context, pool, watermark, model=model, output=output).report_file
+
+
+def check_fidelity(report: str | None) -> None:
+    """Raise VerificationError if the model forgets what the live one keeps."""
+    from updater.fidelity.gate import raise_if_lost
+
+    if report is not None:
+        raise_if_lost(report)
+
+
 def promote(model: str, params: Report) -> str:
     """Make a model live. Returns its version's name."""
     from updater.pipeline.versions.promote import promote as make_live

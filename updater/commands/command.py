@@ -61,23 +61,30 @@ def command_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def run(config: str | None, as_json: bool, verbose: bool, debug: bool, **options: Any) -> None:
         log(verbose)
-        try:
+        with errors_as_sentences(debug):
             command(load_settings(config), as_json, **options)
-        except click.ClickException:
-            raise
-        except UpdaterError as error:
-            stop(error, error.exit_code, debug)
-        except KeyboardInterrupt as error:
-            stop(error, 130, debug, "Interrupted; run the same command again to resume.")
-        except Exception as error:
-            if missing := missing_extra(error):
-                stop(error, ConfigError.exit_code, debug, missing)
-            stop(error, 1, debug, f"{type(error).__name__}: {error} (run again with --debug for the traceback).")
 
     # Help shows the common options below the command's own ones; click has the list the other way round.
     common = run.__click_params__[len(own) :]  # type: ignore[attr-defined]
     run.__click_params__ = [*common, *own]  # type: ignore[attr-defined]
     return run
+
+
+@contextmanager
+def errors_as_sentences(debug: bool, interrupted: str = "run the same command again to resume.") -> Iterator[None]:
+    """End the process with one sentence and the exit code of the error's kind; what click raises is left to click."""
+    try:
+        yield
+    except click.ClickException:
+        raise
+    except UpdaterError as error:
+        stop(error, error.exit_code, debug)
+    except KeyboardInterrupt as error:
+        stop(error, 130, debug, f"Interrupted; {interrupted}")
+    except Exception as error:
+        if missing := missing_extra(error):
+            stop(error, ConfigError.exit_code, debug, missing)
+        stop(error, 1, debug, f"{type(error).__name__}: {error} (run again with --debug for the traceback).")
 
 
 def computes(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from updater.settings import Settings
 @click.option("--model", "directory", metavar="DIR", help="Directory of a model; default: the live one.")
 @click.option("--version", type=click.IntRange(min=1), help="Number of a model version instead.")
 @click.option("--output", metavar="DIR", help="Where report.json and report.html go; default: <state>/evaluation.")
-@click.option("--systems", metavar="NAMES", help="What is compared, separated by commas; default: everything.")
+@click.option("--systems", metavar="NAMES", help="What is compared, separated by commas; default: all but encoders.")
 @click.option(
     "--split",
     type=click.Choice(["test", "validation"]),

@@ -9,6 +9,7 @@ import click
 from updater import tables
 from updater.commands.command import DAY, command_options, computes, print_result, progress_bar
 from updater.commands.evaluation import evaluate
+from updater.commands.fidelity import fidelity
 from updater.commands.groups import CommandGroup
 from updater.commands.training import train, tune
 from updater.errors import ConfigError
@@ -100,7 +101,7 @@ def delete(settings: Settings, as_json: bool, version: int) -> None:
     print_result(asdict(prune_version(open_writable(settings), version)), as_json, show_deletion)
 
 
-model.place("Build", train, tune, evaluate, promote)
+model.place("Build", train, tune, evaluate, fidelity, promote)
 model.place("Inspect", list_models)
 model.place("Maintain", delete)
 

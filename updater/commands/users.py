@@ -1,12 +1,13 @@
 """Commands about users."""
 
 from dataclasses import asdict
+from datetime import date
 from typing import Any, BinaryIO
 
 import click
 
 from updater import tables
-from updater.commands.command import command_options, computes, print_result, progress_bar
+from updater.commands.command import DAY, command_options, computes, print_result, progress_bar
 from updater.commands.former import formerly
 from updater.commands.groups import CommandGroup
 from updater.commands.ids import read_ids
@@ -83,6 +84,22 @@ def embed(
 
 @user.command()
 @click.option("--user-id", required=True, metavar="U", help="The user's id in the lake.")
+@click.option("--why", is_flag=True, help="Show what each clause rests on: counts, shares, dates and event ids.")
+@command_options
+def profile(settings: Settings, as_json: bool, user_id: str, why: bool) -> None:
+    """Print the textual profile of a user.
+
+    From the stored events, as of the newest committed window; nothing is written.
+    """
+    from updater.pipeline.profile import user_profile
+    from updater.runtime.deployment import open_context
+
+    report = asdict(user_profile(open_context(settings), user_id))
+    print_result(report, as_json, show_profile_evidence if why else show_profile)
+
+
+@user.command()
+@click.option("--user-id", required=True, metavar="U", help="The user's id in the lake.")
 @command_options
 def pseudonym(settings: Settings, as_json: bool, user_id: str) -> None:
     """Print the pseudonym by which the state knows a user."""
@@ -125,7 +142,27 @@ def erase(
     raise_if_found(proof)
 
 
-user.place("Inspect", embed, pseudonym)
+@user.command()
+@click.option("--from-date", type=DAY, required=True, help="First landing day to measure.")
+@click.option("--to-date", type=DAY, required=True, help="Last landing day to measure.")
+@click.option(
+    "--sample", type=click.IntRange(min=1), default=500, show_default=True, help="Number of users of each day."
+)
+@command_options
+def utility(settings: Settings, as_json: bool, from_date: date, to_date: date, sample: int) -> None:
+    """Measure how well textual profiles predict the next day.
+
+    The text of the day before has to choose between the value of each of the day's events and a frequent other one.
+    """
+    from updater.pipeline.profile_utility import profile_utility
+    from updater.runtime.deployment import open_context
+
+    with progress_bar(as_json) as progress:
+        report = profile_utility(open_context(settings), from_date, to_date, sample, progress)
+    print_result(asdict(report), as_json, show_utility)
+
+
+user.place("Inspect", embed, profile, utility, pseudonym)
 user.place("Maintain", erase)
 
 
@@ -137,6 +174,54 @@ def show_embedding(report: dict[str, Any]) -> None:
         f"query   {report['query']}",
         f"[{', '.join(f'{value:.4f}' for value in report['embedding'])}]",
     )
+
+
+def show_profile(report: dict[str, Any]) -> None:
+    """The result of `updater user profile`."""
+    tables.echo(
+        f"as of    {report['as_of']}",
+        f"updater  {report['updater']}, {report['tokens']} tokens, newest event {report['newest_event'] or 'none'}",
+        report["text"],
+    )
+
+
+def show_profile_evidence(report: dict[str, Any]) -> None:
+    """The same with a line for each value that the text mentions."""
+    show_profile(report)
+    rows = [
+        [
+            one["modality"],
+            one["kind"],
+            one["value"],
+            one["events"],
+            f"{one['long_share']:.1%}",
+            f"{one['recent_share']:.1%}",
+            (one["first"] or "")[:10],
+            (one["last"] or "")[:10],
+            ", ".join(one["event_ids"]),
+        ]
+        for one in report["evidence"]
+    ]
+    names = ["modality", "kind", "value", "events", "long-term", "recent", "first", "last", "newest event ids"]
+    tables.table("What it rests on", names, rows)
+
+
+def show_utility(report: dict[str, Any]) -> None:
+    """The result of `updater user utility`: a line per day, oldest first."""
+    columns = ["ds", "users", "questions", "the text says something", "text right", "popularity right"]
+    names = ("decided", "profile", "popularity")
+    rows = [
+        [day["ds"], day["users"], day["questions"], *(_percent(day[name]) for name in names)] for day in report["days"]
+    ]
+    tables.table("Events of a day, predicted by the textual profiles of the day before (half is chance)", columns, rows)
+    tables.echo(
+        f"discounted mean: text {_percent(report['profile']) or 'none'}, "
+        f"popularity {_percent(report['popularity']) or 'none'}"
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
 
 
 def show_embedding_file(report: dict[str, Any]) -> None:

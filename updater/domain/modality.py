@@ -26,7 +26,7 @@ class Modality(Checked, table="modalities"):
     numeric: tuple[str, ...] = ()
     """Columns beside the text; the first is the amount that is added up."""
     category: str = ""
-    """The column that training data and fidelity questions group by; empty for none."""
+    """The column that training data, fidelity questions and textual profiles group by; empty for none."""
     max_events: Number = 64
     """Newest events that become tokens of the paper's layout."""
     optional: bool = False

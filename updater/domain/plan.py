@@ -15,7 +15,9 @@ class BucketPlan:
     backfill_users: tuple[str, ...]
     """Unchanged users who need values of `new_scenarios`, sorted."""
     new_scenarios: tuple[str, ...]
-    """Scenarios that were added, or whose query or prefix layout changed, since the bucket's last window."""
+    """Scenarios that were added, or whose query or prefix layout changed, since the bucket's last window. The textual
+    profile counts as one (`columns.PROFILE`).
+    """
 
     @property
     def num_prefixes(self) -> int:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from updater.config_file import nearest
+from updater.encoders.config import ENCODERS
 from updater.errors import ConfigError
 from updater.evaluation.controls import has_control
+from updater.evaluation.encoders import encoder_systems
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.figures import Points, draw, needed
 from updater.evaluation.html import render
@@ -63,7 +65,7 @@ def evaluate(
         pool: what computes.
         model: directory of the model; the live one if left out.
         version: instead of a directory, the number of a model version.
-        systems: what is compared; all if empty.
+        systems: what is compared; if empty, all but the encoders that would have to be pre-trained first.
         split: `test`, or `validation` for looking without using up the test.
         output: directory of the report; `<state>/evaluation` if left out.
         progress: called as work is done.
@@ -88,8 +90,10 @@ def evaluate(
         progress("labels", 0, 1)
         evaluation_set = load_evaluation_set(events, split)
         rounds = paraphrased_tasks(settings, evaluation_set.tasks) if candidate and "base" in names else []
+        encoders = [name for name in ENCODERS if name in systems]
+        others = {**encoder_systems(context, pool, encoders, evaluation_set.days, progress), **(external or {})}
         compared, scored = evaluate_systems(
-            context, pool, events, evaluation_set, candidate, names, scratch, progress, external
+            context, pool, events, evaluation_set, candidate, names, scratch, progress, others
         )
         zero_shot = (
             zero_shot_scores(settings, candidate, compared, evaluation_set.tasks, evaluation_set.rows)
@@ -176,8 +180,8 @@ def _points(
 ) -> Points | None:
     """Embeddings of a scenario before and after tuning; of a model without soft prompts, before and after training."""
     known = {system.name: system for system in systems}
-    prompts = load_model(candidate.directory).soft_prompts
-    tuned = [task for task in tasks if question(settings, task).scenario in prompts]
+    scenarios = load_model(candidate.directory).tuned_scenarios
+    tuned = [task for task in tasks if question(settings, task).scenario in scenarios]
     before, after = ("base", "tuned") if tuned else ("untrained", "base")
     if before not in known or after not in known:
         return None
@@ -192,13 +196,14 @@ def _points(
 
 
 def _names(context: Context, systems: Sequence[str], version: int | None, directory: str | None) -> list[str]:
-    """What is compared, in the order of the reports; by default all that there can be.
+    """What is compared beside encoders, in the order of the reports; by default all that there can be.
 
     Raises:
         ConfigError: there is no such system, or it takes a model and there is none.
     """
-    if wrong := [name for name in systems if name not in SYSTEMS]:
-        raise ConfigError(f"system {wrong[0]!r} is unknown{nearest(wrong[0], SYSTEMS)}")
+    known = (*SYSTEMS, *ENCODERS)
+    if wrong := [name for name in systems if name not in known]:
+        raise ConfigError(f"system {wrong[0]!r} is unknown{nearest(wrong[0], known)}")
     names = [name for name in SYSTEMS if name in systems or not systems]
     live = context.ledger.live_model()
     if "live" in systems and (live is None or (directory is None and version in (None, live.version))):
@@ -206,7 +211,7 @@ def _names(context: Context, systems: Sequence[str], version: int | None, direct
     if {*OF_CANDIDATE} & {*names} and live is None and directory is None:
         raise ConfigError(
             "No model is live; name one with --model, run `updater init`, or choose --systems that take no model: "
-            f"{', '.join(('text', *BASELINES))}."
+            f"{', '.join(('text', *BASELINES, *ENCODERS))}."
         )
     # Nothing can be fitted without training data, and then nothing was trained.
     if "fitted" in names and not can_fit(context):

@@ -126,7 +126,7 @@ def _templates() -> Environment:
         keep_trailing_newline=True,
     )
     templates.globals.update(
-        numbers=_number_columns,
+        numbers=number_columns,
         METHOD=METHOD,
         CAVEATS=CAVEATS,
         MEAN_HEAD=MEAN_HEAD,
@@ -214,10 +214,10 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _number_columns(rows: Sequence[Row]) -> set[int]:
+def number_columns(rows: Sequence[Row]) -> set[int]:
     """Columns that hold numbers, of whatever form, and are set to the right."""
     return {
         column
         for column in range(len(rows[0]) if rows else 0)
-        if all(row[column][:1].isdigit() or row[column][:1] in "-–" for row in rows)
+        if all(row[column][:1].isdigit() or row[column][:1] in "-–−+" for row in rows)
     }

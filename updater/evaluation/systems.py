@@ -95,20 +95,20 @@ def embedders(
     asked = [question(context.settings, task) for task in tasks]
     model = load_model(candidate.directory)
     if {"tuned", "base"} & {*names}:
-        made["tuned"] = made["base"] = _embedder(candidate.directory, asked, model.soft_prompts)
+        made["tuned"] = made["base"] = _embedder(candidate.directory, asked, model.tuned_scenarios)
     for name, control in CONTROLS.items():
         if name in names:
             made[name] = _embedder(control(context, model, scratch, progress), asked, ())
     if "live" in names and candidate.live:
-        made["live"] = _embedder(candidate.live, asked, load_model(candidate.live).soft_prompts)
+        made["live"] = _embedder(candidate.live, asked, load_model(candidate.live).tuned_scenarios)
     for name, directory in candidate.models.items():
         made[name] = _embedder(directory, asked, ())
     return made
 
 
-def _embedder(directory: str, asked: Sequence[Question], prompts: Iterable[str]) -> Embedder:
-    """All questions without a soft prompt, and those whose prompt the model has with it too."""
-    known = set(prompts)
+def _embedder(directory: str, asked: Sequence[Question], scenarios: Iterable[str]) -> Embedder:
+    """All questions as they are, and those of tuned `scenarios` as they were tuned too."""
+    known = set(scenarios)
     tuned = [one for one in asked if one.scenario in known]
     questions = dict.fromkeys([*(Question(one.query) for one in asked), *tuned])
     return Embedder(directory, model_digest(directory), tuple(questions))

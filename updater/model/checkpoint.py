@@ -56,7 +56,7 @@ def without_layers(model: UserModel) -> UserModel:
     )
     made = create_model(config)
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith("backbone.")}
-    for name in LEARNED:
+    for name in (*LEARNED, "answers"):
         setattr(made, name, getattr(model, name))
     weights["norm.weight"] = model.backbone.base_model.norm.weight
     made.load_state_dict(weights)
@@ -71,7 +71,7 @@ def save_model(model: UserModel, directory: str | Path) -> None:
     _write(target / TOKENIZER, lambda path: path.write_text(model.tokenizer.to_str(pretty=False), encoding="utf-8"))
     # Not as bytes: the weights of a large backbone would be in memory three times.
     _write(target / WEIGHTS, lambda path: save_file(weights, path))
-    card = model_card(model.config, sum(value.numel() for value in weights.values()), sorted(model.soft_prompts))
+    card = model_card(model.config, sum(value.numel() for value in weights.values()), model.tuned_scenarios)
     _write(target / CARD, lambda path: path.write_text(card, encoding="utf-8"))
     _write(target / CONFIG, lambda path: path.write_text(model.config.to_json(), encoding="utf-8"))
 
@@ -91,6 +91,9 @@ def load_model(directory: str | Path) -> UserModel:
         kind, _, scenario = name.partition(".")
         if kind in LEARNED:
             getattr(model, kind)[scenario] = nn.Parameter(state[name])
+    if "answers.weight" in state:
+        width, text_dim = state["answers.weight"].shape
+        model.answers = nn.Linear(text_dim, width)
     # Copying keeps tied weights tied, and does not leave the model backed by a file that may be replaced.
     wanted = _distinct(model.state_dict())
     if wrong := sorted(set(wanted) ^ set(state)):

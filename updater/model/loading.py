@@ -1,6 +1,6 @@
 """Backbones and encoders as Hugging Face models: float32, safetensors or GGUF only, nothing on standard error."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from transformers.utils import logging
 from updater.errors import ConfigError
 from updater.model.config import ModelConfig
 from updater.model.principal_axes import principal_axes
-from updater.model.sources import gguf_model, is_gguf, locate, weight_files
+from updater.model.sources import gguf_model, hugging_face_config, is_gguf, locate, weight_files
 
 
 def new_backbone(config: ModelConfig) -> Any:
@@ -28,24 +28,32 @@ def new_backbone(config: ModelConfig) -> Any:
     if config.backbone == "none":
         return None
     if config.backbone == "tiny":
-        backbone = AutoModelForCausalLM.from_config(_hugging_face(config), dtype=torch.float32)
+        backbone = AutoModelForCausalLM.from_config(_hugging_face(config.backbone_config), dtype=torch.float32)
         words = load_encoder(locate(config.text_encoder)).get_input_embeddings().weight
         with torch.no_grad():
             table = backbone.get_input_embeddings().weight
             table.copy_(_principal_components(words, table.shape[1]) * backbone.config.initializer_range)
         return backbone
-    source = locate(config.backbone)
-    return _from_gguf(config, source) if is_gguf(source) else _from_directory(config, source)
+    return _with_weights(config.backbone_config, locate(config.backbone))
+
+
+def load_language_model(name: str) -> Any:
+    """The whole causal language model of a packaged name, a directory or a Hugging Face id, in evaluation mode.
+
+    No gradient reaches its weights.
+
+    Raises:
+        ConfigError: there is no such model, or its weights do not fit its config.
+    """
+    source = locate(name)
+    return _with_weights(hugging_face_config(source), source).requires_grad_(False).eval()
 
 
 def empty_backbone(config: ModelConfig) -> Any:
     """The causal language model with weights that are still to be filled in; None for the backbone `none`."""
     if config.backbone == "none":
         return None
-    with no_init_weights():
-        backbone = AutoModelForCausalLM.from_config(_hugging_face(config), dtype=torch.float32)
-    backbone.tie_weights()
-    return backbone
+    return _empty(config.backbone_config)
 
 
 def load_encoder(directory: Path) -> Any:
@@ -68,18 +76,29 @@ def _principal_components(rows_WD: torch.Tensor, width: int) -> torch.Tensor:
     return scaled
 
 
-def _hugging_face(config: ModelConfig) -> Any:
-    return AutoConfig.for_model(**config.backbone_config)
+def _hugging_face(config: Mapping[str, Any]) -> Any:
+    return AutoConfig.for_model(**config)
 
 
-def _from_gguf(config: ModelConfig, source: Path) -> Any:
-    backbone = empty_backbone(config)
-    weights = gguf_model(source).weights(config.backbone_config["num_hidden_layers"])
+def _empty(config: Mapping[str, Any]) -> Any:
+    with no_init_weights():
+        backbone = AutoModelForCausalLM.from_config(_hugging_face(config), dtype=torch.float32)
+    backbone.tie_weights()
+    return backbone
+
+
+def _with_weights(config: Mapping[str, Any], source: Path) -> Any:
+    return _from_gguf(config, source) if is_gguf(source) else _from_directory(config, source)
+
+
+def _from_gguf(config: Mapping[str, Any], source: Path) -> Any:
+    backbone = _empty(config)
+    weights = gguf_model(source).weights(config["num_hidden_layers"])
     backbone.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()})
     return backbone
 
 
-def _from_directory(config: ModelConfig, source: Path) -> Any:
+def _from_directory(config: Mapping[str, Any], source: Path) -> Any:
     weight_files(source)
     # Layers that are not used would be reported as unexpected; weights that are missing only as a warning.
     with _quiet(logging.ERROR):

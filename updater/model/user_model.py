@@ -80,6 +80,10 @@ class UserModel(nn.Module):
         """Per scenario name the learned centre of each class, shape (classes, embedding_dim)."""
         self.count_gates = nn.ParameterDict()
         """Per scenario name what the numbers of its question's counts are multiplied by, shape (NUM_NUMBERS,)."""
+        self.answers: nn.Linear | None = None
+        """From a question's vector to where embeddings lie of users to whose first answer it is yes, (X) to (E): what
+        training on dense labels learns beside the model. None in a model that was not trained so.
+        """
         self.norm = nn.RMSNorm(width, eps=NORM_EPS) if backbone is None else None
         """What stands for the backbone's last norm where there is none."""
         self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)
@@ -117,6 +121,11 @@ class UserModel(nn.Module):
         from updater.model.checkpoint import save_model
 
         save_model(self, directory)
+
+    @property
+    def tuned_scenarios(self) -> list[str]:
+        """Scenarios that learned something of their own: a soft prompt, or what their counts are multiplied by."""
+        return sorted({*self.soft_prompts, *self.count_gates})
 
     def fit(self, batches: Iterable[UserBatch], questions: Sequence[str]) -> None:
         """Fit what is not learned to training users and questions: means, deviations, first maps of the counts.

@@ -112,7 +112,8 @@ class Context:
 
     def feature_views(self, version: int | None = None) -> list[str]:
         """Feature views of a model version, or of the live one, and those that depend on no model."""
-        return [*self.model_views(version or self.live_model().version), columns.SUMMARIES_VIEW]
+        profile = [columns.PROFILE_VIEW] if self.settings.profile.enabled else []
+        return [*self.model_views(version or self.live_model().version), columns.SUMMARIES_VIEW, *profile]
 
     def model_views(self, version: int) -> list[str]:
         """The feature views whose values a model version makes."""
@@ -129,6 +130,11 @@ class Context:
     def scenario_fingerprints(self) -> dict[str, str]:
         """Per scenario a digest of what its embedding depends on beyond the prefix."""
         return {scenario.name: fingerprint(scenario.query) for scenario in self.settings.scenarios}
+
+    def published_fingerprints(self) -> dict[str, str]:
+        """The same, and a digest of how the textual profile is written where there is one: what a head has."""
+        choice = self.settings.profile
+        return {**self.scenario_fingerprints(), **({columns.PROFILE: choice.fingerprint} if choice.enabled else {})}
 
     def modality_fingerprints(self) -> dict[str, str]:
         """Per modality a digest of its declaration, including the cap on event tokens."""

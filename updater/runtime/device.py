@@ -16,7 +16,21 @@ def model_device(settings: Settings, named: str = "model.device") -> str:
     Raises:
         ConfigError: this machine, or this PyTorch, has no such device.
     """
-    device = settings.model.device
+    where = "" if named.startswith("-") else f" in {settings.source}"
+    return available_device(settings.model.device, named, where)
+
+
+def available_device(device: str, named: str, where: str = "") -> str:
+    """As `model_device`, of a device that no config names.
+
+    Args:
+        device: `cpu`, `cuda`, `cuda:N` or `auto`.
+        named: what gave the value, for the message.
+        where: where that stands, for the message.
+
+    Raises:
+        ConfigError: this machine, or this PyTorch, has no such device.
+    """
     if device == "cpu":
         return device
     import torch
@@ -27,6 +41,5 @@ def model_device(settings: Settings, named: str = "model.device") -> str:
     if int(device.partition(":")[2] or 0) >= count:
         seen = f"CUDA devices cuda:0 to cuda:{count - 1}" if count > 1 else "one CUDA device, cuda:0" if count else ""
         remedy = "use one of these, cpu or auto." if count else "use cpu or auto, or a machine and a PyTorch with CUDA."
-        where = "" if named.startswith("-") else f" in {settings.source}"
         raise ConfigError(f"{named} is {device!r}{where}, but PyTorch sees {seen or 'no CUDA device'} here; {remedy}")
     return device

@@ -37,7 +37,7 @@ def scenario_rows(
             columns.as_of(scenario.name): pa.repeat(int(as_of.timestamp()), num_users),
             columns.computed_at(scenario.name): pa.repeat(int(created.timestamp()), num_users),
             columns.model_version(scenario.name): pa.repeat(model_version, num_users),
-            **_timestamps(num_users, as_of, created),
+            **timestamps(num_users, as_of, created),
         }
     )
 
@@ -61,12 +61,13 @@ def summary_rows(
             columns.JOIN_KEY: pa.array(users, pa.string()),
             **features,
             columns.PREFIX_FINGERPRINT: pa.array(fingerprints, pa.string()),
-            **_timestamps(len(users), as_of, created),
+            **timestamps(len(users), as_of, created),
         }
     )
 
 
-def _timestamps(num_rows: int, as_of: datetime, created: datetime) -> dict[str, pa.Array]:
+def timestamps(num_rows: int, as_of: datetime, created: datetime) -> dict[str, pa.Array]:
+    """The two columns by which Feast orders rows."""
     return {
         name: pa.repeat(pa.scalar(instant.replace(tzinfo=None), TIMESTAMP), num_rows)
         for name, instant in ((columns.EVENT_TIMESTAMP, as_of), (columns.CREATED_TIMESTAMP, created))
@@ -74,11 +75,24 @@ def _timestamps(num_rows: int, as_of: datetime, created: datetime) -> dict[str, 
 
 
 def read_newest(
-    root: str, bucket: int, users: pa.Table, last: date | None = None, lookup: Lookup | None = None
+    root: str,
+    bucket: int,
+    users: pa.Table,
+    last: date | None = None,
+    lookup: Lookup | None = None,
+    until: datetime | None = None,
 ) -> pa.Table:
     """The newest offline row of each of `users` (column user_id) in a bucket of the feature view below `root`, by user.
 
     Rows carry vectors, so first only the keys are read, and then the row groups that hold a newest row.
+
+    Args:
+        root: directory of the view.
+        bucket: of the users.
+        users: whose rows.
+        last: files that hold anything after this day are left out, merged ones whole.
+        lookup: keeps footers from one call to the next.
+        until: rows of later instants (naive UTC) are left out, whatever file they are in.
     """
     lookup = lookup or Lookup()
     wanted = sorted(users[columns.JOIN_KEY].to_pylist())
@@ -86,6 +100,8 @@ def read_newest(
     for path in bucket_files(root, bucket, last):
         keys = lookup.keys(path, wanted, [columns.EVENT_TIMESTAMP, columns.CREATED_TIMESTAMP])
         for user, instant, created, group, row in zip(*(keys[name].to_pylist() for name in _KEYS), strict=True):
+            if until is not None and instant > until:
+                continue
             if user not in newest or newest[user][0] < (instant, created):
                 newest[user] = ((instant, created), path, group, row)
     rows_of: dict[tuple[str, int], list[int]] = {}

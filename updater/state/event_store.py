@@ -154,21 +154,28 @@ class Buffer:
             events=self._held_files(window.ds),
         )
 
-    def changes(self, window: Window, buckets: Sequence[int] = ()) -> pa.Table:
+    def changes(self, window: Window, buckets: Sequence[int] = (), compared: Sequence[str] = ()) -> pa.Table:
         """Users whose content differs between the previous window's end and this one's, each with the reasons and
-        counts; of some buckets, or of all.
+        counts.
 
-        Columns: `CHANGES_SCHEMA`, one row per user and reason, sorted by bucket, user and reason.
+        Args:
+            window: the window.
+            buckets: the buckets to look at; all if empty.
+            compared: further columns of the event files in which versions of an event may differ, such as `category`.
+
+        Returns:
+            `CHANGES_SCHEMA`, one row per user and reason, sorted by bucket, user and reason.
         """
         previous = day_window(window.ds - timedelta(days=1), self.timezone)
         today = [file for file in self._files if file.ds == window.ds]
         past = self._held_files(previous.ds)
         where = _of_buckets(buckets)
-        numeric = [f"(before.{name} is not distinct from after.{name})" for name in numeric_columns(self._modality)]
+        names = [*numeric_columns(self._modality), *compared]
+        others = [f"(before.{name} is not distinct from after.{name})" for name in names]
         if self._modality.kind == "snapshot":
-            return self._query(_SNAPSHOT_CHANGES.format(same=_and(numeric)), {}, where, past=past, today=today)
+            return self._query(_SNAPSHOT_CHANGES.format(same=_and(others)), {}, where, past=past, today=today)
         query = _STREAM_CHANGES.format(
-            same=_and(["before.event_time = after.event_time", *numeric]),
+            same=_and(["before.event_time = after.event_time", *others]),
             newest=self._newest("past", "(user_id, event_id) in (select user_id, event_id from keys)"),
         )
         bounds = {

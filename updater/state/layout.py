@@ -201,6 +201,18 @@ class StateLayout:
         """Embeddings at an anchor, kept from one evaluation to the next."""
         return self.path(StatePart.EVALUATION, "embeddings", f"{key}.parquet")
 
+    def fidelity(self, ds: date) -> str:
+        """Directory of what was asked about the users of `ds`, and of the report."""
+        return self.path(StatePart.EVALUATION, "fidelity", _day(ds))
+
+    def candidate_fidelity(self, ds: date) -> str:
+        """The same of a model that is to become live."""
+        return self.path(StatePart.EVALUATION, "fidelity", "candidate", _day(ds))
+
+    def fidelity_questions(self, ds: date) -> str:
+        """Questions about users as of the end of day `ds`."""
+        return self.path(StatePart.EVALUATION, "fidelity", _day(ds), "questions.parquet")
+
     def feature_store(self) -> str:
         """The file with which Feast opens this state."""
         return self.path("feature_store.yaml")

@@ -19,6 +19,7 @@ from feast.permissions.policy import RoleBasedPolicy
 from feast.types import Array, Float32, Int64, String
 
 from updater.domain import columns
+from updater.domain.profile import RULES
 from updater.domain.scenario import Scenario
 from updater.settings import Settings
 from updater.state.layout import StateLayout
@@ -65,39 +66,49 @@ def model_versions(settings: Settings) -> tuple[int, ...]:
 
 
 def feature_views(settings: Settings, versions: Iterable[int]) -> dict[str, FeatureView]:
-    """Every feature view by name: one per scenario and model version, and `modality_summaries`."""
+    """Every feature view by name: one per scenario and model version, `modality_summaries`, and the profile's."""
     views = [_scenario_view(scenario, version, settings) for version in versions for scenario in settings.scenarios]
-    return {view.name: view for view in [*views, _summaries_view(settings)]}
+    profile = [_profile_view(settings)] if settings.profile.enabled else []
+    return {view.name: view for view in [*views, _summaries_view(settings), *profile]}
 
 
 def feature_services(settings: Settings, versions: Iterable[int]) -> dict[str, FeatureService]:
-    """Every feature service by name, such as `risk_v1`: one per domain and model version."""
+    """Every feature service by name, such as `risk_v1`: one per domain and model version, and the profile's."""
     versions = tuple(versions)
     views = feature_views(settings, versions)
+    profile = [columns.PROFILE_VIEW] if settings.profile.enabled else []
+    beside = [columns.SUMMARIES_VIEW, *(profile if settings.profile.in_domains else [])]
     services = {}
     for version in versions:
         for domain in dict.fromkeys(scenario.domain for scenario in settings.scenarios):
             names = [columns.scenario_view(s.name, version) for s in settings.scenarios if s.domain == domain]
             services[columns.domain_service(domain, version)] = FeatureService(
                 name=columns.domain_service(domain, version),
-                features=[views[name] for name in [*names, columns.SUMMARIES_VIEW]],
+                features=[views[name] for name in [*names, *beside]],
                 description=f"User embeddings for {domain}.",
                 tags=_version_tag(version),
             )
+    for view in profile:
+        services[columns.PROFILE_SERVICE] = FeatureService(
+            name=columns.PROFILE_SERVICE, features=[views[view]], description="User profiles as text."
+        )
     return services
 
 
 def permissions(settings: Settings) -> dict[str, Permission]:
     """Which roles may read what through Feast's servers, which refuse to everybody what no permission names.
 
-    Of each domain its services and views, in all model versions; for all readers the rest. Empty without
-    `[[permissions]]`. Whoever opens the stores with Feast's library reads past all of this: keep files and databases
-    to the servers' account.
+    Of each domain its services and views, in all model versions; for all readers the rest. The textual profile is a
+    domain of its own; where the domains' services have it, their readers may read it. Empty without `[[permissions]]`.
+    Whoever opens the stores with Feast's library reads past all of this: keep files and databases to the servers'
+    account.
     """
     made = []
     for declared in settings.permissions:
         policy = RoleBasedPolicy(list(declared.roles))
         scenarios = [scenario.name for scenario in settings.scenarios if scenario.domain == declared.domain]
+        if settings.profile.enabled and (declared.domain == columns.PROFILE_DOMAIN or settings.profile.in_domains):
+            scenarios.append(columns.PROFILE)
         for what, kind, names in (("services", FeatureService, [declared.domain]), ("views", FeatureView, scenarios)):
             patterns = [rf"{name}_v\d+" for name in names]
             name = f"read_{declared.domain}_{what}"
@@ -136,6 +147,21 @@ def _summaries_view(settings: Settings) -> FeatureView:
         fields[columns.last_event_at(modality.name)] = Int64
     fields[columns.PREFIX_FINGERPRINT] = String
     return _view(columns.SUMMARIES_VIEW, fields, "What the user prefix was made of.", settings, {})
+
+
+def _profile_view(settings: Settings) -> FeatureView:
+    """What is known of the user as text. It depends on no model."""
+    fields = {
+        columns.PROFILE_TEXT: String,
+        columns.PROFILE_DIGEST: String,
+        columns.PROFILE_UPDATER: String,
+        columns.PROFILE_TOKENS: Int64,
+        columns.PROFILE_MODALITIES: Array(String),
+        columns.PROFILE_NEWEST_EVENT_AT: Int64,
+        columns.PROFILE_AS_OF: Int64,
+    }
+    description = "What is known of the user, as text for a language model."
+    return _view(columns.PROFILE_VIEW, fields, description, settings, {"updater": RULES})
 
 
 def _version_tag(version: int) -> dict[str, str]:

@@ -12,6 +12,9 @@ from updater.training.checkpoints import trained_parameters
 BETAS = 0.9, 0.98
 """Of AdamW, as in the code of arXiv 2602.14492."""
 
+KEYS_RATE = 0.2
+"""Learning rate of the maps to keys as a share of the others'."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -31,14 +34,22 @@ class Schedule:
     def set(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Give `optimizer` the rate of a step."""
         for group in optimizer.param_groups:
-            group["lr"] = self.rate(step)
+            group["lr"] = self.rate(step) * group["scale"]
 
 
 def make_optimizer(module: nn.Module, options: Training) -> torch.optim.AdamW:
-    """AdamW whose decay spares vectors: norms, biases and learned tokens."""
-    parameters = trained_parameters(module).values()
+    """AdamW whose decay spares vectors: norms, biases and learned tokens.
+
+    The maps from texts and questions to keys learn at a lower rate: they begin fitted, and learn the asked questions by
+    rote.
+    """
+    named = trained_parameters(module)
+    keys = [p for name, p in named.items() if name.endswith("_keys.linear.weight")]
+    fitted = {id(p) for p in keys}
+    others = [p for p in named.values() if id(p) not in fitted]
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": options.weight_decay, "scale": 1.0},
+        {"params": keys, "weight_decay": 0.0, "scale": KEYS_RATE},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0, "scale": 1.0},
     ]
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=BETAS)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=options.learning_rate, betas=BETAS)

@@ -42,6 +42,8 @@ class UserEvents:
     """Sorted, so that a user's texts have the same order whoever else is read."""
     numeric_NC: npt.NDArray[np.float64]
     """asinh of the numeric columns, which keeps sign and zero and tames large amounts; 0 where null."""
+    said: pa.Table | None = None
+    """Columns event_id and value of the events, if they were asked for: what a textual profile counts."""
 
     def vectors(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Raw event vectors of the events at `rows`: text vector, then numeric columns."""
@@ -87,10 +89,26 @@ class UserEvents:
 
 
 def load_events(
-    buffer: Buffer, modality: Modality, window: Window, users: pa.Table, buckets: Sequence[int], vectors: TextVectors
+    buffer: Buffer,
+    modality: Modality,
+    window: Window,
+    users: pa.Table,
+    buckets: Sequence[int],
+    vectors: TextVectors,
+    counted: str = "",
 ) -> UserEvents:
-    """Read the buffer of `users` (column user_id, sorted), who are in `buckets`, at `window.as_of`."""
-    content = buffer.content(window, users, buckets)
+    """Read the buffer of `users` (column user_id, sorted), who are in `buckets`, at `window.as_of`.
+
+    Args:
+        buffer: the modality's buffer.
+        modality: the modality.
+        window: the window at whose end it is read.
+        users: whom to read.
+        buckets: their buckets.
+        vectors: the texts' vectors.
+        counted: the column of the event files that a textual profile counts; empty for none.
+    """
+    content = buffer.content(window, users, buckets, [counted] if counted else [])
     owners = pc.index_in(content["user_id"].combine_chunks(), value_set=users["user_id"].combine_chunks()).to_numpy()
     ids = content["text_id"].combine_chunks().cast(pa.binary())
     distinct = pc.unique(ids)
@@ -107,6 +125,7 @@ def load_events(
         texts_TV=vectors.gather(distinct.cast(pa.binary(TEXT_ID_BYTES))),
         text_ids=distinct.to_pylist(),
         numeric_NC=np.arcsinh(np.stack(numeric, axis=1)) if numeric else np.zeros((len(times), 0)),
+        said=content.select(["event_id", counted]).rename_columns(["event_id", "value"]) if counted else None,
     )
 
 

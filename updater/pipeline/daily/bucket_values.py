@@ -8,8 +8,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from updater.domain.columns import PROFILE
 from updater.domain.plan import BucketPlan, batch_plans, merge_plans
 from updater.domain.window import Window
+from updater.profile.profile import Profile
 from updater.runtime.deployment import Context
 from updater.runtime.session import Session
 from updater.state import summaries as summary_store
@@ -17,6 +19,7 @@ from updater.state.bucket_files import files_of_buckets
 from updater.state.event_store import Buffer
 from updater.state.summaries import Summaries
 from updater.users.event_batches import UserEvents, load_events, prefix_fingerprints, user_batch
+from updater.users.profiles import profiles_of
 
 Int64 = npt.NDArray[np.int64]
 
@@ -34,6 +37,8 @@ class BucketResult:
     fingerprints: list[str]
     embeddings: npt.NDArray[np.float32]
     """Shape (users, scenarios of the config, embedding_dim); backfill users have only their new scenarios filled."""
+    profiles: Sequence[Profile | None]
+    """None where no profile was asked for."""
     was_active: int
     """Changed users that had events before."""
 
@@ -46,6 +51,8 @@ class BufferedUsers:
     """Column user_id, sorted."""
     events: Sequence[UserEvents]
     """Per modality."""
+    has_profiles: bool = False
+    """What a textual profile counts was read as well."""
 
     def positions(self, users: Sequence[str]) -> Int64:
         """Where each of `users` is in `events`."""
@@ -55,9 +62,23 @@ class BufferedUsers:
 
 
 def read_buffer(
-    context: Context, session: Session, window: Window, buckets: Sequence[int], users: Sequence[str]
+    context: Context,
+    session: Session,
+    window: Window,
+    buckets: Sequence[int],
+    users: Sequence[str],
+    profiles: bool = False,
 ) -> BufferedUsers:
-    """Read the events of `users`, who are in `buckets`: one pass over the event files for all of them."""
+    """Read the events of `users`, who are in `buckets`: one pass over the event files for all of them.
+
+    Args:
+        context: the deployment.
+        session: DuckDB and the texts' vectors.
+        window: the window at whose end the buffer is read.
+        buckets: the buckets of the users.
+        users: whom to read.
+        profiles: read what a textual profile counts as well.
+    """
     settings = context.settings
     table = pa.table({"user_id": pa.array(sorted(users), pa.string())})
     if not users:
@@ -66,8 +87,9 @@ def read_buffer(
     events = []
     for modality in settings.modalities:
         buffer = Buffer(session.connection, modality, files[modality.name], settings.buffer.days, settings.timezone)
-        events.append(load_events(buffer, modality, window, table, buckets, session.vectors))
-    return BufferedUsers(table, events)
+        counted = settings.profile.counted_column(modality) if profiles else ""
+        events.append(load_events(buffer, modality, window, table, buckets, session.vectors, counted))
+    return BufferedUsers(table, events, profiles)
 
 
 def read_stored(context: Context, session: Session, buckets: Sequence[int], users: pa.Table) -> list[Summaries]:
@@ -87,7 +109,7 @@ def compute(
     """The planned users' values, plan by plan, from their buffered events.
 
     Changed summaries are made from the events, the others are taken from `stored`, those of all `buffered` users. Small
-    buckets share calls of the model, whose last one is filled up with zeros.
+    buckets share calls of the model, whose last one is filled up with zeros. Profiles are written if they were read.
     """
     for group in batch_plans(plans, context.settings.run.users_per_batch):
         values = _compute(context, session, buffered, stored, merge_plans(group))
@@ -109,12 +131,17 @@ def _compute(
     }
     embeddings = np.zeros((len(users), len(scenarios), context.settings.model.embedding_dim), np.float32)
     fingerprints: list[str] = []
+    profiles: list[Profile | None] = []
     groups = [
-        (np.arange(len(plan.users)), list(scenarios)),
-        (np.arange(len(plan.users), len(users)), [s for s in scenarios if s.name in plan.new_scenarios]),
+        (np.arange(len(plan.users)), list(scenarios), buffered.has_profiles),
+        (
+            np.arange(len(plan.users), len(users)),
+            [scenario for scenario in scenarios if scenario.name in plan.new_scenarios],
+            buffered.has_profiles and PROFILE in plan.new_scenarios,
+        ),
     ]
     size = context.settings.run.users_per_batch
-    for group, asked in groups:
+    for group, asked, with_profiles in groups:
         columns = np.array([scenarios.index(scenario) for scenario in asked])
         queries, names = [scenario.query for scenario in asked], [scenario.name for scenario in asked]
         for start in range(0, len(group), size):
@@ -123,10 +150,15 @@ def _compute(
                 own = np.intersect1d(rows, changed[event.modality.name], assume_unique=True)
                 summary.put(own, event.summarize(order[own]))
             fingerprints += prefix_fingerprints(buffered.events, order[rows])
-            asked_of = user_batch(buffered.events, order[rows])
-            embeddings[np.ix_(rows, columns)] = session.inference.embed(asked_of, queries, names)
+            if asked:
+                asked_of = user_batch(buffered.events, order[rows])
+                embeddings[np.ix_(rows, columns)] = session.inference.embed(asked_of, queries, names)
+            if with_profiles:
+                profiles += profiles_of(buffered.events, order[rows], context.settings.profile).profiles
+            else:
+                profiles += [None] * len(rows)
     known = {user: row for row, user in enumerate(users)}
-    return _Values(known, summaries, events_before_B, fingerprints, embeddings)
+    return _Values(known, summaries, events_before_B, fingerprints, embeddings, profiles)
 
 
 @dataclass(frozen=True)
@@ -140,6 +172,7 @@ class _Values:
     """Events that the users had before."""
     fingerprints: Sequence[str]
     embeddings: npt.NDArray[np.float32]
+    profiles: Sequence[Profile | None]
 
     def of(self, plan: BucketPlan) -> BucketResult:
         """The part of a plan."""
@@ -154,5 +187,6 @@ class _Values:
             },
             fingerprints=[self.fingerprints[row] for row in rows],
             embeddings=self.embeddings[rows],
+            profiles=[self.profiles[row] for row in rows],
             was_active=int(np.count_nonzero(self.events_before_B[rows[: len(plan.users)]])),
         )

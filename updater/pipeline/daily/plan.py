@@ -163,7 +163,8 @@ def plan_modality(
     else:
         check_kept(context, window)
         buffer = Buffer(connection, modality, list(files.values()), settings.buffer.days, settings.timezone)
-        changes = buffer.everyone(window) if is_first else buffer.changes(window)
+        compared = settings.profile.compared_columns(modality)
+        changes = buffer.everyone(window) if is_first else buffer.changes(window, compared=compared)
     brought = [file for ds, file in files.items() if is_first or ds == window.ds]
     texts = find_new_texts(brought, vectors, known)
     return ModalityPlan(modality.name, days, rows, rejected, changes.cast(CHANGES_SCHEMA), texts)
@@ -186,8 +187,8 @@ def bucket_plan(
         changed[modality] = users - erased.among(users)
     # The model may be another one: a version becomes live only with rows of everybody.
     same_layout = head is None or head.modalities == context.modality_fingerprints()
-    new = new_scenarios(context.scenario_fingerprints(), head.scenarios if head else None, same_layout)
+    new = new_scenarios(context.published_fingerprints(), head.scenarios if head else None, same_layout)
     files = bucket_files(context.layout.summaries(), bucket) if new else []
     known = set(summary_store.read_users(open_connection(), files) if new else [])
     known -= erased.among(known)
-    return plan_bucket(changed, known, [scenario.name for scenario in context.settings.scenarios], new)
+    return plan_bucket(changed, known, list(context.published_fingerprints()), new)

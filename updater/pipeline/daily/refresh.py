@@ -31,6 +31,7 @@ from updater.settings import Settings
 from updater.state import embeddings as offline
 from updater.state import summaries as summary_store
 from updater.state.layout import SUMMARIES
+from updater.state.profiles import profile_rows
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def _refresh_group(
     watch = Stopwatch()
     users = [user for _, _, plan in planned for user in (*plan.users, *plan.backfill_users)]
     buckets = [bucket for bucket, _, _ in planned]
-    buffered = read_buffer(context, session, window, buckets, users)
+    buffered = read_buffer(context, session, window, buckets, users, context.settings.profile.enabled)
     stored = read_stored(context, session, buckets, buffered.users)
     results = compute(context, session, buffered, stored, [plan for _, _, plan in planned])
     opened = context.ledger.window(window.ds)
@@ -146,7 +147,7 @@ def _publish_bucket(
         digest=outputs_digest(files, generation),
         generation=generation,
         model_version=session.model_record.version,
-        scenarios=context.scenario_fingerprints(),
+        scenarios=context.published_fingerprints(),
         modalities=context.modality_fingerprints(),
     )
     commit_bucket(context, window, head, new, files, counts, num_erased, accept_superseded=True)
@@ -178,6 +179,10 @@ def tables(
             window.as_of,
             created,
         )
+    if context.settings.profile.enabled:
+        rows = slice(None) if columns.PROFILE in plan.new_scenarios else changed
+        profiles = [profile for profile in result.profiles[rows] if profile is not None]
+        made[columns.PROFILE_VIEW] = profile_rows(result.users[rows], profiles, window.as_of, created)
     everyone = np.arange(result.num_changed)
     by_modality = {m.name: s.take(everyone) for m, s in zip(context.settings.modalities, result.summaries, strict=True)}
     made[columns.SUMMARIES_VIEW] = offline.summary_rows(

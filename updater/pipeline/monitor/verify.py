@@ -29,6 +29,7 @@ from updater.pipeline.monitor.verify_compare import (
     VerifyReport,
     compare_embeddings,
     compare_fingerprints,
+    compare_profiles,
     different_rows,
     some_texts,
 )
@@ -44,6 +45,7 @@ from updater.state.bucket_files import bucket_files
 from updater.state.event_store import Buffer, EventFile
 from updater.users.event_batches import load_events, prefix_fingerprints, user_batch
 from updater.users.former_fingerprints import first_fingerprints, second_fingerprints
+from updater.users.profiles import profiles_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +70,8 @@ def verify(
 ) -> VerifyReport:
     """Compare the newest committed window with a rebuild, for `sample` users or for all (None).
 
-    Summaries and the texts' vectors must agree to the bit, embeddings to `tolerance`, online values exactly with the
-    offline rows, event files with the lake's partitions.
+    Summaries, textual profiles and the texts' vectors must agree to the bit, embeddings to `tolerance`, online values
+    exactly with the offline rows, event files with the lake's partitions.
 
     Args:
         context: the deployment.
@@ -269,8 +271,10 @@ class _Comparison:
         rows = self.sampler.summaries(bucket, names)
         stored = summary_store.newest_of(session.connection, rows, widths, users)
         events, rebuilt, differences = [], [], []
+        choice = settings.profile
         for modality, buffer in zip(settings.modalities, self._buffers(files), strict=True):
-            events.append(load_events(buffer, modality, window, users, [bucket], session.vectors))
+            counted = choice.counted_column(modality) if choice.enabled else ""
+            events.append(load_events(buffer, modality, window, users, [bucket], session.vectors, counted))
             rebuilt.append(events[-1].summarize(everyone))
             differences += [
                 f"The {modality.name} summary of user {names[row]!r} differs from its rebuild."
@@ -288,6 +292,9 @@ class _Comparison:
             report += compare_embeddings(
                 str(window), scenario.name, names, embeddings[:, position], found, self.tolerance
             )
+        if choice.enabled:
+            profiles = profiles_of(events, everyone, choice).profiles
+            report += compare_profiles(str(window), names, profiles, published[columns.PROFILE_VIEW])
         former = [made(events, rebuilt, everyone) for made in (second_fingerprints, first_fingerprints)]
         marks = [prefix_fingerprints(events, everyone), *former]
         different = compare_fingerprints(names, marks, published[columns.SUMMARIES_VIEW])

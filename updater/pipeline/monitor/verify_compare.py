@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from updater.domain import columns
 from updater.errors import VerificationError
 from updater.lake import partitions
+from updater.profile.profile import Profile
+from updater.state.profiles import profile_columns
 from updater.state.summaries import Summaries
 
 
@@ -22,6 +24,8 @@ class VerifyReport:
     users: int = 0
     summaries: int = 0
     embeddings: int = 0
+    profiles: int = 0
+    """Textual profiles written again and compared to the byte."""
     online_values: int = 0
     texts: int = 0
     """Texts encoded again and compared bit for bit."""
@@ -39,6 +43,7 @@ class VerifyReport:
             users=self.users + other.users,
             summaries=self.summaries + other.summaries,
             embeddings=self.embeddings + other.embeddings,
+            profiles=self.profiles + other.profiles,
             online_values=self.online_values + other.online_values,
             texts=self.texts + other.texts,
             partitions=self.partitions + other.partitions,
@@ -101,6 +106,21 @@ def compare_embeddings(
             )
     furthest = max([0.0, *distances])
     return VerifyReport(ds, embeddings=len(distances), max_embedding_difference=furthest, differences=differences)
+
+
+def compare_profiles(ds: str, names: list[str], rebuilt: Sequence[Profile], rows: pa.Table) -> VerifyReport:
+    """Published `rows` of the textual profile against those of the users `names` that were written again."""
+    found = {user: row for row, user in enumerate(rows[columns.JOIN_KEY].to_pylist())}
+    expected = profile_columns(rebuilt)
+    stored = {name: rows[name].to_pylist() if name in rows.column_names else [] for name in expected}
+    differences = []
+    for row, user in enumerate(names):
+        if user not in found:
+            differences.append(f"User {user!r} has no published profile.")
+            continue
+        wrong = [name for name, values in expected.items() if stored[name][found[user]] != values[row].as_py()]
+        differences += [f"The {name} of user {user!r} differs from its rebuild." for name in wrong]
+    return VerifyReport(ds, profiles=len(found), differences=differences)
 
 
 def compare_fingerprints(names: list[str], marks: Sequence[Sequence[str]], rows: pa.Table) -> list[str]:

@@ -50,7 +50,7 @@ def restate_bucket(
     erased = context.ledger.erased()
     users = _users(context, session, restatement, window, bucket, erased)
     plan = BucketPlan({m.name: frozenset(users) for m in context.settings.modalities}, tuple(users), (), ())
-    buffered = read_buffer(context, session, window, [bucket], users)
+    buffered = read_buffer(context, session, window, [bucket], users, context.settings.profile.enabled)
     stored = read_stored(context, session, [bucket], buffered.users)
     [result] = compute(context, session, buffered, stored, [plan])
     made = tables(context, session, window, plan, result, restatement.created, restatement.generation)
@@ -91,7 +91,9 @@ def _users(
 
 
 def _changed(context: Context, session: Session, window: Window, bucket: int) -> set[str]:
-    found = [buffer.changes(window, [bucket]) for buffer in _buffers(context, session, window)]
+    compared = [context.settings.profile.compared_columns(modality) for modality in context.settings.modalities]
+    buffers = _buffers(context, session, window)
+    found = [buffer.changes(window, [bucket], names) for buffer, names in zip(buffers, compared, strict=True)]
     return {user for rows in found for user in rows["user_id"].to_pylist()}
 
 

@@ -71,7 +71,7 @@ def plan_restatement(context: WritableContext, from_date: date, to_date: date) -
             ds=unfinished[0],
         )
     for head in context.ledger.heads().values():
-        if head.scenarios != context.scenario_fingerprints() or head.modalities != context.modality_fingerprints():
+        if head.scenarios != context.published_fingerprints() or head.modalities != context.modality_fingerprints():
             raise WindowOrderError(
                 f"Scenarios or modalities changed after {head.ds}; run the next window before restating older ones."
             )

@@ -175,7 +175,7 @@ def _check_state(context: Context, seen: Published) -> None:
             kind="restatement",
         )
     for head in seen.heads.values():
-        if head.scenarios != context.scenario_fingerprints() or head.modalities != context.modality_fingerprints():
+        if head.scenarios != context.published_fingerprints() or head.modalities != context.modality_fingerprints():
             raise WindowOrderError(
                 f"Scenarios or modalities changed after {head.ds}; run the next window before promoting."
             )

@@ -111,6 +111,7 @@ def train_dense(
     elif layers:
         end_layers(model)
     run.close()
+    model.answers = run.answers
     model.requires_grad_(True).eval()
     return run.trained
 
@@ -170,6 +171,11 @@ class _Run:
         self.trained = Trained(
             stage.before + steps, losses["answers"], kept.loss if kept.exists else None, stage.before + kept.step
         )
+
+    @property
+    def answers(self) -> nn.Linear:
+        """The map by which an embedding predicts the answers to all questions."""
+        return self._task.loss.cross
 
     def close(self) -> None:
         """Flush the metrics."""

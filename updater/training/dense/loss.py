@@ -1,4 +1,4 @@
-"""The loss of dense labels, with the weights that it needs beside the model: they are thrown away after training."""
+"""The loss of dense labels, with the weights that it needs beside the model. After training only `tell` is kept."""
 
 # B users, S questions of a step, K answers to each, T text width, E embedding width
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from updater.domain.modality import Modality
-from updater.training.wording import COUNT, QUESTIONS, Measure, fill
+from updater.training.wording import COUNT, WORDINGS, Measure, fill
 
 SHORT_DAYS = 7
 FEWEST_VALUES = 4
@@ -30,10 +30,16 @@ class Question:
     days: int = 28
 
     @property
-    def text(self) -> str:
-        """In words."""
+    def texts(self) -> tuple[str, ...]:
+        """In words, in every wording of training; no two are alike."""
         column = "" if self.value else self.column
-        return fill(QUESTIONS[self.measure], self.modality, self.value, column, self.days)
+        filled = (fill(words, self.modality, self.value, column, self.days) for words in WORDINGS[self.measure])
+        return tuple(dict.fromkeys(filled))
+
+    @property
+    def text(self) -> str:
+        """In the tersest of them, which no other question has."""
+        return self.texts[0]
 
     @property
     def is_counted(self) -> bool:

@@ -14,6 +14,9 @@ from updater.training.dense.table import DenseTable
 from updater.training.distributed import Rank
 from updater.training.order import profiles_of_step
 
+MOST_WORDINGS = 60
+"""A multiple of the number of wordings that any question has."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -21,6 +24,8 @@ class Step:
 
     batch: UserBatch
     asked_S: Int64
+    queries: tuple[str, ...]
+    """The S questions in words."""
     answers_BSK: Tensor
     known_BS: Tensor
 
@@ -41,11 +46,14 @@ def make_step(table: DenseTable, options: Training, size: int, stage: int, step:
     keys = table.train
     positions = profiles_of_step(keys, table.sizes, size, options.seed + stage, step)[rank.share(size)]
     asked = questions_of_step(table, options, stage, step)
-    return read_step(table, [keys[position] for position in positions], asked)
+    wordings = np.random.default_rng((options.seed, stage, step, 3)).integers(0, MOST_WORDINGS, len(asked))
+    return read_step(table, [keys[position] for position in positions], asked, wordings)
 
 
-def read_step(table: DenseTable, keys: Sequence[tuple[date, int]], asked: Int64) -> Step:
-    """Some profiles of one anchor day."""
+def read_step(table: DenseTable, keys: Sequence[tuple[date, int]], asked: Int64, wordings: Int64) -> Step:
+    """Some profiles of one anchor day, asked in the `wordings`, of which there may be more than a question has."""
+    texts = [table.questions[number].texts for number in asked]
+    queries = tuple(known[wording % len(known)] for known, wording in zip(texts, wordings, strict=True))
     anchor, rows = keys[0][0], np.array([row for _, row in keys], dtype=np.int64)
     answers, known = table.targets(anchor, rows, asked)
-    return Step(table.profiles[anchor].batch(rows), asked, torch.from_numpy(answers), torch.from_numpy(known))
+    return Step(table.profiles[anchor].batch(rows), asked, queries, torch.from_numpy(answers), torch.from_numpy(known))

@@ -1,7 +1,5 @@
 """The model together with the loss on top of it: what a step of training calls."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -17,19 +15,20 @@ class DenseTask(nn.Module):
     def __init__(self, model: UserModel, table: DenseTable, seed: int) -> None:
         super().__init__()
         self.model = model
-        self._queries = [question.text for question in table.questions]
-        self._vectors_QT = model.question_vectors(self._queries)
+        texts = list(dict.fromkeys(text for question in table.questions for text in question.texts))
+        self._rows = {text: row for row, text in enumerate(texts)}
+        self._vectors_NT = model.question_vectors(texts)
         priors = torch.from_numpy(table.priors_QK)
-        self.loss: DenseLoss = make_loss(self._vectors_QT.shape[1], model.config.embedding_dim, priors, seed)
+        self.loss: DenseLoss = make_loss(self._vectors_NT.shape[1], model.config.embedding_dim, priors, seed)
 
     def forward(self, step: Step, layers: bool) -> tuple[Tensor, Tensor, Tensor]:
         """The losses of a step, of an embedding's own answers and of the other questions', as sums over how many
         (see `DenseLoss`).
         """
         asked = torch.from_numpy(step.asked_S)
-        queries: Sequence[str] = [self._queries[number] for number in step.asked_S]
-        embeddings_BSE = self.model.train_forward(step.batch, queries, layers=layers)
+        rows = torch.tensor([self._rows[query] for query in step.queries])
+        embeddings_BSE = self.model.train_forward(step.batch, step.queries, layers=layers)
         losses: tuple[Tensor, Tensor, Tensor] = self.loss(
-            embeddings_BSE, self._vectors_QT[asked], asked, step.answers_BSK, step.known_BS
+            embeddings_BSE, self._vectors_NT[rows], asked, step.answers_BSK, step.known_BS
         )
         return losses

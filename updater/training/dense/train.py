@@ -64,7 +64,7 @@ def read_answers(context: Context, progress: Progress) -> DenseTable:
 def fitted_to(config: ModelConfig, table: DenseTable) -> UserModel:
     """A model with initial weights, and all that is fitted to the training profiles."""
     model = create_model(config)
-    fit_model(model, table.profiles, table.train, [question.text for question in table.questions])
+    fit_model(model, table.profiles, table.train, [text for question in table.questions for text in question.texts])
     return model
 
 
@@ -72,7 +72,7 @@ def digest(table: DenseTable) -> str:
     """Distinguishes the training data of two models."""
     parts = sha256()
     for question in table.questions:
-        parts.update(f"{question.text}\0".encode())
+        parts.update("".join(f"{text}\0" for text in question.texts).encode())
     for anchor, answers in table.answers.items():
         parts.update(f"{anchor}\0".encode() + answers.tobytes())
         parts.update("\0".join(table.profiles[anchor].users.tolist()).encode())

@@ -19,7 +19,7 @@ MOST_QUESTIONS = 48
 
 
 class Validation:
-    """Asks the same questions of the same users of the validation anchor whenever it is called."""
+    """Asks the same questions in the same words of the same users of the validation anchor whenever it is called."""
 
     def __init__(self, table: DenseTable, users_per_pass: int, questions_per_pass: int) -> None:
         self._table = table
@@ -41,7 +41,7 @@ class Validation:
         total, count = 0.0, 0.0
         for keys in _parts(self._keys, self._users):
             for asked in np.array_split(self._asked, -(-len(self._asked) // self._questions)):
-                step = read_step(self._table, keys, asked)
+                step = read_step(self._table, keys, asked, asked)
                 answers, _, known = task(step, layers)
                 total += float(answers)
                 count += float(known)

@@ -15,7 +15,7 @@ from typing import TypeVar
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
 from updater.training.useru.events import Event, Future, Profile
-from updater.training.wording import COUNT, QUESTIONS, Measure, fill
+from updater.training.wording import COUNT, WORDINGS, Measure, fill
 
 CATEGORIES_PER_ANCHOR = 40
 AMOUNTS_PER_ANCHOR = 25
@@ -55,7 +55,7 @@ class Focus:
     @property
     def question(self) -> str:
         """In words."""
-        return self._worded(QUESTIONS[self.measure])
+        return self._worded(WORDINGS[self.measure][0])
 
     def answer(self, profile: Profile, future: Future) -> str:
         """What the log says, rounded so that an answer is one of few."""

@@ -1,0 +1,135 @@
+"""Sequence encoders in several sizes on the Complete Journey data: `python -m benchmarks.fidelity.encoders`.
+
+Pre-trains each on the log of configs/quality.toml, which `python -m benchmarks.quality` lands and encodes, and prints
+how often held-out users' next item is among the ten that it expects, beside what is simpler. `sweep` gives the vectors
+to the fidelity benchmark.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from updater.encoders.config import ENCODERS, Architecture, EncoderConfig, Pretraining
+from updater.encoders.log import Log
+from updater.encoders.recall import newest_recall, popularity_recall
+from updater.evaluation.encoders import Encoded, measured_log, pretrain_encoders
+from updater.labels.split import is_held_out
+from updater.pipeline.init import create_ledger
+from updater.runtime.deployment import Progress, no_progress, open_writable
+from updater.runtime.process_pool import ProcessPool
+from updater.settings import load_settings
+
+CONFIG = Path(__file__).parents[2] / "configs" / "quality.toml"
+WIDTHS = 32, 64, 128
+ALL = "ids, side and text"
+INPUTS = {"ids": (False, False), "ids and side": (True, False), ALL: (True, True)}
+"""What an event is: with side information or without, with its text or without."""
+
+
+def sweep(
+    pool: ProcessPool,
+    log: Log,
+    anchors: Sequence[date],
+    *,
+    architectures: Sequence[Architecture] = ENCODERS,
+    widths: Sequence[int] = WIDTHS,
+    inputs: Sequence[str] = (ALL,),
+    options: Pretraining | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Encoded]:
+    """Pre-train each architecture in each width with each of the inputs, and embed all users at `anchors`.
+
+    Args:
+        pool: as many are pre-trained at a time as it has processes.
+        log: one that has these anchors (`updater.evaluation.encoders.measured_log`).
+        anchors: days at which users are embedded.
+        architectures: which encoders.
+        widths: numbers of a user's vector.
+        inputs: names of INPUTS.
+        options: budget and numbers of pre-training.
+        progress: called as work is done.
+
+    Returns:
+        Vectors by names such as `hstu 64, ids and side`.
+    """
+    configs = {
+        f"{architecture} {width}, {read}": EncoderConfig(
+            architecture=architecture, width=width, side=INPUTS[read][0], text=INPUTS[read][1]
+        )
+        for architecture in architectures
+        for width in widths
+        for read in inputs
+    }
+    found = pretrain_encoders(pool, log, list(configs.values()), options or Pretraining(), anchors, progress)
+    return dict(zip(configs, found, strict=True))
+
+
+def row(encoded: Encoded) -> dict[str, Any]:
+    """All but the vectors."""
+    values = {name: value for name, value in vars(encoded).items() if name not in ("config", "vectors")}
+    return {name: round(value, 4) for name, value in values.items()} | asdict(encoded.config)
+
+
+def simple_recalls(log: Log, anchor: date) -> dict[str, float]:
+    """Recall@10 of the held-out users without an encoder."""
+    sequences, most = log.at[anchor], EncoderConfig(architecture="sasrec").max_events
+    users = np.flatnonzero(is_held_out(sequences.users.tolist()))
+    return {
+        "popularity": popularity_recall(sequences, users, most),
+        "ten newest items": newest_recall(sequences, users, most),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fidelity.encoders", description=__doc__)
+    parser.add_argument("--encoders", nargs="+", default=list(ENCODERS), choices=ENCODERS)
+    parser.add_argument("--widths", nargs="+", type=int, default=list(WIDTHS))
+    parser.add_argument("--inputs", nargs="+", default=[ALL], choices=list(INPUTS))
+    parser.add_argument("--steps", type=int, default=Pretraining().steps)
+    parser.add_argument("--seed", type=int, default=Pretraining().seed)
+    given = parser.parse_args()
+    settings = load_settings(CONFIG)
+    create_ledger(settings)
+    context = open_writable(settings)
+    anchor = settings.evaluation.test[0]
+    begin, last = time.perf_counter(), [-math.inf]
+
+    def progress(label: str, done: int, total: int) -> None:
+        now = time.perf_counter() - begin
+        if now - last[0] > 20:
+            last[0] = now
+            print(f"{now:6.0f} s  {label} {done}/{total}", file=sys.stderr, flush=True)
+
+    with ProcessPool(settings, context.now) as pool:
+        measured = measured_log(context, pool, [anchor], progress)
+        log, read = measured.log, time.perf_counter()
+        shown = log.at[anchor]
+        about = {
+            "read_s": round(read - begin, 1),
+            "cpu_ms_per_user": round(measured.cpu_ms, 3),
+            "trained at": [str(day) for day in log.train],
+            "users": len(shown.users),
+            "events": len(shown.items_N),
+            "items": log.sizes.items,
+            "events of named items": round(float((shown.items_N > 1).mean()), 4),
+            **simple_recalls(log, anchor),
+        }
+        print(json.dumps(about), flush=True)
+        chosen = {"architectures": given.encoders, "widths": given.widths, "inputs": given.inputs}
+        options = Pretraining(steps=given.steps, seed=given.seed)
+        for name, encoded in sweep(pool, log, [anchor], **chosen, options=options, progress=progress).items():
+            print(json.dumps({"name": name, **row(encoded)}), flush=True)
+    print(f"{time.perf_counter() - read:.0f} s after reading", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Who answers the questions from a user's vector."""
