@@ -20,7 +20,7 @@ from updater.training.build import data_root, plan_build
 from updater.training.dense.train import fitted_to, read_answers
 from updater.training.paper import anchor_days, data_digest, first_model, training_rows
 from updater.training.profiles import read_all
-from updater.training.runs import training_layout
+from updater.training.runs import METHOD_VERSION, training_layout
 from updater.training.useru.dataset import has_split
 
 
@@ -71,7 +71,7 @@ def _fitted_to_pairs(context: Context, config: ModelConfig, progress: Progress) 
 
 
 def _target(context: Context, config: ModelConfig, data: str) -> Path:
-    recipe = fingerprint(config.to_json(), repr(context.settings.training), data, HELD_OUT)
+    recipe = fingerprint(METHOD_VERSION, config.to_json(), repr(context.settings.training), data, HELD_OUT)
     return Path(training_layout(context).fitted_model(recipe[:12]))
 
 

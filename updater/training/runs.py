@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from updater.domain.fingerprint import fingerprint
 from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.model.checkpoint import CONFIG
@@ -12,6 +13,9 @@ from updater.state.layout import StateLayout
 
 REPORT = "report.json"
 """Beside a run's metrics once it is done."""
+METHOD_VERSION = 2
+"""Of fitting and training: to be raised when the same data and config give another model, so that no earlier run is taken
+for it."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,14 @@ class Run:
 
     recipe: str
     directory: Path
-    """For checkpoints and the journal."""
+    """For checkpoints and metrics."""
     model: Path
     """Where the model goes."""
 
     @classmethod
     def of(cls, context: Context, recipe: str) -> "Run":
-        """The run of `recipe`, a digest of data and config."""
+        """The run of `recipe`, a digest of data and config, by the present method."""
+        recipe = fingerprint(METHOD_VERSION, recipe)
         layout = training_layout(context)
         return cls(recipe, Path(layout.training_run(recipe[:12])), Path(layout.trained_model(recipe[:12])))
 
