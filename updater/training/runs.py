@@ -14,8 +14,8 @@ from updater.state.layout import StateLayout
 REPORT = "report.json"
 """Beside a run's metrics once it is done."""
 METHOD_VERSION = 2
-"""Of fitting and training: to be raised when the same data and config give another model, so that no earlier run is taken
-for it."""
+"""Of fitting and training: to be raised when the same data and config give another model, so that an earlier run is not
+taken for it."""
 
 
 @dataclass(frozen=True)
