@@ -198,12 +198,13 @@ def show_profile_evidence(report: dict[str, Any]) -> None:
             f"{one['recent_share']:.1%}",
             (one["first"] or "")[:10],
             (one["last"] or "")[:10],
-            ", ".join(one["event_ids"]),
         ]
         for one in report["evidence"]
     ]
-    names = ["modality", "kind", "value", "events", "long-term", "recent", "first", "last", "newest event ids"]
+    names = ["modality", "kind", "value", "events", "long-term", "recent", "first", "last"]
     tables.table("What it rests on", names, rows)
+    # Ids may be long: a line each, not a column.
+    tables.echo(*dict.fromkeys(f"{one['value']}: {', '.join(one['event_ids'])}" for one in report["evidence"]))
 
 
 def show_utility(report: dict[str, Any]) -> None:
