@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test campaign chaos lint bench airflow clean
+.PHONY: help demo test campaign chaos lint docs bench airflow clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ lint: $(INSTALLED) ## Style, formatting, types, import directions, declared depe
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/deptry . --no-ansi
+
+docs: $(INSTALLED) ## The documentation as a site, with a reference made from the program: build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Wrote build/site/index.html; for its search, serve it: $(BIN)/python -m http.server --directory build/site 8000"
 
 bench: $(INSTALLED) ## Measure against references in the same run; writes benchmarks/results.md (about 25 minutes)
 	@$(BIN)/python -m benchmarks

@@ -51,27 +51,28 @@ def opened() -> Iterator["Browser"]:
             browser.close()
 
 
-def faults(browser: "Browser", file: Path, name: str) -> list[str]:
-    """What is wrong with a page; its pictures are kept as `<name>-<width>.png`."""
-    return [fault for width in WIDTHS for fault in _faults_at(browser, file, name, width)]
+def faults(browser: "Browser", file: Path, name: str, *, prose: bool = False) -> list[str]:
+    """What is wrong with a page; its pictures are kept as `<name>-<width>.png`. Prose may quote what programs print."""
+    return [fault for width in WIDTHS for fault in _faults_at(browser, file, name, width, prose)]
 
 
-def _faults_at(browser: "Browser", file: Path, name: str, width: int) -> list[str]:
+def _faults_at(browser: "Browser", file: Path, name: str, width: int, prose: bool) -> list[str]:
     found: list[str] = []
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
     page.on("console", lambda said: found.append(f"console: {said.text}") if said.type == "error" else None)
     page.on("pageerror", lambda error: found.append(f"script: {error}"))
     page.on("requestfailed", lambda request: found.append(f"not there: {request.url[:80]}"))
+    page.on("request", lambda request: found.append(f"fetched: {request.url}") if request.url[:4] == "http" else None)
     page.goto(file.resolve().as_uri())
-    found += _on(page)
+    found += [*([] if prose else _values(page)), *_layout(page)]
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / f"{name}-{width}.png", full_page=True)
     context.close()
     return [f"at {width} pixels: {fault}" for fault in found]
 
 
-def _on(page: "Page") -> Iterator[str]:
+def _values(page: "Page") -> Iterator[str]:
     text = page.inner_text("body")
     yield from (f"looks like an object: {text[max(0, m.start() - 30) : m.end() + 30]!r}" for m in OBJECT.finditer(text))
     for cell in page.locator("td, th").all_inner_texts():
@@ -79,6 +80,9 @@ def _on(page: "Page") -> Iterator[str]:
             yield f"a cell has brackets: {cell[:80]!r}"
         if not cell.strip():
             yield "a cell is empty"
+
+
+def _layout(page: "Page") -> Iterator[str]:
     if not page.title() or page.locator("h1").count() != 1:
         yield "it needs a title and one heading"
     yield from (f"an image is broken: {alt}" for alt in page.evaluate(_BROKEN))

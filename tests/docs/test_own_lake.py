@@ -1,0 +1,41 @@
+"""docs/own_lake.md, followed from its first block to its last in an empty folder."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "own_lake.md"
+BLOCK = re.compile(
+    r"^<!-- (?:test: \w+|file: (?P<file>\S+)) -->\n+```\w+\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+def commands(block: str) -> str:
+    return "".join(f"{line[2:]}\n" for line in block.splitlines() if line.startswith(("$ ", "> ")))
+
+
+@pytest.mark.slow
+def test_from_exports_to_features(tmp_path):
+    """What the page prints of the exports and the lake is what comes out; both users are served."""
+    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.prefix, "bin")), os.environ["PATH"]])}
+    script = "set -euo pipefail\n"
+    page = PAGE.read_text(encoding="utf-8")
+    for block in BLOCK.finditer(page):
+        if block["file"]:
+            script += f"cat > {tmp_path}/{block['file']} <<'END OF FILE'\n{block['body']}END OF FILE\n"
+        else:
+            script += commands(block["body"])
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    for line in ("1,982 page views, 750 order lines", "landed 2026-02-01 to 2026-05-31"):
+        assert line in page and line in done.stdout
+    assert "0 differences" in done.stdout
+    served = json.loads(next(line for line in done.stdout.splitlines() if '"results"' in line).split("}{", 1)[-1])
+    names = served["metadata"]["feature_names"]
+    embeddings = served["results"][names.index("tea_embedding")]["values"]
+    assert [len(embedding) for embedding in embeddings] == [128, 128]
