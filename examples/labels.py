@@ -1,5 +1,6 @@
-"""What both examples share: labels out of the event lake, the split into train and test, and the two metrics."""
+"""What both examples share: labels and plain counts out of the event lake, the split of users, and the two metrics."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import duckdb
@@ -23,6 +24,19 @@ _LABELS = """
     where event_time >= $start and event_time < $as_of
     order by user_id"""
 
+# Events of one modality within the last week, four weeks and 90 days, days since the newest, and money spent.
+_COUNTS = """
+    select frame.user_id, frame.event_timestamp,
+        count(*) filter (event_time >= frame.event_timestamp - interval 7 day) as last_7,
+        count(*) filter (event_time >= frame.event_timestamp - interval 28 day) as last_28,
+        count(event_time) as last_90,
+        coalesce(date_diff('day', max(event_time), any_value(frame.event_timestamp)), 90) as days_ago,
+        greatest(coalesce(sum({amount}), 0), 0) as money
+    from frame left join read_parquet($files, hive_partitioning = false) as event
+        on event.user_id = frame.user_id and event_time < frame.event_timestamp
+        and event_time >= frame.event_timestamp - interval 90 day
+    group by all order by frame.event_timestamp, frame.user_id"""
+
 
 def did_later(lake: str, as_of: pd.Timestamp, modality: str, before: int, target: str, after: int) -> pd.DataFrame:
     """An entity dataframe for `get_historical_features`: `user_id`, `event_timestamp` and a boolean `label`.
@@ -44,6 +58,28 @@ def did_later(lake: str, as_of: pd.Timestamp, modality: str, before: int, target
         connection.execute("set enable_progress_bar = false")
         frame = connection.execute(_LABELS, parameters).df()
     return frame.assign(event_timestamp=as_of.tz_convert("UTC"))
+
+
+def recency_frequency_money(lake: str, frame: pd.DataFrame, amounts: Mapping[str, str]) -> np.ndarray:
+    """What plain counts say of each row at its time, without any model: (rows, 5 × modalities), as logarithms.
+
+    Args:
+        lake: the event lake.
+        frame: `user_id` and `event_timestamp`, a row per user and time.
+        amounts: for each modality its column with money, or "0".
+    """
+    parts = []
+    with duckdb.connect() as connection:
+        connection.execute("set enable_progress_bar = false")
+        connection.register("frame", frame[["user_id", "event_timestamp"]])
+        for modality, amount in amounts.items():
+            query = _COUNTS.format(amount=amount)
+            counts = connection.execute(query, {"files": f"{lake}/{modality}/*/*.parquet"}).df()
+            # DuckDB gives instants back in a unit and a timezone of its own.
+            counts["event_timestamp"] = counts["event_timestamp"].astype(frame["event_timestamp"].dtype)
+            merged = frame[["user_id", "event_timestamp"]].merge(counts, how="left", validate="one_to_one")
+            parts.append(np.log1p(merged.iloc[:, 2:].to_numpy(np.float32)))
+    return np.hstack(parts)
 
 
 def is_held_out(users: pd.Series) -> pd.Series:

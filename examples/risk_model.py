@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from feast import FeatureStore
-from labels import DAYS, TEST, TRAIN, auc_and_ks, did_later, is_held_out
+from labels import DAYS, TEST, TRAIN, auc_and_ks, did_later, is_held_out, recency_frequency_money
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 # Feast's DuckDB reader uses an older name of a DuckDB function.
 warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
+
+AMOUNTS = {"trip": "total", "item": "amount", "fuel": "amount", "coupon": "0"}
+"""What plain counts look at: modalities, and their columns with money."""
 
 
 def lapse_labels(lake: str, as_of: pd.Timestamp) -> pd.DataFrame:
@@ -58,6 +61,10 @@ def main() -> None:
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=1000))
     model.fit(embeddings(train), train["label"])
     auc, ks = auc_and_ks(test["label"], model.predict_proba(embeddings(test))[:, 1])
+    known = [recency_frequency_money(arguments.lake, part, AMOUNTS) for part in (train, test)]
+    counts = make_pipeline(StandardScaler(), LogisticRegression(C=0.03, max_iter=1000))
+    counts.fit(known[0], train["label"])
+    counted, _ = auc_and_ks(test["label"], counts.predict_proba(known[1])[:, 1])
     version = rows["lapse_model_version"].iloc[-1]
     print(
         f"model   {version}{'; untrained weights: AUC and KS are only a smoke test' if 'untrained' in version else ''}"
@@ -65,6 +72,7 @@ def main() -> None:
     print(f"train   {len(train):,} users at {TRAIN:%Y-%m-%d}; {train['label'].mean():.1%} did not come for {DAYS} days")
     print(f"test    {len(test):,} other users at {TEST:%Y-%m-%d}; {test['label'].mean():.1%} did not come")
     print(f"AUC     {auc:.3f}, KS {ks:.3f}")
+    print(f"counts  {counted:.3f} AUC of recency, frequency and money on the same rows")
 
     asked = pd.DataFrame({"user_id": users, "event_timestamp": newest})
     offline = store.get_historical_features(asked, risk).to_df().sort_values("user_id")
