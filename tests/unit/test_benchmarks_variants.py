@@ -10,7 +10,7 @@ import torch
 from benchmarks.quality.variants import (
     BASE,
     VARIANTS,
-    every_fourth_anchor,
+    every_other_anchor,
     first_kernel_alone,
     fixed_keys,
     linear_adapters,
@@ -84,7 +84,7 @@ def test_tables_with_fewer_anchors_or_nobody_to_validate_by():
     table = make_answers()
 
     assert not without_best(table).valid
-    fewer = every_fourth_anchor(table)
+    fewer = every_other_anchor(table)
     assert {anchor for anchor, _ in fewer.train} == {ANCHORS[0]}
     assert len(fewer.sizes) == len(fewer.train)
     np.testing.assert_array_equal(fewer.sizes, [row % 7 for _, row in fewer.train])
