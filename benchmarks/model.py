@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.model_references import BareProducts, Method, cached_prefix, one_masked_pass, one_pass_per_query
+from benchmarks.model_counts import counts_row
+from benchmarks.model_references import (
+    TOLERANCE,
+    BareProducts,
+    Method,
+    cached_prefix,
+    one_masked_pass,
+    one_pass_per_query,
+)
 from benchmarks.model_setup import QUERIES, QUERY_TOKENS, half_billion_model, make_users, tiny_model
 from benchmarks.row import Row, measured
 from benchmarks.timing import cpu_seconds, in_turns, ratios, top_operators
@@ -22,7 +30,6 @@ from updater.model.torch_internals import has_bfloat16
 from updater.model.user_model import UserModel
 
 TEN = QUERIES[:10]
-TOLERANCE = 1e-4
 SECONDS = 200
 """After which no further round of one prefix begins."""
 REFERENCES: dict[str, tuple[Method, str]] = {
@@ -61,7 +68,7 @@ SMOKE = (
 
 
 def rows(smoke: bool) -> Iterator[Row]:
-    """Rows of both models."""
+    """Rows of both models, and of the counts."""
     torch.set_num_threads(1)
     for size in SMOKE if smoke else (TINY, HALF_BILLION):
         model = size.model()
@@ -71,6 +78,8 @@ def rows(smoke: bool) -> Iterator[Row]:
         for prefix, num_users, fewer, more in size.marginal:
             with torch.inference_mode():
                 yield _marginal(size, model, prefix, num_users, fewer, more)
+    with torch.inference_mode():
+        yield counts_row(smoke)
 
 
 def _scenarios(size: Size, model: UserModel, prefix: int) -> Iterator[Row]:

@@ -20,6 +20,8 @@ from updater.model.user_model import UserModel
 
 Method = Callable[[UserModel, UserBatch, Sequence[str]], Float32]
 Product = Callable[[Tensor], object]
+TOLERANCE = 1e-4
+"""Largest difference to what is timed."""
 TRIAL_ROWS = 2 * ROWS
 """With which the layouts of weights are compared."""
 

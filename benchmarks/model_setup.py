@@ -1,6 +1,7 @@
 """Models with random weights, made-up users with prefixes of a given length, and questions of 16 tokens."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,12 @@ def half_billion_model(num_layers: int) -> UserModel:
         return UserModel(config, backbone, load_tokenizer(locate("minilm"))).eval()
 
 
+def counting_model() -> UserModel:
+    """A model of question-anchored counts, without layers."""
+    config = _config({**TINY_BACKBONE}, "none")
+    return create_model(replace(config, layout="anchored"))
+
+
 def _config(backbone: Mapping[str, Any], name: str) -> ModelConfig:
     return ModelConfig(
         text_encoder="minilm",
@@ -64,6 +71,31 @@ def _config(backbone: Mapping[str, Any], name: str) -> ModelConfig:
         # The layout whose prefixes have as many tokens as are wanted.
         layout="paper",
     )
+
+
+def users_with_texts(model: UserModel, num_users: int, num_texts: int, vocabulary: int, seed: int = 0) -> UserBatch:
+    """Users who have `num_texts` distinct texts each, of as many as the vocabulary has, and two events of each."""
+    rng = np.random.default_rng(seed)
+    texts_TX = rng.standard_normal((vocabulary, model.config.text_dim)).astype(np.float32)
+    texts_TX /= np.linalg.norm(texts_TX, axis=1, keepdims=True)
+    first, *others = model.config.modalities
+    rows = np.concatenate([np.repeat(rng.permutation(vocabulary)[:num_texts], 2) for _ in range(num_users)])
+    times = np.sort(1.7e9 + rng.random((num_users, 2 * num_texts)) * 90 * 86_400, axis=1).ravel()
+    numeric = rng.standard_normal((len(rows), first.num_numeric))
+    offsets = np.arange(num_users + 1) * 2 * num_texts
+    nothing = np.zeros(0)
+    none = [
+        ModalityBatch(
+            np.zeros(num_users + 1, np.int64),
+            nothing,
+            nothing,
+            np.zeros((0, one.num_numeric)),
+            np.zeros(0, np.int64),
+            np.zeros((0, model.config.text_dim), np.float32),
+        )
+        for one in others
+    ]
+    return UserBatch((ModalityBatch(offsets, times, times, numeric, rows, texts_TX), *none))
 
 
 def make_users(model: UserModel, num_users: int, prefix_tokens: int, seed: int = 0) -> UserBatch:

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.ceiling.evaluation import TEST_ANCHOR, TRAIN_ANCHORS, System, from_table
 from benchmarks.product import command, paths_below
 from updater.domain.window import first_buffer_day
-from updater.evaluation.controls import CONTROLS
+from updater.evaluation.controls import CONTROLS, has_control
 from updater.evaluation.embedding import Embedder, embed, question_column
 from updater.labels.tasks import Question
 from updater.lake import partitions
@@ -20,10 +20,12 @@ from updater.sources.population import PopulationSpec, land, questions
 from updater.store.scratch import Scratch
 
 CONFIG = Path(__file__).parent / "updater.toml"
+COMPARED = ("without_layers", "fitted")
+"""Controls of the trained model: what its layers add, and what learning adds."""
 
 
 def product_systems(spec: PopulationSpec, steps: int, work: Path, beside: Mapping[str, str]) -> dict[str, System]:
-    """`base`, its controls, and further models.
+    """`base`, what it is compared with, and further models.
 
     Args:
         spec: the population; its days have the config's dates.
@@ -48,7 +50,8 @@ def product_systems(spec: PopulationSpec, steps: int, work: Path, beside: Mappin
     with Scratch(settings) as scratch, ProcessPool(settings, context.now) as pool:
         model = load_model(trained)
         models = {"base": trained}
-        models |= {name: make(context, model, scratch, lambda *_: None) for name, make in CONTROLS.items()}
+        chosen = [name for name in COMPARED if has_control(name, model)]
+        models |= {name: CONTROLS[name](context, model, scratch, lambda *_: None) for name in chosen}
         models |= beside
         embedders = {name: Embedder(model, model_digest(model), asked) for name, model in models.items()}
         first = first_buffer_day(days[TRAIN_ANCHORS[0]], settings.buffer.days)

@@ -1,9 +1,9 @@
 """Train, tune and evaluate on the public Complete Journey data: `python -m benchmarks.quality`.
 
 Writes benchmarks/quality/report.json and report.html. What is done is left alone, so a run that was cut short is run
-again. `ablations` adds the ablations to the report that is there, or only those that are named after it, `seeds 7 8`
-the whole run again with these seeds, side by side, and `throughput` how fast pre-training is. `tables` prints the
-report as the page has it.
+again. `ablations` adds the ablations to the report that is there, or only those that are named after it, `seeds 8`
+what depends on a seed, with another one, `beside 8 NAME=DIR` a further model to that seed, and `throughput` how fast
+pre-training is. `tables` prints the report as the page has it.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.product import named
 from benchmarks.quality.ablations import ROWS, run_ablations
 from benchmarks.quality.adding import add, commit
+from benchmarks.quality.beside import run_beside
 from benchmarks.quality.coles import coles
 from benchmarks.quality.seeds import run_seeds
 from benchmarks.quality.tables import tables
@@ -77,6 +78,9 @@ def main() -> None:
         if given.part == "seeds":
             run_seeds(context, pool, given.seeds, REPORT, progress, external)
             return
+        if given.part == "beside":
+            run_beside(context, pool, given.seed, dict(given.models), REPORT, progress)
+            return
     trained = launch(context, progress)
     print(trained, flush=True)
     with ProcessPool(settings, context.now) as pool:
@@ -106,6 +110,9 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parts = parser.add_subparsers(dest="part")
     parts.add_parser("ablations").add_argument("rows", nargs="*", metavar="ROW")
     parts.add_parser("seeds").add_argument("seeds", nargs="+", type=int)
+    beside = parts.add_parser("beside")
+    beside.add_argument("seed", type=int)
+    beside.add_argument("models", nargs="+", type=named, metavar="NAME=DIR")
     parts.add_parser("throughput")
     parts.add_parser("tables")
     known = parser.parse_args(given)

@@ -8,7 +8,7 @@ from updater.evaluation.html import SYSTEMS
 Json = Mapping[str, Any]
 OTHERS = {
     "coles": "CoLES of pytorch-lifestream, on the same events for a given time",
-    "paper": "the paper's backbone, trained on the same lake",
+    "paper": "the paper's layout and losses, trained on the same lake for as long",
 }
 
 
@@ -24,6 +24,9 @@ def tables(report: Json) -> str:
         ])),
         ("Seeds, means", _seeds(report.get("seeds", {}), "mean")),
         ("Seeds, differences", _seeds(report.get("seeds", {}), "differences")),
+        ("Seeds, seen", _seeds_family(report.get("seeds", {}), "seen")),
+        ("Seeds, unseen", _seeds_family(report.get("seeds", {}), "unseen")),
+        ("Ablations", _ablations(report.get("ablations", {}))),
         ("Paraphrases", _paraphrases(report.get("paraphrases", {}))),
     ]  # fmt: skip
     return "\n\n".join(f"### {title}\n\n{table}" for title, table in parts if table)
@@ -63,11 +66,40 @@ def _differences(found: Json) -> str:
 
 
 def _seeds(seeds: Json, part: str) -> str:
-    """A row for each system or pair, a column for each seed."""
-    names = list(dict.fromkeys(name for one in seeds.values() for name in one[part]))
-    sign = "+" if part == "differences" else ""
-    rows = [(f"`{name}`", *(_with_error(one[part][name], "auc", sign) for one in seeds.values())) for name in names]
-    return _table(("", *(f"seed {seed}" for seed in seeds)), rows)
+    """A row for each system or pair, a column for each seed; a dash where a seed has no such system."""
+    return _by_seed({seed: one[part] for seed, one in seeds.items()}, "+" if part == "differences" else "")
+
+
+def _seeds_family(seeds: Json, part: str) -> str:
+    """The same of the tasks of the family that were asked about in training, or were not."""
+    found = {}
+    for seed, one in seeds.items():
+        [family] = one["family"].values()
+        found[seed] = family[part]
+    return _by_seed(found)
+
+
+def _by_seed(found: Mapping[str, Json], sign: str = "") -> str:
+    names = list(dict.fromkeys(name for one in found.values() for name in one))
+    rows = [
+        (f"`{name}`", *(_with_error(one[name], "auc", sign) if name in one else "–" for one in found.values()))
+        for name in names
+    ]
+    return _table(("", *(f"seed {seed}" for seed in found)), rows)
+
+
+def _ablations(found: Json) -> str:
+    """A row for each variant."""
+    rows = [
+        (
+            name,
+            f"{one['auc']:.4f}",
+            _with_error(one["difference"], "auc", "+"),
+            _with_error(one["difference"], "ks", "+"),
+        )
+        for name, one in found.items()
+    ]
+    return _table(("variant", "AUC", "difference of AUC", "of KS"), rows)
 
 
 def _paraphrases(found: Json) -> str:
