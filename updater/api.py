@@ -162,6 +162,24 @@ class Deployment:
         with ProcessPool(self.settings, context.now) as pool:
             return embed_to_parquet(context, pool, users, query, scenario, output, self._progress())
 
+    def embed_everybody(self, output: str, query: str | None = None, scenario: str | None = None) -> "EmbedFileReport":
+        """The same for everybody who has an event in the buffer; called again after a kill, it goes on where it was.
+
+        Args:
+            output: path or fsspec URL of the file.
+            query: any question; exclusive with `scenario`.
+            scenario: a scenario of the config.
+
+        Raises:
+            NotFoundError: nobody has an event, or the scenario is unknown.
+        """
+        from updater.pipeline.asking.everybody import embed_everybody
+        from updater.runtime.process_pool import ProcessPool
+
+        context = self._context()
+        with ProcessPool(self.settings, context.now) as pool:
+            return embed_everybody(context, pool, query, scenario, output, self._progress())
+
     def profile(self, user: str) -> "ProfileReport":
         """The textual profile of a user, from the stored events as of the newest committed window.
 
