@@ -19,6 +19,7 @@ from updater.settings import Settings
 
 if TYPE_CHECKING:
     from updater.fidelity.run import Fidelity
+    from updater.pipeline.asking.similar import SimilarReport
     from updater.pipeline.daily.dry_run import BackfillPlan, DryRun
     from updater.pipeline.daily.window import WindowReport
     from updater.pipeline.erase.proof import ErasureProof
@@ -179,6 +180,21 @@ class Deployment:
         context = self._context()
         with ProcessPool(self.settings, context.now) as pool:
             return embed_everybody(context, pool, query, scenario, output, self._progress())
+
+    def similar(self, user: str, scenario: str, top: int = 50) -> "SimilarReport":
+        """Users whose published embeddings for a scenario have the largest cosine to that of `user`.
+
+        Args:
+            user: source id, as in the lake.
+            scenario: a scenario of the config.
+            top: how many.
+
+        Raises:
+            NotFoundError: the user is unknown or was erased, or the scenario is unknown.
+        """
+        from updater.pipeline.asking.similar import similar_users
+
+        return similar_users(self._context(), user, scenario, top, self._progress())
 
     def profile(self, user: str) -> "ProfileReport":
         """The textual profile of a user, from the stored events as of the newest committed window.

@@ -172,14 +172,7 @@ def _question(settings: Settings, query: str | None, scenario: str | None) -> Qu
         raise ConfigError("Ask one question: give --query, or --scenario for the query of a scenario.")
     if scenario is None:
         return Question(query or "", None)
-    queries = {declared.name: declared.query for declared in settings.scenarios}
-    if scenario not in queries:
-        raise NotFoundError(
-            f"Scenario {scenario!r} is not in {settings.source}; known: {', '.join(queries)}.",
-            kind="scenario",
-            name=scenario,
-        )
-    return Question(queries[scenario], scenario)
+    return Question(settings.scenario(scenario).query, scenario)
 
 
 def answer_users(
