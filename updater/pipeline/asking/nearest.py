@@ -25,7 +25,7 @@ def nearest(chunks: Iterable[Vectors], vector_E: npt.NDArray[np.float32], top: i
             # Those that are no larger than what is there already need no look at their ids; equal ones do.
             least = max(_nth_largest(cosine_N, top), -best[-1][0] if len(best) == top else -np.inf)
             rows = np.flatnonzero(cosine_N >= least)
-            best += [(-float(cosine_N[row]), users[start + row]) for row in rows]
+            best += [(-float(cosine_N[row]), users[start + int(row)]) for row in rows]
             best = sorted(best)[:top]
     return [(user, -negative) for negative, user in best]
 
@@ -35,7 +35,8 @@ def _cosines(vectors_NE: npt.NDArray[np.float32], wanted_E: npt.NDArray[np.float
     wide_NE = vectors_NE.astype(np.float64)
     dots_N = (wide_NE * wanted_E).sum(axis=1)
     norms_N = np.sqrt((wide_NE * wide_NE).sum(axis=1) * (wanted_E * wanted_E).sum())
-    return np.divide(dots_N, norms_N, out=np.zeros_like(dots_N), where=norms_N > 0)
+    cosine_N: npt.NDArray[np.float64] = np.divide(dots_N, norms_N, out=np.zeros_like(dots_N), where=norms_N > 0)
+    return cosine_N
 
 
 def _nth_largest(values: npt.NDArray[np.float64], n: int) -> float:

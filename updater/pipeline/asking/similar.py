@@ -112,7 +112,8 @@ class _Published:
                 kind="user",
                 name=user,
             )
-        return vectors[0]
+        vector: npt.NDArray[np.float32] = vectors[0]
+        return vector
 
 
 class _Others:
