@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import click
 
 from updater import tables
-from updater.commands.asking import similar
+from updater.commands.asking import explain, similar
 from updater.commands.command import DAY, command_options, computes, print_result, progress_bar
 from updater.commands.former import formerly
 from updater.commands.groups import CommandGroup
@@ -171,7 +171,7 @@ def utility(settings: Settings, as_json: bool, from_date: date, to_date: date, s
     print_result(asdict(report), as_json, show_utility)
 
 
-user.place("Inspect", embed, similar, profile, utility, pseudonym)
+user.place("Inspect", embed, similar, explain, profile, utility, pseudonym)
 user.place("Maintain", erase)
 
 

@@ -189,11 +189,12 @@ def answer_users(
     for start in range(0, len(known), settings.run.users_per_batch):
         rows = known[start : start + settings.run.users_per_batch]
         batch = user_batch(buffered.events, rows)
-        values[start : start + len(rows)] = _ask(settings, session, batch, question)
+        values[start : start + len(rows)] = ask(settings, session, batch, question)
     return np.array(buffered.users["user_id"].to_pylist(), object)[known].tolist(), values
 
 
-def _ask(settings: Settings, session: Session, batch: UserBatch, question: Question) -> npt.NDArray[np.float32]:
+def ask(settings: Settings, session: Session, batch: UserBatch, question: Question) -> npt.NDArray[np.float32]:
+    """Embeddings of a batch of users, shape (users, embedding_dim)."""
     if question.scenario is None:
         return session.inference.embed(batch, [question.query])[:, 0]
     # An embedding's last bits depend on the set of questions of its pass, so these are those of a window.
