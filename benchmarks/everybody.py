@@ -1,8 +1,8 @@
-"""A question about everybody, and why of one: `python -m benchmarks.everybody`. Users, events and weights are made up.
+"""A question about everybody, look-alikes and why of one: `python -m benchmarks.everybody`.
 
-For each number of users a deployment runs its first window; then `updater user embed --all` and `updater user explain`
-run as commands of their own: seconds of the clock, CPU seconds, and the memory of the largest process. What memory grows by
-from the smaller to the larger number is what follows the users.
+Users, events and weights are made up. For each number of users a deployment runs its first window; then `updater user
+embed --all`, `similar` and `explain` run as commands of their own: seconds of the clock, CPU seconds, and the memory of
+the largest process. What memory grows by with the number of users is what follows them.
 """
 
 import argparse
