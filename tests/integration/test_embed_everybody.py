@@ -99,6 +99,22 @@ def test_an_attempt_that_ended_early_is_resumed_to_the_same_bytes(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.parquet", "whole.parquet"]
 
 
+class Backwards:
+    """A pool of three processes, of which the last one is always done first."""
+
+    num_processes = 3
+
+    def map(self, work, jobs):
+        for index, job in reversed([*enumerate(jobs)]):
+            yield index, work(*job)
+
+
+def test_rows_do_not_depend_on_who_is_done_first(made: Deployment, tmp_path: Path) -> None:
+    ask(made, tmp_path / "one.parquet", query=QUERY)
+    embed_everybody(made.context, Backwards(), QUERY, None, str(tmp_path / "three.parquet"))
+    assert (tmp_path / "three.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
+
+
 class Killed(BaseException):
     """As a signal, it is not handled by anybody."""
 

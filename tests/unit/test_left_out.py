@@ -145,3 +145,6 @@ def test_bars_begin_at_the_line_and_are_as_long_as_their_numbers():
     assert (none.width, len(none.label)) == (0, 60)
     assert up.x + up.width < chart.width
     assert bar_chart([]).bars == ()
+    # With nothing to the left of it the line is at the left, and labels are not written across it.
+    chart = bar_chart([("a", 0.5)])
+    assert chart.label_x > chart.zero

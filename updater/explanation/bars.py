@@ -37,6 +37,8 @@ class BarChart:
     """Height of a bar."""
     zero: float
     """Where nothing lies."""
+    label_x: float
+    """Where labels begin: not on the line."""
     bars: tuple[Bar, ...]
 
 
@@ -63,7 +65,7 @@ def bar_chart(values: Sequence[tuple[str, float]]) -> BarChart:
                 anchor="start" if value >= 0 else "end",
             )
         )
-    return BarChart(WIDTH, ROW * len(values) + 4, BAR, round(zero, 2), tuple(bars))
+    return BarChart(WIDTH, ROW * len(values) + 4, BAR, round(zero, 2), 0.0 if low < 0 else left + 4, tuple(bars))
 
 
 def signed(value: float) -> str:
