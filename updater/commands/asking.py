@@ -61,9 +61,9 @@ def explain(
     html_file: str | None,
     top: int,
 ) -> None:
-    """Show which modalities, texts and events move a user's embedding.
+    """Show what moves a user's embedding.
 
-    Each is left out and the model is asked again, exactly. No effect is a cause, and they do not add up.
+    Each modality, text and event is left out and the model is asked again, exactly. No effect is a cause, and they do not add up.
     """
     from updater.explanation.direction import read_direction
     from updater.explanation.explain import explain_user
