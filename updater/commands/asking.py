@@ -63,7 +63,8 @@ def explain(
 ) -> None:
     """Show what moves a user's embedding.
 
-    Each modality, text and event is left out and the model is asked again, exactly. No effect is a cause, and they do not add up.
+    Each modality, text and event is left out and the model is asked again, exactly. No effect is a cause, and they do
+    not add up.
     """
     from updater.explanation.direction import read_direction
     from updater.explanation.explain import explain_user
