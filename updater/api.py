@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 from updater.settings import Settings
 
 if TYPE_CHECKING:
+    from updater.explanation.explain import Explanation
     from updater.fidelity.run import Fidelity
+    from updater.pipeline.asking.similar import SimilarReport
     from updater.pipeline.daily.dry_run import BackfillPlan, DryRun
     from updater.pipeline.daily.window import WindowReport
     from updater.pipeline.erase.proof import ErasureProof
@@ -161,6 +163,60 @@ class Deployment:
         context = self._context()
         with ProcessPool(self.settings, context.now) as pool:
             return embed_to_parquet(context, pool, users, query, scenario, output, self._progress())
+
+    def embed_everybody(self, output: str, query: str | None = None, scenario: str | None = None) -> "EmbedFileReport":
+        """The same for everybody who has an event in the buffer; called again after a kill, it goes on where it was.
+
+        Args:
+            output: path or fsspec URL of the file.
+            query: any question; exclusive with `scenario`.
+            scenario: a scenario of the config.
+
+        Raises:
+            NotFoundError: nobody has an event, or the scenario is unknown.
+        """
+        from updater.pipeline.asking.everybody import embed_everybody
+        from updater.runtime.process_pool import ProcessPool
+
+        context = self._context()
+        with ProcessPool(self.settings, context.now) as pool:
+            return embed_everybody(context, pool, query, scenario, output, self._progress())
+
+    def similar(self, user: str, scenario: str, top: int = 50) -> "SimilarReport":
+        """Users whose published embeddings for a scenario have the largest cosine to that of `user`.
+
+        Args:
+            user: source id, as in the lake.
+            scenario: a scenario of the config.
+            top: how many.
+
+        Raises:
+            NotFoundError: the user is unknown or was erased, or the scenario is unknown.
+        """
+        from updater.pipeline.asking.similar import similar_users
+
+        return similar_users(self._context(), user, scenario, top, self._progress())
+
+    def explain(self, user: str, scenario: str, direction: "Sequence[float] | None" = None) -> "Explanation":
+        """What moves the embedding of a user: each modality, text and event left out, and the model asked again.
+
+        Args:
+            user: source id, as in the lake.
+            scenario: a scenario of the config.
+            direction: a linear model's coefficients for the embedding's columns; None for the embedding itself.
+
+        Raises:
+            NotFoundError: the user is unknown or was erased, or the scenario is unknown.
+            ConfigError: the direction does not fit the embedding.
+        """
+        import numpy as np
+
+        from updater.explanation.direction import check_direction
+        from updater.explanation.explain import explain_user
+
+        width, name = self.settings.model.embedding_dim, "the direction"
+        along = None if direction is None else check_direction(np.asarray(direction), width, name)
+        return explain_user(self._context(), user, scenario, along, name, self._progress())
 
     def profile(self, user: str) -> "ProfileReport":
         """The textual profile of a user, from the stored events as of the newest committed window.

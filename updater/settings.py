@@ -30,7 +30,7 @@ from updater.domain.retention import Retention
 from updater.domain.scenario import Scenario
 from updater.domain.training import Training, Tuning
 from updater.domain.values import AtLeastOne, Checked, Days, Device, Number, Processes, Seed, Share
-from updater.errors import ConfigError
+from updater.errors import ConfigError, NotFoundError
 
 NOT_SETTINGS = frozenset(
     ENV_PREFIX + name
@@ -223,6 +223,14 @@ class Settings:
                 return modality
         known = nearest(name, [modality.name for modality in self.modalities])
         raise ConfigError(f"modality {name!r} is not declared in {self.source}{known}")
+
+    def scenario(self, name: str) -> Scenario:
+        """The scenario of that name. Raises NotFoundError for an unknown one."""
+        for scenario in self.scenarios:
+            if scenario.name == name:
+                return scenario
+        known = ", ".join(scenario.name for scenario in self.scenarios)
+        raise NotFoundError(f"Scenario {name!r} is not in {self.source}; known: {known}.", kind="scenario", name=name)
 
     def modality_fingerprint(self, name: str) -> str:
         """Digest of everything in the declaration that changes what a landed row becomes."""

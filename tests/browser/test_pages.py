@@ -13,6 +13,7 @@ from tests.fidelity_lake import FIRST, write_lake
 from updater.cli import main
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
+from updater.pipeline.asking.active_users import active_users
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.init import initialize
 from updater.runtime.deployment import open_writable
@@ -63,6 +64,23 @@ def test_the_page_of_a_day(browser, tmp_path):
     assert done.exit_code == 0, done.output
     (page,) = (tmp_path / "state" / "evaluation" / "fidelity").rglob("report.html")
     assert looking.faults(browser, page, "fidelity") == []
+
+
+def test_the_page_of_an_explanation(browser, tmp_path):
+    settings = load_settings(write_lake(tmp_path), environ={})
+    initialize(settings)
+    context = open_writable(settings)
+    with ProcessPool(settings, context.now) as pool:
+        run_window(context, pool, FIRST)
+    _, users = next((bucket, users) for bucket, users in active_users(context, FIRST) if users)
+    direction, page = tmp_path / "direction.json", tmp_path / "why.html"
+    # Coefficients of no model: some of either sign.
+    direction.write_text(str([(-1) ** n * (1 + n % 5) for n in range(settings.model.embedding_dim)]))
+    args = ["user", "explain", "--user-id", users[0], "--scenario", settings.scenarios[0].name]
+    for name, along in (("explanation", ["--direction", str(direction)]), ("explanation-itself", [])):
+        done = CliRunner().invoke(main, [*args, *along, "--html", str(page), "--config", str(settings.source)])
+        assert done.exit_code == 0, done.output
+        assert looking.faults(browser, page, name) == []
 
 
 def test_every_page_of_the_repository(browser):

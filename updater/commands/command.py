@@ -42,7 +42,7 @@ VERBOSE = "Log what each step does and how long it takes, on standard error."
 EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "safetensors", "tokenizers", "huggingface_hub"), "run"),
     **dict.fromkeys(("airflow",), "airflow"),
-    **dict.fromkeys(("matplotlib", "sklearn"), "evaluate"),
+    **dict.fromkeys(("jinja2", "matplotlib", "sklearn"), "evaluate"),
     **dict.fromkeys(("accelerate", "peft", "tensorboard"), "train"),
 }
 """The extra that installs a package; what only reads features needs none of them."""

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import click
 
 from updater import tables
+from updater.commands.asking import explain, similar
 from updater.commands.command import DAY, command_options, computes, print_result, progress_bar
 from updater.commands.former import formerly
 from updater.commands.groups import CommandGroup
@@ -46,6 +47,7 @@ def names_users(command: Any) -> Any:
 @names_users
 @click.option("--query", help="Any question.")
 @click.option("--scenario", help="A scenario of the config: its query, after its soft prompt if it has one.")
+@click.option("--all", "everybody", is_flag=True, help="Everybody who has an event in the buffer.")
 @click.option("--output", metavar="FILE", help="Parquet file to write, one row per user; needed for several users.")
 @command_options
 @computes
@@ -57,20 +59,24 @@ def embed(
     users_column: str | None,
     query: str | None,
     scenario: str | None,
+    everybody: bool,
     output: str | None,
 ) -> None:
     """Compute embeddings of users for one question.
 
     By the live model, as of the newest committed window; nothing of the state is written. Users who are unknown or
-    erased are named, and have no row in the file.
+    erased are named, and have no row in the file. With --all, a run that was killed goes on where it was.
     """
+    from updater.pipeline.asking.everybody import embed_everybody
     from updater.pipeline.query import embed_users
     from updater.pipeline.query_file import embed_to_parquet
     from updater.runtime.deployment import open_context
     from updater.runtime.process_pool import ProcessPool
 
+    if everybody and (user_ids or users_file):
+        raise click.UsageError("--all is everybody; leave out --user-id and --users-file.")
     users = [*user_ids, *(read_ids(users_file, users_column) if users_file else [])]
-    if output is None and len(users) != 1:
+    if output is None and (everybody or len(users) != 1):
         raise click.UsageError("Name one user, or several and with --output a file for their embeddings.")
     context = open_context(settings)
     with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
@@ -78,7 +84,10 @@ def embed(
             found = embed_users(context, pool, users, query, scenario)
             print_result(asdict(found[0]), as_json, show_embedding)
             return
-        report = embed_to_parquet(context, pool, users, query, scenario, output, progress)
+        if everybody:
+            report = embed_everybody(context, pool, query, scenario, output, progress)
+        else:
+            report = embed_to_parquet(context, pool, users, query, scenario, output, progress)
     print_result(asdict(report), as_json, show_embedding_file)
 
 
@@ -162,7 +171,7 @@ def utility(settings: Settings, as_json: bool, from_date: date, to_date: date, s
     print_result(asdict(report), as_json, show_utility)
 
 
-user.place("Inspect", embed, profile, utility, pseudonym)
+user.place("Inspect", embed, similar, explain, profile, utility, pseudonym)
 user.place("Maintain", erase)
 
 
@@ -232,5 +241,7 @@ def show_embedding_file(report: dict[str, Any]) -> None:
         f"Wrote the embeddings of {report['num_users']:,} users as of {report['as_of']}, by {report['model']}"
         f"{untrained}, to {report['file']}."
     )
+    if report["num_kept"]:
+        tables.echo(f"An earlier run had computed {report['num_kept']:,} of them.")
     if report["missing"]:
         tables.echo(report["missing"])

@@ -4,11 +4,11 @@ One user or many, there is one way: a batch of users is read and embedded, and a
 others of the batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -103,16 +103,19 @@ class Query:
         buckets = {user: bucket_of(user, settings.buffer.num_buckets) for user in wanted if user not in gone}
         ordered = sorted(buckets, key=lambda user: (buckets[user], user))
         per_job = max(1, min(USERS_PER_READ, -(-len(ordered) // pool.num_processes)))
-        common = (settings, self._context.now, self.model, self.window.ds, self.question)
-        jobs = [(*common, users) for users in _batches(ordered, per_job)]
+        jobs = (self.job(users) for users in batches(ordered, per_job))
         done = 0
         # Results wait until they are taken: no more jobs are submitted than run at once.
-        for wave in _batches(jobs, pool.num_processes):
-            for index, (users, values) in pool.map(_answer, wave):
+        for wave in batches(jobs, pool.num_processes):
+            for index, (users, values) in pool.map(answer_users, wave):
                 self.unknown += sorted(set(wave[index][-1]) - set(users))
                 done += len(wave[index][-1])
                 progress("embedding users", done, len(ordered))
                 yield users, values
+
+    def job(self, users: list[str]) -> tuple[Any, ...]:
+        """Arguments of `answer_users` for users by their ids of the state."""
+        return self._context.settings, self._context.now, self.model, self.window.ds, self.question, users
 
     def missing(self) -> str:
         """A sentence about users who have no embedding; empty if all have one."""
@@ -169,17 +172,10 @@ def _question(settings: Settings, query: str | None, scenario: str | None) -> Qu
         raise ConfigError("Ask one question: give --query, or --scenario for the query of a scenario.")
     if scenario is None:
         return Question(query or "", None)
-    queries = {declared.name: declared.query for declared in settings.scenarios}
-    if scenario not in queries:
-        raise NotFoundError(
-            f"Scenario {scenario!r} is not in {settings.source}; known: {', '.join(queries)}.",
-            kind="scenario",
-            name=scenario,
-        )
-    return Question(queries[scenario], scenario)
+    return Question(settings.scenario(scenario).query, scenario)
 
 
-def _answer(
+def answer_users(
     settings: Settings, now: datetime, model: ModelRecord, ds: date, question: Question, users: list[str]
 ) -> Answers:
     """In a worker: the users among `users` who have events, and their embeddings."""
@@ -193,11 +189,12 @@ def _answer(
     for start in range(0, len(known), settings.run.users_per_batch):
         rows = known[start : start + settings.run.users_per_batch]
         batch = user_batch(buffered.events, rows)
-        values[start : start + len(rows)] = _ask(settings, session, batch, question)
+        values[start : start + len(rows)] = ask(settings, session, batch, question)
     return np.array(buffered.users["user_id"].to_pylist(), object)[known].tolist(), values
 
 
-def _ask(settings: Settings, session: Session, batch: UserBatch, question: Question) -> npt.NDArray[np.float32]:
+def ask(settings: Settings, session: Session, batch: UserBatch, question: Question) -> npt.NDArray[np.float32]:
+    """Embeddings of a batch of users, shape (users, embedding_dim)."""
     if question.scenario is None:
         return session.inference.embed(batch, [question.query])[:, 0]
     # An embedding's last bits depend on the set of questions of its pass, so these are those of a window.
@@ -205,7 +202,8 @@ def _ask(settings: Settings, session: Session, batch: UserBatch, question: Quest
     return session.inference.embed(batch, queries, names)[:, names.index(question.scenario)]
 
 
-def _batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """`items` in lists of `size`, the last one shorter."""
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch

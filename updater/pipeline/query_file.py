@@ -1,9 +1,10 @@
 """Many users' embeddings for one question, in a Parquet file."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +47,8 @@ class EmbedFileReport:
     """Likewise users who were erased."""
     missing: str
     """A sentence about both; empty if there are none."""
+    num_kept: int = 0
+    """Rows that an earlier attempt had computed, of a file of everybody."""
 
 
 def embed_to_parquet(
@@ -68,21 +71,37 @@ def embed_to_parquet(
     asked = Query(context, query, scenario)
     num_users = 0
     with ExitStack() as stack:
-        try:
-            if partitions.is_local(output) and Path(output).is_dir():
-                raise IsADirectoryError(21, "it is a directory")
+        with cannot_be_written(output):
             file = stack.enter_context(partitions.write_file(output))
-        except OSError as error:
-            raise ConfigError(f"{output} cannot be written ({error.strerror or error}); name another file.") from None
-        # Vectors are stored plainly, as everywhere in the state.
-        plain = [name for name in SCHEMA.names if name != "embedding"]
-        with pq.ParquetWriter(file, SCHEMA, compression="lz4", use_dictionary=plain) as writer:
+        with parquet_writer(file) as writer:
             for answers in asked.answers(user_ids, pool, progress):
                 if answers[0]:
-                    writer.write_table(_table(asked, answers))
+                    writer.write_table(answers_table(asked, answers))
                 num_users += len(answers[0])
         if not num_users:
             raise NotFoundError(asked.missing(), kind="user", name=[*asked.unknown, *asked.erased][0])
+    return file_report(asked, output, num_users)
+
+
+@contextmanager
+def cannot_be_written(output: str) -> Iterator[None]:
+    """Around the opening of `output`: what the disk says against it becomes a ConfigError."""
+    try:
+        if partitions.is_local(output) and Path(output).is_dir():
+            raise IsADirectoryError(21, "it is a directory")
+        yield
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written ({error.strerror or error}); name another file.") from None
+
+
+def parquet_writer(file: IO[bytes]) -> pq.ParquetWriter:
+    """A writer of rows of `SCHEMA`. Vectors are stored plainly, as everywhere in the state."""
+    plain = [name for name in SCHEMA.names if name != "embedding"]
+    return pq.ParquetWriter(file, SCHEMA, compression="lz4", use_dictionary=plain)
+
+
+def file_report(asked: Query, output: str, num_users: int, num_kept: int = 0) -> EmbedFileReport:
+    """What was written."""
     return EmbedFileReport(
         file=output,
         num_users=num_users,
@@ -94,10 +113,12 @@ def embed_to_parquet(
         unknown=asked.unknown,
         erased=asked.erased,
         missing=asked.missing(),
+        num_kept=num_kept,
     )
 
 
-def _table(asked: Query, answers: Answers) -> pa.Table:
+def answers_table(asked: Query, answers: Answers) -> pa.Table:
+    """Rows of `SCHEMA`."""
     users, values_BE = answers
     num_users, width = values_BE.shape
     offsets = np.arange(0, num_users * width + 1, width, dtype=np.int32)

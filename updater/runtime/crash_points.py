@@ -61,6 +61,8 @@ MAINTENANCE_WRITES = (
     "noted",
 )
 """Writes of a maintenance, in their order."""
+EMBEDDING_WRITES = ("part", "joined", "parts_removed")
+"""Writes of a file of everybody's embeddings, in their order."""
 
 _reached: Counter[str] = Counter()
 

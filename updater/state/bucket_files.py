@@ -35,6 +35,14 @@ def files_of_buckets(root: str, buckets: Collection[int]) -> list[str]:
     return [file.path for files in found.values() for file in live(files)]
 
 
+def files_by_bucket(root: str, last: date) -> dict[int, list[str]]:
+    """`bucket_files` up to day `last` of every bucket that has any, with one look below `root`."""
+    found: dict[int, list[BucketFile]] = {}
+    for file in all_files(root, last=last):
+        found.setdefault(file.bucket, []).append(file)
+    return {bucket: [file.path for file in live(found[bucket])] for bucket in sorted(found)}
+
+
 def files_of_day(root: str, bucket: int, ds: date) -> list[str]:
     """Files to read of a bucket below `root` that hold what was published for `ds`, and perhaps other days."""
     return [file.path for file in live(all_files(root, bucket)) if file.first <= ds <= file.last]
