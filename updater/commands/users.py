@@ -223,9 +223,14 @@ def show_utility(report: dict[str, Any]) -> None:
     ]
     title = "Events of a day, told by the textual profiles of the day before: % right ± standard error (half is chance)"
     tables.table(title, columns, rows)
-    names = ("profile", "popularity", "embedding", "above_popularity", "above_embedding")
-    words = ("text", "popularity", "embedding", "text above popularity", "text above embedding")
-    told = [f"{word} {_with_error(report[name])}" for name, word in zip(names, words, strict=True) if report[name]]
+    words = {
+        "profile": "text",
+        "popularity": "popularity",
+        "embedding": "embedding",
+        "above_popularity": "text above popularity",
+        "above_embedding": "text above embedding",
+    }
+    told = [f"{word} {_with_error(report[name])}" for name, word in words.items() if report[name]]
     tables.echo(f"discounted mean: {', '.join(told) or 'nothing was asked'}")
 
 
