@@ -1,4 +1,4 @@
-"""The profile's text through the frozen sentence encoder and a probe, beside the mean vector of the events' own texts."""
+"""The profile through the frozen sentence encoder and a probe, beside the mean vector of the events' own texts."""
 
 from collections.abc import Sequence
 from datetime import date

@@ -4,9 +4,10 @@ The profile is the one of the day before, so nothing of the day that it is asked
 frequent among all users, and the embeddings that were published by the day before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from updater.profile.facets import CountedEvents
 from updater.profile.utility import named_values, rejected_value, score, wins
 from updater.runtime.deployment import Context, Progress, day_before, no_progress
 from updater.runtime.session import Session
+from updater.users.event_batches import UserEvents
 from updater.users.profiles import counted_events, profiles_of
 
 MICROSECONDS = 1_000_000
@@ -61,6 +63,38 @@ class UtilityReport(Utility):
     """Forward utility of a range of days: discounted means over the days with questions, the first one weighs most."""
 
     days: Sequence[DayUtility]
+
+
+class Question(NamedTuple):
+    """An event of a day: which of two values was it?"""
+
+    user: int
+    """Position among the users."""
+    part: int
+    """Position of the modality among those that are counted."""
+    value: str
+    place: int
+    """Position of the value among those that were known before the day; -1 if it is new."""
+    rejected: int
+    """Position of the other value."""
+    name: str
+    """By whose hash it was drawn."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked about a day, and what was known before it."""
+
+    buckets: Mapping[int, Sequence[str]]
+    """The users by bucket."""
+    users: Sequence[str]
+    """Sorted."""
+    before: Window
+    events: Sequence[UserEvents]
+    """Of the users, at the end of the day before."""
+    counted: Sequence[CountedEvents]
+    """What of it is counted, per counted modality."""
+    questions: Sequence[Question]
 
 
 @dataclass(frozen=True)
@@ -127,46 +161,51 @@ def _shares(days: Sequence[_Answers]) -> dict[str, Share | None]:
     return {name: None if values is None else discounted_share(users, values) for name, values in told.items()}
 
 
-def _measure(context: Context, session: Session, window: Window, num_users: int) -> tuple[_Answers, int]:
-    """Answers about the day, and how many users were looked at."""
+def ask_about(context: Context, session: Session, window: Window, num_users: int) -> Asked:
+    """The events of a day of about `num_users` users as questions: which of two values was it?"""
     before = context.window(day_before(window.ds))
     chosen = Sampler(context, before).choose(num_users)
     buckets, users = list(chosen), sorted(user for own in chosen.values() for user in own)
-    nobody = np.zeros(0)  # nobody was asked
     if not users:
-        return _Answers([], nobody, nobody, nobody, nobody), 0
+        return Asked(chosen, [], before, [], [], [])
     known = read_buffer(context, session, before, buckets, users, profiles=True)
     after = read_buffer(context, session, window, buckets, users, profiles=True)
-    made = profiles_of(known.events, np.arange(len(users)), context.settings.profile)
-    named = [named_values(profile, made.facets) for profile in made.profiles]
-    near = nearest_users(context, before, chosen)
     start = round(window.start.timestamp()) * MICROSECONDS
-    asked, answers = [], []
-    for old, new in zip(_counted(known), _counted(after), strict=True):
+    olds = _counted(known)
+    questions = []
+    for part, (old, new) in enumerate(zip(olds, _counted(after), strict=True)):
         popularity_T = np.bincount(old.value_N, minlength=len(old.values)).astype(np.int64)
-        near_UT = near.scores(old) if near else np.zeros((len(users), len(old.values)))
         places = {value: place for place, value in enumerate(old.values)}
         for event in np.flatnonzero(new.time_N >= start).tolist() if not new.is_state else ():
             user, value = int(new.user_N[event]), new.values[new.value_N[event]]
             place = places.get(value, -1)
             name = f"{window.ds} {new.modality} {users[user]} {new.time_N[event]} {event}"
-            rejected = rejected_value(popularity_T, place, name)
-            if rejected is None:
-                continue
-            other = old.values[rejected]
-            scores = score(named[user], new.modality, value), score(named[user], new.modality, other)
-            frequency, likely = (popularity_T[place], near_UT[user, place]) if place >= 0 else (0, 0.0)
-            asked.append(users[user])
-            answers.append(
-                (
-                    wins(*scores),
-                    wins(frequency, popularity_T[rejected]),
-                    wins(likely, near_UT[user, rejected]),
-                    scores[0] != scores[1],
-                )
-            )
-    profile, popularity, embedding, decided = np.array(answers, float).reshape(-1, 4).T
-    return _Answers(asked, profile, popularity, embedding if near else nobody, decided), len(users)
+            if (rejected := rejected_value(popularity_T, place, name)) is not None:
+                questions.append(Question(user, part, value, place, rejected, name))
+    return Asked(chosen, users, before, known.events, olds, questions)
+
+
+def _measure(context: Context, session: Session, window: Window, num_users: int) -> tuple[_Answers, int]:
+    """Answers about the day, and how many users were looked at."""
+    asked = ask_about(context, session, window, num_users)
+    made = profiles_of(asked.events, np.arange(len(asked.users)), context.settings.profile)
+    named = [named_values(profile, made.facets) for profile in made.profiles]
+    near = nearest_users(context, asked.before, asked.buckets)
+    popularity = [np.bincount(old.value_N, minlength=len(old.values)) for old in asked.counted]
+    likely = [near.scores(old) if near else np.zeros((len(asked.users), len(old.values))) for old in asked.counted]
+    answers = []
+    for one in asked.questions:
+        old = asked.counted[one.part]
+        scores = [score(named[one.user], old.modality, value) for value in (one.value, old.values[one.rejected])]
+        # What nobody had before is as frequent and as likely as nothing.
+        frequent, near_by = (
+            (of[one.place] if one.place >= 0 else 0, of[one.rejected])
+            for of in (popularity[one.part], likely[one.part][one.user])
+        )
+        answers.append((wins(*scores), wins(*frequent), wins(*near_by), scores[0] != scores[1]))
+    told, frequent_ones, embedding, decided = np.array(answers, float).reshape(-1, 4).T
+    users = [asked.users[one.user] for one in asked.questions]
+    return _Answers(users, told, frequent_ones, embedding if near else np.zeros(0), decided), len(asked.users)
 
 
 def _counted(buffered: BufferedUsers) -> list[CountedEvents]:
