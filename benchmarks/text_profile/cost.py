@@ -14,7 +14,7 @@ from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
 FIRST = date(2017, 6, 30)
-NUM_WINDOWS = 6
+NUM_WINDOWS = 4
 TARGET = 1.2
 
 
@@ -47,15 +47,21 @@ def _state(settings: Settings, root: Path, name: str) -> WritableContext:
     shutil.rmtree(root, ignore_errors=True)
     state = root / "state"
     shutil.copytree(Path(settings.paths.state) / "texts", state / "texts")
+    own = state_settings(settings, root.parent, name)
+    initialize(own)
+    return open_writable(own)
+
+
+def state_settings(settings: Settings, root: Path, name: str) -> Settings:
+    """The settings of one of the two states, `with` or `without`."""
+    state = root / name / "state"
     environ = {
         "UPDATER_PATHS__STATE": str(state),
         "UPDATER_LEDGER__URL": f"sqlite:///{state}/ledger.db",
         "UPDATER_REGISTRY__URL": f"sqlite:///{state}/registry.db",
         "UPDATER_PROFILE__ENABLED": "true" if name == "with" else "false",
     }
-    own = load_settings(settings.source, environ)
-    initialize(own)
-    return open_writable(own)
+    return load_settings(settings.source, environ)
 
 
 def _run(context: WritableContext, ds: date) -> float:
