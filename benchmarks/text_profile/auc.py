@@ -18,7 +18,7 @@ from updater.training.profiles import read_profiles
 from updater.users.profiles import profiles_of
 
 PROFILE = "profile_text"
-SYSTEMS = ("text", "rfm", "rfm_categories", "recency")
+SYSTEMS = ("text", "recency")
 
 
 def measure_auc(context: WritableContext, directory: str, progress: Progress) -> dict[str, Any]:

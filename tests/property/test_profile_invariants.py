@@ -54,6 +54,8 @@ def test_days_in_any_partition_give_the_texts_of_one_rebuild(history: History) -
                 assert row["profile_modalities"] == list(rebuilt[user].modalities if user in rebuilt else ())
                 seconds = rebuilt[user].newest_event if user in rebuilt else None
                 assert row["profile_newest_event_at"] == seconds
+                told = (rebuilt[user].foresight, rebuilt[user].questions) if user in rebuilt else (None, 0)
+                assert (row["profile_foresight_7d"], row["profile_foresight_7d_questions"]) == told
                 assert row["profile_tokens"] == -(-len(text.encode()) // 4)
 
 
