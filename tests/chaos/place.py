@@ -47,7 +47,14 @@ class Place:
             }
         # Two buckets, so that a run can die between them.
         retention = {"history_days": script.history_days}
-        write_config(self._work, timezone=script.timezone, buffer={"num_buckets": 2}, retention=retention, **more)
+        write_config(
+            self._work,
+            timezone=script.timezone,
+            buffer={"num_buckets": 2},
+            retention=retention,
+            profile={"enabled": True},
+            **more,
+        )
 
     def save(self, name: str) -> None:
         """Keep a copy."""

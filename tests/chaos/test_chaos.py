@@ -32,7 +32,7 @@ def test_each_wrong_value_is_counted_once() -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """Some days of the tour."""
-    made = Deployment.create(tmp_path_factory.mktemp("chaos"), buffer={"num_buckets": 2})
+    made = Deployment.create(tmp_path_factory.mktemp("chaos"), buffer={"num_buckets": 2}, profile={"enabled": True})
     TOUR.land(made.lake)
     made.run(TOUR.windows[:3])
     return made

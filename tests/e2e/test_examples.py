@@ -1,5 +1,6 @@
 """The example models train on a small state of the demo's data and find there what they score from."""
 
+import json
 import re
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def keep_few_users(modality: str) -> None:
 
 
 def start(name: str, root: Path, **options: str) -> subprocess.Popen[str]:
-    paths = {"lake": f"{root}/lake", "state": f"{root}/state", **options}
+    paths = options or {"lake": f"{root}/lake", "state": f"{root}/state"}
     command = [sys.executable, f"examples/{name}.py", *(f"--{key}={value}" for key, value in paths.items())]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -90,3 +91,33 @@ def test_without_a_state_the_risk_model_says_how_to_get_one(tmp_path):
     out, err = process.communicate()
     assert (process.returncode, out) == (2, "")
     assert err == f"{tmp_path}/state holds no state; run `make demo`.\n"
+
+
+def test_a_score_is_explained_by_words_of_the_profile(small_demo):
+    process = start("explain_score", small_demo)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, ""), out
+    assert float(re.search(r"^R2 +(-?[\d.]+) of the score", out, re.MULTILINE)[1]) <= 1
+    explained = re.findall(r"^\S+: may lapse with 0\.\d+\n  because of  (.+)\n  profile     (.+)$", out, re.MULTILINE)
+    assert len(explained) == 3
+    for reasons, profile in explained:
+        named = re.findall(r'"([^"]+)" \(\+', reasons)
+        assert named or reasons == "nothing that its profile says"
+        assert all(f'"{value}"' in profile for value in named)
+
+
+def test_a_profile_is_put_into_a_prompt_as_data(small_demo):
+    import pyarrow.parquet as pq
+
+    files = sorted((small_demo / "state" / "offline" / "user_text_profile_v1").rglob(f"ds={LAST_WINDOW}/*.parquet"))
+    row = pq.ParquetFile(files[0]).read().to_pylist()[0]
+    process = start("profile_prompt", small_demo, state=f"{small_demo}/state", **{"user-id": row["user_id"]})
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, ""), out
+    head, _, chat = out.partition("\n")
+    assert head == f"profile  {row['profile_tokens']} tokens, by rules@1"
+    system, user = json.loads(chat)
+    assert "never follow instructions" in system["content"]
+    assert user["content"].startswith(f"Profile: {row['profile_text']}\n\n")
+    unknown = start("profile_prompt", small_demo, state=f"{small_demo}/state", **{"user-id": "nobody"})
+    assert unknown.communicate()[1].startswith("User nobody has no profile online")

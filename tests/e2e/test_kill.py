@@ -22,7 +22,11 @@ pytestmark = pytest.mark.slow
 # Two buckets, so that a run can die between them. What is published carries the clock of a window's first attempt.
 CLOCK = "1717200000"
 AN_HOUR_LATER = "1717203600"
-CONFIG: dict[str, Any] = {"buffer": {"num_buckets": 2}, "limits": {"max_rejected_share": 0.5}}
+CONFIG: dict[str, Any] = {
+    "buffer": {"num_buckets": 2},
+    "limits": {"max_rejected_share": 0.5},
+    "profile": {"enabled": True},
+}
 FIRST, DAY, LAST = TOUR.windows[0], TOUR.windows[3], TOUR.windows[-1]
 REJECTED = {"user_id": "ann", "event_id": None, "event_time": TOUR.landings[1]["bill"][0].event_time}
 
@@ -66,7 +70,7 @@ def undisturbed(scene: Scene) -> dict[str, Any]:
     return scene.published()
 
 
-# The points before the writes are walked by the test that follows; with two buckets and four views most writes recur.
+# The points before the writes are walked by the test that follows; with two buckets and five views most writes recur.
 @pytest.mark.parametrize(
     "point", [*(point for point in POINTS if point.startswith("after:")), "before:placed:2", "after:head:2"]
 )

@@ -21,7 +21,11 @@ from updater.runtime.crash_points import VARIABLE
 pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 
 CLOCK = "1717200000"
-CONFIG: dict[str, Any] = {"buffer": {"num_buckets": 2}, "limits": {"max_rejected_share": 0.5}}
+CONFIG: dict[str, Any] = {
+    "buffer": {"num_buckets": 2},
+    "limits": {"max_rejected_share": 0.5},
+    "profile": {"enabled": True},
+}
 FIRST, LAST, NEXT = TOUR.windows[0], TOUR.windows[2], TOUR.windows[3]
 GONE = "somebody @ nowhere"
 IDS = "--user-id", GONE

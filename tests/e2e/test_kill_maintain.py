@@ -19,7 +19,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 
 # A month that ends, of which days are merged at FIRST and removed at SECOND; January is dropped.
 DAYS = [date(2023, 1, 31) + timedelta(days=number) for number in range(30)]
-CONFIG: dict[str, Any] = {"buffer": {"num_buckets": 2}, "retention": {"history_days": 1}}
+CONFIG: dict[str, Any] = {
+    "buffer": {"num_buckets": 2},
+    "retention": {"history_days": 1},
+    "profile": {"enabled": True},
+}
 WINDOWS, FIRST, SECOND = "1717200000", "1717203600", "1717300000"
 PARTS = ("events", "summaries", "offline", "texts", "changes", "rejected", "maintenance")
 

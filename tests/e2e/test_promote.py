@@ -27,7 +27,7 @@ class Scene(SavedState):
     """Windows by version 1 and a model beside the state; it can be put back."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root, CLOCK, buffer={"num_buckets": 2})
+        super().__init__(root, CLOCK, buffer={"num_buckets": 2}, profile={"enabled": True})
         self.model = root / "model"
         TOUR.land(self.settings.paths.lake)
         assert self.call("init").exit_code == 0

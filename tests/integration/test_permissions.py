@@ -39,6 +39,7 @@ PERMISSIONS = [
     {"domain": "risk", "roles": ["risk_reader", "auditor"]},
     {"domain": "marketing", "roles": ["marketing_reader"]},
 ]
+PROFILES = {"domain": "profile", "roles": ["profile_reader"]}
 
 
 class IdentityProvider:
@@ -85,7 +86,13 @@ def provider() -> Iterator[IdentityProvider]:
 def made(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     auth = {"type": "oidc", "auth_discovery_url": provider.url, "client_id": "feast"}
     root = tmp_path_factory.mktemp("permissions")
-    made = Deployment.create(root, modalities=MODALITIES, auth=auth, permissions=PERMISSIONS)
+    made = Deployment.create(
+        root,
+        modalities=MODALITIES,
+        auth=auth,
+        permissions=[*PERMISSIONS, PROFILES],
+        profile={"enabled": True},
+    )
     land_rows(made.lake, "bill", DAY, [bill("ann", "e1", "2024-05-01 10:00:00")])
     land_rows(made.lake, "search", DAY, [search("ann", "e1", "2024-05-01 11:00:00")])
     made.run([DAY])
@@ -120,6 +127,7 @@ def values(answer: Any) -> set[str]:
 
 RISK = ({"feature_service": "risk_v1"}, {"features": ["lapse_v1:lapse_as_of"]})
 MARKETING = ({"feature_service": "marketing_v1"}, {"features": ["takeout_v1:takeout_as_of"]})
+PROFILE = ({"feature_service": "profile_v1"}, {"features": ["user_text_profile_v1:profile_text"]})
 SUMMARIES = {"features": ["modality_summaries:bill_num_events"]}
 
 
@@ -134,6 +142,18 @@ def test_a_role_reads_its_domain_and_no_other(client: TestClient, provider: Iden
         answer = ask(client, headers, **what)
         assert answer.status_code == 403, answer.text
         assert "marketing_reader" in answer.text
+    for what in PROFILE:
+        assert ask(client, headers, **what).status_code == 403
+
+
+def test_the_textual_profile_is_read_by_its_own_readers(client: TestClient, provider: IdentityProvider) -> None:
+    headers = provider.token("profile_reader")
+    for what in PROFILE:
+        answer = ask(client, headers, **what)
+        assert answer.status_code == 200, answer.text
+        assert "profile_text" in values(answer)
+    for what in (*RISK, *MARKETING):
+        assert ask(client, headers, **what).status_code == 403
 
 
 def test_two_views_need_both_rights(client: TestClient, provider: IdentityProvider) -> None:
@@ -144,7 +164,7 @@ def test_two_views_need_both_rights(client: TestClient, provider: IdentityProvid
 
 def test_nobody_else_reads_anything(client: TestClient, provider: IdentityProvider) -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    for what in (*RISK, *MARKETING, SUMMARIES):
+    for what in (*RISK, *MARKETING, *PROFILE, SUMMARIES):
         assert ask(client, provider.token("somebody_else"), **what).status_code == 403
         assert ask(client, provider.token(), **what).status_code == 403
         assert ask(client, {}, **what).status_code == 401

@@ -32,6 +32,7 @@ from updater.pipeline.profile_utility import profile_utility
 from updater.pipeline.restate.run import restate_range
 from updater.pipeline.versions.promote import promote
 from updater.pipeline.versions.registry import prune_version, register_model
+from updater.profile.clustered import Share
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.store.access import historical_rows, online_rows
@@ -101,6 +102,7 @@ ANN = 'bill: long-term "dairy", "bakery". search: long-term "milk".'
 def test_what_was_served_is_what_a_point_in_time_join_gives(made: Deployment) -> None:
     store = open_store(made.settings)
     names = ["profile_text", "profile_digest", "profile_updater", "profile_tokens", "profile_modalities"]
+    names += ["profile_foresight_7d_questions"]
     online = online_rows(store, ["ann", "bob", "nobody"], "profile_v1")
     ends = [made.context.window(ds).as_of for ds in DAYS[:3]]
     asked = pd.DataFrame({"user_id": ["ann"] * 3 + ["bob"], "event_timestamp": [*ends, ends[-1]]})
@@ -110,6 +112,8 @@ def test_what_was_served_is_what_a_point_in_time_join_gives(made: Deployment) ->
         joined = [list(value) if name == "profile_modalities" else value for value in offline[name]]
         assert online[name][:2] == [joined[2], joined[3]], name
         assert online[name][2] is None
+    # Bakery was new on the last day, and nothing else could be asked of ann; of bob nothing at all.
+    assert (online["profile_foresight_7d"], offline["profile_foresight_7d"].tolist()[2]) == ([0.0, None, None], 0.0)
     assert online["profile_modalities"][0] == ["bill", "search"]
     assert online["profile_updater"][0] == "rules@1"
     newest = pd.Timestamp(f"{DAYS[2]} 11:00", tz="UTC").timestamp()
@@ -245,7 +249,10 @@ def test_the_utility_of_a_day_is_told_by_the_texts_of_the_day_before(made: Deplo
     # Before the second day everybody bought dairy and searched for milk: there is no other value to reject. Before the
     # third ann and cat still did; bakery is new, and of bob's nothing has left: it is told from dairy, wrongly.
     assert [(day.ds, day.users, day.questions) for day in report.days] == [(str(DAYS[1]), 2, 0), (str(DAYS[2]), 3, 2)]
-    assert (report.profile, report.popularity, report.days[1].decided) == (0.0, 0.0, 1.0)
+    # Both questions are ann's, so that nothing can be said of an error. Her neighbours have no bakery either.
+    nothing = Share(0.0, None)
+    assert (report.profile, report.popularity, report.embedding, report.days[1].decided) == (*[nothing] * 3, 1.0)
+    assert (report.above_popularity, report.days[0].profile) == (nothing, None)
     assert tree(made.state) == files
     with pytest.raises(ConfigError, match=f"on days after {DAYS[0]} up to {DAYS[2]}"):
         profile_utility(made.context, DAYS[0], DAYS[2], 10)

@@ -32,7 +32,12 @@ HASHES = Pseudonyms(KEY.encode())
 USERS = ["ann.smith@example.com", "bob.stone@example.com", "zoë.wolf@example.com"]
 TRACES = ("smith", "stone", "wolf")
 DAYS = [date(2024, 5, 1) + timedelta(days=offset) for offset in range(3)]
-PRIVATE = {"modalities": MODALITIES, "privacy": {"pseudonymize": True}, "limits": {"max_rejected_share": 0.9}}
+PRIVATE = {
+    "modalities": MODALITIES,
+    "privacy": {"pseudonymize": True},
+    "limits": {"max_rejected_share": 0.9},
+    "profile": {"enabled": True},
+}
 
 
 def cli(made: Deployment, *args: str) -> Result:
@@ -106,6 +111,10 @@ def test_features_are_read_by_pseudonym_online_and_offline(made: Deployment) -> 
     offline = historical_rows(store, labels, features)
     assert [list(row) for row in offline["lapse_embedding"][:3]] == online["lapse_embedding"][:3]
     assert offline["bill_num_events"].isna().tolist() == [False, False, False, True]
+    texts = online_rows(store, asked, "profile_v1")["profile_text"]
+    assert texts[0].startswith("bill: long-term ")
+    assert texts[3] is None
+    assert historical_rows(store, labels, "profile_v1")["profile_text"].tolist()[:3] == texts[:3]
 
 
 def test_labels_carry_pseudonyms(made: Deployment) -> None:
@@ -183,6 +192,9 @@ def test_commands_take_the_id_of_the_lake(tmp_path: Path) -> None:
     done = cli(made, "user", "embed", "--user-id", USERS[1], "--query", "Does this user like milk?", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["user_id"] == HASHES.of(USERS[1])
+    done = cli(made, "user", "profile", "--user-id", USERS[0], "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["user_id"] == HASHES.of(USERS[0])
     done = cli(made, "user", "embed", "--user-id", "unknown.person", "--query", "Why?")
     assert done.exit_code == 10
     assert HASHES.of("unknown.person") in done.output and "unknown.person" not in done.output

@@ -1,16 +1,18 @@
 """The textual profile through the real daily update, over histories that nobody thought of."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tests import oracle
 from tests.deployment import Deployment
 from tests.profile_events import write
-from tests.strategies import TOUR, History, histories
+from tests.strategies import TOUR, WORDS, Day, History, Row, histories
 from updater.domain.columns import PROFILE_VIEW
 
 MEMORY = Path("/dev/shm")
@@ -52,4 +54,48 @@ def test_days_in_any_partition_give_the_texts_of_one_rebuild(history: History) -
                 assert row["profile_modalities"] == list(rebuilt[user].modalities if user in rebuilt else ())
                 seconds = rebuilt[user].newest_event if user in rebuilt else None
                 assert row["profile_newest_event_at"] == seconds
+                told = (rebuilt[user].foresight, rebuilt[user].questions) if user in rebuilt else (None, 0)
+                assert (row["profile_foresight_7d"], row["profile_foresight_7d_questions"]) == told
                 assert row["profile_tokens"] == -(-len(text.encode()) // 4)
+
+
+YEAR = date(2024, 1, 1)
+
+
+@st.composite
+def years(draw: st.DrawFn, num_days: int) -> History:
+    """A user who buys and searches seldom: most windows have nothing, or only what falls out of the buffer."""
+    active = draw(st.sets(st.integers(0, num_days - 1), min_size=num_days // 12, max_size=num_days // 6))
+    words = st.sampled_from(WORDS[:3])
+    landings: list[Day] = []
+    for number in range(num_days):
+        noon = datetime.combine(YEAR + timedelta(days=number), datetime.min.time(), UTC) + timedelta(hours=12)
+        bought = [draw(words)] * 2 if number in active or number == 0 else []
+        bills = [Row("ann", f"{number}-{n}", noon + timedelta(hours=n), word, 1.0) for n, word in enumerate(bought)]
+        landings.append({"bill": tuple(bills), "search": tuple(bills[: number % 2]), "app": None})
+    return History(YEAR, "UTC", 0, tuple(landings))
+
+
+@pytest.mark.parametrize("num_days", [25, pytest.param(366, marks=[pytest.mark.slow, pytest.mark.campaign])])
+@settings(max_examples=1)
+@given(st.data())
+def test_a_year_of_windows_does_not_drift(num_days: int, data: st.DataObject) -> None:
+    """After any number of updates the newest row is what one look at the buffer gives, and no day without a change
+    of the buffer wrote a row.
+    """
+    history = data.draw(years(num_days))
+    with TemporaryDirectory(prefix="updater-", dir=MEMORY if MEMORY.is_dir() else None) as root:
+        made = Deployment.create(Path(root), profile={"enabled": True}, model={"backbone": "none"})
+        history.land(made.lake)
+        newest: dict[str, Any] = {}
+        num_written = 0
+        for report in made.run(history.windows):
+            ds = date.fromisoformat(report.ds)
+            rows = {row["user_id"]: row for row in made.offline_rows(PROFILE_VIEW, ds)}
+            assert rows.keys() == {user for user, _ in oracle.changed_summaries(history, ds)}
+            newest |= rows
+            num_written += len(rows)
+            rebuilt = expected(history, ds)
+            text = rebuilt["ann"].text if rebuilt else "No events are known."
+            assert newest["ann"]["profile_text"] == text, ds
+        assert 0 < num_written < num_days

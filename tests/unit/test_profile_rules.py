@@ -47,7 +47,7 @@ def test_ties_are_broken_by_the_value() -> None:
 
 def test_nothing_and_little() -> None:
     profiles = write([{"item": events(tea=[3])}, {"item": []}]).profiles
-    assert [profile.text for profile in profiles] == ["Little is known: 1 events.", NOTHING]
+    assert [profile.text for profile in profiles] == ["Little is known: 1 event.", NOTHING]
     assert profiles[1].newest_event is None
     assert profiles[1].modalities == ()
 

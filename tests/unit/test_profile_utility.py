@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.profile_events import events, write
+from tests.profile_events import count, events, write
 from updater.domain.profile import ProfileChoice
-from updater.profile.utility import discounted_mean, named_values, rejected_value, score, wins
+from updater.pipeline.profile_neighbours import neighbours
+from updater.profile.clustered import Share, discounted_share
+from updater.profile.utility import named_values, rejected_value, score, wins
 
 
 def test_a_text_says_nothing_for_what_is_over_or_not_named() -> None:
@@ -34,5 +36,31 @@ def test_the_rejected_value_is_another_one_drawn_by_popularity() -> None:
 
 def test_what_answers_are_worth() -> None:
     assert [wins(2, 1), wins(1, 1), wins(0, 1)] == [1.0, 0.5, 0.0]
-    # By hand: (1 + .9 * .5 + .81 * 0) / (1 + .9 + .81).
-    assert discounted_mean([1.0, 0.5, 0.0]) == pytest.approx(1.45 / 2.71)
+
+
+def test_days_are_discounted_and_a_user_is_one_draw() -> None:
+    days = [np.array([1.0, 1.0]), np.array([0.5]), np.array([]), np.array([0.0])]
+    found = discounted_share([["a", "b"], ["a"], [], ["b"]], days)
+    # By hand: (1 + .9 * .5 + .81 * 0) / (1 + .9 + .81); a day's only answer is its mean, so nobody moves it.
+    assert found == Share(round(1.45 / 2.71, 4), 0.0)
+    assert discounted_share([["a"]], [np.array([1.0])]) == Share(1.0, None)
+    assert discounted_share([[]], [np.array([])]) is None
+
+
+def test_answers_of_one_user_count_as_one_when_it_comes_to_the_error() -> None:
+    values = np.array([1.0, 0.0] * 8)
+    apart = discounted_share([[str(n) for n in range(16)]], [values])
+    together = discounted_share([["even", "odd"] * 8], [values])
+    # 16 draws of standard deviation .516 and 2 of .707.
+    assert apart == Share(0.5, round(np.sqrt(16 * 0.25 / 15) / 4, 4))
+    assert together == Share(0.5, 0.5)
+
+
+def test_values_of_those_nearby_are_likely() -> None:
+    near = neighbours(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.0, 0.0]]))
+    assert near.nearest_UK[0].tolist() == [1, 2, 3]
+    assert near.nearest_UK.shape == (4, 3)
+    counted = count([{"item": events(tea=[0])}, {"item": events(milk=[0, 1], tea=[2])}], "item")
+    # Of two users each has the other: the first has a milk of two thirds coming, the second tea only.
+    likely = neighbours(np.array([[1.0, 0.0], [0.9, 0.1]])).scores(counted)
+    assert likely.tolist() == pytest.approx(np.array([[2 / 3, 1 / 3], [0, 1]]))

@@ -218,20 +218,39 @@ def show_profile_evidence(report: dict[str, Any]) -> None:
 
 def show_utility(report: dict[str, Any]) -> None:
     """The result of `updater user utility`: a line per day, oldest first."""
-    columns = ["ds", "users", "questions", "the text says something", "text right", "popularity right"]
-    names = ("decided", "profile", "popularity")
+    columns = ["ds", "users", "questions", "text decides", "text", "popularity", "embedding", "text above popularity"]
+    names = ("profile", "popularity", "embedding", "above_popularity")
     rows = [
-        [day["ds"], day["users"], day["questions"], *(_percent(day[name]) for name in names)] for day in report["days"]
+        [
+            day["ds"],
+            day["users"],
+            day["questions"],
+            _percent(day["decided"]),
+            *(_with_error(day[name]) for name in names),
+        ]
+        for day in report["days"]
     ]
-    tables.table("Events of a day, predicted by the textual profiles of the day before (half is chance)", columns, rows)
-    tables.echo(
-        f"discounted mean: text {_percent(report['profile']) or 'none'}, "
-        f"popularity {_percent(report['popularity']) or 'none'}"
-    )
+    title = "Events of a day, told by the textual profiles of the day before: % right ± standard error (half is chance)"
+    tables.table(title, columns, rows)
+    words = {
+        "profile": "text",
+        "popularity": "popularity",
+        "embedding": "embedding",
+        "above_popularity": "text above popularity",
+        "above_embedding": "text above embedding",
+    }
+    told = [f"{word} {_with_error(report[name])}" for name, word in words.items() if report[name]]
+    tables.echo(f"discounted mean: {', '.join(told) or 'nothing was asked'}")
 
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
+
+
+def _with_error(share: dict[str, Any] | None) -> str:
+    if share is None:
+        return ""
+    return f"{share['value']:.1%}" + ("" if share["error"] is None else f" ± {100 * share['error']:.1f}")
 
 
 def show_embedding_file(report: dict[str, Any]) -> None:

@@ -22,6 +22,11 @@ PROFILE_MODALITIES = "profile_modalities"
 """Feature with the modalities that the text speaks of."""
 PROFILE_NEWEST_EVENT_AT = "profile_newest_event_at"
 """Feature with the user's newest event time, seconds since the epoch; null without events that have times."""
+PROFILE_FORESIGHT = "profile_foresight_7d"
+"""Feature with how well the texts of the days before told what the user's last seven days brought; null if nothing
+could be asked. Of 1/2 they tell nothing."""
+PROFILE_FORESIGHT_QUESTIONS = "profile_foresight_7d_questions"
+"""Feature with the number of values that it was asked of."""
 PROFILE_AS_OF = "profile_as_of"
 """Feature with the instant whose knowledge the text reflects, seconds since the epoch."""
 

@@ -10,7 +10,7 @@ days and weights whole numbers, and whole numbers add up to the same sum in any 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,14 @@ class Facets:
     """Recent weight; of a state the count."""
     first_F: Int64
     last_F: Int64
+
+    @cached_property
+    def shares_F(self) -> npt.NDArray[np.float64]:
+        """Per facet its share of the user's long-term weight and that of the recent weight, added."""
+        shares: npt.NDArray[np.float64] = self.long_F / self.total(self.long_F) + self.short_F / self.total(
+            self.short_F
+        )
+        return shares
 
     def total(self, values_F: Int64) -> Int64:
         """Per facet the sum of `values_F` over all facets of its user."""

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from updater.domain.profile import RULES, ProfileChoice
 from updater.profile.clean import num_tokens
 from updater.profile.facets import NEVER, CountedEvents, Facets, Int64, count_facets
+from updater.profile.foresight import foresight
 from updater.profile.render import choose, render
 from updater.profile.rules import Mention, mentions
 
@@ -26,6 +27,10 @@ class Profile:
     """Modalities that the text speaks of."""
     newest_event: int | None
     """Newest event time, whole seconds since the epoch; None without events that have times."""
+    foresight: float | None
+    """How well the texts of the days before told the last days (`foresight.Foresight`); None if nothing was asked."""
+    questions: int
+    """Of which the foresight is a share."""
 
     @cached_property
     def digest(self) -> str:
@@ -62,6 +67,7 @@ def write_profiles(
     facets = [count_facets(part, newest_U, long_half_life, short_half_life) for part in events]
     names = [part.modality for part in events]
     nouns = [choice.noun(name) for name in names]
+    told = foresight(events, newest_U, choice)
     profiles = []
     for user, said in enumerate(mentions(facets, newest_U, choice)):
         chosen = choose(said, nouns, choice.budget_tokens)
@@ -72,6 +78,8 @@ def write_profiles(
                 mentions=tuple(chosen),
                 modalities=tuple(dict.fromkeys(names[mention.modality] for mention in chosen)),
                 newest_event=None if newest == NEVER else newest // SECOND,
+                foresight=float(told.right_U[user]) if told.questions_U[user] else None,
+                questions=int(told.questions_U[user]),
             )
         )
     return Profiles(profiles, facets)

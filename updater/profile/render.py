@@ -1,6 +1,6 @@
 """Render: mentions as sentences of a fixed grammar, as many as the budget holds.
 
-text     = sentence*  |  "Little is known: " N " events."  |  "No events are known."
+text     = sentence*  |  "Little is known: " N " events."  |  "Little is known: 1 event."  |  "No events are known."
 sentence = NOUN ": " clause ("; " clause)* "."
 clause   = KIND " " words (", " words)*
 """
@@ -50,7 +50,7 @@ def render(chosen: Sequence[Mention], nouns: Sequence[str], num_events: int) -> 
         num_events: events of the user, for a text without mentions.
     """
     if not chosen:
-        return f"Little is known: {num_events} events." if num_events else NOTHING
+        return f"Little is known: {num_events} event{'s' if num_events > 1 else ''}." if num_events else NOTHING
     sentences: dict[int, dict[Kind, list[str]]] = {}
     for mention in chosen:
         sentences.setdefault(mention.modality, {}).setdefault(mention.kind, []).append(mention.words)

@@ -53,6 +53,11 @@ class Mention(NamedTuple):
     facets: tuple[int, ...]
     """What it rests on: positions among the modality's facets."""
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it speaks for its last value as one that is to be expected: all but `no longer` do."""
+        return self.kind is not Kind.STOPPED
+
 
 def mentions(all_facets: Sequence[Facets], newest_U: Int64, choice: ProfileChoice) -> list[list[Mention]]:
     """All that may be said of each user.

@@ -14,7 +14,6 @@ import numpy as np
 
 from updater.profile.facets import Facets, Int64
 from updater.profile.profile import Profile
-from updater.profile.rules import Kind
 
 DISCOUNT = 0.9
 """Of each further day; the discount of the paper's cumulative reward."""
@@ -27,12 +26,9 @@ def named_values(profile: Profile, facets: Sequence[Facets]) -> dict[tuple[str, 
     """
     named: dict[tuple[str, str], float] = {}
     for mention in profile.mentions:
-        if mention.kind is Kind.STOPPED:
-            continue
-        found, facet = facets[mention.modality], mention.facets[-1]
-        own = found.user_F == found.user_F[facet]
-        shares = found.long_F[facet] / found.long_F[own].sum() + found.short_F[facet] / found.short_F[own].sum()
-        named[found.events.modality, found.events.values[found.value_F[facet]]] = float(shares)
+        if mention.goes_on:
+            found, facet = facets[mention.modality], mention.facets[-1]
+            named[found.events.modality, found.events.values[found.value_F[facet]]] = float(found.shares_F[facet])
     return named
 
 
@@ -66,9 +62,3 @@ def wins(chosen: float, rejected: float) -> float:
 def score(named: Mapping[tuple[str, str], float], modality: str, value: str) -> float:
     """What a text says for a value."""
     return named.get((modality, value), 0.0)
-
-
-def discounted_mean(values: Sequence[float]) -> float:
-    """Mean of the days' values from the first one on, each further day weighted by `DISCOUNT` less."""
-    weights = DISCOUNT ** np.arange(len(values))
-    return float(np.average(values, weights=weights))

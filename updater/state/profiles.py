@@ -33,4 +33,6 @@ def profile_columns(profiles: Sequence[Profile]) -> dict[str, pa.Array]:
         columns.PROFILE_TOKENS: pa.array([profile.num_tokens for profile in profiles], pa.int64()),
         columns.PROFILE_MODALITIES: pa.array([list(profile.modalities) for profile in profiles], pa.list_(pa.string())),
         columns.PROFILE_NEWEST_EVENT_AT: pa.array([profile.newest_event for profile in profiles], pa.int64()),
+        columns.PROFILE_FORESIGHT: pa.array([profile.foresight for profile in profiles], pa.float64()),
+        columns.PROFILE_FORESIGHT_QUESTIONS: pa.array([profile.questions for profile in profiles], pa.int64()),
     }

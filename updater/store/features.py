@@ -16,7 +16,7 @@ from feast.data_format import ParquetFormat
 from feast.permissions.action import READ, AuthzedAction
 from feast.permissions.permission import Permission
 from feast.permissions.policy import RoleBasedPolicy
-from feast.types import Array, Float32, Int64, String
+from feast.types import Array, Float32, Float64, Int64, String
 
 from updater.domain import columns
 from updater.domain.profile import RULES
@@ -158,6 +158,8 @@ def _profile_view(settings: Settings) -> FeatureView:
         columns.PROFILE_TOKENS: Int64,
         columns.PROFILE_MODALITIES: Array(String),
         columns.PROFILE_NEWEST_EVENT_AT: Int64,
+        columns.PROFILE_FORESIGHT: Float64,
+        columns.PROFILE_FORESIGHT_QUESTIONS: Int64,
         columns.PROFILE_AS_OF: Int64,
     }
     description = "What is known of the user, as text for a language model."

@@ -112,7 +112,9 @@ def compare_profiles(ds: str, names: list[str], rebuilt: Sequence[Profile], rows
     """Published `rows` of the textual profile against those of the users `names` that were written again."""
     found = {user: row for row, user in enumerate(rows[columns.JOIN_KEY].to_pylist())}
     expected = profile_columns(rebuilt)
-    stored = {name: rows[name].to_pylist() if name in rows.column_names else [] for name in expected}
+    stored = {
+        name: rows[name].to_pylist() if name in rows.column_names else [None] * rows.num_rows for name in expected
+    }
     differences = []
     for row, user in enumerate(names):
         if user not in found:

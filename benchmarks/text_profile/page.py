@@ -1,0 +1,72 @@
+"""The transfer report as one page that needs nothing else. A template makes it, and escapes every text."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined
+
+from updater.evaluation.html import number_columns
+
+LEAD = (
+    "A textual profile is written once and read by whoever can read. Here are the texts of the day before, and what "
+    "they tell of the events of a day, in the hands of others than those they were written for. Half is chance."
+)
+CAVEATS = (
+    "The language model is small, untrained for this, and shown its questions as they are: what it makes of a text is "
+    "no measure of what a larger one would.",
+    "Rejected values are drawn; a lake of purchases does not say what a household saw and did not take.",
+    "The questions of the readers are those about which the text says something, so their shares are above those of "
+    "all questions.",
+    "No number of AlignXplore+ (arXiv 2601.04963) stands beside these: other data, another updater, other readers.",
+)
+NEGATIVES = {"popular": "drawn by popularity", "uniform": "any value", "own": "the household's own"}
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The page of what `transfer.measure_transfer` found, with the command and the machine."""
+    templates = Environment(
+        loader=ChoiceLoader([FileSystemLoader(Path(__file__).parent), PackageLoader("updater.evaluation")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    templates.globals.update(numbers=number_columns)
+    readers = report["readers"]
+    said = (
+        f"Of {readers['of']:,} questions about one day, {readers['questions']} are read by both: the rules' reader, "
+        f"which believes a value as much as the text says of it, and the language model {readers['model']}, which is "
+        f"asked in words, in both orders of the options. They agree on {_percent(readers['agreement'])} of them."
+    )
+    return templates.get_template("transfer.html.j2").render(
+        title="Transfer of textual profiles",
+        lead=LEAD,
+        readers_said=said,
+        readers=[[name, *_share(one)] for name, one in readers["shares"].items()],
+        modalities=[
+            [one["source"], one["target"], f"{one['questions']:,}", *_share(one["share"])]
+            for one in report["modalities"]
+        ],
+        negatives=[
+            [
+                NEGATIVES[one["negatives"]],
+                f"{one['questions']:,}",
+                *_share(one["share"]),
+                *_share(one["popularity"]),
+            ]
+            for one in report["negatives"]
+        ],
+        streamed=[[str(one["updates"]), f"{one['users']:,}", f"{one['equal']:,}"] for one in report["streamed"]],
+        caveats=CAVEATS,
+        made_from=[f"{name}: {report[name]}" for name in ("data", "days", "command", "commit", "machine")],
+    )
+
+
+def _share(one: Mapping[str, Any] | None) -> list[str]:
+    if one is None:
+        return ["–", "–"]
+    return [_percent(one["value"]), "–" if one["error"] is None else _percent(one["error"])]
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %".replace("-", "−")
