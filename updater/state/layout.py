@@ -197,6 +197,10 @@ class StateLayout:
         """Directory of the evaluation's report."""
         return self.path(StatePart.EVALUATION)
 
+    def model_evaluation(self, digest: str) -> str:
+        """The newest report about the model with this digest, on the test anchors; it names no user."""
+        return self.path(StatePart.EVALUATION, "models", f"{digest[:16]}.json")
+
     def evaluated_embeddings(self, key: str) -> str:
         """Embeddings at an anchor, kept from one evaluation to the next."""
         return self.path(StatePart.EVALUATION, "embeddings", f"{key}.parquet")
