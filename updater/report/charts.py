@@ -144,11 +144,10 @@ def small_columns(title: str, days: Sequence[str], rows: Mapping[str, Sequence[f
     return Chart(title, said, bottom + BELOW, tuple(bars), words=tuple(words), lines=tuple(lines))
 
 
-def dots(title: str, rows: Mapping[str, float], limit: float, say: Say) -> Chart:
-    """A dot for each name, and a line at the threshold if it is finite and near enough to be seen with them."""
+def dots(title: str, rows: Mapping[str, float], limit: float | None, say: Say) -> Chart:
+    """A dot for each name, and a line at the threshold if there is one."""
     low, high = min(rows.values(), default=0.0), max(rows.values(), default=1.0)
-    seen = limit == limit and abs(limit) < float("inf")
-    if seen:
+    if limit is not None:
         low, high = min(low, limit), max(high, limit)
     margin = (high - low) * 0.06 or 0.05
     low, high = low - margin, high + margin
@@ -167,10 +166,10 @@ def dots(title: str, rows: Mapping[str, float], limit: float, say: Say) -> Chart
         lines.append((NAMES, y, WIDTH - VALUES, y))
         found.append(Dot(place(value), y, f"{name}: {say(value)}"))
     bottom = TOP + ROW * len(rows)
-    if seen:
+    if limit is not None:
         words.append(Word(place(limit), bottom + 12, f"threshold {limit:g}"))
     said = f"{title}: " + "; ".join(f"{name} {say(value)}" for name, value in rows.items())
-    line = (place(limit), TOP, place(limit), bottom) if seen else None
+    line = None if limit is None else (place(limit), TOP, place(limit), bottom)
     return Chart(title, said, bottom + BELOW, dots=tuple(found), words=tuple(words), lines=tuple(lines), limit=line)
 
 

@@ -1,9 +1,10 @@
 """What the page is made of, read and not changed: the ledger by its reader, the state, and the plan of the next day."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
@@ -76,6 +77,7 @@ class Facts:
     """A deployment at one instant."""
 
     config: str
+    """The config file with the name of its directory."""
     timezone: str
     now: str
     version: str
@@ -86,7 +88,8 @@ class Facts:
     """The newest committed windows, oldest first: what each did, as `updater run --json` prints it."""
     rejected: Sequence[Rejected]
     """Of the days of these windows, newest first."""
-    thresholds: Mapping[str, float]
+    thresholds: Mapping[str, float | None]
+    """Each alert threshold; None for one that is never exceeded."""
     measured: Sequence[Measured]
     versions: Sequence[Version]
     next_day: NextDay | None
@@ -110,7 +113,7 @@ def collect(context: Context, last: int = SHOWN_WINDOWS, *, plan: bool = True, o
     found = status(context, check=online and watermark is not None)
     records = [record for record in reversed(context.ledger.completed_windows(last)) if record.completed_at is not None]
     return Facts(
-        config=context.settings.source.name,
+        config="/".join(context.settings.source.absolute().parts[-2:]),
         timezone=context.settings.timezone,
         now=context.now.isoformat(),
         version=__version__,
@@ -121,7 +124,9 @@ def collect(context: Context, last: int = SHOWN_WINDOWS, *, plan: bool = True, o
             for record in records
         ],
         rejected=_rejected(context, records[0].ds, records[-1].ds) if records else [],
-        thresholds={name: getattr(context.settings.alerts, name) for name in vars(context.settings.alerts)},
+        thresholds={
+            name: None if math.isinf(limit) else limit for name, limit in asdict(context.settings.alerts).items()
+        },
         measured=measured(found.health) if found.health else [],
         versions=_versions(context),
         next_day=_next_day(context, day_after(watermark), found, plan) if watermark else None,

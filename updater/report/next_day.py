@@ -35,8 +35,9 @@ def next_day(facts: Facts) -> NextDayView | None:
     if plan is None:
         return NextDayView(ds, (f"{ds} has landed and was not planned for this page.", *past), True, _NO_TABLE)
     active = facts.status.health.active_users if facts.status.health else 0
-    share = f" ({percent(plan.prefixes / active)} of a full recompute)" if active else ""
-    others = f", {number(plan.backfill_users)} of them for new scenarios," if plan.backfill_users else ""
+    beside = [f"{percent(plan.prefixes / active)} of a full recompute"] if active else []
+    beside += [f"{number(plan.backfill_users)} of them only for new scenarios"] if plan.backfill_users else []
+    share = f" ({'; '.join(beside)})" if beside else ""
     cost = (
         "No window has run on its own yet, so there is no rate to tell the time by."
         if plan.estimated_seconds is None
@@ -44,8 +45,9 @@ def next_day(facts: Facts) -> NextDayView | None:
     )
     said = (
         cost,
-        f"{ds} has landed. {number(plan.changed_users)} users changed, in {number(plan.changed_summaries)} modalities of "
-        f"theirs. To compute: {number(plan.prefixes)} users{others}{share}, and {number(plan.texts_to_encode)} texts.",
+        f"{ds} has landed. {number(plan.changed_users)} users changed, in {number(plan.changed_summaries)} modalities "
+        f"of theirs. To compute: {number(plan.prefixes)} users{share}, and {number(plan.texts_to_encode)} "
+        "texts.",
         *past,
     )
     head = ("modality", "rows", "rejected", "changed users", "texts to encode", "events")

@@ -57,8 +57,8 @@ def _worst(name: str, values: Sequence[Measured]) -> Measured:
     )
 
 
-def _limit(name: str, limit: float) -> str:
-    if math.isinf(limit):
+def _limit(name: str, limit: float | None) -> str:
+    if limit is None:
         return "none"
     if name == "max_changed_share_factor":
         return f"{1 / limit:g} to {limit:g}"

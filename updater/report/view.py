@@ -90,7 +90,7 @@ def _tiles(facts: Facts, exceeded: int) -> tuple[Tile, ...]:
     ]
     if health is not None:
         hours = (datetime.fromisoformat(facts.now) - datetime.fromisoformat(health.as_of)).total_seconds() / 3600
-        old = hours > facts.thresholds["max_hours_since_as_of"]
+        old = any(alert.threshold == "max_hours_since_as_of" for alert in health.alerts)
         tiles += [
             Tile("Freshness", ago(hours), f"since {_instant(health.as_of)}", old),
             Tile(
