@@ -61,7 +61,7 @@ def view(facts: Facts) -> PageView:
     return PageView(
         title=f"updater: {facts.config}",
         made=f"As of {_instant(facts.now)}, by version {facts.version}. Days are landing days in {facts.timezone}.",
-        tiles=_tiles(facts, len(exceeded)),
+        tiles=_tiles(facts),
         exceeded=exceeded,
         thresholds=kept,
         waits=_waits(facts),
@@ -82,7 +82,7 @@ def view(facts: Facts) -> PageView:
     )
 
 
-def _tiles(facts: Facts, exceeded: int) -> tuple[Tile, ...]:
+def _tiles(facts: Facts) -> tuple[Tile, ...]:
     found, health = facts.status, facts.status.health
     model = next((v for v in facts.versions if v.live), None)
     tiles = [
@@ -90,7 +90,8 @@ def _tiles(facts: Facts, exceeded: int) -> tuple[Tile, ...]:
     ]
     if health is not None:
         hours = (datetime.fromisoformat(facts.now) - datetime.fromisoformat(health.as_of)).total_seconds() / 3600
-        old = any(alert.threshold == "max_hours_since_as_of" for alert in health.alerts)
+        names = {alert.threshold for alert in health.alerts}
+        exceeded, old = len(names), "max_hours_since_as_of" in names
         tiles += [
             Tile("Freshness", ago(hours), f"since {_instant(health.as_of)}", old),
             Tile(
