@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.dags.shop import USERS
 from tests.deployment import Deployment, tree
 from tests.report_state import REFUSED, WAITING, create, with_windows
 from updater.cli import main
@@ -44,6 +45,13 @@ def test_json_has_what_the_page_is_made_of(made: Deployment) -> None:
     assert found["next_day"]["plan"]["prefixes"] > 0
     assert {item["threshold"] for item in found["measured"]} >= {"max_hours_since_as_of", "max_rejected_share_window"}
     assert "max_mismatch_share" not in {item["threshold"] for item in found["measured"]}
+
+
+def test_neither_the_page_nor_what_it_is_made_of_names_a_user(made: Deployment, tmp_path: Path) -> None:
+    done = report(made, "--json", "--html", str(tmp_path / "page.html"))
+    assert done.exit_code == 0
+    for text in (done.stdout, (tmp_path / "page.html").read_text()):
+        assert not [user for user in USERS if user in text]
 
 
 def test_refused_rows_come_with_their_reasons_and_no_user(made: Deployment) -> None:

@@ -16,9 +16,10 @@ from updater.settings import Settings
 @click.option("--online", is_flag=True, help="Compare a sample of online values as well.")
 @command_options
 def report(settings: Settings, as_json: bool, file: str | None, last: int, plan: bool, online: bool) -> None:
-    """Make a page about the deployment: freshness, windows, drift, alerts, models, the next day's cost.
+    """Make a page about freshness, windows, drift and alerts.
 
-    The page is one file that needs no network. Changes nothing in the state.
+    One file that needs no network, with rejected rows, model versions and the next day's cost as well. Changes nothing
+    in the state.
     """
     if file is None and not as_json:
         raise click.UsageError("Name the page's file with --html FILE, or ask for --json.")

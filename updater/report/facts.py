@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -180,6 +180,7 @@ def _next_day(context: Context, ds: date, found: StatusReport, plan: bool) -> Ne
     if not (plan and landed):
         return NextDay(ds, landed, None, "")
     try:
-        return NextDay(ds, landed, plan_window(context, ds), "")
+        # A plan's first users are for the command line; the page names nobody.
+        return NextDay(ds, landed, replace(plan_window(context, ds), users=()), "")
     except UpdaterError as error:
         return NextDay(ds, landed, None, str(error))
