@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.plugins_manager import AirflowPlugin
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from fastapi import FastAPI
 
 PREFIX = "/updater"
 """Where the API server mounts the pages."""
@@ -27,9 +27,9 @@ class _Page:
 
     def __init__(self, config: str | None, dag_id: str, title: str) -> None:
         self._arguments = config, dag_id, title
-        self._app: ASGIApp | None = None
+        self._app: FastAPI | None = None
 
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request."""
         if self._app is None:
             from updater.airflow.page import page_app

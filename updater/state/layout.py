@@ -8,7 +8,8 @@ texts/<encoder version>/<digest>.arrow
 staged/ds=D/bucket-NNN/<digest>-<view>
 summaries/ds=D/bucket-NNN[-gG].parquet                    summaries/{span,base}=A_B/…
 offline/<view>/ds=D/bucket-NNN[-gG].parquet               offline/<view>/{span,base}=A_B/…
-models/v<N>/…   restatement/pending.parquet   maintenance/retired.json   training/…   evaluation/{…,models/<digest>.json}
+models/v<N>/…   restatement/pending.parquet   maintenance/retired.json   training/…
+evaluation/…    evaluation/models/<digest>.json
 ```
 """
 
