@@ -11,6 +11,7 @@ from updater.commands.completion import completion
 from updater.commands.former import formerly
 from updater.commands.groups import CommandGroup
 from updater.commands.model import check_first_model, model
+from updater.commands.report import report
 from updater.commands.scaffold import new
 from updater.commands.state import state
 from updater.commands.uqabench import uqabench
@@ -109,8 +110,8 @@ def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
 
     context = open_writable(settings)
     with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
-        report = run_window(context, pool, ds, progress)
-    print_result(report.to_json(), as_json, lambda value: tables.show_windows([value]))
+        done = run_window(context, pool, ds, progress)
+    print_result(done.to_json(), as_json, lambda value: tables.show_windows([value]))
 
 
 @main.command()
@@ -148,8 +149,8 @@ def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, 
 
     with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
         restated = run_restatement(context, pool, from_date, to_date, progress) if restate else None
-        reports = run_backfill(context, pool, from_date, to_date, progress)
-    value = {"restated": restated, "windows": [report.to_json() for report in reports]}
+        done = run_backfill(context, pool, from_date, to_date, progress)
+    value = {"restated": restated, "windows": [one.to_json() for one in done]}
     print_result(value, as_json, tables.show_backfill)
 
 
@@ -170,10 +171,10 @@ def status(settings: Settings, as_json: bool, fail_on_alert: bool) -> None:
     from updater.pipeline.monitor.status import status as look
     from updater.runtime.deployment import open_context
 
-    report = look(open_context(settings), fail_on_alert)
-    print_result(asdict(report), as_json, tables.show_status)
-    if fail_on_alert and report.health is not None:
-        raise_on_alert(report.health)
+    found = look(open_context(settings), fail_on_alert)
+    print_result(asdict(found), as_json, tables.show_status)
+    if fail_on_alert and found.health is not None:
+        raise_on_alert(found.health)
 
 
 @main.command()
@@ -218,7 +219,7 @@ def demo(
 
 main.place("Build", new, init, demo, completion)
 main.place("Run", plan, run, backfill)
-main.place("Inspect", status, uqabench)
+main.place("Inspect", status, report, uqabench)
 for group in (model, user, state):
     main.add_command(group)
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+Scheme = Literal["light", "dark"]
 PICTURES = Path(__file__).parents[2] / "build" / "pages"
 """Screenshots of the last run; git ignores them."""
 WIDTHS = (1280, 390)
@@ -51,14 +52,23 @@ def opened() -> Iterator["Browser"]:
             browser.close()
 
 
-def faults(browser: "Browser", file: Path, name: str, *, prose: bool = False) -> list[str]:
-    """What is wrong with a page; its pictures are kept as `<name>-<width>.png`. Prose may quote what programs print."""
-    return [fault for width in WIDTHS for fault in _faults_at(browser, file, name, width, prose)]
+def pictures() -> Path:
+    """The directory of the screenshots, made if it is not there."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    return PICTURES
 
 
-def _faults_at(browser: "Browser", file: Path, name: str, width: int, prose: bool) -> list[str]:
+def faults(browser: "Browser", file: Path, name: str, scheme: Scheme = "light", *, prose: bool = False) -> list[str]:
+    """What is wrong with a page; its pictures are kept as `<name>-<width>.png`, dark ones with `-dark` in between.
+
+    Prose may quote what programs print.
+    """
+    return [fault for width in WIDTHS for fault in _faults_at(browser, file, name, width, scheme, prose)]
+
+
+def _faults_at(browser: "Browser", file: Path, name: str, width: int, scheme: Scheme, prose: bool) -> list[str]:
     found: list[str] = []
-    context = browser.new_context(viewport={"width": width, "height": 900})
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     page.on("console", lambda said: found.append(f"console: {said.text}") if said.type == "error" else None)
     page.on("pageerror", lambda error: found.append(f"script: {error}"))
@@ -66,8 +76,10 @@ def _faults_at(browser: "Browser", file: Path, name: str, width: int, prose: boo
     page.on("request", lambda request: found.append(f"fetched: {request.url}") if request.url[:4] == "http" else None)
     page.goto(file.resolve().as_uri())
     found += [*([] if prose else _values(page)), *_layout(page)]
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / f"{name}-{width}.png", full_page=True)
+    if scheme == "dark":
+        found += [f"too little contrast: {said}" for said in page.evaluate(_PALE)]
+    dark = "-dark" if scheme == "dark" else ""
+    page.screenshot(path=pictures() / f"{name}{dark}-{width}.png", full_page=True)
     context.close()
     return [f"at {width} pixels: {fault}" for fault in found]
 
@@ -91,3 +103,28 @@ def _layout(page: "Page") -> Iterator[str]:
 
 
 _BROKEN = "() => [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)"
+_PALE = """() => {
+    const parts = color => (color.match(/[\\d.]+/g) || []).map(Number);
+    const light = color => {
+        const linear = v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+        const [r, g, b] = parts(color).map(v => linear(v / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = e => {
+        for (; e; e = e.parentElement) {
+            const color = parts(getComputedStyle(e).backgroundColor);
+            if (color.length === 3 || color[3] > 0) return getComputedStyle(e).backgroundColor;
+        }
+        return 'rgb(255, 255, 255)';
+    };
+    const pale = [];
+    for (const e of document.querySelectorAll('body *')) {
+        const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+        if (!own || e.tagName === 'title') continue;
+        const style = getComputedStyle(e);
+        const [a, b] = [light(e.closest('svg') ? style.fill : style.color), light(behind(e))];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (ratio < 4.5) pale.push(e.textContent.trim().slice(0, 40) + ' ' + ratio.toFixed(1));
+    }
+    return pale.slice(0, 3);
+}"""

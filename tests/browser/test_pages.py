@@ -1,5 +1,6 @@
 """Every HTML page that the project makes, opened in a real Chromium, at the widths of a desk and of a telephone."""
 
+import json
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from tests.browser import looking
 from tests.evaluation_lake import write_evaluation
 from tests.fidelity_lake import FIRST, write_lake
+from tests.report_state import with_windows
 from updater.cli import main
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
@@ -81,6 +83,42 @@ def test_the_page_of_an_explanation(browser, tmp_path):
         done = CliRunner().invoke(main, [*args, *along, "--html", str(page), "--config", str(settings.source)])
         assert done.exit_code == 0, done.output
         assert looking.faults(browser, page, name) == []
+
+
+@pytest.fixture(scope="module")
+def report_page(tmp_path_factory):
+    """A state with windows, refused rows, a day that waits, an alert and an evaluated model."""
+    root = tmp_path_factory.mktemp("report")
+    made = with_windows(root, alerts={"max_days_since_last_event": 0.1})
+    evaluation = Path(made.context.layout.model_evaluation(made.context.live_model().digest))
+    evaluation.parent.mkdir(parents=True)
+    evaluation.write_text(
+        json.dumps({"mean": {"base": {"auc": 0.71}}, "tasks": {"buys": {}}, "gate": ["It is worse."]})
+    )
+    done = CliRunner().invoke(main, ["report", "--html", str(root / "r.html"), "--config", str(made.settings.source)])
+    assert done.exit_code == 0, done.output
+    return root / "r.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_about_a_deployment(browser, report_page, scheme):
+    assert looking.faults(browser, report_page, "report", scheme) == []
+
+
+def test_dark_mode_is_dark(browser, report_page):
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(report_page.as_uri())
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 28)"
+    context.close()
+
+
+def test_pale_words_are_found_in_the_dark(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(looking, "PICTURES", tmp_path)
+    page = tmp_path / "page.html"
+    head = '<!doctype html><meta charset="utf-8"><title>t</title><link rel="icon" href="data:,"><h1>t</h1>'
+    page.write_text(f'{head}<p style="color: #777; background: #555">pale</p>')
+    assert any("too little contrast: pale" in fault for fault in looking.faults(browser, page, "pale", "dark"))
 
 
 def test_every_page_of_the_repository(browser):

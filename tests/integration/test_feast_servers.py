@@ -1,5 +1,6 @@
 """Feast's servers start on a state and answer, as the docs say."""
 
+import json
 import os
 import re
 import shlex
@@ -11,18 +12,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.conftest import ROOT, SettingsFactory
+from tests.dags.shop import USERS
 from tests.integration.store_helpers import VIEW, vectors, write_lapse
+from tests.integration.test_permissions import PERMISSIONS, IdentityProvider
+from tests.report_state import with_windows
 from updater import store
 from updater.settings import Settings
 
 pytestmark = pytest.mark.slow
 
 FEAST = str(Path(sys.executable).parent / "feast")
+UNKNOWN = "nobody's id"
 LONGEST_START = 120
 """Seconds; a server of Feast imports for ten."""
 
@@ -64,20 +71,70 @@ def served(settings: Settings, tmp_path: Path, *command: str) -> Iterator[int]:
         process.wait(60)
 
 
+def ask(
+    port: int, what: dict[str, Any], users: list[str], headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Status and answer of a read over HTTP."""
+    body = json.dumps({**what, "entities": {"user_id": users}}).encode()
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    try:
+        with urlopen(Request(f"http://127.0.0.1:{port}/get-online-features", body, headers), timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as refused:
+        return refused.code, json.load(refused)
+
+
 def _listens(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_the_curl_of_the_docs_reads_a_user(settings: Settings, tmp_path: Path) -> None:
+def test_the_curl_of_the_docs_and_every_service(tmp_path: Path) -> None:
+    made = with_windows(tmp_path / "state", profile={"enabled": True})
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     block = re.search(r"^curl .*?(?<!\\)\n", page, re.MULTILINE | re.DOTALL)
     assert block is not None
-    with served(settings, tmp_path, "serve") as port:
-        command = shlex.split(block[0].replace("\\\n", " ").replace("127.0.0.1:6566", f"127.0.0.1:{port}"))
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    assert "v1-served" in answer
-    assert "PRESENT" in answer
+    ours = store.open_store(made.settings)
+    services = [service.name for service in ours.list_feature_services()]
+    assert set(services) == {"risk_v1", "marketing_v1", "profile_v1"}
+    with served(made.settings, tmp_path, "serve") as port:
+        command = block[0].replace("\\\n", " ").replace("127.0.0.1:6566", f"127.0.0.1:{port}").replace("1018", USERS[3])
+        said = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=60, check=True).stdout
+        over_http = {name: ask(port, {"feature_service": name}, [USERS[3], UNKNOWN]) for name in services}
+        wrong = [ask(port, what, [USERS[3]]) for what in ({"feature_service": "no_v1"}, {"features": ["no_v1:none"]})]
+    assert made.context.live_model().name in said
+    for name, (status, answer) in over_http.items():
+        assert status == 200, answer
+        features = {
+            feature: (result["values"], result["statuses"])
+            for feature, result in zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
+        }
+        assert features.pop("user_id")[0] == [USERS[3], UNKNOWN]
+        assert {tuple(statuses) for _, statuses in features.values()} == {("PRESENT", "NOT_FOUND")}
+        known = ours.get_online_features(ours.get_feature_service(name), [{"user_id": USERS[3]}]).to_dict()
+        assert {feature: values[0] for feature, (values, _) in features.items()} == {
+            feature: known[feature][0] for feature in features
+        }
+        assert {values[1] for values, _ in features.values()} == {None}
+    assert all(400 <= status < 500 and "no_v1" in str(answer) for status, answer in wrong)
+
+
+@pytest.mark.campaign
+def test_roles_are_asked_for_over_http(tmp_path: Path) -> None:
+    provider = IdentityProvider()
+    try:
+        auth = {"type": "oidc", "auth_discovery_url": provider.url, "client_id": "feast"}
+        made = with_windows(tmp_path / "state", auth=auth, permissions=PERMISSIONS)
+        with served(made.settings, tmp_path, "serve") as port:
+            risk = {"feature_service": "risk_v1"}
+            assert ask(port, risk, [USERS[3]])[0] == 401
+            assert ask(port, risk, [USERS[3]], provider.token("marketing_reader"))[0] == 403
+            status, answer = ask(port, risk, [USERS[3]], provider.token("risk_reader"))
+        assert status == 200
+        assert "PRESENT" in str(answer)
+    finally:
+        provider.server.shutdown()
+        provider.server.server_close()
 
 
 def test_the_user_interface_answers(settings: Settings, tmp_path: Path) -> None:

@@ -122,8 +122,11 @@ def evaluate(
         report["paraphrases"] = make_paraphrases(rounds, scored["base"], paraphrased, draws, seed)
     directory = output or context.layout.evaluation()
     reasons, shown = gate(report), beside_gate(report)
-    file = partitions.join(directory, "report.json")
-    _write(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    report |= {"model": model_name, "split": split, "gate": reasons}
+    file, text = partitions.join(directory, "report.json"), json.dumps(report, indent=1, allow_nan=False) + "\n"
+    _write(file, text)
+    if candidate is not None and split == "test":
+        _write(context.layout.model_evaluation(candidate.digest), text)
     picture = draw(points) if points else None
     page = render(report, reasons, shown, model_name, evaluation_set.anchors, split, picture)
     _write(partitions.join(directory, "report.html"), page)

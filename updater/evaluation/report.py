@@ -4,7 +4,8 @@
      "family": {family: {"seen": {system: values}, "unseen": {system: values}}}, "zero_shot": {task: values},
      "paraphrases": {"difference": values, "each": {"1": {…values, "tasks": number, "difference": values}},
                      "tasks": {task: {query: {"auc": …, "difference": …}}}},
-     "ablations": {variant: {…values, "reference": variant, "difference": values}}, "commit": …, "seed": …}
+     "ablations": {variant: {…values, "reference": variant, "difference": values}}, "commit": …, "seed": …,
+     "model": name, "split": part of the anchors, "gate": [reason]}
 
 `values` are `auc`, `ks`, and for each of them `_se`, `_low` and `_high`: the standard error and the 95 % interval of a
 bootstrap over whole users. What cannot be computed is null. A system's mean has also what a user costs

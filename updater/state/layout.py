@@ -8,7 +8,8 @@ texts/<encoder version>/<digest>.arrow
 staged/ds=D/bucket-NNN/<digest>-<view>
 summaries/ds=D/bucket-NNN[-gG].parquet                    summaries/{span,base}=A_B/…
 offline/<view>/ds=D/bucket-NNN[-gG].parquet               offline/<view>/{span,base}=A_B/…
-models/v<N>/…   restatement/pending.parquet   maintenance/retired.json   training/…   evaluation/…
+models/v<N>/…   restatement/pending.parquet   maintenance/retired.json   training/…
+evaluation/…    evaluation/models/<digest>.json
 ```
 """
 
@@ -196,6 +197,10 @@ class StateLayout:
     def evaluation(self) -> str:
         """Directory of the evaluation's report."""
         return self.path(StatePart.EVALUATION)
+
+    def model_evaluation(self, digest: str) -> str:
+        """The newest report about the model with this digest, on the test anchors; it names no user."""
+        return self.path(StatePart.EVALUATION, "models", f"{digest[:16]}.json")
 
     def evaluated_embeddings(self, key: str) -> str:
         """Embeddings at an anchor, kept from one evaluation to the next."""

@@ -1,0 +1,1 @@
+"""The page about a deployment: what an operator looks at in the morning."""
