@@ -19,6 +19,13 @@ from updater.settings import Settings
 @click.option("--model", "directory", metavar="DIR", help="Directory of a model to compare with the live one.")
 @click.option("--version", type=click.IntRange(min=1), help="Number of a model version to compare instead.")
 @click.option(
+    "--reader",
+    "readers",
+    type=click.Choice(["native", "asked"]),
+    multiple=True,
+    help="Who reads beside the probe; repeatable. Default: both, with a language model as backbone native alone.",
+)
+@click.option(
     "--output", metavar="DIR", help="Where report.json and report.html go; default: <state>/evaluation/fidelity/ds=…."
 )
 @command_options
@@ -30,6 +37,7 @@ def fidelity(
     users: int,
     directory: str | None,
     version: int | None,
+    readers: tuple[str, ...],
     output: str | None,
 ) -> None:
     """Ask what can be read back from a day's embeddings.
@@ -46,7 +54,15 @@ def fidelity(
     context = open_writable(settings)
     with progress_lines(as_json) as progress, ProcessPool(settings, context.now) as pool:
         found = measure_fidelity(
-            context, pool, ds, users=users, model=directory, version=version, output=output, progress=progress
+            context,
+            pool,
+            ds,
+            users=users,
+            model=directory,
+            version=version,
+            output=output,
+            readers=readers or None,
+            progress=progress,
         )
     print_result(asdict(found), as_json, show_fidelity)
 

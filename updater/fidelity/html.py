@@ -10,7 +10,7 @@ from updater.evaluation.html import number_columns
 from updater.fidelity.charts import Chart, dot_chart
 from updater.fidelity.gate import FEWEST_QUESTIONS, MOST_LOST
 from updater.fidelity.schema import SUBTASKS
-from updater.fidelity.systems import SYSTEMS
+from updater.fidelity.systems.names import SYSTEMS
 
 SUBTASK_WORDS = {
     "DF": "direct feature: what one of the last events was",
@@ -27,6 +27,9 @@ METHOD = (
     "For each question that many users are asked, a ridge regression is fitted in closed form to 70 % of the users, "
     "from a stored vector to the right answers; the others are asked. It chooses the option with the largest score. "
     "What such a map cannot read does not count, and no answer of the model is in it.",
+    "What begins with asked is read option by option: what is kept of the user about each option, by one regression "
+    "for all options of a question. Questions about numbers of events have no such options; asked answers them from "
+    "the user under the question itself, the others as counts and text do.",
     "Accuracy stands beside that of the prior: the option that was right most often for the users that were fitted to. "
     "The lift is the share of the prior's errors that are none. Means are over sub-tasks, each counting alike.",
     "Intervals come from a bootstrap that draws whole users, once for all systems, so that differences are paired.",
@@ -39,7 +42,7 @@ CAVEATS = (
 MEAN_HEAD = ("system", "accuracy", "95 %", "prior", "lift", "95 %", "numbers per user")
 KEPT_HEAD = ("property", "holds", "measured")
 REMOVED_HEAD = ("filter", "questions removed")
-SHOWN = ("candidate", "published", "stale", "counts", "last_32", "text", "prior")
+SHOWN = ("candidate", "published", "counts", "text", "asked", "asked_counts", "prior")
 """Systems of the chart of the sub-tasks; the tables have all."""
 
 Row = list[str]

@@ -21,12 +21,12 @@ from updater.fidelity.incremental import Freshness, Locality, Parity
 from updater.fidelity.readers.asked import Asked
 from updater.fidelity.readers.probe import Answers
 from updater.fidelity.scoring import FEWEST_QUESTIONS, Accuracy, Scorer, macro
+from updater.fidelity.systems.names import PRIOR, SYSTEMS
 
 Json = dict[str, Any]
-PRIOR = "prior"
-"""The system that every other one is compared with."""
-FIRST = ("candidate", "published")
-"""Systems that are compared with all others; with each other in this order."""
+FIRST = ("candidate", "published", "asked")
+"""Systems that are compared with all others; with each other in this order. After them come systems that are none of
+this project."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def make_report(
 
 
 def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    first = [name for name in FIRST if name in names]
+    first = [*(name for name in FIRST if name in names), *(name for name in names if name not in SYSTEMS)]
     return [(one, other) for n, one in enumerate(first) for other in names if other not in first[: n + 1]]
 
 
