@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from updater.settings import Settings
 
 if TYPE_CHECKING:
-    from updater.fidelity.run import Fidelity
+    from updater.fidelity.outcome import Fidelity
     from updater.pipeline.daily.dry_run import BackfillPlan, DryRun
     from updater.pipeline.daily.window import WindowReport
     from updater.pipeline.erase.proof import ErasureProof

@@ -19,13 +19,14 @@ from updater.errors import NothingCommittedError, VerificationError, WindowOrder
 from updater.evaluation.vectors import UserVectors
 from updater.fidelity import scoring
 from updater.fidelity.gate import raise_if_lost, raise_if_wrong
+from updater.fidelity.outcome import Fidelity
 from updater.fidelity.questions.make import make_questions
 from updater.fidelity.questions.wording import counts_events, parts
 from updater.fidelity.readers.anchored import anchored_options, phrase
 from updater.fidelity.readers.asked import NO_OPTION, Asked
 from updater.fidelity.readers.native import answer_natively
 from updater.fidelity.readers.options import Phrases
-from updater.fidelity.run import Fidelity, measure_fidelity
+from updater.fidelity.run import measure_fidelity
 from updater.fidelity.systems.stored import buffered
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config

@@ -1,48 +1,29 @@
 """`updater model fidelity`: what can be read back from the embeddings of a day, compared with what is simpler."""
 
-import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from updater.domain.window import Window
-from updater.errors import ConcurrentUpdateError, NotFoundError, NothingCommittedError, WindowOrderError
+from updater.errors import NotFoundError, NothingCommittedError, WindowOrderError
 from updater.evaluation.figures import needed
-from updater.fidelity.gate import lost, wrong
-from updater.fidelity.html import render
 from updater.fidelity.incremental import CPU_TOLERANCE, GPU_TOLERANCE, freshness, locality, parity
-from updater.fidelity.questions.files import write_questions
-from updater.fidelity.questions.make import Questions, make_questions, refuse_leaks
+from updater.fidelity.outcome import Fidelity, about_questions, keep, write_report
+from updater.fidelity.questions.make import make_questions, refuse_leaks
 from updater.fidelity.readers.asked import Asked
-from updater.fidelity.report import Json, Kept, make_report
+from updater.fidelity.report import Kept, make_report
 from updater.fidelity.scoring import Scorer
 from updater.fidelity.systems.compared import Compared, compare
 from updater.fidelity.systems.names import SYSTEMS, SystemFactory
 from updater.fidelity.systems.stored import computed, provenance, published
-from updater.lake import partitions
 from updater.pipeline.versions.registry import check_model, model_version
 from updater.runtime.deployment import Context, Progress, WritableContext, day_before, no_progress
 from updater.runtime.device import model_device
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import Session
-from updater.runtime.state_lock import StateLock
 
 USERS = 2000
 """Users who are asked, if nobody says how many: the same ones every day."""
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """What was read back, and where the report lies."""
-
-    report_file: str
-    """report.json; report.html lies beside it."""
-    wrong: list[str]
-    """What is wrong with the day's update; empty if nothing."""
-    lost: list[str]
-    """Why the candidate should not go live; empty if it may, or if there is none."""
-    report: Json
 
 
 def measure_fidelity(
@@ -84,7 +65,7 @@ def measure_fidelity(
     questions = make_questions(context, window.ds, users=users)
     known = provenance(context, window, sorted(set(questions.table["user_id"].to_pylist())))
     questions = refuse_leaks(questions, known)
-    _keep(context, questions, window)
+    keep(context, questions, window)
     if not questions.table.num_rows:
         raise NotFoundError(
             f"Nothing can be asked about {window}: too few users have enough events in the buffer; name a later day.",
@@ -120,24 +101,9 @@ def measure_fidelity(
         progress("scoring", 0, 1)
         scorer = Scorer(asked, context.settings.evaluation.bootstrap, context.settings.model.seed)
         kept = _kept(context, session, window, asked, scorer, compared)
-    about = _about(context, window, questions, asked, directory)
+    about = about_questions(context, window, questions, asked) | {"candidate": Path(directory).name}
     report = make_report(asked, scorer, compared.answers, compared.columns, kept, about)
-    target = output or context.layout.fidelity(window.ds)
-    file = partitions.join(target, "report.json")
-    found = Fidelity(file, wrong(report), lost(report), report)
-    _write(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
-    _write(partitions.join(target, "report.html"), render(report, found.wrong, found.lost))
-    return found
-
-
-def _keep(context: WritableContext, questions: Questions, window: Window) -> None:
-    """Write the questions where an erasure finds them. Raises ConcurrentUpdateError if one came before that."""
-    with StateLock(context.layout.rewriting_lock()).shared():
-        if context.ledger.erased().among(set(questions.table["user_id"].to_pylist())):
-            raise ConcurrentUpdateError(
-                "Users were erased while this ran; run the same command again.", cause="erasure"
-            )
-        write_questions(questions, context.layout.fidelity_questions(window.ds))
+    return write_report(report, output or context.layout.fidelity(window.ds))
 
 
 def _window(context: Context, ds: date | None) -> Window:
@@ -181,27 +147,3 @@ def _kept(
         freshness=freshness(asked, scorer, answers["published"], answers["stale"]) if "stale" in answers else None,
         locality=locality(context, session, window, asked) if "stale" in answers else None,
     )
-
-
-def _about(context: Context, window: Window, questions: Questions, asked: Asked, candidate: str) -> Json:
-    return {
-        "ds": str(window.ds),
-        "as_of": window.as_of.isoformat(),
-        "config": Path(context.settings.source).name,
-        "model": context.live_model().name,
-        "trained": context.live_model().trained,
-        "candidate": Path(candidate).name,
-        "seed": context.settings.model.seed,
-        "questions": {
-            "number": len(asked),
-            "test": int((~asked.train_Q).sum()),
-            "slots": len(asked.slots),
-            "digest": questions.digest,
-            "removed": dict(questions.removed),
-        },
-    }
-
-
-def _write(path: str, text: str) -> None:
-    with partitions.write_file(path) as file:
-        file.write(text.encode("utf-8"))
