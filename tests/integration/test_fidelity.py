@@ -14,11 +14,13 @@ from click.testing import CliRunner
 import updater
 from tests.deployment import NOW
 from tests.fidelity_lake import DAYS, FIRST, write_lake
+from tests.small_models import make_reader
 from updater.cli import main
 from updater.errors import NothingCommittedError, VerificationError, WindowOrderError
 from updater.evaluation.vectors import UserVectors
 from updater.fidelity import scoring
 from updater.fidelity.gate import raise_if_lost, raise_if_wrong
+from updater.fidelity.llm.joined import event_lines
 from updater.fidelity.outcome import Fidelity
 from updater.fidelity.questions.make import make_questions
 from updater.fidelity.questions.wording import counts_events, parts
@@ -215,6 +217,30 @@ def test_the_first_window_has_no_day_before_it(deployed: Settings) -> None:
     assert first.report["freshness"] is None and first.report["locality"] is None
     assert first.report["parity"]["holds"]
     assert "stale" not in first.report["macro"]
+
+
+def test_a_language_model_reads_on_request(deployed: Settings, tmp_path: Path) -> None:
+    reader = make_reader(tmp_path / "reader")
+    arguments = ["model", "fidelity", "--config", str(deployed.source), "--users", "60", "--output", str(tmp_path)]
+    few = ["--llm-model", str(reader), "--llm-steps", "1", "--llm-questions", "6", "--llm-newest", "2"]
+    done = CliRunner().invoke(main, [*arguments, "--reader", "native", "--reader", "llm", *few])
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "report.json").read_text())["llm"]
+    assert (told["asked"], told["steps"], told["newest"]) == (6, 1, 2)
+    assert told["reason"] in (tmp_path / "report.html").read_text().replace("&#39;", "'")
+    assert "answers from" in done.stdout and "asked" not in json.loads((tmp_path / "report.json").read_text())["macro"]
+
+
+def test_a_line_of_text_for_each_event(deployed: Settings) -> None:
+    context = open_writable(deployed, NOW)
+    with Session(context) as session:
+        window = context.window(LAST)
+        lines = event_lines(context, session.connection, window, ["u002", "u005"])
+        events = buffered(context, session, window, ["u002", "u005"])
+    assert set(lines) == {"u002", "u005"}
+    assert len(lines["u002"]) == sum(int(event.summarize(np.arange(2)).num_events_B[0]) for event in events)
+    assert lines["u002"] == sorted(lines["u002"])
+    assert all(" bill: " in line or " visit: page " in line for line in lines["u002"])
 
 
 def test_the_command_is_repeatable_and_names_the_windows(deployed: Settings, candidate: Path) -> None:

@@ -41,6 +41,7 @@ CAVEATS = (
 )
 MEAN_HEAD = ("system", "accuracy", "95 %", "prior", "lift", "95 %", "numbers per user")
 KEPT_HEAD = ("property", "holds", "measured")
+LLM_HEAD = ("answers from", "accuracy", "95 %", "tokens read", "letters A, B, …")
 REMOVED_HEAD = ("filter", "questions removed")
 SHOWN = ("candidate", "published", "counts", "text", "asked", "asked_counts", "prior")
 """Systems of the chart of the sub-tasks; the tables have all."""
@@ -81,6 +82,7 @@ def render(report: Mapping[str, Any], wrong: Sequence[str], lost: Sequence[str])
             difference_head=("difference", *report["subtasks"], "all sub-tasks"),
             differences=_differences(report["differences"]),
             kept=_kept(report),
+            llm=_llm(report["llm"]),
             removed=[[name.replace("_", " "), f"{n:,}"] for name, n in report["questions"]["removed"].items()],
             made_from=_made_from(report),
         )
@@ -103,6 +105,7 @@ def _templates() -> Environment:
         MEAN_HEAD=MEAN_HEAD,
         KEPT_HEAD=KEPT_HEAD,
         REMOVED_HEAD=REMOVED_HEAD,
+        LLM_HEAD=LLM_HEAD,
         MOST_LOST=f"{100 * MOST_LOST:g}",
         FEWEST_QUESTIONS=f"{FEWEST_QUESTIONS:,}",
     )
@@ -185,6 +188,19 @@ def _kept(report: Mapping[str, Any]) -> list[Row]:
             ]
         )
     return rows
+
+
+def _llm(found: Mapping[str, Any] | None) -> list[Row]:
+    return [
+        [
+            name,
+            _percent(one["acc"]),
+            _interval(one["low"], one["high"]),
+            f"{one['tokens']:g}",
+            ", ".join(f"{100 * share:.0f} %" for share in one["letters"] or ()) or "–",
+        ]
+        for name, one in (found["systems"].items() if found else ())
+    ]
 
 
 def _made_from(report: Mapping[str, Any]) -> Row:

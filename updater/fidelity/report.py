@@ -3,6 +3,7 @@
     {"subtasks": {"DF": {system: values}, …}, "modalities": {"DF": {modality: {system: values}}},
      "macro": {system: values}, "differences": {"published-counts": {"DF": difference, …, "macro": difference}},
      "parity": …, "freshness": …, "locality": …, "columns": {system: number}, "fallback": {system: number},
+     "llm": what `llm.joined.read_with_llm` returns, or null,
      "questions": {"number": …, "test": …, "digest": …, "removed": {filter: number}}, "ds": …, "as_of": …, "model": …}
 
 `values` are `acc` with its 95 % interval from `low` to `high`, `prior`, `lift` with `lift_low` and `lift_high`, and
@@ -86,6 +87,7 @@ def make_report(
             "fitted": len(set(asked.user_Q[asked.train_Q].tolist())),
             "asked": len(set(asked.user_Q[~asked.train_Q].tolist())),
         },
+        "llm": None,
         "version": __version__,
         **about,
     }

@@ -7,7 +7,9 @@ from pathlib import Path
 from updater.domain.window import Window
 from updater.errors import NotFoundError, NothingCommittedError, WindowOrderError
 from updater.evaluation.figures import needed
+from updater.evaluation.vectors import UserVectors
 from updater.fidelity.incremental import CPU_TOLERANCE, GPU_TOLERANCE, freshness, locality, parity
+from updater.fidelity.llm.joined import LlmReading, event_lines, read_with_llm
 from updater.fidelity.outcome import Fidelity, about_questions, keep, write_report
 from updater.fidelity.questions.make import make_questions, refuse_leaks
 from updater.fidelity.readers.asked import Asked
@@ -36,6 +38,7 @@ def measure_fidelity(
     version: int | None = None,
     output: str | None = None,
     readers: Collection[str] | None = None,
+    llm: LlmReading | None = None,
     external: Mapping[str, SystemFactory] | None = None,
     progress: Progress = no_progress,
 ) -> Fidelity:
@@ -50,6 +53,7 @@ def measure_fidelity(
         version: instead of a directory, the number of a model version.
         output: directory of the report; `<state>/evaluation/fidelity/ds=…` if left out.
         readers: who reads beside the probe, of `compared.READERS`; None for what costs little.
+        llm: a language model that reads some of the questions, and how; none if left out.
         external: what computes the vectors of systems that are none of this project, by name.
         progress: called as work is done.
 
@@ -101,8 +105,13 @@ def measure_fidelity(
         progress("scoring", 0, 1)
         scorer = Scorer(asked, context.settings.evaluation.bootstrap, context.settings.model.seed)
         kept = _kept(context, session, window, asked, scorer, compared)
+        about_llm = None
+        if llm is not None:
+            lines = event_lines(context, session.connection, window, names)
+            vectors = UserVectors(asked.users, compared.matrices["published"])
+            about_llm = read_with_llm(questions.table, vectors, lines, llm, progress)
     about = about_questions(context, window, questions, asked) | {"candidate": Path(directory).name}
-    report = make_report(asked, scorer, compared.answers, compared.columns, kept, about)
+    report = make_report(asked, scorer, compared.answers, compared.columns, kept, about) | {"llm": about_llm}
     return write_report(report, output or context.layout.fidelity(window.ds))
 
 
