@@ -25,7 +25,7 @@ MODALITIES = [
 ]
 
 
-def write_lake(root: Path, **overrides: Any) -> Path:
+def write_lake(root: Path, future_days: int = FUTURE_DAYS, **overrides: Any) -> Path:
     """A config and its lake below `root`; returns the config's path. `overrides`: see `write_config`."""
     config = write_config(
         root,
@@ -36,7 +36,7 @@ def write_lake(root: Path, **overrides: Any) -> Path:
     )
     rng = np.random.default_rng(0)
     taste = {name: rng.dirichlet([0.7] * 6, NUM_USERS) for name in ("bill", "visit")}
-    for offset in range(-PAST_DAYS, DAYS + FUTURE_DAYS):
+    for offset in range(-PAST_DAYS, DAYS + future_days):
         ds = FIRST + timedelta(days=offset)
         rows: dict[str, list[dict[str, Any]]] = {"bill": [], "visit": []}
         for user in range(NUM_USERS):

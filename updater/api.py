@@ -10,7 +10,7 @@ Methods return the same results that `--json` prints, and raise the errors of `u
 called again after a crash. Opening loads neither torch nor Feast; a method loads what it needs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from updater.settings import Settings
 
 if TYPE_CHECKING:
     from updater.explanation.explain import Explanation
-    from updater.fidelity.run import Fidelity
+    from updater.fidelity.outcome import Fidelity
     from updater.pipeline.asking.similar import SimilarReport
     from updater.pipeline.daily.dry_run import BackfillPlan, DryRun
     from updater.pipeline.daily.window import WindowReport
@@ -262,7 +262,12 @@ class Deployment:
             return promote(context, pool, record, from_date, self._progress())
 
     def fidelity(
-        self, ds: date | None = None, users: int | None = 2000, version: int | None = None, model: str | None = None
+        self,
+        ds: date | None = None,
+        users: int | None = 2000,
+        version: int | None = None,
+        model: str | None = None,
+        readers: Collection[str] | None = None,
     ) -> "Fidelity":
         """What can be read back from the embeddings of a committed day; writes a report below the state.
 
@@ -271,6 +276,7 @@ class Deployment:
             users: how many are asked, always the same ones; None for all.
             version: number of a model version that is compared with the live one; exclusive with `model`.
             model: directory of a model that is compared with the live one.
+            readers: who reads beside the probe, of `native` and `asked`; None for what costs little.
         """
         from updater.fidelity.run import measure_fidelity
         from updater.runtime.process_pool import ProcessPool
@@ -278,7 +284,14 @@ class Deployment:
         context = self._writable()
         with ProcessPool(self.settings, context.now) as pool:
             return measure_fidelity(
-                context, pool, ds, users=users, version=version, model=model, progress=self._progress()
+                context,
+                pool,
+                ds,
+                users=users,
+                version=version,
+                model=model,
+                readers=readers,
+                progress=self._progress(),
             )
 
     def _context(self) -> "Context":

@@ -18,12 +18,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.fidelity.encoders import ALL, INPUTS, kept_vectors, sizes
 from benchmarks.fidelity.tables import tables
 from benchmarks.product import command, cpu_seconds, paths_below
 from benchmarks.report import about
 from updater.domain.window import first_buffer_day
-from updater.encoders.config import ENCODERS
-from updater.evaluation.encoders import encoder_systems
+from updater.encoders.config import ENCODERS, EncoderConfig, Pretraining
 from updater.evaluation.vectors import UserVectors
 from updater.fidelity.questions.make import HORIZON_DAYS
 from updater.fidelity.run import measure_fidelity
@@ -83,8 +83,17 @@ def main() -> None:
     parser.add_argument("--log", choices=LOGS, action="append", help="repeatable; default: both")
     parser.add_argument("--model", metavar="DIR", help="a trained model for the Complete Journey log")
     parser.add_argument(
-        "--encoders", nargs="*", default=[], choices=ENCODERS, help="of the literature, beside the others"
+        "--encoders", nargs="*", choices=ENCODERS, help="of the literature, beside the others; without a name all"
     )
+    parser.add_argument("--widths", nargs="+", type=int, default=[32, 64], help="of the encoders")
+    parser.add_argument(
+        "--inputs",
+        nargs="*",
+        default=[],
+        choices=ENCODERS,
+        help="encoders that are also made without side information and text",
+    )
+    parser.add_argument("--steps", type=int, default=Pretraining().steps, help="of an encoder's pre-training")
     parser.add_argument("--users", type=int, default=2000)
     parser.add_argument("--to", type=Path, default=HERE, help="directory for the reports")
     parser.add_argument("--work", type=Path, default=Path("build/fidelity"), help="directory for lakes and states")
@@ -114,9 +123,15 @@ def measure(log: Log, root: Path, target: Path, given: argparse.Namespace) -> No
     command(log.config, environ, "backfill", "--from-date", days[0], "--to-date", days[1])
     context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
-        names = given.encoders if log.trained else []
-        made = encoder_systems(context, pool, names, [log.ds], print)
-        vectors = {name: make().at("", log.ds) for name, make in made.items()}
+        vectors, encoders = kept_vectors(
+            context,
+            pool,
+            chosen(given) if log.trained else {},
+            log.ds,
+            Pretraining(steps=given.steps),
+            root / "encoders",
+            print,
+        )
         external = {name: partial(_the_same, one) for name, one in vectors.items()}
         begin, cpu = perf_counter(), cpu_seconds()
         measure_fidelity(
@@ -126,12 +141,23 @@ def measure(log: Log, root: Path, target: Path, given: argparse.Namespace) -> No
         "seconds": round(perf_counter() - begin),
         "cpu_seconds": round(cpu_seconds() - cpu),
         "log": {"first_day": str(first_buffer_day(log.ds, settings.buffer.days)), "last_day": str(log.last)},
+        "encoders": encoders,
         **machine,
     }
     file = target / "report.json"
     report = json.loads(file.read_text(encoding="utf-8")) | spent
     with partitions.write_file(str(file)) as out:
         out.write((json.dumps(report, indent=1) + "\n").encode("utf-8"))
+
+
+def chosen(given: argparse.Namespace) -> dict[str, EncoderConfig]:
+    """The encoders that the command line asks for, by name."""
+    if given.encoders is None:
+        return {}
+    configs = sizes(given.encoders or ENCODERS, given.widths)
+    return {name.removesuffix(f", {ALL}"): config for name, config in configs.items()} | sizes(
+        given.inputs, given.widths[-1:], [name for name in INPUTS if name != ALL]
+    )
 
 
 def _the_same(vectors: UserVectors, questions: pa.Table) -> UserVectors:

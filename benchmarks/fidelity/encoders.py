@@ -10,9 +10,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from updater.encoders.config import ENCODERS, Architecture, EncoderConfig, Pretr
 from updater.encoders.log import Log
 from updater.encoders.recall import newest_recall, popularity_recall
 from updater.evaluation.encoders import Encoded, measured_log, pretrain_encoders
+from updater.evaluation.vectors import UserVectors
 from updater.labels.split import is_held_out
+from updater.lake import partitions
 from updater.pipeline.init import create_ledger
-from updater.runtime.deployment import Progress, no_progress, open_writable
+from updater.runtime.deployment import Progress, WritableContext, no_progress, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 
@@ -61,7 +64,16 @@ def sweep(
     Returns:
         Vectors by names such as `hstu 64, ids and side`.
     """
-    configs = {
+    configs = sizes(architectures, widths, inputs)
+    found = pretrain_encoders(pool, log, list(configs.values()), options or Pretraining(), anchors, progress)
+    return dict(zip(configs, found, strict=True))
+
+
+def sizes(
+    architectures: Sequence[Architecture], widths: Sequence[int], inputs: Sequence[str] = (ALL,)
+) -> dict[str, EncoderConfig]:
+    """Configs by names such as `hstu 64, ids and side`."""
+    return {
         f"{architecture} {width}, {read}": EncoderConfig(
             architecture=architecture, width=width, side=INPUTS[read][0], text=INPUTS[read][1]
         )
@@ -69,8 +81,34 @@ def sweep(
         for width in widths
         for read in inputs
     }
-    found = pretrain_encoders(pool, log, list(configs.values()), options or Pretraining(), anchors, progress)
-    return dict(zip(configs, found, strict=True))
+
+
+def kept_vectors(
+    context: WritableContext,
+    pool: ProcessPool,
+    configs: Mapping[str, EncoderConfig],
+    anchor: date,
+    options: Pretraining,
+    directory: Path,
+    progress: Progress = no_progress,
+) -> tuple[dict[str, UserVectors], dict[str, Any]]:
+    """The vectors of pre-trained encoders at an anchor, and how each came to them. One that was made before is read
+    from `directory`, so a run that was cut short goes on with the next encoder.
+    """
+    vectors, rows, log = {}, {}, None
+    for name, config in configs.items():
+        key = sha256(json.dumps([asdict(config), asdict(options), str(anchor)]).encode()).hexdigest()[:12]
+        file = directory / f"{key}.npz"
+        if not file.exists():
+            log = log or measured_log(context, pool, [anchor], progress).log
+            (encoded,) = pretrain_encoders(pool, log, [config], options, [anchor], progress)
+            made = encoded.vectors[anchor]
+            with partitions.write_file(str(file)) as out:
+                np.savez(out, users=made.users, values=made.values, about=json.dumps(row(encoded)))
+        with np.load(file) as found:
+            vectors[name] = UserVectors(found["users"], found["values"])
+            rows[name] = json.loads(str(found["about"]))
+    return vectors, rows
 
 
 def row(encoded: Encoded) -> dict[str, Any]:

@@ -44,7 +44,11 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[date
 
 def test_it_follows_the_days_that_come_online(settings: Settings) -> None:
     dag = parse("fidelity")
-    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {"measure": {"check"}, "check": set()}
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "measure": {"check", "score_actions"},
+        "check": set(),
+        "score_actions": set(),
+    }
     assert type(dag.timetable).__name__ == "PartitionedAssetTimetable"
     assert dag.timetable.asset_condition.name in [
         asset.name for asset in parse("daily_update").get_task("materialize").outlets
@@ -67,7 +71,10 @@ def test_the_newest_day_is_measured_and_a_wrong_one_fails_its_own_run(
         json.dumps({**RIGHT, "parity": {"holds": False, "different": 1, "users": 3, "largest": 0.5}})
     )
     run = execute(parse("fidelity"))
-    assert (run.state, states(run)) == ("failed", {"measure": ["success"], "check": ["failed"]})
+    assert (run.state, states(run)) == (
+        "failed",
+        {"measure": ["success"], "check": ["failed"], "score_actions": ["success"]},
+    )
     assert made.context.ledger.watermark() == DAYS[1]
 
 

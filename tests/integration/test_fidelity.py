@@ -14,19 +14,25 @@ from click.testing import CliRunner
 import updater
 from tests.deployment import NOW
 from tests.fidelity_lake import DAYS, FIRST, write_lake
+from tests.small_models import make_reader
 from updater.cli import main
 from updater.errors import NothingCommittedError, VerificationError, WindowOrderError
 from updater.evaluation.vectors import UserVectors
 from updater.fidelity import scoring
 from updater.fidelity.gate import raise_if_lost, raise_if_wrong
+from updater.fidelity.llm.joined import event_lines
+from updater.fidelity.outcome import Fidelity
 from updater.fidelity.questions.make import make_questions
-from updater.fidelity.questions.wording import parts
+from updater.fidelity.questions.wording import counts_events, parts
+from updater.fidelity.readers.anchored import anchored_options, phrase
 from updater.fidelity.readers.asked import NO_OPTION, Asked
-from updater.fidelity.readers.native import answer_natively, phrase
-from updater.fidelity.run import Fidelity, measure_fidelity
-from updater.fidelity.stored import buffered
+from updater.fidelity.readers.native import answer_natively
+from updater.fidelity.readers.options import Phrases
+from updater.fidelity.run import measure_fidelity
+from updater.fidelity.systems.stored import buffered
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
+from updater.model.inference import InferenceModel
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.erase.run import erase
 from updater.pipeline.init import initialize
@@ -86,7 +92,14 @@ def found(deployed: Settings, candidate: Path, tmp_path_factory: pytest.TempPath
         # A lake of this size has fewer questions than a number needs.
         patch.setattr(scoring, "FEWEST_QUESTIONS", 30)
         context = open_writable(deployed, NOW)
-        return measure_fidelity(context, pool, model=str(candidate), output=output, external={"planted": planted})
+        return measure_fidelity(
+            context,
+            pool,
+            model=str(candidate),
+            output=output,
+            readers=("native", "asked"),
+            external={"planted": planted},
+        )
 
 
 def test_daily_updates_equal_a_rebuild(found: Fidelity) -> None:
@@ -108,7 +121,7 @@ def test_every_system_is_asked_and_the_right_ones_are_at_the_ends(found: Fidelit
     macro = found.report["macro"]
     assert list(macro) == [
         *("published", "candidate", "rebuilt", "stale", "text", "counts", "last_8", "last_32", "last_128"),
-        *("shuffled", "random", "planted", "native", "prior"),
+        *("shuffled", "random", "asked", "asked_counts", "asked_text", "native", "planted", "prior"),
     ]
     assert macro["planted"]["acc"] > max(one["acc"] for name, one in macro.items() if name != "planted")
     assert macro["published"] == macro["rebuilt"]
@@ -116,7 +129,11 @@ def test_every_system_is_asked_and_the_right_ones_are_at_the_ends(found: Fidelit
     for name in ("shuffled", "random"):
         assert macro[name]["low"] < macro["prior"]["acc"]
     assert macro["counts"]["acc"] > macro["prior"]["acc"]
-    assert found.report["columns"]["published"] == 2 * 8
+    # Whoever counts the option itself answers what is asked of counts.
+    assert macro["asked_counts"]["acc"] > macro["counts"]["acc"]
+    assert found.report["subtasks"]["LI"]["asked_counts"]["acc"] > 0.85
+    columns = found.report["columns"]
+    assert [columns[name] for name in ("published", "asked", "asked_counts")] == [2 * 8, 8, 4]
 
 
 def test_the_gate_looks_at_the_live_model(found: Fidelity, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +157,7 @@ def test_the_model_itself_answers_as_it_is_asked_one_by_one(deployed: Settings) 
         answers = answer_natively(asked, model, events)
         compared = 0
         for number, row in enumerate(table.to_pylist()):
-            if row["train"] or number % 7:
+            if row["train"] or number % 7 or counts_events(row["slot"]):
                 continue
             user = np.array([users.index(row["user_id"])])
             anchor = model.embed(user_batch(events, user), [row["text"]])[0, 0]
@@ -155,6 +172,21 @@ def test_the_model_itself_answers_as_it_is_asked_one_by_one(deployed: Settings) 
                 compared += 1
     assert compared > 10
     assert set(answers.choice_Q[asked.train_Q]) == {NO_OPTION}
+
+
+def test_options_are_asked_about_as_one_would_ask_the_model(deployed: Settings) -> None:
+    context = open_writable(deployed, NOW)
+    asked = Asked.of(make_questions(context, LAST, users=20).table)
+    phrases = Phrases.of(asked)
+    with Session(context) as session:
+        events = buffered(context, session, context.window(LAST), asked.users.tolist())
+        under = anchored_options(asked, phrases, InferenceModel(session.model), events)
+        users, said = phrases.pairs(asked)
+        assert len(users) > 100
+        for pair in range(0, len(users), 23):
+            modality, _, value = phrases.known[said[pair]]
+            one = session.model.embed(user_batch(events, users[pair : pair + 1]), [phrase(modality, value)])[0, 0]
+            np.testing.assert_allclose(under(users[pair : pair + 1], said[pair : pair + 1])[0], one, atol=1e-5)
 
 
 def test_a_model_that_was_not_trained_on_answers_is_not_asked(deployed: Settings) -> None:
@@ -185,6 +217,30 @@ def test_the_first_window_has_no_day_before_it(deployed: Settings) -> None:
     assert first.report["freshness"] is None and first.report["locality"] is None
     assert first.report["parity"]["holds"]
     assert "stale" not in first.report["macro"]
+
+
+def test_a_language_model_reads_on_request(deployed: Settings, tmp_path: Path) -> None:
+    reader = make_reader(tmp_path / "reader")
+    arguments = ["model", "fidelity", "--config", str(deployed.source), "--users", "60", "--output", str(tmp_path)]
+    few = ["--llm-model", str(reader), "--llm-steps", "1", "--llm-questions", "6", "--llm-newest", "2"]
+    done = CliRunner().invoke(main, [*arguments, "--reader", "native", "--reader", "llm", *few])
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "report.json").read_text())["llm"]
+    assert (told["asked"], told["steps"], told["newest"]) == (6, 1, 2)
+    assert told["reason"] in (tmp_path / "report.html").read_text().replace("&#39;", "'")
+    assert "answers from" in done.stdout and "asked" not in json.loads((tmp_path / "report.json").read_text())["macro"]
+
+
+def test_a_line_of_text_for_each_event(deployed: Settings) -> None:
+    context = open_writable(deployed, NOW)
+    with Session(context) as session:
+        window = context.window(LAST)
+        lines = event_lines(context, session.connection, window, ["u002", "u005"])
+        events = buffered(context, session, window, ["u002", "u005"])
+    assert set(lines) == {"u002", "u005"}
+    assert len(lines["u002"]) == sum(int(event.summarize(np.arange(2)).num_events_B[0]) for event in events)
+    assert lines["u002"] == sorted(lines["u002"])
+    assert all(" bill: " in line or " visit: page " in line for line in lines["u002"])
 
 
 def test_the_command_is_repeatable_and_names_the_windows(deployed: Settings, candidate: Path) -> None:

@@ -1,10 +1,12 @@
 """A language model as reader: what it is given, how the adapter learns, and what its answers say of it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from tokenizers import Tokenizer, models
@@ -15,6 +17,7 @@ from updater.evaluation.vectors import UserVectors
 from updater.fidelity.llm.accuracy import mean_over_users
 from updater.fidelity.llm.adapter import Asked, choose, train_adapter
 from updater.fidelity.llm.answers import answer_from_text, answer_with_llm, lettered
+from updater.fidelity.llm.joined import LlmReading, read_with_llm
 from updater.fidelity.llm.language_model import LanguageModel, open_language_model
 from updater.fidelity.llm.prior import prior_choices
 from updater.fidelity.schema import QUESTIONS
@@ -244,3 +247,23 @@ def test_a_user_without_a_vector_has_zeros(directory: Path) -> None:
     zeros = UserVectors(vectors.users, np.where(np.arange(30)[:, None] < 29, vectors.values, 0))
     first, second = (answer_with_llm(questions, each, str(directory), steps=4).choice for each in (known, zeros))
     np.testing.assert_array_equal(first, second)
+
+
+def test_a_report_has_what_the_reader_made_of_some_questions(directory: Path) -> None:
+    questions = make_questions(60)
+    reading = LlmReading(str(directory), steps=2, questions=10, newest=3)
+    lines = {user: [f"2024-03-01 bill: {user}"] * 5 for user in questions["user_id"].to_pylist()}
+    told = read_with_llm(questions, planted(questions), lines, reading)
+    assert told == read_with_llm(questions, planted(questions), lines, reading)
+    assert told["asked"] == 10 and set(told["systems"]) == {"vector", "text", "prior"}
+    chosen = questions.filter(pc.invert(questions["train"])).slice(0, 10)
+    right = prior_choices(pa.concat_tables([questions.filter(questions["train"]), chosen])) == chosen["gold"].to_numpy()
+    assert told["systems"]["prior"]["acc"] == pytest.approx(right.mean())
+    assert told["systems"]["prior"]["subtasks"] == {"LI": {"acc": pytest.approx(right.mean()), "n": 10}}
+    # A soft token against three lines of events.
+    assert told["systems"]["text"]["tokens"] > told["systems"]["vector"]["tokens"] > 1
+    assert f"From the newest 3 events as text {directory}" in told["reason"]
+    difference = told["systems"]["text"]["acc"] - told["systems"]["prior"]["acc"]
+    assert told["text-prior"]["value"] == pytest.approx(difference, abs=1e-5)
+    # Nothing in it is no JSON.
+    json.dumps(told, allow_nan=False)

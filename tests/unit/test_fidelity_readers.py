@@ -10,13 +10,13 @@ from tests.fidelity_questions import question, table
 from updater.errors import VerificationError
 from updater.evaluation.vectors import UserVectors
 from updater.fidelity import gate
-from updater.fidelity.bags import Log, bag
 from updater.fidelity.incremental import freshness, parity
 from updater.fidelity.readers.asked import NO_OPTION, Asked
 from updater.fidelity.readers.probe import Answers, answer, prior, ridge
 from updater.fidelity.report import Kept, make_report
 from updater.fidelity.scoring import FEWEST_QUESTIONS, Scorer, macro
-from updater.fidelity.systems import random, shuffled
+from updater.fidelity.systems.bags import Log, bag
+from updater.fidelity.systems.names import random, shuffled
 
 VALUES = ("dairy", "rice", "tea", "wine")
 USERS = [f"u{n:04}" for n in range(1500)]
@@ -210,6 +210,7 @@ def test_bags_count_what_there_is_and_the_newest_events():
         word_E=np.array([0, 0, 1, 1, 2]),
         modality_E=np.array([0, 0, 0, 0, 1]),
         timed_E=np.array([True, True, True, True, False]),
+        modalities=("bill", "app"),
         words=(("bill", "tea"), ("bill", "rice"), ("app", "mail")),
     )
     everyone = ["u0", "u1", "u2"]

@@ -202,7 +202,7 @@ def fidelity(config: str | None = None, dag_id: str = "fidelity", namespace: str
 
     Runs after `daily_update` has brought a day online, on a sample of users that is the same every day. An update that
     is not equal to a rebuild, or that moved what it should have left alone, fails the task `check`; the day stays as
-    it is.
+    it is. What users do next is asked on a day and scored seven days later, by the task `score_actions`.
     """
     *_, summaries = feature_view_assets(load_settings(config), namespace)
 
@@ -217,6 +217,9 @@ def fidelity(config: str | None = None, dag_id: str = "fidelity", namespace: str
         },
         **_common(fidelity.__doc__),
     ) as dag:
-        task(fidelity_tasks.check)(task(**model_task())(fidelity_tasks.measure)())
+        measured = task(**model_task())(fidelity_tasks.measure)()
+        task(fidelity_tasks.check)(measured)
+        # Not two of them at a time, and what an earlier day's users did next is told even if this day is wrong.
+        measured >> task(**model_task())(fidelity_tasks.score_actions)()
 
     return dag

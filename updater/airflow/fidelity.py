@@ -28,6 +28,17 @@ def measure(**context: Any) -> str:
         return measure_fidelity(deployment, pool, day, users=context["params"]["users"]).report_file
 
 
+def score_actions(**context: Any) -> list[str]:
+    """Score the questions of all measured days whose future has come. Returns the reports' files."""
+    from updater.fidelity.actions import due_days
+    from updater.fidelity.actions import score_actions as score
+    from updater.runtime.deployment import open_writable
+
+    deployment = open_writable(load_settings(config_file(context)))
+    found = [score(deployment, ds) for ds in due_days(deployment)]
+    return [one.report_file for one in found if one is not None]
+
+
 def check(report: str) -> None:
     """Raise VerificationError if the report says that the day's update is wrong."""
     from updater.fidelity.gate import raise_if_wrong

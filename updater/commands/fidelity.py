@@ -19,6 +19,21 @@ from updater.settings import Settings
 @click.option("--model", "directory", metavar="DIR", help="Directory of a model to compare with the live one.")
 @click.option("--version", type=click.IntRange(min=1), help="Number of a model version to compare instead.")
 @click.option(
+    "--reader",
+    "readers",
+    type=click.Choice(["native", "asked", "llm"]),
+    multiple=True,
+    help="Who reads beside the probe; repeatable. Default: native and asked, with a pretrained backbone native alone.",
+)
+@click.option("--llm-model", default="smollm2", show_default=True, help="Of llm: packaged name, directory or id.")
+@click.option("--llm-steps", type=click.IntRange(min=0), default=300, show_default=True, help="Of llm's adapter.")
+@click.option(
+    "--llm-questions", type=click.IntRange(min=1), default=200, show_default=True, help="That llm answers at most."
+)
+@click.option(
+    "--llm-newest", type=click.IntRange(min=1), default=8, show_default=True, help="Events that llm reads as text."
+)
+@click.option(
     "--output", metavar="DIR", help="Where report.json and report.html go; default: <state>/evaluation/fidelity/ds=…."
 )
 @command_options
@@ -30,6 +45,11 @@ def fidelity(
     users: int,
     directory: str | None,
     version: int | None,
+    readers: tuple[str, ...],
+    llm_model: str,
+    llm_steps: int,
+    llm_questions: int,
+    llm_newest: int,
     output: str | None,
 ) -> None:
     """Ask what can be read back from a day's embeddings.
@@ -37,6 +57,7 @@ def fidelity(
     Questions are made of the event log, and the answers are read off the embeddings and off what is simpler. Writes a
     report, which also says whether the daily update equals a rebuild.
     """
+    from updater.fidelity.llm.joined import LlmReading
     from updater.fidelity.run import measure_fidelity
     from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import ProcessPool
@@ -44,9 +65,20 @@ def fidelity(
     if version is not None and directory is not None:
         raise click.UsageError("Name one model: give --version or --model, not both.")
     context = open_writable(settings)
+    others = tuple(name for name in readers if name != "llm")
+    reading = LlmReading(llm_model, llm_steps, llm_questions, llm_newest, seed=settings.model.seed)
     with progress_lines(as_json) as progress, ProcessPool(settings, context.now) as pool:
         found = measure_fidelity(
-            context, pool, ds, users=users, model=directory, version=version, output=output, progress=progress
+            context,
+            pool,
+            ds,
+            users=users,
+            model=directory,
+            version=version,
+            output=output,
+            readers=others if others else None,
+            llm=reading if "llm" in readers else None,
+            progress=progress,
         )
     print_result(asdict(found), as_json, show_fidelity)
 
@@ -67,6 +99,12 @@ def show_fidelity(found: dict[str, Any]) -> None:
         for subtask, values in report["subtasks"].items()
     ]
     tables.table("Accuracy of each sub-task", ["sub-task", "questions", *systems], rows)
+    if llm := report["llm"]:
+        rows = [[name, _percent(one["acc"]), f"{one['tokens']:g}"] for name, one in llm["systems"].items()]
+        tables.table(
+            f"{llm['model']} on {llm['asked']:,} of the questions", ["answers from", "accuracy", "tokens"], rows
+        )
+        tables.echo(llm["reason"])
     tables.echo("The day's update is wrong:" if found["wrong"] else "Nothing is wrong with the day's update.")
     tables.echo(*(f"  {reason}" for reason in found["wrong"]))
     if report["candidate"]:

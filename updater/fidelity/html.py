@@ -10,7 +10,7 @@ from updater.evaluation.html import number_columns
 from updater.fidelity.charts import Chart, dot_chart
 from updater.fidelity.gate import FEWEST_QUESTIONS, MOST_LOST
 from updater.fidelity.schema import SUBTASKS
-from updater.fidelity.systems import SYSTEMS
+from updater.fidelity.systems.names import SYSTEMS
 
 SUBTASK_WORDS = {
     "DF": "direct feature: what one of the last events was",
@@ -27,6 +27,9 @@ METHOD = (
     "For each question that many users are asked, a ridge regression is fitted in closed form to 70 % of the users, "
     "from a stored vector to the right answers; the others are asked. It chooses the option with the largest score. "
     "What such a map cannot read does not count, and no answer of the model is in it.",
+    "What begins with asked is read option by option: what is kept of the user about each option, by one regression "
+    "for all options of a question. Questions about numbers of events have no such options; asked answers them from "
+    "the user under the question itself, the others as counts and text do.",
     "Accuracy stands beside that of the prior: the option that was right most often for the users that were fitted to. "
     "The lift is the share of the prior's errors that are none. Means are over sub-tasks, each counting alike.",
     "Intervals come from a bootstrap that draws whole users, once for all systems, so that differences are paired.",
@@ -38,8 +41,9 @@ CAVEATS = (
 )
 MEAN_HEAD = ("system", "accuracy", "95 %", "prior", "lift", "95 %", "numbers per user")
 KEPT_HEAD = ("property", "holds", "measured")
+LLM_HEAD = ("answers from", "accuracy", "95 %", "tokens read", "letters A, B, …")
 REMOVED_HEAD = ("filter", "questions removed")
-SHOWN = ("candidate", "published", "stale", "counts", "last_32", "text", "prior")
+SHOWN = ("candidate", "published", "counts", "text", "asked", "asked_counts", "prior")
 """Systems of the chart of the sub-tasks; the tables have all."""
 
 Row = list[str]
@@ -78,6 +82,7 @@ def render(report: Mapping[str, Any], wrong: Sequence[str], lost: Sequence[str])
             difference_head=("difference", *report["subtasks"], "all sub-tasks"),
             differences=_differences(report["differences"]),
             kept=_kept(report),
+            llm=_llm(report["llm"]),
             removed=[[name.replace("_", " "), f"{n:,}"] for name, n in report["questions"]["removed"].items()],
             made_from=_made_from(report),
         )
@@ -100,6 +105,7 @@ def _templates() -> Environment:
         MEAN_HEAD=MEAN_HEAD,
         KEPT_HEAD=KEPT_HEAD,
         REMOVED_HEAD=REMOVED_HEAD,
+        LLM_HEAD=LLM_HEAD,
         MOST_LOST=f"{100 * MOST_LOST:g}",
         FEWEST_QUESTIONS=f"{FEWEST_QUESTIONS:,}",
     )
@@ -182,6 +188,19 @@ def _kept(report: Mapping[str, Any]) -> list[Row]:
             ]
         )
     return rows
+
+
+def _llm(found: Mapping[str, Any] | None) -> list[Row]:
+    return [
+        [
+            name,
+            _percent(one["acc"]),
+            _interval(one["low"], one["high"]),
+            f"{one['tokens']:g}",
+            ", ".join(f"{100 * share:.0f} %" for share in one["letters"] or ()) or "–",
+        ]
+        for name, one in (found["systems"].items() if found else ())
+    ]
 
 
 def _made_from(report: Mapping[str, Any]) -> Row:

@@ -17,7 +17,7 @@ from updater.evaluation.metrics import Estimate, Floats
 from updater.fidelity.readers.asked import NO_OPTION, Asked, Bools
 from updater.fidelity.readers.probe import Answers, answer
 from updater.fidelity.scoring import Scorer, agreement
-from updater.fidelity.stored import buffered, stored_summaries
+from updater.fidelity.systems.stored import buffered, stored_summaries
 from updater.runtime.deployment import Context, day_before
 from updater.runtime.session import Session
 from updater.state.event_store import Buffer

@@ -3,6 +3,7 @@
     {"subtasks": {"DF": {system: values}, …}, "modalities": {"DF": {modality: {system: values}}},
      "macro": {system: values}, "differences": {"published-counts": {"DF": difference, …, "macro": difference}},
      "parity": …, "freshness": …, "locality": …, "columns": {system: number}, "fallback": {system: number},
+     "llm": what `llm.joined.read_with_llm` returns, or null,
      "questions": {"number": …, "test": …, "digest": …, "removed": {filter: number}}, "ds": …, "as_of": …, "model": …}
 
 `values` are `acc` with its 95 % interval from `low` to `high`, `prior`, `lift` with `lift_low` and `lift_high`, and
@@ -21,12 +22,12 @@ from updater.fidelity.incremental import Freshness, Locality, Parity
 from updater.fidelity.readers.asked import Asked
 from updater.fidelity.readers.probe import Answers
 from updater.fidelity.scoring import FEWEST_QUESTIONS, Accuracy, Scorer, macro
+from updater.fidelity.systems.names import PRIOR, SYSTEMS
 
 Json = dict[str, Any]
-PRIOR = "prior"
-"""The system that every other one is compared with."""
-FIRST = ("candidate", "published")
-"""Systems that are compared with all others; with each other in this order."""
+FIRST = ("candidate", "published", "asked")
+"""Systems that are compared with all others; with each other in this order. After them come systems that are none of
+this project."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,14 @@ def make_report(
             "fitted": len(set(asked.user_Q[asked.train_Q].tolist())),
             "asked": len(set(asked.user_Q[~asked.train_Q].tolist())),
         },
+        "llm": None,
         "version": __version__,
         **about,
     }
 
 
 def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    first = [name for name in FIRST if name in names]
+    first = [*(name for name in FIRST if name in names), *(name for name in names if name not in SYSTEMS)]
     return [(one, other) for n, one in enumerate(first) for other in names if other not in first[: n + 1]]
 
 

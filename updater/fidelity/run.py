@@ -1,56 +1,31 @@
 """`updater model fidelity`: what can be read back from the embeddings of a day, compared with what is simpler."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 
-import numpy as np
-
 from updater.domain.window import Window
-from updater.errors import ConcurrentUpdateError, NotFoundError, NothingCommittedError, WindowOrderError
-from updater.evaluation.embedding import mean_text
+from updater.errors import NotFoundError, NothingCommittedError, WindowOrderError
 from updater.evaluation.figures import needed
-from updater.evaluation.metrics import Floats
-from updater.fidelity.bags import bag, read_log
-from updater.fidelity.gate import lost, wrong
-from updater.fidelity.html import render
+from updater.evaluation.vectors import UserVectors
 from updater.fidelity.incremental import CPU_TOLERANCE, GPU_TOLERANCE, freshness, locality, parity
-from updater.fidelity.questions.files import write_questions
-from updater.fidelity.questions.make import Questions, make_questions, refuse_leaks
+from updater.fidelity.llm.joined import LlmReading, event_lines, read_with_llm
+from updater.fidelity.outcome import Fidelity, about_questions, keep, write_report
+from updater.fidelity.questions.make import make_questions, refuse_leaks
 from updater.fidelity.readers.asked import Asked
-from updater.fidelity.readers.native import answer_natively
-from updater.fidelity.readers.probe import Answers, answer, prior
-from updater.fidelity.report import PRIOR, Json, Kept, make_report
+from updater.fidelity.report import Kept, make_report
 from updater.fidelity.scoring import Scorer
-from updater.fidelity.stored import buffered, computed, provenance, published
-from updater.fidelity.systems import NEWEST, SYSTEMS, SystemFactory, random, shuffled
-from updater.lake import partitions
+from updater.fidelity.systems.compared import Compared, compare
+from updater.fidelity.systems.names import SYSTEMS, SystemFactory
+from updater.fidelity.systems.stored import computed, provenance, published
 from updater.pipeline.versions.registry import check_model, model_version
 from updater.runtime.deployment import Context, Progress, WritableContext, day_before, no_progress
 from updater.runtime.device import model_device
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import Session
-from updater.runtime.state_lock import StateLock
-from updater.training.profiles import Profiles
-from updater.users.event_batches import UserEvents
 
 USERS = 2000
 """Users who are asked, if nobody says how many: the same ones every day."""
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """What was read back, and where the report lies."""
-
-    report_file: str
-    """report.json; report.html lies beside it."""
-    wrong: list[str]
-    """What is wrong with the day's update; empty if nothing."""
-    lost: list[str]
-    """Why the candidate should not go live; empty if it may, or if there is none."""
-    report: Json
 
 
 def measure_fidelity(
@@ -62,6 +37,8 @@ def measure_fidelity(
     model: str | None = None,
     version: int | None = None,
     output: str | None = None,
+    readers: Collection[str] | None = None,
+    llm: LlmReading | None = None,
     external: Mapping[str, SystemFactory] | None = None,
     progress: Progress = no_progress,
 ) -> Fidelity:
@@ -75,6 +52,8 @@ def measure_fidelity(
         model: directory of a model that is compared with the live one.
         version: instead of a directory, the number of a model version.
         output: directory of the report; `<state>/evaluation/fidelity/ds=…` if left out.
+        readers: who reads beside the probe, of `compared.READERS`; None for what costs little.
+        llm: a language model that reads some of the questions, and how; none if left out.
         external: what computes the vectors of systems that are none of this project, by name.
         progress: called as work is done.
 
@@ -90,7 +69,7 @@ def measure_fidelity(
     questions = make_questions(context, window.ds, users=users)
     known = provenance(context, window, sorted(set(questions.table["user_id"].to_pylist())))
     questions = refuse_leaks(questions, known)
-    _keep(context, questions, window)
+    keep(context, questions, window)
     if not questions.table.num_rows:
         raise NotFoundError(
             f"Nothing can be asked about {window}: too few users have enough events in the buffer; name a later day.",
@@ -112,41 +91,28 @@ def measure_fidelity(
         before = context.window(day_before(window.ds))
         matrices["stale"] = asked.matrix(published(context, live.version, before, names))
     with Session(context, live) as session:
-        events = buffered(context, session, window, names)
-        matrices |= _references(context, session, window, asked, events)
-        matrices["shuffled"] = shuffled(matrices["published"], context.settings.model.seed)
-        matrices["random"] = random(len(names), context.settings.model.seed)
-        matrices |= {name: asked.matrix(make(questions.table)) for name, make in (external or {}).items()}
-        matrices = {name: matrices[name] for name in (*SYSTEMS, *(external or {})) if name in matrices}
-        answers: dict[str, Answers] = {}
-        for done, (name, matrix) in enumerate(matrices.items()):
-            progress("reading answers", done, len(matrices))
-            answers[name] = answer(asked, matrix)
-        if (native := answer_natively(asked, session.model, events)) is not None:
-            answers["native"] = native
-        answers[PRIOR] = prior(asked)
+        compared = compare(
+            context,
+            session,
+            window,
+            questions,
+            asked,
+            {name: matrices[name] for name in SYSTEMS if name in matrices},
+            readers=readers,
+            external=external,
+            progress=progress,
+        )
         progress("scoring", 0, 1)
         scorer = Scorer(asked, context.settings.evaluation.bootstrap, context.settings.model.seed)
-        kept = _kept(context, session, window, asked, scorer, matrices, answers)
-    columns = {name: matrices[name].shape[1] if name in matrices else 0 for name in answers}
-    about = _about(context, window, questions, asked, directory)
-    report = make_report(asked, scorer, answers, columns, kept, about)
-    target = output or context.layout.fidelity(window.ds)
-    file = partitions.join(target, "report.json")
-    found = Fidelity(file, wrong(report), lost(report), report)
-    _write(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
-    _write(partitions.join(target, "report.html"), render(report, found.wrong, found.lost))
-    return found
-
-
-def _keep(context: WritableContext, questions: Questions, window: Window) -> None:
-    """Write the questions where an erasure finds them. Raises ConcurrentUpdateError if one came before that."""
-    with StateLock(context.layout.rewriting_lock()).shared():
-        if context.ledger.erased().among(set(questions.table["user_id"].to_pylist())):
-            raise ConcurrentUpdateError(
-                "Users were erased while this ran; run the same command again.", cause="erasure"
-            )
-        write_questions(questions, context.layout.fidelity_questions(window.ds))
+        kept = _kept(context, session, window, asked, scorer, compared)
+        about_llm = None
+        if llm is not None:
+            lines = event_lines(context, session.connection, window, names)
+            vectors = UserVectors(asked.users, compared.matrices["published"])
+            about_llm = read_with_llm(questions.table, vectors, lines, llm, progress)
+    about = about_questions(context, window, questions, asked) | {"candidate": Path(directory).name}
+    report = make_report(asked, scorer, compared.answers, compared.columns, kept, about) | {"llm": about_llm}
+    return write_report(report, output or context.layout.fidelity(window.ds))
 
 
 def _window(context: Context, ds: date | None) -> Window:
@@ -169,26 +135,15 @@ def _candidate(context: Context, directory: str | None, version: int | None) -> 
     return context.model_directory(model_version(context, version).version)
 
 
-def _references(
-    context: Context, session: Session, window: Window, asked: Asked, events: Sequence[UserEvents]
-) -> dict[str, Floats]:
-    """Vectors that are made of the events without the model, (U, columns)."""
-    profiles = Profiles(window.ds, asked.users, tuple(events))
-    log = read_log(context, session.connection, window, asked.users.tolist())
-    fitted = set(asked.users[np.unique(asked.user_Q[asked.train_Q])].tolist())
-    bags = {f"last_{newest}": bag(log, fitted, newest) for newest in NEWEST}
-    return {"text": mean_text(profiles).astype(float), "counts": bag(log, fitted), **bags}
-
-
 def _kept(
     context: Context,
     session: Session,
     window: Window,
     asked: Asked,
     scorer: Scorer,
-    matrices: Mapping[str, Floats],
-    answers: Mapping[str, Answers],
+    compared: Compared,
 ) -> Kept:
+    matrices, answers = compared.matrices, compared.answers
     on_cpu = model_device(context.settings) == "cpu"
     return Kept(
         parity=parity(
@@ -201,27 +156,3 @@ def _kept(
         freshness=freshness(asked, scorer, answers["published"], answers["stale"]) if "stale" in answers else None,
         locality=locality(context, session, window, asked) if "stale" in answers else None,
     )
-
-
-def _about(context: Context, window: Window, questions: Questions, asked: Asked, candidate: str) -> Json:
-    return {
-        "ds": str(window.ds),
-        "as_of": window.as_of.isoformat(),
-        "config": Path(context.settings.source).name,
-        "model": context.live_model().name,
-        "trained": context.live_model().trained,
-        "candidate": Path(candidate).name,
-        "seed": context.settings.model.seed,
-        "questions": {
-            "number": len(asked),
-            "test": int((~asked.train_Q).sum()),
-            "slots": len(asked.slots),
-            "digest": questions.digest,
-            "removed": dict(questions.removed),
-        },
-    }
-
-
-def _write(path: str, text: str) -> None:
-    with partitions.write_file(path) as file:
-        file.write(text.encode("utf-8"))

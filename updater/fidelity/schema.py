@@ -32,3 +32,14 @@ QUESTIONS: Final = pa.schema(
         ("train", pa.bool_()),  # the user is one of those that readers are fitted to
     ]
 )
+
+WAITING: Final = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("subtask", pa.string()),
+        ("modality", pa.string()),
+        ("slot", pa.string()),  # without the mark of those to whom the answer is new, which nobody knows yet
+        ("text", pa.string()),
+    ]
+)
+"""Questions about the next event that have been asked and have no answer yet, sorted by user and slot."""

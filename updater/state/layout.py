@@ -21,6 +21,7 @@ from typing import Final
 
 from updater.domain.bucket_file_names import file_name
 
+_DAY: Final = "ds="
 SUMMARIES: Final = "summaries"
 """Name of the summaries among the views of a bucket's files."""
 
@@ -218,10 +219,31 @@ class StateLayout:
         """Questions about users as of the end of day `ds`."""
         return self.path(StatePart.EVALUATION, "fidelity", _day(ds), "questions.parquet")
 
+    def fidelity_days(self) -> str:
+        """Directory of what was asked about the users of all days; `fidelity_day` reads its names."""
+        return self.path(StatePart.EVALUATION, "fidelity")
+
+    @staticmethod
+    def fidelity_day(name: str) -> date | None:
+        """The day of a name in `fidelity_days`; None if it is that of something else."""
+        return date.fromisoformat(name.removeprefix(_DAY)) if name.startswith(_DAY) else None
+
+    def fidelity_waiting(self, ds: date) -> str:
+        """Questions about what users of `ds` do next, until that is known."""
+        return self.path(StatePart.EVALUATION, "fidelity", _day(ds), "waiting.parquet")
+
+    def fidelity_actions(self, ds: date) -> str:
+        """Directory of the same once it is known, and of the report on it."""
+        return self.path(StatePart.EVALUATION, "fidelity", _day(ds), "actions")
+
+    def fidelity_action_questions(self, ds: date) -> str:
+        """These questions with their answers."""
+        return f"{self.fidelity_actions(ds)}/questions.parquet"
+
     def feature_store(self) -> str:
         """The file with which Feast opens this state."""
         return self.path("feature_store.yaml")
 
 
 def _day(ds: date) -> str:
-    return f"ds={ds.isoformat()}"
+    return f"{_DAY}{ds.isoformat()}"

@@ -4,6 +4,7 @@ Bad rows were set aside when their day landed, an event counts in its newest ver
 are gone. Nothing is landed here: what no window or training has read is not known.
 """
 
+from collections.abc import Collection
 from datetime import date, timedelta
 
 import duckdb
@@ -22,8 +23,9 @@ from updater.state.event_store import Buffer, connect
 _EXTRA = ("ds", "category", "text")
 
 
-def read_history(context: Context, ds: date, users: int | None) -> History:
-    """The buffer at the end of day `ds`, of at most `users` users (None: all), who are chosen by hash.
+def read_history(context: Context, ds: date, users: int | None = None, among: Collection[str] | None = None) -> History:
+    """The buffer at the end of day `ds`, of at most `users` users (None: all), who are chosen by hash; or of those
+    `among` these that there are.
 
     Raises:
         NotLandedError: a modality that is not optional has not landed on `ds` in the state.
@@ -43,6 +45,8 @@ def read_history(context: Context, ds: date, users: int | None) -> History:
         known: set[str] = set()
         for buffer in buffers:
             known.update(pc.unique(buffer.everyone(window)["user_id"]).to_pylist())
+        if among is not None:
+            known &= set(among)
         chosen = sample(known - context.ledger.erased().among(known), users)
         wanted = pa.array(chosen, pa.string())
         of_chosen = pa.table({"user_id": wanted})

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from datetime import datetime
 from hashlib import sha256
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from updater.fidelity.hashing import combined, text_keys
 from updater.fidelity.log.events import History, Upcoming
 from updater.fidelity.questions.block import Block, question_keys
 from updater.fidelity.questions.filters import capped, complete, without_dominant
-from updater.fidelity.questions.subtasks.actions import action_blocks, num_waiting
+from updater.fidelity.questions.subtasks.actions import action_blocks, waiting
 from updater.fidelity.questions.subtasks.counts import counts_of_events, counts_of_values, most_active
 from updater.fidelity.questions.subtasks.direct import direct_features
 from updater.fidelity.questions.subtasks.interests import long_term, short_term
@@ -21,6 +22,9 @@ from updater.fidelity.questions.subtasks.trajectory import trajectories
 from updater.fidelity.questions.values import Valued
 from updater.fidelity.questions.wording import TEMPLATE_VERSION
 from updater.fidelity.schema import QUESTIONS
+
+WAITS: Final = "waiting"
+"""What questions without an answer are counted as."""
 
 
 def generate(
@@ -35,13 +39,22 @@ def generate(
         per_user: questions per user and sub-task at most.
     """
     blocks = state_blocks(history)
-    removed: Counter[str] = Counter()
     if upcoming is None:
-        removed["waiting"] = num_waiting(history, horizon_days)
-    else:
-        blocks += action_blocks(history, upcoming, horizon_days)
+        table, removed = _table(blocks, history, per_user)
+        return table, {**removed, WAITS: waiting(history, horizon_days).num_rows}
+    return _table([*blocks, *action_blocks(history, upcoming, horizon_days)], history, per_user)
+
+
+def generate_actions(
+    history: History, upcoming: tuple[Upcoming, ...], horizon_days: int, per_user: int
+) -> tuple[pa.Table, dict[str, int]]:
+    """Those of the questions that are about what came next. Arguments and result as of `generate`."""
+    return _table(action_blocks(history, upcoming, horizon_days), history, per_user)
+
+
+def _table(blocks: list[Block], history: History, per_user: int) -> tuple[pa.Table, dict[str, int]]:
     kept = capped([without_dominant(complete(block), history.train_U) for block in blocks], history, per_user)
-    removed += sum((Counter(block.removed) for block in kept), Counter[str]())
+    removed = sum((Counter(block.removed) for block in kept), Counter[str]())
     tables = [_rows(block, history) for block in kept if len(block.owners_Q)]
     table = pa.concat_tables(tables) if tables else QUESTIONS.empty_table()
     return table.take(pc.sort_indices(table["question_id"])).combine_chunks(), dict(sorted(removed.items()))

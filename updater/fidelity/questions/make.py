@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Final
 
@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from updater.fidelity.log.events import microseconds
 from updater.fidelity.log.history import read_history, read_upcoming
 from updater.fidelity.questions.filters import PER_USER
-from updater.fidelity.questions.generate import digest, generate
+from updater.fidelity.questions.generate import digest, generate, generate_actions
+from updater.fidelity.questions.subtasks.actions import waiting
+from updater.fidelity.schema import WAITING
 from updater.runtime.deployment import Context
 
 HORIZON_DAYS: Final = 7
@@ -31,6 +33,8 @@ class Questions:
     digest: str
     """Hash of the set: equal for equal questions."""
     as_of: datetime
+    waiting: pa.Table = field(default_factory=WAITING.empty_table)
+    """Those whose future has not landed yet, of the schema WAITING."""
 
 
 def make_questions(
@@ -57,7 +61,34 @@ def make_questions(
     history = read_history(context, ds, users)
     upcoming = read_upcoming(context, history, horizon_days)
     table, removed = generate(history, upcoming, horizon_days, per_user)
-    return Questions(table, {LEAK_REFUSED: 0, **removed}, digest(table, history.as_of), history.as_of)
+    later = waiting(history, horizon_days) if upcoming is None else WAITING.empty_table()
+    return _questions(table, removed, history.as_of, later)
+
+
+def make_actions(
+    context: Context, ds: date, asked: pa.Table, *, per_user: int = PER_USER, horizon_days: int = HORIZON_DAYS
+) -> Questions | None:
+    """The questions that waited as of the end of day `ds`, with the answers that have come; None if they wait still.
+
+    Args:
+        context: the deployment.
+        ds: the last day that was known when they were asked.
+        asked: who was asked what (schema WAITING); nobody else is. Users who were erased since then are not, either.
+        per_user: questions per user and sub-task at most.
+        horizon_days: in how many days after `ds` the next event is looked for.
+    """
+    history = read_history(context, ds, among=set(asked["user_id"].to_pylist()))
+    upcoming = read_upcoming(context, history, horizon_days)
+    if upcoming is None:
+        return None
+    return _questions(*generate_actions(history, upcoming, horizon_days, per_user), history.as_of)
+
+
+def _questions(
+    table: pa.Table, removed: Mapping[str, int], as_of: datetime, later: pa.Table | None = None
+) -> Questions:
+    counted = dict(sorted({LEAK_REFUSED: 0, **removed}.items()))
+    return Questions(table, counted, digest(table, as_of), as_of, WAITING.empty_table() if later is None else later)
 
 
 def refuse_leaks(questions: Questions, rows: pa.Table) -> Questions:

@@ -10,6 +10,7 @@ TEMPLATE_VERSION: Final = 1
 """Goes into every question's id: raise it with any change of a definition or of a wording."""
 SEQUENCE, SET = " -> ", "; "
 """Between the parts of an option of IT, and of one that is a set."""
+_MOST_ACTIVE = "MF:modality:"
 _AT_ONCE = "Events at the same moment count as one."
 _ORDINALS = {1: "most recent", 2: "second most recent", 3: "third most recent"}
 
@@ -30,6 +31,11 @@ class Slot:
 def parts(option: str) -> tuple[str, ...]:
     """The values of an option: several for IT (in their order) and for sets, otherwise the option itself."""
     return tuple(option.split(SEQUENCE if SEQUENCE in option else SET))
+
+
+def counts_events(slot: str) -> bool:
+    """True if the options of a slot, by its name, are numbers of events, and not values."""
+    return slot.startswith("MF:") and not slot.startswith(_MOST_ACTIVE)
 
 
 def direct(modality: str, attribute: str, k: int) -> Slot:
@@ -59,7 +65,7 @@ def number_of_events(modality: str, days: int) -> Slot:
 def most_active(days: int) -> Slot:
     """The modality with the most events."""
     text = f"What kind of event did this user have most often in the {_last(days)}?"
-    return Slot("MF", "", "", f"MF:modality:{days}d", text)
+    return Slot("MF", "", "", f"{_MOST_ACTIVE}{days}d", text)
 
 
 def long_term(modality: str, attribute: str, days: int) -> Slot:

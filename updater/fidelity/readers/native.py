@@ -12,21 +12,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from updater.fidelity.questions.wording import parts
+from updater.fidelity.questions.wording import counts_events, parts
+from updater.fidelity.readers.anchored import Float32, anchored, phrase
 from updater.fidelity.readers.asked import NO_OPTION, Asked, Int64
-from updater.fidelity.readers.probe import Answers
+from updater.fidelity.readers.probe import Answers, prior
 from updater.model.inference import InferenceModel
 from updater.model.user_model import UserModel
-from updater.training.wording import WORDINGS, fill
-from updater.users.event_batches import UserEvents, user_batch
+from updater.users.event_batches import UserEvents
 
-Float32 = NDArray[np.float32]
-ANSWER_DAYS = 28
-"""Days of the future in the wording of an option."""
-USERS_PER_BATCH = 64
-"""Each of them is embedded under every slot's question."""
 PHRASES_PER_BATCH = 1024
 
 
@@ -38,33 +32,18 @@ def answer_natively(asked: Asked, model: UserModel, events: Sequence[UserEvents]
         model: the model.
         events: the buffered events of all users that are asked, in their order.
     """
-    rows = np.flatnonzero(~asked.train_Q)
+    counting_S = np.array([counts_events(slot) for slot in asked.slots], bool)
+    counted_Q = counting_S[asked.slot_Q] & ~asked.train_Q
+    rows = np.flatnonzero(~asked.train_Q & ~counted_Q)
     if model.answers is None or not len(rows):
         return None
-    anchors_NE = _anchored(asked, rows, InferenceModel(model), events)
+    anchors_NE = anchored(asked, rows, InferenceModel(model), events)
     towers_OE, option_NK = _options(asked, rows, model)
     scores_NK = np.einsum("ne,nke->nk", anchors_NE, towers_OE[option_NK])
-    choice_Q = np.full(len(asked), NO_OPTION, np.int64)
+    # A number of events is nothing that a user could be asked about.
+    choice_Q = np.where(counted_Q, prior(asked).choice_Q, NO_OPTION)
     choice_Q[rows] = asked.choose(rows, scores_NK.astype(np.float64))
-    return Answers(choice_Q)
-
-
-def phrase(modality: str, value: str) -> str:
-    """An option, or a part of one, as a question in training's words."""
-    return fill(WORDINGS["events"][0], modality, value, days=ANSWER_DAYS)
-
-
-def _anchored(asked: Asked, rows: Int64, model: InferenceModel, events: Sequence[UserEvents]) -> Float32:
-    """The embedding of each question's user under the question, (N, E)."""
-    anchors_NE = np.zeros((len(rows), model.config.embedding_dim), np.float32)
-    users = np.unique(asked.user_Q[rows])
-    for start in range(0, len(users), USERS_PER_BATCH):
-        batch = users[start : start + USERS_PER_BATCH]
-        own = np.flatnonzero(np.isin(asked.user_Q[rows], batch))
-        slots, slot_of = np.unique(asked.slot_Q[rows[own]], return_inverse=True)
-        values_BSE = model.embed(user_batch(events, batch), [asked.texts[slot] for slot in slots])
-        anchors_NE[own] = values_BSE[np.searchsorted(batch, asked.user_Q[rows[own]]), slot_of]
-    return anchors_NE
+    return Answers(choice_Q, int(counted_Q.sum()))
 
 
 def _options(asked: Asked, rows: Int64, model: UserModel) -> tuple[Float32, Int64]:

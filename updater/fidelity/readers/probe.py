@@ -7,6 +7,7 @@ the share that has nothing to do with the vector (control tasks; Hewitt and Lian
 
 # Q questions, K options, U users, N of them that a slot is fitted to, D columns of a vector, C classes of a slot
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,9 @@ ROUNDING = 1e-12
 """Deviation, as a share of the mean, of a column whose numbers are all the same."""
 FEWEST_USERS = 20
 """That a slot is fitted to; with fewer the answer is the commonest one."""
+
+_Vectors = Callable[[Int64], Floats]
+"""The vectors that questions at some positions are answered from, (N, D)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,17 @@ def answer(asked: Asked, fitted: Floats, read: Floats | None = None) -> Answers:
         fitted: vectors of all users, (U, D).
         read: what is read instead of `fitted` once the fit is done; another state of the same vectors.
     """
+    source = fitted if read is None else read
+    return _answer(asked, lambda rows: fitted[asked.user_Q[rows]], lambda rows: source[asked.user_Q[rows]])
+
+
+@one_thread()
+def answer_anchored(asked: Asked, vectors_QD: Floats) -> Answers:
+    """The same from a vector of each question's own, (Q, D): the user under that question."""
+    return _answer(asked, vectors_QD.__getitem__, vectors_QD.__getitem__)
+
+
+def _answer(asked: Asked, fitted_of: _Vectors, read_of: _Vectors) -> Answers:
     choice_Q = np.full(len(asked), NO_OPTION, np.int64)
     num_fallback = 0
     for rows in asked.slot_rows:
@@ -58,8 +73,7 @@ def answer(asked: Asked, fitted: Floats, read: Floats | None = None) -> Answers:
             scores_TC = np.tile(targets_NC.sum(axis=0), (len(test), 1))
             num_fallback += len(test)
         else:
-            source = fitted if read is None else read
-            scores_TC = ridge(fitted[asked.user_Q[train]], targets_NC, source[asked.user_Q[test]])
+            scores_TC = ridge(fitted_of(train), targets_NC, read_of(test))
         choice_Q[test] = _choose(asked, test, classes, scores_TC)
     return Answers(choice_Q, num_fallback)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 
 from updater.fidelity.log.events import Attribute, History, Ints, Stream, Upcoming
 from updater.fidelity.questions import wording
@@ -18,6 +19,7 @@ from updater.fidelity.questions.distractors import draw, near_in_popularity
 from updater.fidelity.questions.subtasks.direct import moments, one_of_each
 from updater.fidelity.questions.values import MIN_EVENTS, Valued, sift
 from updater.fidelity.questions.wording import Slot
+from updater.fidelity.schema import WAITING
 
 _Slots = Callable[[bool], Slot]
 
@@ -32,12 +34,17 @@ def action_blocks(history: History, upcoming: tuple[Upcoming, ...], horizon_days
     return blocks
 
 
-def num_waiting(history: History, horizon_days: int) -> int:
-    """How many questions about the next event there may be once it has come."""
-    return sum(
-        int(np.count_nonzero(stream.num_events_U >= MIN_EVENTS)) * len(_asked(stream, horizon_days))
-        for stream in history.streams
-    )
+def waiting(history: History, horizon_days: int) -> pa.Table:
+    """Who is asked what about the next event, once it has come: schema WAITING."""
+    rows = []
+    for stream in history.streams:
+        users = [history.users[owner] for owner in np.flatnonzero(stream.num_events_U >= MIN_EVENTS).tolist()]
+        for slots, _ in _asked(stream, horizon_days):
+            slot = slots(False)
+            about = {"subtask": slot.subtask, "modality": slot.modality, "slot": slot.name, "text": slot.text}
+            rows += [{"user_id": user, **about} for user in users]
+    table = pa.Table.from_pylist(rows, schema=WAITING)
+    return table.sort_by([("user_id", "ascending"), ("slot", "ascending")])
 
 
 def _asked(stream: Stream, horizon_days: int) -> list[tuple[_Slots, Attribute]]:

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from updater.domain.window import Window
 from updater.evaluation.metrics import Floats
+from updater.fidelity.log.events import TEXT
 from updater.fidelity.readers.asked import Int64
+from updater.fidelity.readers.options import PairVectors, Phrases
 from updater.runtime.deployment import Context
 from updater.state.event_store import Buffer
 
@@ -39,6 +41,8 @@ class Log:
     modality_E: Int64
     """Position of the modality in the config."""
     timed_E: NDArray[np.bool_]
+    modalities: tuple[str, ...]
+    """Names, as in the config."""
     words: tuple[tuple[str, str], ...]
     """Modalities and values of their categories; an empty value where a modality has none."""
 
@@ -67,6 +71,7 @@ def read_log(context: Context, connection: duckdb.DuckDBPyConnection, window: Wi
         word_E=np.concatenate(places)[order],
         modality_E=np.concatenate(numbers)[order],
         timed_E=np.isfinite(time_E[order]),
+        modalities=tuple(modality.name for modality in settings.modalities),
         words=tuple(words),
     )
 
@@ -91,6 +96,39 @@ def bag(log: Log, fitted: Collection[str], newest: int | None = None) -> Floats:
     np.add.at(counts, (owner_E[named], column_W[log.word_E[named]]), 1)
     logarithms: Floats = np.log1p(counts)
     return logarithms
+
+
+def option_counts(log: Log, newest: Sequence[int], phrases: Phrases) -> PairVectors:
+    """log(1 + count) of the events that have the option itself: among each user's newest ones, and in the whole buffer.
+
+    Zeros where the log counts no such thing, as with an event's whole text.
+
+    Args:
+        log: the events.
+        newest: how many of the newest events are looked at.
+        phrases: what the options of the questions are made of.
+    """
+    owner_E = np.repeat(np.arange(len(log.users)), np.diff(log.offsets_U1))
+    place = {word: number for number, word in enumerate(log.words)}
+    column_F = np.array(
+        [
+            len(place) if attribute == TEXT else place.get((modality, value), len(place))
+            for modality, attribute, value in phrases.known
+        ],
+        np.int64,
+    )
+    parts = []
+    for kept_E in [*(_newest(log, owner_E, most) for most in newest), log.timed_E]:
+        counts = np.zeros((len(log.users), len(log.words) + 1), np.float32)
+        np.add.at(counts, (owner_E[kept_E], log.word_E[kept_E]), 1)
+        modalities = np.zeros((len(log.users), 1 + max(log.modality_E, default=-1)), np.float32)
+        np.add.at(modalities, (owner_E[kept_E], log.modality_E[kept_E]), 1)
+        parts.append(np.log1p(np.concatenate([counts, modalities], axis=1)))
+    for number, (modality, _, value) in enumerate(phrases.known):
+        if not modality and value in log.modalities:
+            column_F[number] = len(log.words) + 1 + log.modalities.index(value)
+    counts_UWF = np.stack(parts, axis=2)
+    return lambda users, said: counts_UWF[users, column_F[said]].astype(float)
 
 
 def _newest(log: Log, owner_E: Int64, newest: int) -> NDArray[np.bool_]:
