@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener, urlopen
@@ -16,8 +18,10 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener, urlopen
 import pytest
 
 from tests.browser import looking
+from tests.conftest import ROOT
 from tests.deployment import write_config
 from tests.report_state import WAITING, with_windows
+from updater.scaffold import new_deployment
 
 pytestmark = pytest.mark.airflow
 
@@ -169,6 +173,17 @@ def test_the_page_stands_in_the_navigation(server: Server) -> None:
         frame.locator("h1").wait_for()
         assert "north/updater.toml" in frame.locator("h1").inner_text()
         context.close()
+
+
+def test_a_new_deployment_and_this_checkout_have_a_plugin_file(tmp_path: Path) -> None:
+    new_deployment(tmp_path / "shop", date(2024, 1, 1))
+    shop = runpy.run_path(str(tmp_path / "shop" / "plugins" / "updater_plugin.py"))["report"]
+    ours = runpy.run_path(str(ROOT / "plugins" / "updater_report.py"))["report"]
+    found = [(made.name, made.external_views[0]["href"], made.fastapi_apps[0]["url_prefix"]) for made in (shop, ours)]
+    assert found == [
+        ("updater_shop", "updater/shop/", "/updater/shop"),
+        ("updater_updater", "updater/updater/", "/updater/updater"),
+    ]
 
 
 def test_other_components_load_the_plugin_without_what_serves_it(tmp_path: Path) -> None:

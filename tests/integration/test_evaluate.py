@@ -70,6 +70,10 @@ def test_the_whole_verb(config):
     assert {"tuned-base", "base-text", "base-rfm_decayed", "with_counts-base"} <= set(report["differences"])
     assert list(report["family"]) == ["will_buy_{value}"]
     assert report["ablations"] == report["paraphrases"] == {}
+    assert (report["model"], report["split"], report["gate"]) == (found["model"], "test", found["gate"])
+    (version,) = json.loads(call(config, "report", "--json").stdout)["versions"]
+    assert version["evaluation"]["auc"] == {name: values["auc"] for name, values in report["mean"].items()}
+    assert version["evaluation"]["gate"] == found["gate"]
     mean = report["mean"]
     assert all(mean[name]["cpu_ms_per_user"] > 0 for name in SYSTEMS)
     assert mean["recency"]["cpu_ms_per_user"] < mean["text"]["cpu_ms_per_user"]
