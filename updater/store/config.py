@@ -66,8 +66,7 @@ def write_feature_store_yaml(settings: Settings) -> str:
     path = StateLayout(settings.paths.state).feature_store()
     if "://" in path:
         fs, inner = filesystem(path)
-        with fs.open(inner, "w", encoding="utf-8") as file:
-            file.write(text)
+        fs.pipe_file(inner, text.encode())
     else:
         _write(Path(path), text)
     beside = Path(settings.paths.feature_repo, "feature_store.yaml")
