@@ -33,6 +33,7 @@ from updater.runtime.device import model_device
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import Session
 from updater.runtime.state_lock import StateLock
+from updater.runtime.state_place import needs_directory
 from updater.training.profiles import Profiles
 from updater.users.event_batches import UserEvents
 
@@ -83,6 +84,7 @@ def measure_fidelity(
         WindowOrderError: `ds` is none of the committed windows.
         ConfigError: the model does not fit, or a package is missing.
     """
+    needs_directory(context.settings, "A report of fidelity")
     needed(("jinja2",))
     window, live = _window(context, ds), context.live_model()
     directory = _candidate(context, model, version)

@@ -6,6 +6,7 @@ from updater.lake import partitions
 from updater.ledger import LedgerWriter, ModelRecord, open_writer, upgrade
 from updater.runtime.deployment import Context, check_fixed_values, clock, fixed_values, setting_key
 from updater.runtime.model_files import making_model
+from updater.runtime.state_place import check_place
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 
@@ -38,6 +39,7 @@ def create_ledger(settings: Settings) -> LedgerWriter:
         ConfigError: a value that existing state depends on was changed.
         ServiceUnavailableError: a database does not answer.
     """
+    check_place(settings)
     upgrade(settings.ledger.url)
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
