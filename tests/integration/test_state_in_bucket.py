@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.deployment import NOW, Deployment, tree
@@ -19,8 +20,11 @@ from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.run import restate_range
 from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
+from updater.store.access import historical_rows
+from updater.store.connecting import open_store
 
 DATA = ("changes", "events", "models", "offline", "rejected", "staged", "summaries", "texts")
+INSTANTS = ["2024-04-01", "2024-04-03", "2024-04-05", "2024-03-01"]
 DATABASES: dict[str, Any] = {
     "ledger": {"url": "sqlite:///ledger.db"},
     "registry": {"url": "sqlite:///registry.db"},
@@ -60,6 +64,11 @@ def test_a_bucket_holds_the_bytes_of_a_directory(tmp_path: Path, s3_bucket: str)
     assert (report.watermark, report.unfinished, report.rewritten) == (str(TOUR.windows[-1]), [], [])
     assert report.sizes == status(local.context).sizes
     assert report.health is not None and report.health.mismatch_share == 0
+    wanted = pd.DataFrame({"user_id": ["ann", "Ann", "bø", "ann"], "event_timestamp": pd.to_datetime(INSTANTS)})
+    features = ["lapse_v1:lapse_embedding", "lapse_v1:lapse_as_of", "modality_summaries:bill_num_events"]
+    found, expected = (historical_rows(open_store(made.settings), wanted, features) for made in (made, local))
+    assert found["lapse_embedding"].notna().sum() == 3
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_processes_and_a_restatement_leave_the_bytes_of_a_directory(tmp_path: Path, s3_bucket: str) -> None:

@@ -34,9 +34,10 @@ def read_buckets(connection: duckdb.DuckDBPyConnection) -> None:
         "url_style": "path",
         "use_ssl": "true" if access.is_encrypted else "false",
     }
-    named = ", ".join(f"{name} {_quoted(value)}" for name, value in options.items() if value)
+    named = ", ".join(f"{name} {quoted(value)}" for name, value in options.items() if value)
     connection.execute(f"create or replace temporary secret updater_s3 (type s3, {named})")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """`text` as a string of SQL."""
     return "'" + text.replace("'", "''") + "'"
