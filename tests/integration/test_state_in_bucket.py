@@ -1,35 +1,39 @@
 """The state in an S3 bucket: the same bytes under the same names as in a directory."""
 
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.deployment import NOW, Deployment, tree
+from tests.deployment import NOW, Deployment, tree, write_config
 from tests.factories import land_rows, utc
 from tests.s3_proxy import Fault, proxy_of
 from tests.s3_server import S3Server, environment
+from tests.state_objects import DATA, DATABASES, objects
 from tests.strategies import TOUR
-from updater.objects.filesystem import objects_at
+from updater.errors import ConfigError
+from updater.evaluation.evaluate import evaluate
+from updater.fidelity.run import measure_fidelity
+from updater.pipeline.compact.run import maintain, plan_maintenance
 from updater.pipeline.daily.backfill import backfill
+from updater.pipeline.erase.proof import find
+from updater.pipeline.erase.run import erase
+from updater.pipeline.init import initialize
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.run import restate_range
+from updater.pipeline.versions.registry import prune_version, register_model
 from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
+from updater.settings import load_settings
 from updater.store.access import historical_rows
 from updater.store.connecting import open_store
+from updater.training.build import build_data
+from updater.training.runs import training_layout
 
-DATA = ("changes", "events", "models", "offline", "rejected", "staged", "summaries", "texts")
 INSTANTS = ["2024-04-01", "2024-04-03", "2024-04-05", "2024-03-01"]
-DATABASES: dict[str, Any] = {
-    "ledger": {"url": "sqlite:///ledger.db"},
-    "registry": {"url": "sqlite:///registry.db"},
-    "online_store": {"path": "online.db"},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +46,6 @@ def in_bucket(root: Path, bucket: str, **overrides: Any) -> Deployment:
     made = Deployment.create(root, paths={"state": f"s3://{bucket}/state"}, **DATABASES, **overrides)
     TOUR.land(made.lake)
     return made
-
-
-def objects(bucket: str) -> dict[str, str]:
-    """Digest of every object of the state, by name."""
-    store, root = objects_at(f"s3://{bucket}/state")
-    names = (name for name in store.list(root) if name.split("/")[1] in DATA)
-    return {name.partition("/")[2]: sha256(store.get(name).content).hexdigest() for name in names}
 
 
 def test_a_bucket_holds_the_bytes_of_a_directory(tmp_path: Path, s3_bucket: str) -> None:
@@ -102,3 +99,56 @@ def test_faults_of_the_network_leave_no_trace(tmp_path: Path, s3_server: S3Serve
         assert verify(made.context, None).differences == []
         assert min(proxy.faults[kind] for kind in kinds) >= 5
     assert objects(s3_bucket) == tree(local.state, DATA)
+
+
+def test_what_does_not_work_in_a_bucket_is_refused_in_a_sentence(tmp_path: Path, s3_bucket: str) -> None:
+    made = in_bucket(tmp_path, s3_bucket)
+    made.run(TOUR.windows[:1])
+    context = made.context
+    before = objects(s3_bucket)
+    with ProcessPool(made.settings, context.now) as pool:
+        for call, said in (
+            (lambda: erase(context, ["ann"]), "to erase users"),
+            (lambda: find(context, ["ann"]), "A search for users"),
+            (lambda: maintain(context), "to maintain the state"),
+            (lambda: plan_maintenance(context), "Maintenance"),
+            (lambda: register_model(context, tmp_path, "other", True), "Adding a model version"),
+            (lambda: prune_version(context, 1), "Removing a model version"),
+            (lambda: build_data(context, pool), "Training"),
+            (lambda: training_layout(context), "Training"),
+            (lambda: evaluate(context, pool), "An evaluation"),
+            (lambda: measure_fidelity(context, pool), "A report of fidelity"),
+        ):
+            with pytest.raises(ConfigError, match=f"{said}.*directory.*docs/operations.md"):
+                call()
+    assert objects(s3_bucket) == before
+    assert context.ledger.unfinished_erasures() == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "environ", "online", "said"),
+    [
+        ("gs://bucket/state", True, "online.db", "a state lies in a directory, or at s3://bucket/prefix"),
+        ("s3://bucket/state", False, "online.db", r"\$AWS_ACCESS_KEY_ID is not set"),
+        ("s3://bucket/state", True, None, "where no SQLite file can lie"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, environ: bool, online: str | None, said: str
+) -> None:
+    for name in environment(1):
+        monkeypatch.delenv(name, raising=False)
+        if environ:
+            monkeypatch.setenv(name, environment(1)[name])
+    tables = {**DATABASES, "online_store": {"path": online} if online else {"type": "sqlite"}}
+    settings = load_settings(write_config(tmp_path, paths={"state": state}, **tables), environ={})
+    with pytest.raises(ConfigError, match=said):
+        initialize(settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["updater.toml"]
+
+
+def test_without_its_client_a_bucket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("updater.locations._has_client", lambda: False)
+    settings = load_settings(write_config(tmp_path, paths={"state": "s3://bucket/state"}, **DATABASES), environ={})
+    with pytest.raises(ConfigError, match=r"pip install 'updater\[s3\]'"):
+        initialize(settings)

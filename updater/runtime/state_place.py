@@ -1,10 +1,11 @@
 """Where a state may lie: in a directory, or with the extra `s3` in a bucket, which not everything works on yet."""
 
 from updater.errors import ConfigError
-from updater.lake import partitions
 from updater.locations import S3, is_s3
 from updater.objects.s3_access import access_from
 from updater.settings import Settings
+
+_ON_DISK = ("file://", "local://")
 
 
 def check_place(settings: Settings) -> None:
@@ -13,7 +14,7 @@ def check_place(settings: Settings) -> None:
     if "://" not in state:
         return
     if not state.startswith(S3):
-        if partitions.is_local(state):
+        if state.startswith(_ON_DISK):
             return
         raise ConfigError(
             f"paths.state is {state} in {settings.source}; a state lies in a directory, or at s3://bucket/prefix."
