@@ -18,6 +18,7 @@ from updater.evaluation.evaluate import evaluate
 from updater.fidelity.run import measure_fidelity
 from updater.pipeline.compact.run import maintain, plan_maintenance
 from updater.pipeline.daily.backfill import backfill
+from updater.pipeline.daily.dry_run import plan_window
 from updater.pipeline.erase.proof import find
 from updater.pipeline.erase.run import erase
 from updater.pipeline.init import initialize
@@ -53,14 +54,18 @@ def test_a_bucket_holds_the_bytes_of_a_directory(tmp_path: Path, s3_bucket: str)
     TOUR.land(local.lake)
     local.run(TOUR.windows)
     made = in_bucket(tmp_path / "remote", s3_bucket, buffer={"num_buckets": 2})
-    made.run(TOUR.windows)
+    made.run(TOUR.windows[:-1])
+    planned = plan_window(made.context, TOUR.windows[-1])
+    (report,) = made.run(TOUR.windows[-1:])
+    assert (planned.changed_users, planned.prefixes) == (report.changed_users, report.prefixes)
     assert objects(s3_bucket) == tree(local.state, DATA)
     assert verify(made.context, None).differences == []
     assert verify(made.context, 20).differences == []
-    report = status(made.context, check=True)
-    assert (report.watermark, report.unfinished, report.rewritten) == (str(TOUR.windows[-1]), [], [])
-    assert report.sizes == status(local.context).sizes
-    assert report.health is not None and report.health.mismatch_share == 0
+    shown = status(made.context, check=True)
+    assert (shown.watermark, shown.unfinished, shown.rewritten) == (str(TOUR.windows[-1]), [], [])
+    assert shown.sizes == status(local.context).sizes
+    assert shown.health is not None and shown.health.mismatch_share == 0
+    assert made.embed("ann", "Will this user order tea?") == local.embed("ann", "Will this user order tea?")
     wanted = pd.DataFrame({"user_id": ["ann", "Ann", "bø", "ann"], "event_timestamp": pd.to_datetime(INSTANTS)})
     features = ["lapse_v1:lapse_embedding", "lapse_v1:lapse_as_of", "modality_summaries:bill_num_events"]
     found, expected = (historical_rows(open_store(made.settings), wanted, features) for made in (made, local))
