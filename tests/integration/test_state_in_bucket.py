@@ -65,7 +65,6 @@ def test_a_bucket_holds_the_bytes_of_a_directory(tmp_path: Path, s3_bucket: str)
     assert (shown.watermark, shown.unfinished, shown.rewritten) == (str(TOUR.windows[-1]), [], [])
     assert shown.sizes == status(local.context).sizes
     assert shown.health is not None and shown.health.mismatch_share == 0
-    assert made.embed("ann", "Will this user order tea?") == local.embed("ann", "Will this user order tea?")
     wanted = pd.DataFrame({"user_id": ["ann", "Ann", "bø", "ann"], "event_timestamp": pd.to_datetime(INSTANTS)})
     features = ["lapse_v1:lapse_embedding", "lapse_v1:lapse_as_of", "modality_summaries:bill_num_events"]
     found, expected = (historical_rows(open_store(made.settings), wanted, features) for made in (made, local))
@@ -88,6 +87,7 @@ def test_processes_and_a_restatement_leave_the_bytes_of_a_directory(tmp_path: Pa
             assert restate_range(context, pool, rewritten, rewritten)["users"] > 0
     assert objects(s3_bucket) == tree(local.state, DATA)
     assert verify(made.context, None).differences == []
+    assert made.embed("ann", "Will this user order tea?") == local.embed("ann", "Will this user order tea?")
 
 
 def test_faults_of_the_network_leave_no_trace(tmp_path: Path, s3_server: S3Server, s3_bucket: str) -> None:
@@ -102,7 +102,8 @@ def test_faults_of_the_network_leave_no_trace(tmp_path: Path, s3_server: S3Serve
         made = in_bucket(tmp_path / "remote", s3_bucket)
         made.run(TOUR.windows[:3])
         assert verify(made.context, None).differences == []
-        assert min(proxy.faults[kind] for kind in kinds) >= 5
+        assert min(proxy.faults[kind] for kind in kinds) >= 1
+        assert proxy.faults.total() >= 30
     assert objects(s3_bucket) == tree(local.state, DATA)
 
 
