@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from tests import s3_server as s3
 from tests.browser import looking
 from tests.factories import MODALITIES, SCENARIOS, toml_text
 from updater.settings import Settings, load_settings
@@ -24,6 +25,7 @@ REQUIRE_SERVICES = os.environ.get("UPDATER_REQUIRE_SERVICES", "") not in ("", "0
 SERVICE_FIXTURES = ("postgres_url", "redis_url")
 MISSING = "missing server:"
 NO_BROWSER = "missing browser:"
+NO_S3 = "missing S3 server:"
 MEMORY, MEMORY_BYTES = Path("/dev/shm"), 6 << 30
 
 
@@ -107,6 +109,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             bold=True,
         )
 
+    if skipped := sum(NO_S3 in reason for reason in reasons):
+        terminalreporter.write_line(
+            f"NO OBJECT STORE WAS TESTED: {skipped} tests were skipped because there is no SeaweedFS or no obstore "
+            "(pip install 'updater[dev]'); UPDATER_REQUIRE_SERVICES=1 makes that a failure.",
+            yellow=True,
+            bold=True,
+        )
+
 
 @cache
 def _unreachable(fixture: str) -> str | None:
@@ -170,6 +180,25 @@ def redis_url() -> Iterator[str]:
         registry.delete(mine, lock)
         return
     pytest.fail(f"all of the databases 1 to 15 of {REDIS_URL} are in use; empty one.", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.S3Server]:
+    """An S3 server for all tests of this process; a test takes a bucket of its own."""
+    if reason := s3.missing():
+        if REQUIRE_SERVICES:
+            pytest.fail(f"{NO_S3} {reason} (UPDATER_REQUIRE_SERVICES is set)", pytrace=False)
+        pytest.skip(f"{NO_S3} {reason}")
+    with s3.s3_running(tmp_path_factory.mktemp("s3") / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(s3_server: s3.S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty bucket, and an environment that reaches it."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server.bucket()
 
 
 SettingsFactory = Callable[..., Settings]

@@ -64,7 +64,8 @@ class Paths(Checked, table="paths"):
     lake: str = "lake"
     """The event lake: a directory or any fsspec URL."""
     state: str = "state"
-    """Event vectors, summaries, embeddings, models, rejected rows: a directory that all processes share."""
+    """Event vectors, summaries, embeddings, models, rejected rows: a directory that all processes share, or
+    `s3://bucket/prefix`."""
     feature_repo: str = "feature_repo"
     """Directory of the Feast definitions."""
 

@@ -26,6 +26,7 @@ from updater.model.checkpoint import load_model
 from updater.pipeline.versions.registry import check_model, model_version
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
+from updater.runtime.state_place import needs_directory
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.fitted import can_fit
@@ -77,6 +78,7 @@ def evaluate(
         NotLandedError: a day that a feature or a label needs has not landed.
     """
     settings = context.settings
+    needs_directory(settings, "An evaluation")
     names = _names(context, systems, version, model)
     candidate, model_name = None, "baselines"
     if models or {*OF_CANDIDATE, "live"} & {*names}:

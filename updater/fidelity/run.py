@@ -23,6 +23,7 @@ from updater.runtime.deployment import Context, Progress, WritableContext, day_b
 from updater.runtime.device import model_device
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import Session
+from updater.runtime.state_place import needs_directory
 
 USERS = 2000
 """Users who are asked, if nobody says how many: the same ones every day."""
@@ -62,6 +63,7 @@ def measure_fidelity(
         WindowOrderError: `ds` is none of the committed windows.
         ConfigError: the model does not fit, or a package is missing.
     """
+    needs_directory(context.settings, "A report of fidelity")
     needed(("jinja2",))
     window, live = _window(context, ds), context.live_model()
     directory = _candidate(context, model, version)

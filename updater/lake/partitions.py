@@ -68,6 +68,17 @@ def list_names(directory: str) -> list[str]:
     return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
 
 
+def list_tree(directory: str, suffix: str = ".parquet") -> dict[str, list[str]]:
+    """As `list_files`, of the directories directly below `directory` by name: one listing of an object store."""
+    fs, inner = filesystem(directory)
+    found: dict[str, list[str]] = {}
+    for path in sorted(map(str, fs.find(inner))):
+        below, slash, name = path.removeprefix(inner).strip("/").partition("/")
+        if slash and "/" not in name and name.endswith(suffix) and not name.startswith((".", "_")):
+            found.setdefault(below, []).append(join(directory, below, name))
+    return found
+
+
 @contextmanager
 def write_file(path: str) -> Iterator[IO[bytes]]:
     """A binary file that appears at `path` only when the block ends without an error.

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.ledger import LedgerWriter, ModelRecord, open_writer, upgrade
 from updater.runtime.deployment import Context, check_fixed_values, clock, fixed_values, setting_key
+from updater.runtime.model_files import making_model
+from updater.runtime.state_place import check_place
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 
@@ -38,6 +39,7 @@ def create_ledger(settings: Settings) -> LedgerWriter:
         ConfigError: a value that existing state depends on was changed.
         ServiceUnavailableError: a database does not answer.
     """
+    check_place(settings)
     upgrade(settings.ledger.url)
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
@@ -102,12 +104,10 @@ def _first_model(settings: Settings, trained: str | None) -> ModelRecord:
     from updater.model.config import create_config
     from updater.runtime.session import fitting_model
 
-    if not partitions.is_local(settings.paths.state):
-        raise ConfigError(f"paths.state is {settings.paths.state}; the first model needs a local state directory.")
     model = fitting_model(settings, trained) if trained else create_model(create_config(settings), settings.model.seed)
-    directory = StateLayout(settings.paths.state).model(1)
-    save_model(model, directory)
-    digest = model_digest(directory)
+    with making_model(StateLayout(settings.paths.state).model(1)) as directory:
+        save_model(model, directory)
+        digest = model_digest(directory)
     kind = "trained" if trained else "untrained"
     return ModelRecord(
         version=1,

@@ -14,6 +14,7 @@ from updater.lake import partitions
 from updater.lake.landing import Landed, read_partition
 from updater.lake.pseudonyms import pseudonyms
 from updater.ledger import LedgerReader, LedgerWriter, ModelRecord, open_reader, open_writer
+from updater.runtime.state_place import check_place
 from updater.settings import Settings
 from updater.state.event_store import EventFile
 from updater.state.layout import StateLayout
@@ -165,6 +166,7 @@ def open_context(settings: Settings, now: datetime | None = None) -> Context:
     Raises:
         ConfigError: the ledger is not initialized, or a value that state depends on was changed.
     """
+    check_place(settings)
     ledger = open_reader(settings.ledger.url)
     check_fixed_values(ledger, settings)
     return Context(settings, ledger, now or clock())
@@ -180,6 +182,7 @@ def open_writable(settings: Settings, now: datetime | None = None) -> WritableCo
     Raises:
         ConfigError: the ledger is not initialized, or a value that state depends on was changed.
     """
+    check_place(settings)
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
     return WritableContext(settings, ledger, now or clock(), None if now else clock)

@@ -28,7 +28,10 @@ class StateLock:
     def exclusive(self) -> Iterator[None]:
         """Wait until nobody holds the lock, and hold it alone. Raises ConfigError if the state is not on a disk."""
         if not partitions.is_local(self._path):
-            raise ConfigError(f"{self._path} is not on a local disk; set paths.state to a local directory.")
+            raise ConfigError(
+                f"{self._path} cannot be locked, because it lies on no disk: to erase users and to maintain the state, "
+                "paths.state has to be a directory; docs/operations.md says what works in a bucket."
+            )
         with self._held(fcntl.LOCK_EX):
             yield
 

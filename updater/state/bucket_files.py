@@ -1,24 +1,32 @@
 """Files of buckets below a root of days: `<root>/ds=…/bucket-NNN.parquet`, and what days were merged into."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import date
 
 from updater.domain.bucket_file_names import BucketFile, directory_days, live, parse
 from updater.lake import partitions
+from updater.locations import is_s3
 
 
 def all_files(root: str, bucket: int | None = None, last: date | None = None) -> list[BucketFile]:
     """Every file of a bucket (None means of all) below `root`, merged or not, that holds nothing after day `last`."""
     found = []
-    for directory in partitions.list_names(root):
-        days = directory_days(directory)
-        if days is None or (last is not None and days[2] > last):
-            continue
-        for path in partitions.list_files(partitions.join(root, directory)):
+    for directory, paths in _directories(root, last):
+        for path in paths:
             file = parse(directory, path.rsplit("/", 1)[1], path)
             if file is not None and bucket in (None, file.bucket):
                 found.append(file)
     return found
+
+
+def _directories(root: str, last: date | None) -> Iterator[tuple[str, list[str]]]:
+    """Directories of days below `root` that hold nothing after `last`, and their files; a bucket is listed at once."""
+    listed = partitions.list_tree(root) if is_s3(root) else None
+    for directory in partitions.list_names(root) if listed is None else listed:
+        days = directory_days(directory)
+        if days is not None and (last is None or days[2] <= last):
+            below = partitions.join(root, directory)
+            yield directory, partitions.list_files(below) if listed is None else listed[directory]
 
 
 def bucket_files(root: str, bucket: int, last: date | None = None) -> list[str]:

@@ -19,6 +19,8 @@ from updater.domain.modality import Modality
 from updater.domain.window import Window, buffer_start, day_window, first_buffer_day
 from updater.lake import partitions
 from updater.lake.schemas import event_schema, numeric_columns
+from updater.locations import is_s3
+from updater.objects.duckdb_reads import read_buckets
 
 ROWS_PER_BATCH = 65_536
 CHANGES_SCHEMA = pa.schema(
@@ -41,7 +43,9 @@ def connect(*roots: str) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={"threads": 1})
     connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
     for root in roots:
-        if not partitions.is_local(root):
+        if is_s3(root):
+            read_buckets(connection)
+        elif not partitions.is_local(root):
             connection.register_filesystem(partitions.filesystem(root)[0])
     return connection
 

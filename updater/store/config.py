@@ -25,7 +25,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from updater.errors import ConfigError
-from updater.locations import filesystem
+from updater.locations import filesystem, is_s3
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 
@@ -40,6 +40,7 @@ _STORES = {
     "redis": "updater.store.online_redis.GuardedRedisOnlineStore",
     "postgres": "updater.store.online_postgres.GuardedPostgreSQLOnlineStore",
 }
+_OFFLINE_IN_BUCKET = "updater.store.offline_bucket.BucketOfflineStore"
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 _SECRET_NAME = re.compile(r"password|secret|token")
 _HEADER = "# Written by updater for Feast's command line and other readers; `updater init` rewrites it.\n"
@@ -66,8 +67,7 @@ def write_feature_store_yaml(settings: Settings) -> str:
     path = StateLayout(settings.paths.state).feature_store()
     if "://" in path:
         fs, inner = filesystem(path)
-        with fs.open(inner, "w", encoding="utf-8") as file:
-            file.write(text)
+        fs.pipe_file(inner, text.encode())
     else:
         _write(Path(path), text)
     beside = Path(settings.paths.feature_repo, "feature_store.yaml")
@@ -96,7 +96,7 @@ def _document(settings: Settings) -> dict[str, Any]:
             "serve_features_while_materializing": True,
             "sqlalchemy_config_kwargs": {"pool_pre_ping": True, **_driver_arguments(settings.registry.url)},
         },
-        "offline_store": {"type": "duckdb"},
+        "offline_store": {"type": _OFFLINE_IN_BUCKET if is_s3(settings.paths.state) else "duckdb"},
         "online_store": {"type": _STORES[settings.online_store.type], **settings.online_store.options},
         # Whose file this is: see updater.store.repository.
         "batch_engine": {

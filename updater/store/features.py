@@ -21,6 +21,7 @@ from feast.types import Array, Float32, Float64, Int64, String
 from updater.domain import columns
 from updater.domain.profile import RULES
 from updater.domain.scenario import Scenario
+from updater.lake import partitions
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 from updater.store.repository import repository_settings
@@ -60,8 +61,7 @@ def feature_objects(config: Path) -> dict[str, Any]:
 
 def model_versions(settings: Settings) -> tuple[int, ...]:
     """Versions whose models lie in the state, which are served side by side; 1 before there is any."""
-    models = Path(StateLayout(settings.paths.state).models())
-    names = [path.name for path in models.iterdir()] if models.is_dir() else []
+    names = partitions.list_names(StateLayout(settings.paths.state).models())
     return tuple(sorted(int(name[1:]) for name in names if re.fullmatch(r"v[1-9]\d*", name))) or (1,)
 
 

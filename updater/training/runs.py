@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from updater.domain.fingerprint import fingerprint
-from updater.errors import ConfigError
 from updater.lake import partitions
 from updater.model.checkpoint import CONFIG
 from updater.runtime.deployment import Context
+from updater.runtime.state_place import needs_directory
 from updater.state.layout import StateLayout
 
 REPORT = "report.json"
@@ -37,8 +37,7 @@ class TrainReport:
 
 def training_layout(context: Context) -> StateLayout:
     """Where data, runs and models of training lie. Raises ConfigError for a state that is no local directory."""
-    if not partitions.is_local(context.settings.paths.state):
-        raise ConfigError(f"paths.state is {context.settings.paths.state}; training needs a local state directory.")
+    needs_directory(context.settings, "Training")
     return StateLayout(partitions.filesystem(context.layout.root)[1])
 
 

@@ -23,6 +23,7 @@ from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.session import text_vectors
 from updater.runtime.state_lock import StateLock
+from updater.runtime.state_place import needs_directory
 from updater.runtime.timing import Stopwatch
 from updater.state.layout import StatePart
 
@@ -58,6 +59,7 @@ def plan_maintenance(context: Context) -> MaintenanceReport:
         NothingCommittedError: no window is committed.
         UnfinishedWorkError: a restatement or an erasure is unfinished.
     """
+    needs_directory(context.settings, "Maintenance")
     scope = scope_of(context)
     counted = [
         *((job.part, job.counts) for job in _jobs(context, scope)),

@@ -25,6 +25,7 @@ from updater.lake.schemas import is_text
 from updater.pipeline.erase.files import files_below
 from updater.pipeline.user_ids import state_ids
 from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.state_place import needs_directory
 
 MIN_BYTES, MIN_DIGITS = 8, 16
 LONGEST_BOUNDED = 47
@@ -53,6 +54,7 @@ def find(context: Context, user_ids: Sequence[str], progress: Progress = no_prog
     """
     from updater.store.erasing import find_online
 
+    needs_directory(context.settings, "A search for users")
     known = state_ids(context, user_ids)
     users = sorted({*user_ids, *known})
     places: list[str] = []

@@ -19,6 +19,7 @@ from updater.ledger import ModelRecord
 from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, WritableContext
+from updater.runtime.state_place import needs_directory
 from updater.settings import Settings
 
 NO_NAME = re.compile(r"[^a-z0-9]+")
@@ -49,6 +50,7 @@ def register_model(context: WritableContext, directory: str | Path, name_hint: s
     Raises:
         ConfigError: the checkpoint is incomplete, or was made for another config or text encoder.
     """
+    needs_directory(context.settings, "Adding a model version")
     digest = check_model(context.settings, directory)
     record = _registered(context, digest)
     if record is not None and context.has_model(record.version):
@@ -98,6 +100,7 @@ def prune_version(context: WritableContext, version: int) -> PruneReport:
     """
     from updater.store.definitions import remove
 
+    needs_directory(context.settings, "Removing a model version")
     record = _recorded(context, version)
     if record.live:
         raise ConfigError(f"Model version {version} is live; promote another one before you remove it.")
@@ -138,9 +141,7 @@ def _registered(context: Context, digest: str) -> ModelRecord | None:
 
 
 def _models(context: Context) -> Path:
-    """Where all versions lie. Raises ConfigError for a state that is no local directory."""
-    if not partitions.is_local(context.settings.paths.state):
-        raise ConfigError(f"paths.state is {context.settings.paths.state}; models need a local state directory.")
+    """Where all versions lie."""
     return Path(partitions.filesystem(context.layout.models())[1])
 
 

@@ -1,0 +1,1 @@
+"""Objects: bytes under names, put and read whole, in a directory or an S3 bucket. Nothing is renamed or locked."""

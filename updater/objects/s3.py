@@ -1,0 +1,225 @@
+"""Objects in an S3 bucket, or in any store with S3's interface, through obstore.
+
+A conditional put whose answer was lost is found to have been refused when it is made again, because the object is there
+by then. So each conditional put has a mark of its own among the object's metadata, by which it knows its own work.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from time import sleep
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import S3Store
+
+from updater.errors import ConfigError, ServiceUnavailableError
+from updater.objects.s3_access import Access, access_from
+from updater.objects.s3_versions import delete_versions, keeps_versions
+from updater.objects.store import Held
+
+if TYPE_CHECKING:
+    from obstore import PutMode
+    from obstore.store import ClientConfig, RetryConfig, S3Config
+
+ATTEMPTS = 6
+"""Of a conditional put that obstore does not make again by itself."""
+FIRST_PAUSE_SECONDS = 0.2
+RETRIES: "RetryConfig" = {
+    "max_retries": 1000,
+    "retry_timeout": timedelta(seconds=60),
+    "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=3), "base": 2},
+}
+"""A server that is started again has a minute until it answers."""
+FIRST_BYTES = 4 << 20
+"""Read of an object in a first request, which also says how large it is; most objects are smaller."""
+_MARK = "updater-put"
+
+
+class S3Objects:
+    """Objects below a prefix of a bucket.
+
+    Args:
+        access: where the bucket is.
+        bucket: its name.
+        prefix: of all names; empty for the whole bucket.
+    """
+
+    def __init__(self, access: Access, bucket: str, prefix: str = "") -> None:
+        self._access, self._bucket, self._prefix = access, bucket, f"{prefix}/" if prefix else ""
+        config: S3Config = {
+            "endpoint": access.endpoint,
+            "region": access.region,
+            "access_key_id": access.key_id,
+            "secret_access_key": access.secret,
+        }
+        if access.token:
+            config["session_token"] = access.token
+        options: ClientConfig = {"allow_http": not access.is_encrypted}
+        self._store = S3Store(bucket, config=config, client_options=options, retry_config=RETRIES)
+        self._keeps_versions: bool | None = None
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        """See `Objects.put_new`."""
+        return self._put_if(name, content, "create")
+
+    def put(self, name: str, content: bytes) -> None:
+        """See `Objects.put`."""
+        with self._answering():
+            obstore.put(self._store, self._key(name), content)
+
+    def put_file(self, name: str, path: str) -> None:
+        """As `put`, of a local file that is not read into memory."""
+        with self._answering(), open(path, "rb") as file:  # noqa: PTH123 - obstore takes an open file
+            obstore.put(self._store, self._key(name), file)
+
+    def replace(self, name: str, content: bytes, version: str) -> bool:
+        """See `Objects.replace`."""
+        return self._put_if(name, content, {"e_tag": version})
+
+    def copy(self, source: str, target: str) -> None:
+        """See `Objects.copy`: the store copies, no bytes pass through here."""
+        with self._answering():
+            obstore.copy(self._store, self._key(source), self._key(target))
+
+    def get(self, name: str) -> Held:
+        """See `Objects.get`."""
+        with self._answering():
+            found = obstore.get(self._store, self._key(name))
+            return Held(bytes(found.bytes()), str(found.meta["e_tag"]))
+
+    def first_bytes(self, name: str) -> tuple[bytes, int]:
+        """The first `FIRST_BYTES` of an object, or all of a smaller one, and its size."""
+        with self._answering():
+            try:
+                found = obstore.get(self._store, self._key(name), options={"range": (0, FIRST_BYTES)})
+            except GenericError:
+                # Nothing is no part of an object without bytes.
+                if obstore.head(self._store, self._key(name))["size"]:
+                    raise
+                return b"", 0
+            return bytes(found.bytes()), found.meta["size"]
+
+    def bytes_between(self, name: str, start: int, end: int) -> bytes:
+        """The bytes from `start` to before `end` of an object."""
+        with self._answering():
+            return bytes(obstore.get_range(self._store, self._key(name), start=start, end=end))
+
+    def size(self, name: str) -> int | None:
+        """Bytes of an object; None if there is none."""
+        with self._answering():
+            try:
+                return obstore.head(self._store, self._key(name))["size"]
+            except FileNotFoundError:
+                return None
+
+    def list(self, below: str = "") -> dict[str, int]:
+        """See `Objects.list`: a request per thousand objects."""
+        with self._answering():
+            found = obstore.list(self._store, self._key(below) or None, chunk_size=1000)
+            named = {self._name(meta["path"]): meta["size"] for chunk in found for meta in chunk}
+        return dict(sorted(named.items()))
+
+    def any_below(self, below: str) -> bool:
+        """Whether there is an object below a directory."""
+        with self._answering():
+            return any(obstore.list(self._store, self._key(below) or None, chunk_size=1))
+
+    def directly_below(self, below: str) -> tuple[tuple[str, ...], dict[str, int]]:
+        """Directories and objects directly below a directory, the latter with their sizes.
+
+        Some servers go on listing a directory when the last object below it is gone.
+        """
+        with self._answering():
+            found = obstore.list_with_delimiter(self._store, self._key(below) or None)
+            objects = {self._name(meta["path"]): meta["size"] for meta in found["objects"]}
+        return tuple(sorted(map(self._name, found["common_prefixes"]))), objects
+
+    def delete(self, names: Iterable[str]) -> None:
+        """See `Objects.delete`."""
+        keys = [self._key(name) for name in names]
+        if not keys:
+            return
+        if self._keeps_versions is None:
+            self._keeps_versions = keeps_versions(self._access, self._bucket)
+        if self._keeps_versions:
+            for key in keys:
+                delete_versions(self._access, self._bucket, key)
+            return
+        with self._answering():
+            obstore.delete(self._store, keys)
+
+    def _put_if(self, name: str, content: bytes, mode: "PutMode") -> bool:
+        mark, pause = uuid4().hex, FIRST_PAUSE_SECONDS
+        for attempt in range(ATTEMPTS):
+            with self._answering():
+                try:
+                    obstore.put(self._store, self._key(name), content, mode=mode, attributes={_MARK: mark})
+                    return True
+                except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+                    return self._mark_of(name) == mark
+                except GenericError:
+                    # Perhaps it was put and only the answer is missing: obstore leaves that to whoever asked.
+                    if attempt == ATTEMPTS - 1:
+                        raise
+            sleep(pause)
+            pause *= 2
+        raise AssertionError
+
+    def _mark_of(self, name: str) -> str | None:
+        try:
+            found = obstore.get(self._store, self._key(name), options={"head": True})
+        except FileNotFoundError:
+            return None
+        return found.attributes.get(_MARK)
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}{name}".strip("/")
+
+    def _name(self, key: str) -> str:
+        return key.removeprefix(self._prefix)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        where = f"The object store at {self._access.endpoint}"
+        try:
+            yield
+        except BaseError as error:
+            # Of a listing that is refused, obstore knows no more than the status.
+            if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or " 403 " in str(error):
+                raise ConfigError(
+                    f"{where} refuses s3://{self._bucket} to $AWS_ACCESS_KEY_ID; check the credentials and what they "
+                    "allow."
+                ) from error
+            if " 404 " in str(error):
+                raise ConfigError(f"{where} has no bucket {self._bucket!r}; make it, or name another one.") from error
+            raise ServiceUnavailableError(
+                f"{where} failed on s3://{self._bucket} ({_reason(error)}); check that it runs, that the bucket is "
+                "there and that $AWS_ENDPOINT_URL is right."
+            ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
+
+
+def bucket_objects(bucket: str) -> S3Objects:
+    """All objects of a bucket, as the environment reaches it."""
+    return _opened(os.getpid(), access_from(), bucket)
+
+
+# A connection belongs to the process that made it.
+@cache
+def _opened(process: int, access: Access, bucket: str) -> S3Objects:
+    return S3Objects(access, bucket)
