@@ -10,7 +10,7 @@ import numpy as np
 
 from updater.domain.columns import PROFILE_VIEW
 from updater.fidelity.llm.answers import lettered
-from updater.fidelity.llm.language_model import LanguageModel, open_language_model
+from updater.language_models.causal import LanguageModel, open_language_model
 from updater.lake import partitions
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.profile_utility import Asked, Question, ask_about

@@ -63,6 +63,8 @@ MAINTENANCE_WRITES = (
 """Writes of a maintenance, in their order."""
 EMBEDDING_WRITES = ("part", "joined", "parts_removed")
 """Writes of a file of everybody's embeddings, in their order."""
+PROFILE_WRITES = ("profile_replies", "profile_rows", "materialized")
+"""Writes of an update of a language model's profiles, in their order."""
 
 _reached: Counter[str] = Counter()
 
