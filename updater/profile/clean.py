@@ -4,6 +4,7 @@ What people type, and what others write about them, may hold instructions, marku
 short string on one line between quotes that the value itself cannot close.
 """
 
+import re
 import unicodedata
 
 MAX_CHARACTERS = 40
@@ -35,3 +36,8 @@ def quoted(value: str) -> str:
 def num_tokens(text: str) -> int:
     """Length of a text, by a rule that needs no tokenizer: four bytes of UTF-8, begun ones included, are a token."""
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+
+def shows_id(text: str, user_id: str) -> bool:
+    """True if `text` happens to contain the user's id as a word; such text is not shown to anybody."""
+    return re.search(rf"(?<!\w){re.escape(user_id)}(?!\w)", text, re.IGNORECASE) is not None

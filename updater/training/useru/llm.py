@@ -18,11 +18,12 @@ from typing import Any
 
 from updater.domain.fingerprint import fingerprint
 from updater.errors import UpdaterError
+from updater.profile.clean import shows_id
 from updater.training.useru import items
 from updater.training.useru.answers import Draft
 from updater.training.useru.chat import Chat
 from updater.training.useru.events import Profile
-from updater.training.useru.rendering import RENDERING_VERSION, profile_text, shows_id
+from updater.training.useru.rendering import RENDERING_VERSION, profile_text
 from updater.training.useru.replies import Replies
 from updater.training.useru.topics import TOPICS_PER_PROFILE, Topic, most_relevant
 

@@ -4,9 +4,9 @@ Neither the user's id nor any date is in the text: only ages in days.
 """
 
 import json
-import re
 from collections.abc import Iterator
 
+from updater.profile.clean import shows_id
 from updater.training.useru.events import Event, Profile
 from updater.training.useru.measures import RECENT, WEEK, Scope, Value, most_common, value_of
 
@@ -28,11 +28,6 @@ def profile_text(profile: Profile) -> str:
         events = [event for event in profile.events if event.modality == modality]
         lines += _state_lines(profile, events) if events[0].is_state else _stream_lines(profile, events)
     return "\n".join(lines)
-
-
-def shows_id(text: str, user_id: str) -> bool:
-    """True if `text` happens to contain the user's id as a word; such text is not shown to anybody."""
-    return re.search(rf"(?<!\w){re.escape(user_id)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _stream_lines(profile: Profile, events: list[Event]) -> Iterator[str]:
