@@ -38,6 +38,8 @@ class ProfileTraining(Checked, table="profile_training"):
     """Optimizer steps of the phase with rewards; 0 to leave it out."""
     group: Annotated[int, Interval(ge=2, le=64)] = 4
     """Replies to one prompt, which are compared with each other."""
+    prompts_per_step: AtLeastOne = 1
+    """Prompts of such a step."""
     reinforced_learning_rate: LearningRate = 1e-5
     """Constant rate of that phase."""
     temperature: Positive = 1.0
