@@ -11,6 +11,7 @@ from updater.commands.completion import completion
 from updater.commands.former import formerly
 from updater.commands.groups import CommandGroup
 from updater.commands.model import check_first_model, model
+from updater.commands.profiles import profile
 from updater.commands.scaffold import new
 from updater.commands.state import state
 from updater.commands.uqabench import uqabench
@@ -219,7 +220,7 @@ def demo(
 main.place("Build", new, init, demo, completion)
 main.place("Run", plan, run, backfill)
 main.place("Inspect", status, uqabench)
-for group in (model, user, state):
+for group in (model, user, profile, state):
     main.add_command(group)
 
 if __name__ == "__main__":

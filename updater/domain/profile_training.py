@@ -50,9 +50,9 @@ class ProfileTraining(Checked, table="profile_training"):
     """Taken from the reward of a text of twice the budget or more; less, if it is less over."""
     lora_rank: Number = 16
     """Rank of the adapters; 0 to train all weights."""
-    max_prompt_tokens: AtLeastOne = 1024
+    max_prompt_tokens: AtLeastOne = 2048
     """Updates with a longer prompt are left out."""
-    max_reply_tokens: AtLeastOne = 160
+    max_reply_tokens: AtLeastOne = 256
     """Longest reply."""
     save_every: AtLeastOne = 10
     """Steps between two checkpoints that training can resume from."""

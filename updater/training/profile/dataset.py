@@ -67,7 +67,7 @@ def make_training_updates(
     chains: Sequence[Chain],
     limits: Limits,
     prompt_of: Callable[[Question], str],
-    fits: Callable[[str], bool],
+    fits: Callable[[Update], bool],
     ask: Ask | None = None,
 ) -> TrainingUpdates:
     """Generate, validate and merge the texts of all chains; one without a text for either update is left out.
@@ -76,7 +76,7 @@ def make_training_updates(
         chains: of users who are trained on.
         limits: what texts may have.
         prompt_of: what the model is asked.
-        fits: whether a prompt is short enough.
+        fits: whether an update can be asked: there is something to say, and the prompt is short enough.
         ask: where a language model's candidates come from; None for those by rules alone.
     """
     found: list[tuple[Update, TrainingText, str]] = []
@@ -91,13 +91,12 @@ def make_training_updates(
 
 
 def _texts(
-    chain: Chain, limits: Limits, prompt_of: Callable[[Question], str], fits: Callable[[str], bool], ask: Ask | None
+    chain: Chain, limits: Limits, prompt_of: Callable[[Question], str], fits: Callable[[Update], bool], ask: Ask | None
 ) -> Iterator[tuple[Update, TrainingText, str]]:
     """The training texts of a chain's updates, up to the first one that has none."""
     update = chain.first
     for is_last in (False, True):
-        prompt = prompt_of(update.question)
-        if not update.question.facets or not fits(prompt):
+        if not fits(update):
             return
         candidates = rule_candidates(update)
         if ask is not None:
@@ -105,6 +104,6 @@ def _texts(
         text = make_text(update, candidates, limits)
         if text is None:
             return
-        yield update, text, prompt
+        yield update, text, prompt_of(update.question)
         if not is_last:
             update = chain.second(text.candidate)

@@ -72,7 +72,7 @@ def baseline(chains: Sequence[Chain]) -> Baseline:
     """How many choices the texts by rules get right at the instants of both updates."""
     updates = [update for chain in chains for update in (chain.first, chain.second(None))]
     shares = [
-        share_right(named_values(update.rule_profile, update.moment.rules[1]), update.events) for update in updates
+        share_right(named_values(update.rule_profile, update.moment.rules.facets), update.events) for update in updates
     ]
     return Baseline(_mean(shares))
 

@@ -44,9 +44,9 @@ class Histories:
         everyone = np.arange(len(self.users))
         return tuple(counted_events(events, everyone) for events in self.events if events.said is not None)
 
-    def profiles(self, choice: ProfileChoice, users: Sequence[int]) -> Profiles:
-        """The profiles by rules of the users at the positions `users`."""
-        return profiles_of(self.events, np.array(users, np.int64), choice)
+    def profiles(self, choice: ProfileChoice) -> Profiles:
+        """The profiles by rules of all these users."""
+        return profiles_of(self.events, np.arange(len(self.users)), choice)
 
 
 def sample_users(users: set[str], number: int, *, held_out: bool) -> list[str]:
@@ -60,11 +60,11 @@ class HistoryReader:
 
     Args:
         context: the deployment.
-        events: lands the days that are not landed yet.
+        events: lands the days that are not landed yet; None to read what there is.
         connection: DuckDB over the state.
     """
 
-    def __init__(self, context: Context, events: Events, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, context: Context, events: Events | None, connection: duckdb.DuckDBPyConnection) -> None:
         self._context, self._events, self._connection = context, events, connection
 
     def everyone(self, ds: date) -> set[str]:
@@ -91,9 +91,9 @@ class HistoryReader:
 
     def _buffer(self, modality: Modality, ds: date) -> Buffer:
         settings = self._context.settings
-        if modality.kind == "stream":
+        if self._events is not None and modality.kind == "stream":
             self._events.land_past(modality.name, self._context.window(ds), settings.buffer.days)
-        else:
+        elif self._events is not None:
             self._events.land_snapshot(modality.name, self._context.window(ds))
         files = self._context.event_files(modality.name, ds)
         return Buffer(self._connection, modality, files, settings.buffer.days, settings.timezone)

@@ -66,9 +66,12 @@ class Policy:
         # Padded on the left: replies begin at the same place.
         ids_BT = torch.stack([torch.nn.functional.pad(one, (length - len(one), 0), value=pad) for one in ids])
         mask_BT = torch.stack([torch.arange(length) >= length - len(one) for one in ids]).long()
-        sampling = {"do_sample": False} if temperature is None else {"do_sample": True, "temperature": temperature}
         config = GenerationConfig(
-            max_new_tokens=max_tokens, eos_token_id=self.tokenizer.eos_token_id, pad_token_id=pad, top_k=0, **sampling
+            max_new_tokens=max_tokens,
+            eos_token_id=self.tokenizer.eos_token_id,
+            pad_token_id=pad,
+            do_sample=temperature is not None,
+            **({} if temperature is None else {"temperature": temperature, "top_k": 0}),
         )
         device = self.network.device
         with torch.no_grad():

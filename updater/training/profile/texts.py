@@ -86,9 +86,9 @@ def rule_candidates(update: Update) -> list[Statements]:
     told = {facet.key: facet for facet in update.question.facets}
     found = []
     for choice in variants(update.moment.choice):
-        made = update.moment.histories.profiles(choice, [update.user])
+        made = update.moment.profiles(choice)
         said = []
-        for mention in made.profiles[0].mentions:
+        for mention in made.profiles[update.user].mentions:
             events = made.facets[mention.modality].events
             value = events.values[made.facets[mention.modality].value_F[mention.facets[0]]]
             facet = told.get((events.modality, value))

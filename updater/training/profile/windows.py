@@ -4,7 +4,7 @@ Nothing that happened, or landed, after the end of an update's stage is in what 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,7 @@ from updater.profile.facets import Facets, Int64
 from updater.profile.language_model.check import Candidate, Limits, limits_of
 from updater.profile.language_model.known import Key, Seen, counts_of, known_facets
 from updater.profile.language_model.prompt import Question
-from updater.profile.profile import Profile
+from updater.profile.profile import Profile, Profiles
 from updater.profile.utility import rejected_value
 from updater.training.profile.histories import Histories
 from updater.training.profile.reward import NextEvent
@@ -27,11 +27,19 @@ class Moment:
     histories: Histories
     choice: ProfileChoice
 
-    @cached_property
-    def rules(self) -> tuple[Sequence[Profile], Sequence[Facets]]:
-        """The profiles by rules of all users, and the facets that they refer to."""
-        made = self.histories.profiles(self.choice, range(len(self.histories.users)))
-        return made.profiles, made.facets
+    _profiles: dict[str, Profiles] = field(default_factory=dict)
+
+    def profiles(self, choice: ProfileChoice) -> Profiles:
+        """The profiles of all users by rules of these numbers, written once."""
+        key = repr(choice)
+        if key not in self._profiles:
+            self._profiles[key] = self.histories.profiles(choice)
+        return self._profiles[key]
+
+    @property
+    def rules(self) -> Profiles:
+        """The profiles by rules of the config."""
+        return self.profiles(self.choice)
 
     @cached_property
     def popularity(self) -> Mapping[str, Int64]:
@@ -43,11 +51,11 @@ class Moment:
 
     def counts(self, user: int) -> Mapping[Key, Seen]:
         """What the log has of a user."""
-        return counts_of(self.rules[1], user)
+        return counts_of(self.rules.facets, user)
 
     def newest(self, user: int) -> int | None:
         """The user's newest event time in microseconds, to a second; None without events."""
-        seconds = self.rules[0][user].newest_event
+        seconds = self.rules.profiles[user].newest_event
         return None if seconds is None else seconds * 1_000_000
 
 
@@ -79,7 +87,7 @@ class Update:
     @property
     def rule_profile(self) -> Profile:
         """What the rules say at the same instant."""
-        return self.moment.rules[0][self.user]
+        return self.moment.rules.profiles[self.user]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +120,7 @@ def make_chains(moments: Sequence[Moment]) -> list[Chain]:
     start, first, second, last = moments
     found = []
     for user, user_id in enumerate(start.histories.users):
-        profile, facets = start.rules[0][user], start.rules[1]
+        profile, facets = start.rules.profiles[user], start.rules.facets
         former = Former("", (), None)
         if profile.mentions:
             former = Former(profile.text, named_keys(profile, facets), start.counts(user))
@@ -125,7 +133,7 @@ def make_chains(moments: Sequence[Moment]) -> list[Chain]:
 def make_update(user_id: str, user: int, moment: Moment, after: Moment, former: Former) -> Update:
     """An update at `moment`, scored on what had happened since by `after`."""
     newest = moment.newest(user) or 0
-    told = known_facets(moment.rules[1], user, newest, moment.choice, former.before, former.named, user_id)
+    told = known_facets(moment.rules.facets, user, newest, moment.choice, former.before, former.named, user_id)
     question = Question(former.text, told, moment.choice.budget_tokens)
     return Update(user_id, user, moment, former, question, next_events(moment, after, user))
 
