@@ -82,7 +82,9 @@ def toml_text(config: Mapping[str, Any]) -> str:
     scalars, tables = [], []
     for name, value in config.items():
         if isinstance(value, Mapping):
-            tables.append(f"[{name}]\n{_pairs(value)}")
+            inner = {key: table for key, table in value.items() if isinstance(table, Mapping) and table}
+            tables.append(f"[{name}]\n{_pairs({key: one for key, one in value.items() if key not in inner})}")
+            tables.extend(f"[{name}.{key}]\n{_pairs(table)}" for key, table in inner.items())
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             tables.extend(f"[[{name}]]\n{_pairs(item)}" for item in value)
         else:

@@ -13,8 +13,8 @@ from tests.conftest import REQUIRE_SERVICES
 from tests.model_factories import make_batch
 from updater.evaluation.vectors import UserVectors
 from updater.fidelity.llm.answers import answer_from_text, answer_with_llm
-from updater.fidelity.llm.language_model import LanguageModel
 from updater.fidelity.schema import QUESTIONS
+from updater.language_models.causal import LanguageModel
 from updater.model.checkpoint import create_model, load_model, model_digest, save_model
 from updater.model.config import ModelConfig, create_config
 from updater.model.loading import new_backbone

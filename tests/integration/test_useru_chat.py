@@ -8,7 +8,8 @@ import pytest
 from tests.integration.chat_server import TOKENS, Answer, ChatServer, completion, serving
 from updater.domain.generator import GeneratorChoice
 from updater.errors import ConfigError, ServiceUnavailableError
-from updater.training.useru.chat import Chat, Reply
+from updater.language_models.chat import MAX_BYTES, Chat
+from updater.language_models.speaker import Reply
 
 
 def choice_for(server: ChatServer, **changes: Any) -> GeneratorChoice:
@@ -103,3 +104,15 @@ def test_a_reply_without_usage_is_not_free(server: ChatServer, usage: Any) -> No
 def test_a_reply_of_nothing_is_an_empty_text(server: ChatServer) -> None:
     server.respond = lambda _: completion(None)
     assert ask(choice_for(server)) == (Reply("", TOKENS), [])
+
+
+def test_a_reply_that_never_ends_is_none(server: ChatServer) -> None:
+    server.respond = lambda _: (200, {}, "x" * (MAX_BYTES + 1))
+    with pytest.raises(ServiceUnavailableError, match="no whole reply"):
+        ask(choice_for(server, max_retries=0))
+
+
+def test_a_reply_of_brackets_is_none(server: ChatServer) -> None:
+    server.respond = lambda _: (200, {}, "[" * 100_000)
+    with pytest.raises(ServiceUnavailableError, match="without a chat completion"):
+        ask(choice_for(server, max_retries=0))

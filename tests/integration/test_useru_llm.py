@@ -20,10 +20,10 @@ from updater.domain.window import day_window, days
 from updater.errors import ConfigError, ServiceUnavailableError, UpdaterError
 from updater.lake.landing import read_partition
 from updater.lake.partitions import day_directory, join
+from updater.language_models.chat import Chat
 from updater.settings import Settings
 from updater.state.event_store import EventFile
 from updater.training.useru.answers import LogGenerator
-from updater.training.useru.chat import Chat
 from updater.training.useru.dataset import DatedSplit, Recipe, build, read_split
 from updater.training.useru.generators import make_generator
 from updater.training.useru.llm import MAX_ATTEMPTS, PROMPTS, LlmGenerator

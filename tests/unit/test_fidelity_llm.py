@@ -15,9 +15,9 @@ from updater.evaluation.vectors import UserVectors
 from updater.fidelity.llm.accuracy import mean_over_users
 from updater.fidelity.llm.adapter import Asked, choose, train_adapter
 from updater.fidelity.llm.answers import answer_from_text, answer_with_llm, lettered
-from updater.fidelity.llm.language_model import LanguageModel, open_language_model
 from updater.fidelity.llm.prior import prior_choices
 from updater.fidelity.schema import QUESTIONS
+from updater.language_models.causal import LanguageModel, open_language_model
 
 OPTIONS = ["tea", "rice", "milk", "bread"]
 

@@ -23,6 +23,7 @@ PATHS = {
     LAYOUT.staged_bucket(DAY, 7): "staged/ds=2024-01-02/bucket-007",
     LAYOUT.bucket_file(SUMMARIES, DAY, 7, 0): "summaries/ds=2024-01-02/bucket-007.parquet",
     LAYOUT.bucket_file("lapse_v1", DAY, 7, 2): "offline/lapse_v1/ds=2024-01-02/bucket-007-g2.parquet",
+    LAYOUT.profile_replies(DAY, 7): "profiles/language_model/ds=2024-01-02/bucket-007.parquet",
     LAYOUT.model(3): "models/v3",
     LAYOUT.restatement_plan(): "restatement/pending.parquet",
     LAYOUT.retired(): "maintenance/retired.json",

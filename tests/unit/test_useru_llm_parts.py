@@ -8,7 +8,7 @@ import pytest
 from tests.profiles import SHOPPER, event, profile
 from updater.domain.generator import GeneratorChoice
 from updater.errors import ConfigError
-from updater.training.useru.chat import backoff, retry_after
+from updater.language_models.chat import backoff, retry_after
 from updater.training.useru.items import read
 from updater.training.useru.llm import PROMPTS
 from updater.training.useru.rendering import MOST_CHARACTERS, MOST_EVENTS, profile_text

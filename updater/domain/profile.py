@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from updater.domain.columns import PROFILE, PROFILE_DOMAIN
+from updater.domain.columns import PROFILE, PROFILE_DOMAIN, PROFILE_LLM, PROFILE_LLM_DOMAIN
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
+from updater.domain.profile_writer import ProfileWriter
 from updater.domain.scenario import Scenario
 from updater.domain.values import Checked, Positive, PositiveShare
 from updater.errors import ConfigError
@@ -42,6 +43,8 @@ class ProfileChoice(Checked, table="profile"):
     """Language of the sentences around the quoted values."""
     wording: Mapping[str, str] = field(default_factory=dict)
     """What a modality is called in the text, by its name; default: the name."""
+    language_model: ProfileWriter = field(default_factory=ProfileWriter)
+    """A language model that keeps texts of its own beside; nothing of it is in the rules' texts."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,6 +52,11 @@ class ProfileChoice(Checked, table="profile"):
             raise ConfigError(
                 f"profile.short_half_life_days is {self.short_half_life_days:g}; use less than the "
                 f"{self.long_half_life_days:g} of profile.long_half_life_days."
+            )
+        if self.language_model.enabled and not self.enabled:
+            raise ConfigError(
+                "profile.language_model.enabled is true, but profile.enabled is false; a language model's texts stand "
+                "beside those of the rules, so enable both."
             )
         for name, words in self.wording.items():
             if not words.strip() or not words.isprintable() or '"' in words or len(words) > MAX_WORDING:
@@ -75,7 +83,7 @@ class ProfileChoice(Checked, table="profile"):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all that a text depends on beside the user's events."""
+        """Digest of all that the rules' text depends on beside the user's events."""
         return fingerprint(
             RULES,
             self.budget_tokens,
@@ -103,7 +111,7 @@ def check_profile(choice: ProfileChoice, modalities: Collection[Modality], scena
     if not choice.enabled:
         return
     for scenario in scenarios:
-        if scenario.name == PROFILE or scenario.domain == PROFILE_DOMAIN:
+        if scenario.name in (PROFILE, PROFILE_LLM) or scenario.domain in (PROFILE_DOMAIN, PROFILE_LLM_DOMAIN):
             raise ConfigError(
                 f"scenario {scenario.name!r} of domain {scenario.domain!r} has a name of the textual profile; rename "
                 f"it: {PROFILE!r} is no scenario and {PROFILE_DOMAIN!r} no domain while profile.enabled is true."

@@ -68,6 +68,10 @@ def check(hint: Any, value: Any, name: str) -> Any:
     Raises:
         ConfigError: it is not permitted; the message has `name` and what is.
     """
+    if dataclasses.is_dataclass(hint):  # A table within a table has checked itself.
+        if isinstance(hint, type) and isinstance(value, hint):
+            return value
+        raise ConfigError(_refusal(hint, value, name))
     try:
         return _adapter(hint).validate_python(value)
     except ValueError:  # as pydantic's ValidationError is

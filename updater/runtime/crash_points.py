@@ -61,6 +61,8 @@ MAINTENANCE_WRITES = (
     "noted",
 )
 """Writes of a maintenance, in their order."""
+PROFILE_WRITES = ("profile_replies", "profile_rows", "materialized")
+"""Writes of an update of a language model's profiles, in their order."""
 
 _reached: Counter[str] = Counter()
 

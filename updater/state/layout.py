@@ -8,6 +8,7 @@ texts/<encoder version>/<digest>.arrow
 staged/ds=D/bucket-NNN/<digest>-<view>
 summaries/ds=D/bucket-NNN[-gG].parquet                    summaries/{span,base}=A_B/…
 offline/<view>/ds=D/bucket-NNN[-gG].parquet               offline/<view>/{span,base}=A_B/…
+profiles/language_model/ds=D/bucket-NNN.parquet
 models/v<N>/…   restatement/pending.parquet   maintenance/retired.json   training/…   evaluation/…
 ```
 """
@@ -34,6 +35,7 @@ class StatePart(StrEnum):
     STAGED = "staged"
     SUMMARIES = "summaries"
     OFFLINE = "offline"
+    PROFILES = "profiles"
     MODELS = "models"
     RESTATEMENT = "restatement"
     MAINTENANCE = "maintenance"
@@ -62,6 +64,7 @@ ERASURE: Final[Mapping[str, Erasure]] = {
     StatePart.STAGED: Erasure.REMOVED,
     StatePart.SUMMARIES: Erasure.REPOINTED,
     StatePart.OFFLINE: Erasure.REPOINTED,
+    StatePart.PROFILES: Erasure.REWRITTEN,
     StatePart.MODELS: Erasure.NO_USERS,
     StatePart.RESTATEMENT: Erasure.REWRITTEN,
     StatePart.MAINTENANCE: Erasure.NO_USERS,
@@ -145,6 +148,10 @@ class StateLayout:
         """What a bucket published for the window of `ds`."""
         return f"{self.bucket_files(view)}/{_day(ds)}/{file_name(bucket, generation)}"
 
+    def profile_replies(self, ds: date, bucket: int) -> str:
+        """What a language model was asked about a bucket's users for the window of `ds`, and what it replied."""
+        return self.path(StatePart.PROFILES, "language_model", _day(ds), f"bucket-{bucket:03d}.parquet")
+
     def models(self) -> str:
         """Directory of the model versions."""
         return self.path(StatePart.MODELS)
@@ -168,6 +175,10 @@ class StateLayout:
     def online_lock(self) -> str:
         """Exclusive: users leave the online store. Shared: rows that were read from files go there."""
         return self.path("online.lock")
+
+    def profile_lock(self) -> str:
+        """Exclusive: a language model's texts are written."""
+        return self.path("profiles.lock")
 
     def training_run(self, recipe: str) -> str:
         """Checkpoints and metrics of a training run."""

@@ -66,14 +66,15 @@ def model_versions(settings: Settings) -> tuple[int, ...]:
 
 
 def feature_views(settings: Settings, versions: Iterable[int]) -> dict[str, FeatureView]:
-    """Every feature view by name: one per scenario and model version, `modality_summaries`, and the profile's."""
+    """Every feature view by name: one per scenario and model version, `modality_summaries`, and the profiles'."""
     views = [_scenario_view(scenario, version, settings) for version in versions for scenario in settings.scenarios]
     profile = [_profile_view(settings)] if settings.profile.enabled else []
-    return {view.name: view for view in [*views, _summaries_view(settings), *profile]}
+    written = [_written_profile_view(settings)] if settings.profile.language_model.enabled else []
+    return {view.name: view for view in [*views, _summaries_view(settings), *profile, *written]}
 
 
 def feature_services(settings: Settings, versions: Iterable[int]) -> dict[str, FeatureService]:
-    """Every feature service by name, such as `risk_v1`: one per domain and model version, and the profile's."""
+    """Every feature service by name, such as `risk_v1`: one per domain and model version, and the profiles'."""
     versions = tuple(versions)
     views = feature_views(settings, versions)
     profile = [columns.PROFILE_VIEW] if settings.profile.enabled else []
@@ -92,6 +93,12 @@ def feature_services(settings: Settings, versions: Iterable[int]) -> dict[str, F
         services[columns.PROFILE_SERVICE] = FeatureService(
             name=columns.PROFILE_SERVICE, features=[views[view]], description="User profiles as text."
         )
+    if settings.profile.language_model.enabled:
+        services[columns.PROFILE_LLM_SERVICE] = FeatureService(
+            name=columns.PROFILE_LLM_SERVICE,
+            features=[views[columns.PROFILE_LLM_VIEW]],
+            description="User profiles as text, kept by a language model.",
+        )
     return services
 
 
@@ -99,7 +106,8 @@ def permissions(settings: Settings) -> dict[str, Permission]:
     """Which roles may read what through Feast's servers, which refuse to everybody what no permission names.
 
     Of each domain its services and views, in all model versions; for all readers the rest. The textual profile is a
-    domain of its own; where the domains' services have it, their readers may read it. Empty without `[[permissions]]`.
+    domain of its own, a language model's texts included; where the domains' services have the rules' one, their
+    readers may read that. Empty without `[[permissions]]`.
     Whoever opens the stores with Feast's library reads past all of this: keep files and databases to the servers'
     account.
     """
@@ -109,7 +117,11 @@ def permissions(settings: Settings) -> dict[str, Permission]:
         scenarios = [scenario.name for scenario in settings.scenarios if scenario.domain == declared.domain]
         if settings.profile.enabled and (declared.domain == columns.PROFILE_DOMAIN or settings.profile.in_domains):
             scenarios.append(columns.PROFILE)
-        for what, kind, names in (("services", FeatureService, [declared.domain]), ("views", FeatureView, scenarios)):
+        services = [declared.domain]
+        if settings.profile.language_model.enabled and declared.domain == columns.PROFILE_DOMAIN:
+            scenarios.append(columns.PROFILE_LLM)
+            services.append(columns.PROFILE_LLM_DOMAIN)
+        for what, kind, names in (("services", FeatureService, services), ("views", FeatureView, scenarios)):
             patterns = [rf"{name}_v\d+" for name in names]
             name = f"read_{declared.domain}_{what}"
             made.append(Permission(name=name, types=[kind], name_patterns=patterns, actions=READING, policy=policy))
@@ -162,6 +174,23 @@ def _profile_view(settings: Settings) -> FeatureView:
     }
     description = "What is known of the user, as text for a language model."
     return _view(columns.PROFILE_VIEW, fields, description, settings, {"updater": RULES})
+
+
+def _written_profile_view(settings: Settings) -> FeatureView:
+    """The texts that a language model keeps, which depend on the texts before."""
+    fields = {
+        columns.LLM_TEXT: String,
+        columns.LLM_DIGEST: String,
+        columns.LLM_UPDATER: String,
+        columns.LLM_TOKENS: Int64,
+        columns.LLM_MODALITIES: Array(String),
+        columns.LLM_FACETS: Array(String),
+        columns.LLM_PARENT: String,
+        columns.LLM_PROMPT: String,
+        columns.LLM_AS_OF: Int64,
+    }
+    description = "What a language model made of the text before and of what was new."
+    return _view(columns.PROFILE_LLM_VIEW, fields, description, settings, {"updater": "llm"})
 
 
 def _version_tag(version: int) -> dict[str, str]:

@@ -14,15 +14,22 @@ from updater.users.event_batches import MICROSECONDS, UserEvents
 
 def profiles_of(events: Sequence[UserEvents], users: Int64, choice: ProfileChoice) -> Profiles:
     """Profiles of `users` (positions in `events`, which were read with what is counted)."""
-    newest_U = np.full(len(users), NEVER)
     num_events_U = np.zeros(len(users), np.int64)
     for event in events:
         num_events_U += event.num_events_U[users]
-        if event.modality.kind == "stream":
-            newest_U = np.maximum(newest_U, _newest(event, users))
+    newest_U = newest_events(events, users)
     return write_profiles(
         [counted_events(event, users) for event in events if event.said is not None], newest_U, num_events_U, choice
     )
+
+
+def newest_events(events: Sequence[UserEvents], users: Int64) -> Int64:
+    """Each user's newest event time over all modalities with times, in microseconds; `NEVER` without any."""
+    newest_U = np.full(len(users), NEVER)
+    for event in events:
+        if event.modality.kind == "stream":
+            newest_U = np.maximum(newest_U, _newest(event, users))
+    return newest_U
 
 
 def counted_events(events: UserEvents, users: Int64) -> CountedEvents:

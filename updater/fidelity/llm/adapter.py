@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from updater.errors import ConfigError
-from updater.fidelity.llm.language_model import LanguageModel
+from updater.language_models.causal import LanguageModel
 from updater.runtime.deployment import Progress, no_progress
 
 BATCH = 8

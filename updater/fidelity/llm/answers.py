@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from updater.evaluation.vectors import UserVectors
 from updater.fidelity.llm.ability import Ability, judge_ability
 from updater.fidelity.llm.adapter import Asked, choose, train_adapter
-from updater.fidelity.llm.language_model import LETTERS, LanguageModel, open_language_model
 from updater.fidelity.llm.prior import prior_choices
+from updater.language_models.causal import LETTERS, LanguageModel, open_language_model
 from updater.runtime.deployment import Progress, no_progress
 
 DEFAULT_MODEL = "smollm2"

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 
 from updater.errors import DataRefusedError
-from updater.fidelity.llm.language_model import LETTERS
 from updater.fidelity.schema import SUBTASKS
+from updater.language_models.causal import LETTERS
 
 WORDINGS = {
     "DF": re.compile(r"次浏览的商品的|从1开始计数"),

@@ -13,7 +13,6 @@ from updater.errors import ConfigError, DataRefusedError
 from updater.fidelity.llm.ability import Ability, judge_ability
 from updater.fidelity.llm.adapter import Adapter, Asked, choose, train_adapter
 from updater.fidelity.llm.answers import letter_shares
-from updater.fidelity.llm.language_model import LETTERS, LanguageModel, open_language_model
 from updater.fidelity.uqabench.config import UqaConfig
 from updater.fidelity.uqabench.files import (
     ALIGN_EVAL,
@@ -28,6 +27,7 @@ from updater.fidelity.uqabench.pretrain import Pretraining, evaluate_pretraining
 from updater.fidelity.uqabench.questions import UqaQuestions, read_questions, user_vectors
 from updater.fidelity.uqabench.scores import AS_TEXT, LETTER, NO_USER, SHUFFLED, VECTOR, UqaScores, score
 from updater.lake.partitions import write_file
+from updater.language_models.causal import LETTERS, LanguageModel, open_language_model
 from updater.runtime.deployment import Progress, no_progress
 
 

@@ -3,6 +3,7 @@ the ledger.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from updater.domain.window import Window
@@ -48,10 +49,16 @@ def publish(context: WritableContext, window: Window) -> dict[str, int]:
     return total
 
 
-def materialize(context: WritableContext, window: Window) -> dict[str, int]:
+def materialize(context: WritableContext, window: Window, views: Sequence[str] | None = None) -> dict[str, int]:
     """Load the window's offline rows into the online store; values there that are newer stay.
 
-    Returns rows per feature view.
+    Args:
+        context: the deployment.
+        window: the window.
+        views: feature views; None means all that a window publishes.
+
+    Returns:
+        Rows per feature view.
 
     Raises:
         ConfigError: an erasure did not wait for this, so the state lies where locks do not hold.
@@ -66,7 +73,7 @@ def materialize(context: WritableContext, window: Window) -> dict[str, int]:
     with StateLock(context.layout.online_lock()).shared():
         erased = ledger.completed_erasures()
         with crash_point("materialized"):
-            num_rows = load(context.settings, window, context.feature_views())
+            num_rows = load(context.settings, window, context.feature_views() if views is None else views)
         if ledger.completed_erasures() != erased:
             raise ConfigError(
                 f"Users were erased while {window} was loaded into the online store, so locks on files in "

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from updater.domain.columns import PROFILE_VIEW
+from updater.domain.columns import PROFILE_LLM_VIEW, PROFILE_VIEW
 from updater.domain.temporary_files import temporary_name
 from updater.errors import ConfigError, NotFoundError
 from updater.lake import partitions
@@ -105,9 +105,9 @@ def prune_version(context: WritableContext, version: int) -> PruneReport:
         return PruneReport(version, record.name, True, [], 0)
     with crash_point("pruned_views"):
         removed = remove(context.settings, version)
-    # The number of the textual profile's view is not that of a model.
+    # The number of a textual profile's view is not that of a model.
     names = partitions.list_names(context.layout.views())
-    views = [view for view in names if view.endswith(f"_v{version}") and view != PROFILE_VIEW]
+    views = [view for view in names if view.endswith(f"_v{version}") and view not in (PROFILE_VIEW, PROFILE_LLM_VIEW)]
     num_files = 0
     for view in views:
         fs, inner = partitions.filesystem(context.layout.offline(view))

@@ -29,7 +29,7 @@ Ask = Callable[[Question], str]
 
 @dataclass(frozen=True, eq=False)
 class TrainingUpdates:
-    """Updates with a training text, two for each chain of which both have one."""
+    """Updates with a training text: the first one of a chain, or both."""
 
     updates: tuple[Update, ...]
     texts: tuple[TrainingText, ...]
@@ -70,7 +70,7 @@ def make_training_updates(
     fits: Callable[[Update], bool],
     ask: Ask | None = None,
 ) -> TrainingUpdates:
-    """Generate, validate and merge the texts of all chains; one without a text for either update is left out.
+    """Generate, validate and merge the texts of all chains; one without a text for its first update is left out.
 
     Args:
         chains: of users who are trained on.
@@ -83,7 +83,7 @@ def make_training_updates(
     begins: dict[int, Chain] = {}
     for chain in chains:
         made = list(_texts(chain, limits, prompt_of, fits, ask))
-        if len(made) == 2:
+        if made:
             begins[len(found)] = chain
             found += made
     updates, texts, prompts = zip(*found, strict=True) if found else ((), (), ())

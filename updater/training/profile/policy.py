@@ -4,8 +4,8 @@
 
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,9 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from updater.domain.temporary_files import temporary_name
 from updater.errors import ConfigError
-from updater.model.loading import load_language_model
-from updater.model.sources import hugging_face_config, load_tokenizer, locate
+from updater.language_models.causal import CHAT_MARKS, open_language_model
 from updater.profile.language_model.prompt import Question, system_prompt, user_prompt
 
-CHAT_MARKS = ("<|im_start|>", "<|im_end|>")
-"""A vocabulary with both is spoken to in ChatML (Qwen, SmolLM); any other model completes plain text."""
 CARD, TOKENIZER = "README.md", "tokenizer.json"
 WHOLE = ("config.json", "model.safetensors", TOKENIZER, CARD)
 """Files of a model directory."""
@@ -33,16 +30,16 @@ class Policy:
     """The Hugging Face model."""
     tokenizer: Any
     """Its `PreTrainedTokenizerFast`."""
+    chat: Callable[[str], str]
+    """What is said to it, in its chat form, up to where the reply begins."""
 
     def prompt(self, question: Question) -> str:
-        """What the model is asked, in its chat form, up to where the reply begins."""
-        system, user = system_prompt(question.budget_tokens), user_prompt(question)
-        start, end = CHAT_MARKS
-        if not all(mark in self.tokenizer.get_vocab() for mark in CHAT_MARKS):
-            return f"{system}\n{user}\n"
-        # Marks of the form within what users did are data.
-        shown = user.replace("<|", "< |")
-        return f"{start}system\n{system}{end}\n{start}user\n{shown}{end}\n{start}assistant\n"
+        """What the model is asked: the same as by `LocalSpeaker`, who asks it where texts are served."""
+        return self.chat(f"{system_prompt(question.budget_tokens)}\n\n{user_prompt(question)}")
+
+    def with_network(self, network: Any) -> "Policy":
+        """The same around another state of the model."""
+        return replace(self, network=network)
 
     def prompt_tokens(self, prompt: str) -> list[int]:
         """Token ids of a prompt, with what the tokenizer puts before every text."""
@@ -89,25 +86,18 @@ def open_policy(name: str, device: str = "cpu") -> Policy:
     Raises:
         ConfigError: there is no such model, it has no tokenizer.json, or nothing says what ends a reply.
     """
-    source = locate(name)
-    network, tokenizer = load_language_model(name), load_tokenizer(source)
-    end = _end_token(hugging_face_config(source), tokenizer)
+    reader = open_language_model(name, device)
+    end = CHAT_MARKS[1] if reader.tokenizer.token_to_id(CHAT_MARKS[1]) is not None else None
+    declared = reader.network.config.eos_token_id
+    if end is None and isinstance(declared, int):
+        end = reader.tokenizer.id_to_token(declared)
     if end is None:
         raise ConfigError(
             f"the model {name!r} has no token that ends a reply; set eos_token_id in its config.json, or choose another."
         )
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, pad_token=end)
-    network.requires_grad_(True).to(device)
-    return Policy(network, wrapped)
-
-
-def _end_token(config: dict[str, Any], tokenizer: Any) -> str | None:
-    if tokenizer.token_to_id(CHAT_MARKS[1]) is not None:
-        return CHAT_MARKS[1]
-    declared = config.get("eos_token_id")
-    first = declared[0] if isinstance(declared, list) and declared else declared
-    found: str | None = tokenizer.id_to_token(first) if isinstance(first, int) else None
-    return found
+    reader.network.requires_grad_(True)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=reader.tokenizer, eos_token=end, pad_token=end)
+    return Policy(reader.network, tokenizer, reader.chat)
 
 
 def save_policy(policy: Policy, directory: Path, card: str) -> None:

@@ -93,7 +93,7 @@ def reinforce(
         found = []
         for start in range(0, len(completions), options.group):
             group = completions[start : start + options.group]
-            found += rewards(number[start], group, Policy(trainer.model, policy.tokenizer))
+            found += rewards(number[start], group, policy.with_network(trainer.model))
         return found
 
     with silent_and_private():
@@ -119,4 +119,4 @@ def reinforce(
         )
         without_printing(trainer)
         trainer.train(resume_from_checkpoint=resume_from(directory))
-    return Trained(Policy(trainer.model, policy.tokenizer), trainer.state.global_step, numbers(trainer.state.log_history))
+    return Trained(policy.with_network(trainer.model), trainer.state.global_step, numbers(trainer.state.log_history))

@@ -66,7 +66,7 @@ def supervise(
         )
         without_printing(trainer)
         trainer.train(resume_from_checkpoint=resume_from(directory))
-    return Trained(Policy(trainer.model, policy.tokenizer), trainer.state.global_step, numbers(trainer.state.log_history))
+    return Trained(policy.with_network(trainer.model), trainer.state.global_step, numbers(trainer.state.log_history))
 
 
 def numbers(history: Sequence[dict[str, float]]) -> list[dict[str, float]]:

@@ -18,6 +18,7 @@ from updater.profile.profile import Profile, Profiles
 from updater.profile.utility import rejected_value
 from updater.training.profile.histories import Histories
 from updater.training.profile.reward import NextEvent
+from updater.users.profiles import newest_events
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +54,10 @@ class Moment:
         """What the log has of a user."""
         return counts_of(self.rules.facets, user)
 
-    def newest(self, user: int) -> int | None:
-        """The user's newest event time in microseconds, to a second; None without events."""
-        seconds = self.rules.profiles[user].newest_event
-        return None if seconds is None else seconds * 1_000_000
+    @cached_property
+    def newest_U(self) -> Int64:
+        """Each user's newest event time, in microseconds."""
+        return newest_events(self.histories.events, np.arange(len(self.histories.users)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +133,7 @@ def make_chains(moments: Sequence[Moment]) -> list[Chain]:
 
 def make_update(user_id: str, user: int, moment: Moment, after: Moment, former: Former) -> Update:
     """An update at `moment`, scored on what had happened since by `after`."""
-    newest = moment.newest(user) or 0
+    newest = int(moment.newest_U[user])
     told = known_facets(moment.rules.facets, user, newest, moment.choice, former.before, former.named, user_id)
     question = Question(former.text, told, moment.choice.budget_tokens)
     return Update(user_id, user, moment, former, question, next_events(moment, after, user))

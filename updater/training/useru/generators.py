@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 
+from updater.domain.endpoint import key_of
 from updater.errors import ConfigError
 from updater.settings import Settings
 from updater.state.layout import StateLayout
@@ -19,20 +20,13 @@ def make_generator(settings: Settings, environ: Mapping[str, str] | None = None)
     if choice.kind == "log":
         return LogGenerator()
     try:
-        from updater.training.useru.chat import Chat
+        from updater.language_models.chat import Chat
         from updater.training.useru.llm import LlmGenerator
         from updater.training.useru.replies import Replies
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"generator.kind 'llm' needs the package {error.name!r}; run `pip install 'updater[train]'`."
+            f"generator.kind 'llm' needs the package {error.name!r}; run `pip install 'updater[endpoint]'`."
         ) from None
-    key = ""
-    if choice.api_key_env:
-        key = (os.environ if environ is None else environ).get(choice.api_key_env, "").strip()
-        if not key:
-            raise ConfigError(
-                f"generator.api_key_env names ${choice.api_key_env}, which is not set; set it to the endpoint's key, "
-                "or leave generator.api_key_env empty for an endpoint without one."
-            )
+    key = key_of(choice, os.environ if environ is None else environ)
     replies = Replies(StateLayout(settings.paths.state).generator_replies())
     return LlmGenerator(Chat(choice, key), replies, choice.max_tokens_total)

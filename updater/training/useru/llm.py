@@ -18,10 +18,10 @@ from typing import Any
 
 from updater.domain.fingerprint import fingerprint
 from updater.errors import UpdaterError
+from updater.language_models.chat import Chat
 from updater.profile.clean import shows_id
 from updater.training.useru import items
 from updater.training.useru.answers import Draft
-from updater.training.useru.chat import Chat
 from updater.training.useru.events import Profile
 from updater.training.useru.rendering import RENDERING_VERSION, profile_text
 from updater.training.useru.replies import Replies

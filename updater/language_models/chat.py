@@ -3,11 +3,11 @@
 The key is sent as a bearer token and nowhere else: not in errors, not in logs.
 """
 
+import json
 import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -15,23 +15,18 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.stop import stop_base
 
-from updater.domain.generator import GeneratorChoice
+from updater.domain.endpoint import EndpointChoice
 from updater.errors import ConfigError, ServiceUnavailableError
+from updater.language_models.speaker import Reply
 
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_BACKOFF = 1.0, 60.0
 LONGEST_WAIT = 600.0
 """Seconds. An endpoint that asks for more is asked again by another run."""
+MAX_BYTES = 8 << 20
+"""Of a response; one that goes on is no reply."""
 _MAX_DETAIL = 200
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What the model said, and the tokens of prompt and reply that it cost."""
-
-    text: str
-    total_tokens: int
 
 
 class _Busy(Exception):
@@ -58,7 +53,7 @@ class Chat:
 
     def __init__(
         self,
-        choice: GeneratorChoice,
+        choice: EndpointChoice,
         api_key: str = "",
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
@@ -72,7 +67,7 @@ class Chat:
         try:
             httpx.URL(self._url)
         except httpx.InvalidURL as error:
-            raise ConfigError(f"generator.url is no URL ({error}); use one such as 'https://host/v1'.") from None
+            raise ConfigError(f"{choice.table}.url is no URL ({error}); use one such as 'https://host/v1'.") from None
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._client = httpx.Client(headers=headers, timeout=choice.timeout_seconds)
 
@@ -118,13 +113,23 @@ class Chat:
     def _try(self, request: Mapping[str, Any]) -> Reply:
         """Send a request once. Raises _Busy where trying again may help, and ConfigError where it would not."""
         try:
-            response = self._client.post(self._url, json=request)
+            with self._client.stream("POST", self._url, json=request) as response:
+                content = self._read(response)
         except httpx.RequestError as error:
             raise _Busy(self._clean(f"{type(error).__name__}: {error}")) from None
-        reply = _reply(response, request) if response.is_success else None
+        reply = _reply(content, request) if response.is_success else None
         if reply is None:
-            raise _Busy(self._problem(response), retry_after(response.headers))
+            raise _Busy(self._problem(response, content), retry_after(response.headers))
         return reply
+
+    def _read(self, response: httpx.Response) -> bytes:
+        """The body. Raises ReadTimeout where it takes longer than a reply may, drop by drop as well, or goes on."""
+        end, content = time.monotonic() + self._choice.timeout_seconds, bytearray()
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > MAX_BYTES or time.monotonic() > end:
+                raise httpx.ReadTimeout(f"no whole reply in {self._choice.timeout_seconds:g} s and {MAX_BYTES:,} bytes")
+        return bytes(content)
 
     def _wait(self, state: RetryCallState) -> float:
         """Seconds before the next try: what the endpoint asks for, if that is longer than our own."""
@@ -133,18 +138,22 @@ class Chat:
     def _tell(self, state: RetryCallState) -> None:
         logger.info("%s: %s; trying again in %.1f s", self._url, _failure(state), state.upcoming_sleep)
 
-    def _problem(self, response: httpx.Response) -> str:
+    def _problem(self, response: httpx.Response, content: bytes) -> str:
         """What is wrong with a response. Raises ConfigError if it would be wrong again."""
         status = response.status_code
         if response.is_success:
             return f"status {status} without a chat completion"
-        problem = self._clean(" ".join(filter(None, (f"status {status}", _message(response)))))
+        problem = self._clean(" ".join(filter(None, (f"status {status}", _message(content)))))
         if status in (408, 429) or status >= 500:
             return problem
         if status in (401, 403):
-            way_out = f"check the key in ${self._choice.api_key_env}" if self._key else "set generator.api_key_env"
+            way_out = (
+                f"check the key in ${self._choice.api_key_env}"
+                if self._key
+                else f"set {self._choice.table}.api_key_env"
+            )
         else:
-            way_out = "check generator.url, generator.model and the limits of the endpoint"
+            way_out = f"check {self._choice.table}.url, {self._choice.table}.model and the limits of the endpoint"
         raise ConfigError(f"{self._url} refuses the request ({problem}); {way_out}.")
 
     def _clean(self, text: str) -> str:
@@ -185,27 +194,27 @@ def retry_after(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
-def _reply(response: httpx.Response, request: Mapping[str, Any]) -> Reply | None:
-    """The reply in a response; None if it is no chat completion. A refusal to speak is an empty text."""
+def _reply(content: bytes, request: Mapping[str, Any]) -> Reply | None:
+    """The reply in the body of a response; None if it is no chat completion. A refusal to speak is an empty text."""
     try:
-        body = response.json()
-        content = body["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError):
+        body = json.loads(content)
+        said = body["choices"][0]["message"]["content"]
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    text = content if isinstance(content, str) else ""
+    text = said if isinstance(said, str) else ""
     usage = body.get("usage")
     total = usage.get("total_tokens") if isinstance(usage, dict) else None
     if type(total) is not int or total < 1:
         # Endpoints may leave the usage out. Three bytes a token is more than most text has, so a budget still ends.
-        said = "".join(message["content"] for message in request["messages"]) + text
-        total = 1 + len(said.encode(errors="replace")) // 3
+        spoken = "".join(message["content"] for message in request["messages"]) + text
+        total = 1 + len(spoken.encode(errors="replace")) // 3
     return Reply(text, total)
 
 
-def _message(response: httpx.Response) -> str:
-    """`error.message` of a response, the rest of a body being no business of a log."""
+def _message(content: bytes) -> str:
+    """`error.message` of a body, the rest of it being no business of a log."""
     try:
-        message = response.json()["error"]["message"]
-    except (ValueError, LookupError, TypeError):
+        message = json.loads(content)["error"]["message"]
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ""
     return message if isinstance(message, str) else ""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
+from transformers import GenerationConfig
 
 from updater.errors import ConfigError
 from updater.model.loading import load_language_model
@@ -128,6 +129,25 @@ class LanguageModel:
         rows = torch.arange(len(prompts), device=self.device)
         log_probs_BV = logits[rows, torch.searchsorted(kept, last_B)].float().log_softmax(dim=1)
         return torch.stack([log_probs_BV[:, tokens].logsumexp(dim=1) for tokens in letters], dim=1)
+
+    def complete(self, content: str, max_new_tokens: int) -> tuple[str, int]:
+        """What the model says to `content`, by its likeliest token each time, and the tokens of both.
+
+        Raises:
+            ConfigError: with so many new tokens they are more than the model takes.
+        """
+        ids = self.encode(content, max_new_tokens)
+        end = self.tokenizer.token_to_id(CHAT_MARKS[1]) if self._has_chat_marks else self.network.config.eos_token_id
+        settings = GenerationConfig(
+            max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=end, pad_token_id=0, use_cache=True
+        )
+        told_BT = torch.tensor([ids], device=self.device)
+        with torch.inference_mode():
+            made_BT = self.network.generate(
+                told_BT, attention_mask=torch.ones_like(told_BT), generation_config=settings
+            )
+        text: str = self.tokenizer.decode(made_BT[0, len(ids) :].tolist())
+        return text, made_BT.shape[1]
 
 
 def open_language_model(name: str, device: str = "cpu") -> LanguageModel:
