@@ -1,1 +1,1 @@
-"""Training of a language model that keeps textual profiles: texts from the log, a supervised phase, one with rewards."""
+"""Training of a language model that keeps textual profiles: texts from the log, then two phases."""

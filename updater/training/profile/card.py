@@ -5,7 +5,7 @@ from datetime import date
 
 from updater.domain.profile_training import ProfileTraining
 from updater.training.profile.examine import Baseline, Seen
-from updater.training.profile.stages import StagePlan
+from updater.training.profile.history.stages import StagePlan
 
 
 def updater_card(

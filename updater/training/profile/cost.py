@@ -9,9 +9,9 @@ import torch
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.device import model_device
 from updater.runtime.threads import one_thread
-from updater.training.profile.collect import days_to_land, plan_of
-from updater.training.profile.gather import Gathered, gather
-from updater.training.profile.policy import Policy, open_policy
+from updater.training.profile.history.collect import days_to_land, plan_of
+from updater.training.profile.phases.policy import Policy, open_policy
+from updater.training.profile.texts.gather import Gathered, gather
 
 TRAINING_FACTOR = 3.5
 """CPU time of a training pass in forward passes over the same tokens."""

@@ -9,10 +9,10 @@ from updater.domain.profile_training import ProfileTraining
 from updater.profile.language_model.check import Limits
 from updater.profile.utility import named_values
 from updater.runtime.deployment import Progress
-from updater.training.profile.policy import Policy
+from updater.training.profile.history.windows import Chain, Update
+from updater.training.profile.phases.policy import Policy
 from updater.training.profile.reading import judge
 from updater.training.profile.reward import immediate_reward, share_right
-from updater.training.profile.windows import Chain, Update
 
 PROMPTS_PER_BATCH = 4
 
@@ -44,7 +44,7 @@ class Baseline:
 def examine(
     policy: Policy, chains: Sequence[Chain], limits: Limits, options: ProfileTraining, progress: Progress, label: str
 ) -> Seen:
-    """Look at both updates of each chain; the second one follows on what the first one wrote, where that is accepted."""
+    """Look at both updates of each chain; the second one follows on what the first one wrote, if that is accepted."""
     readable, accepted, rewards, right = [], [], [], []
     rejections: dict[str, int] = {}
     for start in range(0, len(chains), PROMPTS_PER_BATCH):
@@ -64,7 +64,12 @@ def examine(
                     rejections[found.rejection] = rejections.get(found.rejection, 0) + 1
             updates = [chain.second(found.candidate) for chain, found in zip(batch, judged, strict=True)]
     return Seen(
-        len(readable), *(_mean(values) for values in (readable, accepted, rewards, right)), dict(sorted(rejections.items()))
+        updates=len(readable),
+        readable=_mean(readable),
+        accepted=_mean(accepted),
+        reward=_mean(rewards),
+        right=_mean(right),
+        rejections=dict(sorted(rejections.items())),
     )
 
 

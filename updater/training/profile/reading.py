@@ -12,8 +12,8 @@ from updater.profile.language_model.check import Candidate, Limits, Rejection, c
 from updater.profile.language_model.known import KnownFacet
 from updater.profile.language_model.reply import Clause, read_reply
 from updater.profile.language_model.vocabulary import NO_LONGER, OVER
+from updater.training.profile.history.windows import Update
 from updater.training.profile.reward import Reading
-from updater.training.profile.windows import Update
 
 PERCENT = 100
 _QUOTED, _WORD = re.compile(r'"[^"]*"'), re.compile(r"[^\s,;:.]+")
@@ -53,8 +53,8 @@ def _reading(clauses: tuple[Clause, ...], told: tuple[KnownFacet, ...], limits: 
 
 
 def going_on(candidate: Candidate) -> dict[tuple[str, str], float]:
-    """How much a text of one clause says for each value that it names as going on: the shares of the two weights, added,
-    as `utility.named_values` has it for texts by rules. What it calls over counts nothing.
+    """How much a text of one clause says for each value that it names as going on: the shares of the two weights,
+    added, as `utility.named_values` has it for texts by rules. What it calls over counts nothing.
     """
     outside_quotes = _QUOTED.sub(" ", candidate.text).lower().replace("no longer", NO_LONGER)
     says_over = bool(OVER & {*_WORD.findall(outside_quotes)})

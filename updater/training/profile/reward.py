@@ -81,6 +81,4 @@ def cumulative_rewards(immediate: Sequence[float], carried: int, following: Sequ
         following: immediate rewards of the replies of that second update.
     """
     of_carried = float(np.mean(following))
-    return [
-        own + DISCOUNT * (of_carried if place == carried else UNINFORMED) for place, own in enumerate(immediate)
-    ]
+    return [own + DISCOUNT * (of_carried if place == carried else UNINFORMED) for place, own in enumerate(immediate)]

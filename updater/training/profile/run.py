@@ -20,11 +20,11 @@ from updater.runtime.device import model_device
 from updater.runtime.threads import one_thread
 from updater.training.profile.card import updater_card
 from updater.training.profile.examine import Seen, baseline, examine
-from updater.training.profile.gather import gather
-from updater.training.profile.policy import Policy, is_whole, open_policy, save_policy
-from updater.training.profile.reinforced import ChainRewards, reinforce
-from updater.training.profile.supervised import Trained, supervise
-from updater.training.profile.trainers import Budget
+from updater.training.profile.phases.policy import Policy, is_whole, open_policy, save_policy
+from updater.training.profile.phases.reinforced import ChainRewards, reinforce
+from updater.training.profile.phases.supervised import Trained, supervise
+from updater.training.profile.phases.trainers import Budget
+from updater.training.profile.texts.gather import gather
 from updater.training.runs import Run
 
 METHOD_VERSION = 1
@@ -168,9 +168,7 @@ class _Training:
     def _card(self, policy: Policy) -> str:
         size = sum(parameter.numel() for parameter in policy.network.parameters())
         told, rules = self._told, baseline(self._found.examined)
-        return updater_card(
-            self._options, self._found.plan, size, len(self._made.texts), told.steps, told.seen, rules
-        )
+        return updater_card(self._options, self._found.plan, size, len(self._made.texts), told.steps, told.seen, rules)
 
     def _report(self) -> UpdaterReport:
         is_done = is_whole(self._run.model)

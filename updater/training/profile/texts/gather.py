@@ -6,12 +6,12 @@ from updater.errors import ConfigError
 from updater.labels.events import Events
 from updater.profile.language_model.check import Limits
 from updater.runtime.deployment import Context, Progress
-from updater.training.profile.candidates import candidates
-from updater.training.profile.collect import collect
-from updater.training.profile.dataset import TrainingUpdates, make_training_updates
-from updater.training.profile.policy import Policy
-from updater.training.profile.stages import StagePlan
-from updater.training.profile.windows import Chain, Update
+from updater.training.profile.history.collect import collect
+from updater.training.profile.history.stages import StagePlan
+from updater.training.profile.history.windows import Chain, Update
+from updater.training.profile.phases.policy import Policy
+from updater.training.profile.texts.candidates import candidates
+from updater.training.profile.texts.dataset import TrainingUpdates, make_training_updates
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Candidates by a language model for training texts: that of `[profile.language_model]`, asked what it is asked daily."""
+"""Candidates for training texts by the language model of `[profile.language_model]`, asked what it is asked daily."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -7,7 +7,7 @@ from updater.pipeline.profile_llm.speakers import open_speaker
 from updater.profile.language_model.prompt import Question, system_prompt, user_prompt
 from updater.settings import Settings
 from updater.state.layout import StateLayout
-from updater.training.profile.dataset import Ask
+from updater.training.profile.texts.dataset import Ask
 from updater.training.useru.replies import Replies
 
 

@@ -16,7 +16,7 @@ from updater.profile.language_model.known import Key, Seen, counts_of, known_fac
 from updater.profile.language_model.prompt import Question
 from updater.profile.profile import Profile, Profiles
 from updater.profile.utility import rejected_value
-from updater.training.profile.histories import Histories
+from updater.training.profile.history.histories import Histories
 from updater.training.profile.reward import NextEvent
 from updater.users.profiles import newest_events
 

@@ -14,11 +14,10 @@ from typing import Any
 from updater.domain.profile_training import ProfileTraining
 from updater.profile.language_model.check import Limits
 from updater.runtime.deployment import Progress
-from updater.training.profile.policy import Policy
-from updater.training.profile.reading import Judged, judge
-from updater.training.profile.reward import cumulative_rewards, immediate_reward
-from updater.training.profile.supervised import Trained, numbers
-from updater.training.profile.trainers import (
+from updater.training.profile.history.windows import Chain, Update
+from updater.training.profile.phases.policy import Policy
+from updater.training.profile.phases.supervised import Trained, numbers
+from updater.training.profile.phases.trainers import (
     Budget,
     Watch,
     adapters,
@@ -27,7 +26,8 @@ from updater.training.profile.trainers import (
     silent_and_private,
     without_printing,
 )
-from updater.training.profile.windows import Chain, Update
+from updater.training.profile.reading import Judged, judge
+from updater.training.profile.reward import cumulative_rewards, immediate_reward
 
 Rewards = Callable[[int, Sequence[str], Policy], list[float]]
 """From the number of a prompt, the replies to it and the model as it is now to their rewards."""

@@ -1,8 +1,8 @@
 """Training texts: generate, validate, merge, after AlignXplore+ (arXiv 2601.04963).
 
 1. Targets: events of the next stage whose value the model was told of, so that a grounded text can name it.
-2. Generate: candidates by the rules under several half-lives and thresholds, and, where one is configured, by a language
-   model. None is made with a look at the next stage; that only decides which of them are learned from.
+2. Generate: candidates by the rules under several half-lives and thresholds, and, where one is configured, by a
+   language model. None is made with a look at the next stage; that only decides which of them are learned from.
 3. Validate: a candidate has to pass the check of the served path. For each target the first one that gets it right
    survives.
 4. Merge: the union of what the survivors say, each value once, as much as the budget holds.
@@ -22,9 +22,9 @@ from updater.profile.language_model.check import Candidate, Limits
 from updater.profile.language_model.reply import Clause, read_reply
 from updater.profile.rules import Kind
 from updater.profile.utility import score
+from updater.training.profile.history.windows import Update
 from updater.training.profile.reading import judge
 from updater.training.profile.reward import NextEvent
-from updater.training.profile.windows import Update
 
 MAX_TARGETS = 5
 MIN_TARGETS = 1

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from updater.domain.profile_training import ProfileTraining
 from updater.runtime.deployment import Progress
-from updater.training.profile.policy import Policy
-from updater.training.profile.trainers import (
+from updater.training.profile.phases.policy import Policy
+from updater.training.profile.phases.trainers import (
     Budget,
     Watch,
     adapters,

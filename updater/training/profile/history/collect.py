@@ -12,13 +12,12 @@ from updater.profile.language_model.check import Limits
 from updater.runtime.deployment import Context, Progress
 from updater.settings import Settings
 from updater.state.event_store import connect
-from updater.training.profile.histories import HistoryReader, sample_users
-from updater.training.profile.stages import StagePlan, Stages, plan_stages
-from updater.training.profile.windows import Chain, Moment, make_chains, text_limits
+from updater.training.profile.history.histories import HistoryReader, sample_users
+from updater.training.profile.history.stages import StagePlan, Stages, plan_stages
+from updater.training.profile.history.windows import Chain, Moment, make_chains, text_limits
 
-
-SPARE = 8
-"""Times as many held-out users are read as are looked at: some have no events in a scored stage, or too long a prompt."""
+SPARE = 30
+"""Times as many held-out users are read as are looked at: many have no event in a scored stage, or too long a prompt."""
 
 
 @dataclass(frozen=True, eq=False)

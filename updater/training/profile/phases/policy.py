@@ -92,9 +92,7 @@ def open_policy(name: str, device: str = "cpu") -> Policy:
     if end is None and isinstance(declared, int):
         end = reader.tokenizer.id_to_token(declared)
     if end is None:
-        raise ConfigError(
-            f"the model {name!r} has no token that ends a reply; set eos_token_id in its config.json, or choose another."
-        )
+        raise ConfigError(f"the model {name!r} has no token that ends a reply; set eos_token_id in its config.json.")
     reader.network.requires_grad_(True)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=reader.tokenizer, eos_token=end, pad_token=end)
     return Policy(reader.network, tokenizer, reader.chat)

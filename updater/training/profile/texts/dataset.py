@@ -8,8 +8,8 @@ import pyarrow as pa
 from updater.domain.fingerprint import fingerprint
 from updater.profile.language_model.check import Limits
 from updater.profile.language_model.prompt import Question
-from updater.training.profile.texts import TrainingText, make_text, model_candidate, rule_candidates
-from updater.training.profile.windows import Chain, Update
+from updater.training.profile.history.windows import Chain, Update
+from updater.training.profile.texts.make import TrainingText, make_text, model_candidate, rule_candidates
 
 SCHEMA = pa.schema(
     [
