@@ -23,7 +23,7 @@ from updater.training.profile.examine import Seen, baseline, examine
 from updater.training.profile.phases.policy import Policy, is_whole, open_policy, save_policy
 from updater.training.profile.phases.reinforced import ChainRewards, reinforce
 from updater.training.profile.phases.supervised import Trained, supervise
-from updater.training.profile.phases.trainers import Budget
+from updater.training.profile.phases.trainers import Budget, silent_and_private
 from updater.training.profile.texts.gather import gather
 from updater.training.runs import Run
 
@@ -98,7 +98,7 @@ def train_updater(
         ConfigError: there is no such model, or no training text is left.
         NotLandedError: the lake's days are too few.
     """
-    with one_thread():
+    with one_thread(), silent_and_private():
         return _Training(context, Budget(max_cpu_seconds), progress).run()
 
 

@@ -17,7 +17,7 @@ from updater.training.profile.history.stages import StagePlan, Stages, plan_stag
 from updater.training.profile.history.windows import Chain, Moment, make_chains, text_limits
 
 SPARE = 30
-"""Times as many held-out users are read as are looked at: many have no event in a scored stage, or too long a prompt."""
+"""Times as many held-out users are read as are looked at: many have no events to score, or too long a prompt."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,6 @@ from updater.training.profile.phases.trainers import (
     adapters,
     arguments,
     resume_from,
-    silent_and_private,
     without_printing,
 )
 from updater.training.profile.reading import Judged, judge
@@ -96,27 +95,26 @@ def reinforce(
             found += rewards(number[start], group, policy.with_network(trainer.model))
         return found
 
-    with silent_and_private():
-        trainer = GRPOTrainer(
-            model=policy.network,
-            reward_funcs=reward,
-            args=GRPOConfig(
-                **arguments(options, directory, options.reinforced_steps, device),
-                per_device_train_batch_size=options.group,
-                gradient_accumulation_steps=options.prompts_per_step,
-                num_generations=options.group,
-                max_completion_length=options.max_reply_tokens,
-                temperature=options.temperature,
-                learning_rate=options.reinforced_learning_rate,
-                lr_scheduler_type="constant",
-                loss_type="grpo",
-                beta=0.0,
-            ),
-            train_dataset=Dataset.from_list([{"prompt": text, "number": place} for place, text in enumerate(prompts)]),
-            processing_class=policy.tokenizer,
-            peft_config=adapters(options),
-            callbacks=[Watch(progress, "training by rewards", budget)],
-        )
-        without_printing(trainer)
-        trainer.train(resume_from_checkpoint=resume_from(directory))
+    trainer = GRPOTrainer(
+        model=policy.network,
+        reward_funcs=reward,
+        args=GRPOConfig(
+            **arguments(options, directory, options.reinforced_steps, device),
+            per_device_train_batch_size=options.group,
+            gradient_accumulation_steps=options.prompts_per_step,
+            num_generations=options.group,
+            max_completion_length=options.max_reply_tokens,
+            temperature=options.temperature,
+            learning_rate=options.reinforced_learning_rate,
+            lr_scheduler_type="constant",
+            loss_type="grpo",
+            beta=0.0,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": text, "number": place} for place, text in enumerate(prompts)]),
+        processing_class=policy.tokenizer,
+        peft_config=adapters(options),
+        callbacks=[Watch(progress, "training by rewards", budget)],
+    )
+    without_printing(trainer)
+    trainer.train(resume_from_checkpoint=resume_from(directory))
     return Trained(policy.with_network(trainer.model), trainer.state.global_step, numbers(trainer.state.log_history))

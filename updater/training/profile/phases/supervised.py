@@ -13,7 +13,6 @@ from updater.training.profile.phases.trainers import (
     adapters,
     arguments,
     resume_from,
-    silent_and_private,
     without_printing,
 )
 
@@ -46,26 +45,25 @@ def supervise(
         asked, said = policy.prompt_tokens(prompt), policy.reply_tokens(reply)
         rows.append({"input_ids": asked + said, "completion_mask": [0] * len(asked) + [1] * len(said)})
     steps = options.supervised_steps
-    with silent_and_private():
-        trainer = SFTTrainer(
-            model=policy.network,
-            args=SFTConfig(
-                **arguments(options, directory, steps, device),
-                per_device_train_batch_size=1,
-                gradient_accumulation_steps=options.texts_per_step,
-                learning_rate=options.supervised_learning_rate,
-                lr_scheduler_type="cosine",
-                warmup_steps=steps // 10,
-                max_length=None,
-                completion_only_loss=True,
-            ),
-            train_dataset=Dataset.from_list(rows),
-            processing_class=policy.tokenizer,
-            peft_config=adapters(options),
-            callbacks=[Watch(progress, "supervised training", budget)],
-        )
-        without_printing(trainer)
-        trainer.train(resume_from_checkpoint=resume_from(directory))
+    trainer = SFTTrainer(
+        model=policy.network,
+        args=SFTConfig(
+            **arguments(options, directory, steps, device),
+            per_device_train_batch_size=1,
+            gradient_accumulation_steps=options.texts_per_step,
+            learning_rate=options.supervised_learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=steps // 10,
+            max_length=None,
+            completion_only_loss=True,
+        ),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=policy.tokenizer,
+        peft_config=adapters(options),
+        callbacks=[Watch(progress, "supervised training", budget)],
+    )
+    without_printing(trainer)
+    trainer.train(resume_from_checkpoint=resume_from(directory))
     return Trained(policy.with_network(trainer.model), trainer.state.global_step, numbers(trainer.state.log_history))
 
 

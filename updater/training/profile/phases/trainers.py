@@ -6,6 +6,7 @@ and one without is removed before training goes on.
 
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -110,17 +111,24 @@ def adapters(options: ProfileTraining) -> Any:
 
 @contextmanager
 def silent_and_private() -> Iterator[None]:
-    """No message of TRL's constructors leaves this machine, and no table of numbers goes to standard output."""
+    """No message of TRL's constructors leaves this machine, and no bar, table or advice goes to the terminal."""
+    from datasets.utils.logging import disable_progress_bar
     from huggingface_hub import constants
 
     was_off, verbosity = constants.HF_HUB_DISABLE_TELEMETRY, logging.get_verbosity()
     constants.HF_HUB_DISABLE_TELEMETRY = True
+    disable_progress_bar()
+    logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            # What TRL itself still calls by former names is no business of whoever trains.
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         constants.HF_HUB_DISABLE_TELEMETRY = was_off
         logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()
 
 
 def without_printing(trainer: Any) -> None:
