@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from updater.pipeline.monitor.status import StatusReport
     from updater.pipeline.monitor.verify_compare import VerifyReport
     from updater.pipeline.profile import ProfileReport
+    from updater.pipeline.profile_llm.run import ProfileUpdateReport
     from updater.pipeline.query import EmbedReport
     from updater.pipeline.query_file import EmbedFileReport
     from updater.pipeline.versions.promote import PromotionReport
@@ -174,6 +175,20 @@ class Deployment:
         from updater.pipeline.profile import user_profile
 
         return user_profile(self._context(), user)
+
+    def update_profiles(self, ds: date | None = None) -> "ProfileUpdateReport":
+        """Have the language model of `[profile.language_model]` update the texts of a day's users.
+
+        Args:
+            ds: landing day of a committed window; default: the newest one.
+
+        Raises:
+            ConfigError: it is not switched on.
+            ServiceUnavailableError: the endpoint does not answer.
+        """
+        from updater.pipeline.profile_llm.run import update_profiles
+
+        return update_profiles(self._writable(), ds, progress=self._progress())
 
     def erase(self, users: Iterable[str]) -> "ErasureReport":
         """Remove users from everything but the lake, permanently; later rows of theirs are dropped."""

@@ -40,9 +40,18 @@ def config_keys() -> Iterator[tuple[str, str]]:
     for field in dataclasses.fields(Settings):
         kind = next(iter(get_args(hints[field.name])), hints[field.name])
         if dataclasses.is_dataclass(kind):
-            yield from ((field.name, inner.name) for inner in dataclasses.fields(kind) if inner.name != "options")
+            yield from _table_keys(field.name, kind)
         elif field.name != "source":
             yield "", field.name
+
+
+def _table_keys(table: str, kind: type) -> Iterator[tuple[str, str]]:
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from _table_keys(f"{table}.{field.name}", hints[field.name])
+        elif field.name != "options":
+            yield table, field.name
 
 
 def shell_script(block: str) -> str:
@@ -89,6 +98,7 @@ def test_every_config_key_is_described():
 def test_the_config_keys_are_found():
     keys = set(config_keys())
     assert {("", "timezone"), ("ledger", "url"), ("modalities", "max_events"), ("scenarios", "query")} <= keys
+    assert {("profile", "enabled"), ("profile.language_model", "max_users")} <= keys
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -14,6 +14,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, CronTriggerTimetable, Pa
 
 from updater.airflow import fidelity as fidelity_tasks
 from updater.airflow import maintenance, tasks, training
+from updater.airflow import profiles as profile_tasks
 from updater.airflow.assets import NAMESPACE, feature_view_assets
 from updater.airflow.config import model_task, start_date
 from updater.airflow.landing import LandingSensor
@@ -218,5 +219,30 @@ def fidelity(config: str | None = None, dag_id: str = "fidelity", namespace: str
         **_common(fidelity.__doc__),
     ) as dag:
         task(fidelity_tasks.check)(task(**model_task())(fidelity_tasks.measure)())
+
+    return dag
+
+
+def profiles(config: str | None = None, dag_id: str = "profiles", namespace: str = NAMESPACE) -> DAG:
+    """The texts that a language model keeps of the users who changed on a day.
+
+        airflow dags trigger profiles --conf '{"ds": "2017-06-30"}'
+
+    Runs after `daily_update` has brought a day online, and is a DAG of its own so that an endpoint that is slow or away
+    fails nothing but itself. Skipped where `[profile.language_model]` is not switched on.
+    """
+    *_, published = feature_view_assets(load_settings(config), namespace)
+
+    with DAG(
+        dag_id=dag_id,
+        schedule=PartitionedAssetTimetable(assets=published),
+        catchup=False,
+        params={
+            "ds": Param(None, type=["null", "string"], format="date", description="Landing day, if not the newest."),
+            "config": _config(config),
+        },
+        **_common(profiles.__doc__),
+    ) as dag:
+        task(**model_task())(profile_tasks.update)()
 
     return dag

@@ -4,6 +4,7 @@ import click
 
 from updater.commands.groups import CommandGroup
 from updater.commands.profile_train import train_texts
+from updater.commands.profile_update import update_texts
 
 
 @click.group(cls=CommandGroup)
@@ -12,3 +13,4 @@ def profile() -> None:
 
 
 profile.place("Build", train_texts)
+profile.place("Run", update_texts)

@@ -89,7 +89,8 @@ def embed(
 def profile(settings: Settings, as_json: bool, user_id: str, why: bool) -> None:
     """Print the textual profile of a user.
 
-    From the stored events, as of the newest committed window; nothing is written.
+    From the stored events, as of the newest committed window; below it the text that a language model keeps of the
+    user, if there is one. Nothing is written.
     """
     from updater.pipeline.profile import user_profile
     from updater.runtime.deployment import open_context
@@ -183,6 +184,8 @@ def show_profile(report: dict[str, Any]) -> None:
         f"updater  {report['updater']}, {report['tokens']} tokens, newest event {report['newest_event'] or 'none'}",
         report["text"],
     )
+    if kept := report["language_model"]:
+        tables.echo(f"updater  {kept['updater']}, as of {kept['as_of']}", kept["text"] or "(withdrawn)")
 
 
 def show_profile_evidence(report: dict[str, Any]) -> None:

@@ -17,14 +17,15 @@ class LocalSpeaker:
     Args:
         name: packaged name, directory or Hugging Face id.
         max_new_tokens: longest reply.
+        device: where it computes, as PyTorch writes it.
 
     Raises:
         ConfigError: there is no such model, or it has no tokenizer.json.
     """
 
-    def __init__(self, name: str, max_new_tokens: int) -> None:
+    def __init__(self, name: str, max_new_tokens: int, device: str = "cpu") -> None:
         self._max_new_tokens = max_new_tokens
-        self._reader: LanguageModel = open_language_model(name)
+        self._reader: LanguageModel = open_language_model(name, device)
         self._name = f"{Path(name).name}-{_weights_digest(name)[:8]}"
         self._one_at_a_time = Lock()
 

@@ -1,7 +1,8 @@
 """The textual profile of one user, written from the stored events, and what each of its clauses rests on.
 
 A profile follows from the buffered events alone, so this is the published text, to the byte, of a config that publishes
-profiles, and what it would be of one that does not. Nothing is written.
+profiles, and what it would be of one that does not. Nothing is written. What a language model keeps beside it could not
+be written again, so that is read as it is published.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
+from updater.domain import columns
 from updater.domain.buckets import bucket_of
 from updater.domain.profile import RULES
 from updater.errors import NotFoundError, NothingCommittedError
@@ -21,6 +23,8 @@ from updater.profile.facets import Facets, Int64
 from updater.profile.rules import Mention
 from updater.runtime.deployment import Context
 from updater.runtime.session import Session
+from updater.state.bucket_files import bucket_files
+from updater.state.profiles import read_written
 from updater.users.event_batches import UserEvents
 from updater.users.profiles import profiles_of
 
@@ -49,6 +53,21 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class KeptText:
+    """The newest text that a language model keeps of a user, as it is published."""
+
+    updater: str
+    """Who wrote it: `llm:<model>@<digest of the rules>`."""
+    as_of: str
+    """Instant (UTC) whose knowledge it reflects; older than the rules' text if later ones were rejected."""
+    text: str
+    facets: Sequence[str]
+    """What it names, as `modality:value`."""
+    parent: str
+    """Digest of the text before; empty for a first one."""
+
+
+@dataclass(frozen=True)
 class ProfileReport:
     """A user's textual profile."""
 
@@ -66,6 +85,8 @@ class ProfileReport:
     """Newest event time (UTC)."""
     evidence: Sequence[Evidence]
     """In the order of the text."""
+    language_model: KeptText | None = None
+    """What a language model keeps of the user beside, if there is any."""
 
 
 def user_profile(context: Context, user_id: str) -> ProfileReport:
@@ -110,7 +131,17 @@ def user_profile(context: Context, user_id: str) -> ProfileReport:
             for mention in profile.mentions
             for facet in mention.facets
         ],
+        language_model=_kept_text(context, bucket, user),
     )
+
+
+def _kept_text(context: Context, bucket: int, user: str) -> KeptText | None:
+    files = bucket_files(context.layout.offline(columns.PROFILE_LLM_VIEW), bucket)
+    own = [(as_of, text) for as_of, text in read_written(files) if text.user_id == user]
+    if not own:
+        return None
+    as_of, text = max(own, key=lambda one: one[0])
+    return KeptText(text.updater, _instant(as_of), text.text, text.facets, text.parent)
 
 
 def _evidence(events: UserEvents, facets: Facets, mention: Mention, facet: int) -> Evidence:

@@ -90,7 +90,7 @@ def update_profiles(
             "`updater init`."
         )
     window = _window(context, ds)
-    owned = open_speaker(choice) if speaker is None else None
+    owned = open_speaker(context.settings) if speaker is None else None
     model = owned or speaker
     assert model is not None
     try:

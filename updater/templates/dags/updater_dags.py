@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from updater.airflow.dags import backfill, daily_update, fidelity, maintain_state, train_model
+from updater.airflow.dags import backfill, daily_update, fidelity, maintain_state, profiles, train_model
 
 CONFIG = str(Path(__file__).resolve().parents[1] / "updater.toml")
 
@@ -12,4 +12,5 @@ daily = daily_update(CONFIG, dag_id="@NAME@_daily_update", namespace="@NAME@", f
 missing = backfill(CONFIG, dag_id="@NAME@_backfill", namespace="@NAME@")
 maintenance = maintain_state(CONFIG, dag_id="@NAME@_maintain_state")
 reading = fidelity(CONFIG, dag_id="@NAME@_fidelity", namespace="@NAME@")
+texts = profiles(CONFIG, dag_id="@NAME@_profiles", namespace="@NAME@")
 training = train_model(CONFIG, dag_id="@NAME@_train_model")
