@@ -11,12 +11,14 @@ from pathlib import Path
 
 from updater.domain.buckets import HELD_OUT
 from updater.domain.fingerprint import fingerprint
+from updater.errors import ConcurrentUpdateError
 from updater.labels.events import open_events
 from updater.lake import partitions
 from updater.model.sources import file_digest, locate, weight_files
 from updater.profile.language_model.prompt import updater_name
 from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.device import model_device
+from updater.runtime.state_lock import StateLock
 from updater.runtime.threads import one_thread
 from updater.training.profile.card import updater_card
 from updater.training.profile.examine import Seen, baseline, examine
@@ -97,6 +99,7 @@ def train_updater(
     Raises:
         ConfigError: there is no such model, or no training text is left.
         NotLandedError: the lake's days are too few.
+        ConcurrentUpdateError: users were erased while their histories were read.
     """
     with one_thread(), silent_and_private():
         return _Training(context, Budget(max_cpu_seconds), progress).run()
@@ -108,7 +111,7 @@ class _Training:
     def __init__(self, context: WritableContext, budget: Budget, progress: Progress) -> None:
         self._options = context.settings.profile_training
         self._device = model_device(context.settings)
-        self._budget, self._progress = budget, progress
+        self._context, self._budget, self._progress = context, budget, progress
         self._base = open_policy(self._options.model, self._device)
         with open_events(context, progress) as events:
             self._found = gather(context, events, self._base, progress)
@@ -119,7 +122,7 @@ class _Training:
 
     def run(self) -> UpdaterReport:
         if not is_whole(self._run.model):
-            partitions.write_table(str(self._run.directory / TEXTS), self._made.table())
+            self._keep_texts()
             self._look(self._base, BEFORE)
             first = self._phase(SUPERVISED, self._base, self._options.supervised_steps, self._supervise)
             last = first and self._phase(REINFORCED, first, self._options.reinforced_steps, self._reinforce)
@@ -127,6 +130,16 @@ class _Training:
                 return self._report()
             save_policy(last, self._run.model, self._card(last))
         return self._report()
+
+    def _keep_texts(self) -> None:
+        """Write the training texts where an erasure finds them. Raises ConcurrentUpdateError if one came before."""
+        table = self._made.table()
+        with StateLock(self._context.layout.rewriting_lock()).shared():
+            if self._context.ledger.erased().among(set(table["user_id"].to_pylist())):
+                raise ConcurrentUpdateError(
+                    "Users were erased while this ran; run the same command again.", cause="erasure"
+                )
+            partitions.write_table(str(self._run.directory / TEXTS), table)
 
     def _phase(self, name: str, policy: Policy, steps: int, train: Callable[[Policy, Path], Trained]) -> Policy | None:
         """The model after a phase; None if the budget was spent before its end."""

@@ -23,7 +23,7 @@ def candidates(settings: Settings) -> Iterator[Ask | None]:
         yield None
         return
     replies = Replies(StateLayout(settings.paths.state).generator_replies())
-    with closing(open_speaker(choice)) as speaker:
+    with closing(open_speaker(settings)) as speaker:
 
         def ask(question: Question) -> str:
             request = speaker.request(system_prompt(question.budget_tokens), user_prompt(question))
