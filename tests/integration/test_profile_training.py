@@ -26,6 +26,7 @@ from updater.pipeline.init import create_ledger
 from updater.profile.language_model.prompt import system_prompt, user_prompt
 from updater.runtime.deployment import Progress, WritableContext, no_progress, open_writable
 from updater.settings import Settings
+from updater.training.profile import run
 from updater.training.profile.history.collect import Collected, collect
 from updater.training.profile.phases.policy import Policy, open_policy
 from updater.training.profile.phases.reinforced import reinforce
@@ -131,6 +132,7 @@ def test_chains_ask_about_the_next_stage_and_follow_on_what_was_written(make_set
     assert found.plan.trained[-1].end <= found.plan.examined.first
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_both_phases_learn(tmp_path: Path) -> None:
     """A toy on which rewards can rise, and do: of ten lines one is worth 1, and the others nothing."""
     lines = [f"line {number}" for number in range(10)]
@@ -168,6 +170,7 @@ def test_a_run_leaves_a_model_that_the_served_path_opens_and_says_what_was_seen(
 ) -> None:
     settings = deployment(make_settings, tmp_path)
     context = context_of(settings)
+    capfd.readouterr()
     report = train_updater(context)
     assert report.finished and report.model is not None
     assert report.steps == {"supervised": 3, "by rewards": 3}
@@ -209,6 +212,10 @@ class Killed(BaseException):
     """As a kill, the training does not catch it."""
 
 
+def killed(*_: object) -> None:
+    raise Killed
+
+
 def kill_at(label: str, step: int) -> Progress:
     def progress(said: str, done: int, total: int) -> None:
         if said == label and done == step:
@@ -217,13 +224,20 @@ def kill_at(label: str, step: int) -> Progress:
     return progress
 
 
-def test_a_killed_and_a_stopped_run_go_on_to_the_same_bytes(make_settings: MakeSettings, tmp_path: Path) -> None:
+def test_a_killed_and_a_stopped_run_go_on_to_the_same_bytes(
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = train_updater(context_of(deployment(make_settings, tmp_path)))
     settings = deployment(make_settings, tmp_path, "killed")
     context = context_of(settings)
     for label in ("supervised training", "training by rewards"):
         with pytest.raises(Killed):
             train_updater(context, progress=kill_at(label, 2))
+        # After the last checkpoint, before the phase's model is there.
+        if label == "supervised training":
+            with monkeypatch.context() as patch, pytest.raises(Killed):
+                patch.setattr(run, "save_policy", killed)
+                train_updater(context)
     runs = tmp_path / "killed" / "state" / "training" / "runs"
     [half] = runs.glob("*/by-rewards")
     # What a kill in the middle of writing a checkpoint leaves.
@@ -236,6 +250,7 @@ def test_a_killed_and_a_stopped_run_go_on_to_the_same_bytes(make_settings: MakeS
     assert done.finished and done.model is not None and whole.model is not None
     assert done.seen == whole.seen
     assert done.rewards == whole.rewards
+    assert not half.exists()
     for name in ("model.safetensors", "README.md", "config.json"):
         assert file_digest(Path(done.model) / name) == file_digest(Path(whole.model) / name), name
 

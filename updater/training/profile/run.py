@@ -5,6 +5,7 @@ it done. Its directory has the training texts, the checkpoints of a phase that i
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -129,6 +130,8 @@ class _Training:
             if last is None:
                 return self._report()
             save_policy(last, self._run.model, self._card(last))
+        for name in (SUPERVISED, REINFORCED):
+            shutil.rmtree(self._directory(name), ignore_errors=True)
         return self._report()
 
     def _keep_texts(self) -> None:
@@ -145,7 +148,7 @@ class _Training:
         """The model after a phase; None if the budget was spent before its end."""
         if not steps:
             return policy
-        directory = self._run.directory / name.replace(" ", "-")
+        directory = self._directory(name)
         done = directory / "model"
         if not is_whole(done):
             trained = train(policy, directory)
@@ -160,6 +163,10 @@ class _Training:
         after = open_policy(str(done), self._device)
         self._look(after, f"after the phase {name}")
         return after
+
+    def _directory(self, phase: str) -> Path:
+        """For a phase's checkpoints and the model after it; removed when the run is done."""
+        return self._run.directory / phase.replace(" ", "-")
 
     def _supervise(self, policy: Policy, directory: Path) -> Trained:
         pairs = [(prompt, text.reply) for prompt, text in zip(self._made.prompts, self._made.texts, strict=True)]

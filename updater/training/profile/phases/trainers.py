@@ -59,8 +59,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         return control
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Mark the checkpoint that has just been written."""
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+        """Mark the checkpoint that has just been written, unless it is that of the last step.
+
+        A trainer that goes on from its last step takes one more; from the checkpoint before it ends as it did.
+        """
+        if state.global_step < state.max_steps:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
 
 def resume_from(directory: Path) -> str | None:
@@ -80,7 +84,7 @@ def arguments(options: ProfileTraining, directory: Path, steps: int, device: str
         "output_dir": str(directory),
         "max_steps": steps,
         "save_steps": options.save_every,
-        "save_total_limit": 1,
+        "save_total_limit": 2,
         "logging_steps": 1,
         "seed": options.seed,
         "data_seed": options.seed,
