@@ -33,6 +33,7 @@ from updater.training.profile.phases.reinforced import reinforce
 from updater.training.profile.phases.supervised import supervise
 from updater.training.profile.phases.trainers import Budget
 from updater.training.profile.run import train_updater
+from updater.training.profile.texts.candidates import candidates
 from updater.training.profile.texts.dataset import make_training_updates
 
 MakeSettings = Callable[..., Settings]
@@ -206,6 +207,23 @@ def test_a_run_leaves_a_model_that_the_served_path_opens_and_says_what_was_seen(
     before = file_digest(model / "model.safetensors"), (model / "README.md").stat().st_mtime_ns
     assert train_updater(context) == report
     assert (file_digest(model / "model.safetensors"), (model / "README.md").stat().st_mtime_ns) == before
+
+
+def test_a_configured_model_is_asked_once_for_candidates(make_settings: MakeSettings, tmp_path: Path) -> None:
+    settings = make(make_settings)
+    question = collected(settings).trained[0].first.question
+    with candidates(settings) as ask:
+        assert ask is None
+    model = make_line_model(tmp_path / "model", ["one", "two"])
+    chosen = {**CONFIG["profile"], "enabled": True, "language_model": {"enabled": True, "model": str(model)}}
+    configured = make_settings("one", **{**CONFIG, "profile": chosen})
+    with candidates(configured) as ask:
+        assert ask is not None
+        reply = ask(question)
+        kept = list(Path(settings.paths.state).glob("training/llm/*/*.json"))
+        assert [json.loads(path.read_text())["text"] for path in kept] == [reply]
+        kept[0].write_text(json.dumps({"text": "kept"}))
+        assert ask(question) == "kept"
 
 
 class Killed(BaseException):

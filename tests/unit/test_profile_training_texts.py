@@ -17,7 +17,7 @@ from updater.profile.language_model.prompt import Question
 from updater.training.profile.history.stages import Stages, plan_stages
 from updater.training.profile.reading import judge
 from updater.training.profile.reward import NextEvent
-from updater.training.profile.texts.make import Statement, make_text, merge, variants, written
+from updater.training.profile.texts.make import Statement, make_text, merge, model_candidate, variants, written
 
 CHOICE = ProfileChoice(wording={"item": "buys"})
 
@@ -73,6 +73,19 @@ def test_a_candidate_that_the_log_does_not_bear_out_is_not_learned_from() -> Non
         assert make_text(update, [(wrong,)], limits()) is None
         assert isinstance(judge(written((wrong,)), update, limits()).rejection, Rejection)
         assert make_text(update, [(wrong,), (TEA,)], limits()) is not None
+
+
+def test_what_a_language_model_said_is_a_candidate_like_any_other() -> None:
+    update = asked(("tea", "beer"))
+    [said] = model_candidate(
+        'Sure: {"clauses": [{"text": "Mostly \\"tea\\", then \\"beer\\"", "facets": ["item.tea", "item.beer"]}]}'
+    )
+    made = make_text(update, [(BEER,), said], limits())
+    assert made is not None
+    assert made.candidate.text == 'Mostly "tea", then "beer".'
+    invented = model_candidate('{"clauses": [{"text": "Mostly \\"gin\\"", "facets": ["item.9"]}]}')
+    assert make_text(update, invented, limits()) is None
+    assert model_candidate("I cannot help with that.") == model_candidate('{"clauses": []}') == []
 
 
 def test_without_enough_right_targets_there_is_no_text() -> None:

@@ -41,6 +41,12 @@ class Policy:
         """The same around another state of the model."""
         return replace(self, network=network)
 
+    @property
+    def context(self) -> int | None:
+        """Most tokens that it takes; None where its config does not say."""
+        found = getattr(self.network.config, "max_position_embeddings", None)
+        return found if isinstance(found, int) else None
+
     def prompt_tokens(self, prompt: str) -> list[int]:
         """Token ids of a prompt, with what the tokenizer puts before every text."""
         ids: list[int] = self.tokenizer(prompt)["input_ids"]

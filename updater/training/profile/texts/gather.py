@@ -38,10 +38,12 @@ def gather(context: Context, events: Events | None, policy: Policy, progress: Pr
         NotLandedError: the lake's days are too few.
     """
     options = context.settings.profile_training
+    longest = options.max_prompt_tokens
+    if policy.context is not None:
+        longest = min(longest, policy.context - options.max_reply_tokens)
 
     def fits(update: Update) -> bool:
-        prompt = policy.prompt(update.question)
-        return bool(update.question.facets) and len(policy.prompt_tokens(prompt)) <= options.max_prompt_tokens
+        return bool(update.question.facets) and len(policy.prompt_tokens(policy.prompt(update.question))) <= longest
 
     found = collect(context, events, progress)
     progress("making training texts", 0, len(found.trained))
@@ -50,7 +52,7 @@ def gather(context: Context, events: Events | None, policy: Policy, progress: Pr
     if not made.texts:
         raise ConfigError(
             f"of {made.num_chains} chains of updates none has a training text: prompts are longer than "
-            "profile_training.max_prompt_tokens, or no text predicts what came next; raise that key, or read more with "
+            "profile_training.max_prompt_tokens or the model takes, or no text predicts what came next; raise that key, or read more with "
             "profile_training.users and chains."
         )
     examined = [chain for chain in found.examined if fits(chain.first) and fits(chain.second(None))]
