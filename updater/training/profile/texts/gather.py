@@ -52,8 +52,8 @@ def gather(context: Context, events: Events | None, policy: Policy, progress: Pr
     if not made.texts:
         raise ConfigError(
             f"of {made.num_chains} chains of updates none has a training text: prompts are longer than "
-            "profile_training.max_prompt_tokens or the model takes, or no text predicts what came next; raise that key, or read more with "
-            "profile_training.users and chains."
+            "profile_training.max_prompt_tokens or the model takes, or no text predicts what came next; raise it, "
+            "or read more with profile_training.users and chains."
         )
     examined = [chain for chain in found.examined if fits(chain.first) and fits(chain.second(None))]
     return Gathered(found.plan, made, tuple(examined[: options.examine_users]), found.limits)
