@@ -5,8 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.chat_server import ChatServer, serving
-from tests.integration.kept_texts import deployed as deployed
-from tests.integration.kept_texts import saved as saved
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from typing import Any
 
 from tests.integration.chat_server import Answer, completion, prompt
 from tests.integration.kept_texts import ANN, BOB, CAT, DAYS, HOSTILE, Deployed, clauses, facets, follow
+from tests.integration.kept_texts import deployed as deployed
+from tests.integration.kept_texts import saved as saved
 from updater.domain.columns import PROFILE_LLM_VIEW
 from updater.pipeline.monitor.verify import verify
 
@@ -26,6 +28,7 @@ def test_texts_are_grounded_chained_on_record_and_online(deployed: Deployed) -> 
     [asked] = [row for row in deployed.replies() if row["user_id"] == CAT]
     assert asked["outcome"] == "accepted" and asked["request"].startswith(row["llm_profile_prompt_digest"])
     assert deployed.online(PROFILE_LLM_VIEW, "llm_profile_text", CAT, BOB) == [row["llm_profile_text"], None]
+    assert deployed.rules() == rules
 
     deployed.deployment.run([DAYS[2]])
     rules = deployed.rules()

@@ -14,8 +14,11 @@ from tests.deployment import NOW, Deployment
 from tests.factories import bill, land_rows, search
 from tests.integration.chat_server import Answer, completion, prompt
 from tests.integration.kept_texts import ANN, CAT, DAYS, SHAPE, Deployed, follow, land
+from tests.integration.kept_texts import deployed as deployed
+from tests.integration.kept_texts import saved as saved
 from tests.small_models import make_reader
 from updater.cli import main
+from updater.domain.access import Permission
 from updater.domain.columns import PROFILE_LLM_VIEW
 from updater.errors import ConfigError, NothingCommittedError, WindowOrderError
 from updater.pipeline.compact.run import maintain
@@ -23,6 +26,7 @@ from updater.pipeline.erase.proof import find
 from updater.pipeline.erase.run import erase
 from updater.pipeline.profile_llm.run import update_profiles
 from updater.runtime import crash_points
+from updater.store.features import permissions
 
 
 def test_a_second_run_asks_nothing_and_writes_the_same_bytes(deployed: Deployed) -> None:
@@ -217,3 +221,15 @@ def test_the_command_line_says_what_was_done_and_shows_both_texts(
     monkeypatch.setenv("UPDATER_PROFILE__LANGUAGE_MODEL__MODEL", "other")
     again = CliRunner().invoke(main, ["profile", "update", "--ds", str(DAYS[0])])
     assert "2024-03-02 has texts already" in again.output and again.exit_code == 0
+
+
+def test_readers_of_the_domain_profile_may_read_it_and_nobody_else(deployed: Deployed) -> None:
+    settings = deployed.deployment.settings
+    roles = tuple(Permission(domain=name, roles=(name,)) for name in ("risk", "marketing", "profile"))
+    made = permissions(replace(settings, permissions=roles))
+    patterns = {name: made[name].name_patterns for name in made if name.startswith("read_profile")}
+    assert patterns == {
+        "read_profile_services": [r"profile_v\d+", r"profile_llm_v\d+"],
+        "read_profile_views": [r"user_text_profile_v\d+", r"user_text_profile_llm_v\d+"],
+    }
+    assert not [name for name in made["read_risk_views"].name_patterns if "profile" in name]

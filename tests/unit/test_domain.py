@@ -18,7 +18,7 @@ from updater.domain.buckets import bucket_of, is_held_out, runs
 from updater.domain.fingerprint import fingerprint
 from updater.domain.modality import Modality
 from updater.domain.scenario import Scenario
-from updater.domain.window import Window, buffer_start, day_window, days, first_buffer_day, start_of_day
+from updater.domain.window import Window, buffer_start, day_that_ends, day_window, days, first_buffer_day, start_of_day
 from updater.errors import ConfigError, NotLandedError, ServiceUnavailableError
 
 ZONES = ["UTC", "America/New_York", "Europe/London", "Australia/Lord_Howe", "America/Sao_Paulo", "America/Havana"]
@@ -53,6 +53,7 @@ def test_days_tile_time_and_hold_exactly_their_local_day(zone, ds):
     window = day_window(ds, zone)
     assert window.start.tzinfo is UTC
     assert window.end == day_window(ds + timedelta(days=1), zone).start
+    assert day_that_ends(window.as_of, zone) == ds
     tick = timedelta(microseconds=1)
     local = [
         instant.astimezone(ZoneInfo(zone)).date() for instant in (window.start - tick, window.start, window.end - tick)

@@ -7,6 +7,7 @@ import pytest
 from tests.factories import MODALITIES, SCENARIOS
 from updater.domain.modality import Modality
 from updater.domain.profile import ProfileChoice, check_profile
+from updater.domain.profile_writer import ProfileWriter
 from updater.domain.scenario import Scenario
 from updater.errors import ConfigError
 
@@ -77,3 +78,33 @@ def test_the_fingerprint_is_of_what_a_text_depends_on() -> None:
         ProfileChoice(wording={"bill": "buys"}),
     ]
     assert len({one.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
+
+
+WRITER = {"enabled": True, "url": "https://host/v1", "model": "m"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"model": ""}, "profile.language_model.model is empty"),
+        ({"url": "host"}, "profile.language_model.url is not an endpoint URL"),
+        ({"url": "https://host/v1?key=sk"}, "profile.language_model.api_key_env names"),
+        ({"api_key_env": "UPDATER_KEY"}, "profile.language_model.api_key_env is 'UPDATER_KEY'"),
+        ({"max_users": 0}, "profile.language_model.max_users is 0"),
+        ({"timeout_seconds": float("inf")}, "profile.language_model.timeout_seconds is inf"),
+    ],
+)
+def test_a_language_model_that_contradicts_is_refused(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ProfileWriter(**{**WRITER, **wrong})
+    assert says in str(caught.value) and "key=sk" not in str(caught.value)
+
+
+def test_a_language_model_stands_beside_the_rules_and_changes_nothing_of_theirs() -> None:
+    writer = ProfileWriter(**WRITER)
+    with pytest.raises(ConfigError, match=r"profile\.enabled is false"):
+        ProfileChoice(language_model=writer)
+    without = ProfileChoice(enabled=True)
+    assert ProfileChoice(enabled=True, language_model=writer).fingerprint == without.fingerprint
+    with pytest.raises(ConfigError, match="language_model"):
+        ProfileChoice(language_model="m")  # type: ignore[arg-type]

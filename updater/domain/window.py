@@ -37,6 +37,11 @@ def day_window(ds: date, timezone: str) -> Window:
     return Window(ds, start_of_day(ds, timezone), start_of_day(ds + timedelta(days=1), timezone))
 
 
+def day_that_ends(as_of: datetime, timezone: str) -> date:
+    """The local day whose window ends at `as_of`."""
+    return (as_of - timedelta(microseconds=1)).astimezone(ZoneInfo(timezone)).date()
+
+
 def buffer_start(window: Window, buffer_days: int, timezone: str) -> datetime:
     """First instant that the rolling buffer still holds at `window.as_of`: `buffer_days` local days earlier."""
     return start_of_day(first_buffer_day(window.ds, buffer_days), timezone)

@@ -3,10 +3,9 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime
 
-from updater.domain.window import Window
+from updater.domain.window import Window, day_that_ends
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.profile.language_model.known import Key, Seen, counts_of, known_facets
 from updater.profile.language_model.prompt import Question
@@ -91,7 +90,7 @@ def _counts_before(
     """What the log had of users when their texts were written, where it can still be told."""
     by_day: dict[date, list[str]] = defaultdict(list)
     for user, (as_of, _) in former.items():
-        by_day[_day_that_ended(as_of, context.settings.timezone)].append(user)
+        by_day[day_that_ends(datetime.fromtimestamp(as_of, UTC), context.settings.timezone)].append(user)
     earliest, choice = context.ledger.earliest_recomputable(), context.settings.profile
     found = {}
     for ds, users in sorted(by_day.items()):
@@ -101,8 +100,3 @@ def _counts_before(
         facets = profiles_of(buffered.events, buffered.positions(users), choice).facets
         found.update({user: counts_of(facets, row) for row, user in enumerate(users)})
     return found
-
-
-def _day_that_ended(as_of: int, timezone: str) -> date:
-    """The local day at whose end `as_of` lies."""
-    return datetime.fromtimestamp(as_of - 1, ZoneInfo(timezone)).date()
