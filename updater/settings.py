@@ -26,6 +26,7 @@ from updater.domain.generator import GeneratorChoice
 from updater.domain.modality import Modality
 from updater.domain.privacy import Privacy
 from updater.domain.profile import ProfileChoice, check_profile
+from updater.domain.profile_training import ProfileTraining
 from updater.domain.retention import Retention
 from updater.domain.scenario import Scenario
 from updater.domain.training import Training, Tuning
@@ -194,6 +195,7 @@ class Settings:
     evaluation: Evaluation = field(default_factory=Evaluation)
     privacy: Privacy = field(default_factory=Privacy)
     profile: ProfileChoice = field(default_factory=ProfileChoice)
+    profile_training: ProfileTraining = field(default_factory=ProfileTraining)
     auth: Auth = field(default_factory=Auth)
     permissions: tuple[Permission, ...] = ()
     source: Path = Path("updater.toml")

@@ -32,6 +32,7 @@ FREE_TEXT = {
     "evaluation.tasks": "a path",
     "privacy.key_env": "checked by the table itself",
     "profile.forbidden_columns": "columns of the modalities",
+    "profile_training.model": "a packaged name, a path or any id of the hub",
     "modalities.name": "checked by the table itself",
     "modalities.text": "parsed by the table itself",
     "modalities.numeric": "columns of the lake",
@@ -97,7 +98,7 @@ def below_and_above(hint: Any) -> list[float]:
 
 
 def test_every_table_checks_itself():
-    assert len(list(tables())) == 21
+    assert len(list(tables())) == 22
     assert not [cls for cls in tables() if not issubclass(cls, Checked)]
     for name, hint in field_types(Settings).items():
         item = get_args(hint)[0] if get_origin(hint) is tuple else hint

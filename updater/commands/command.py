@@ -44,6 +44,7 @@ EXTRAS = {
     **dict.fromkeys(("airflow",), "airflow"),
     **dict.fromkeys(("jinja2", "matplotlib", "sklearn"), "evaluate"),
     **dict.fromkeys(("accelerate", "peft", "tensorboard"), "train"),
+    **dict.fromkeys(("datasets", "trl"), "profile"),
 }
 """The extra that installs a package; what only reads features needs none of them."""
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -3,6 +3,7 @@
 import click
 
 from updater.commands.groups import CommandGroup
+from updater.commands.profile_train import train_texts
 from updater.commands.profile_update import update_texts
 
 
@@ -11,4 +12,5 @@ def profile() -> None:
     """Keep textual profiles by a language model."""
 
 
+profile.place("Build", train_texts)
 profile.place("Run", update_texts)

@@ -1,0 +1,1 @@
+"""Training texts: generated, validated and merged from the log."""
