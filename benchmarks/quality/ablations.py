@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import json
 from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
 
 from benchmarks.quality.adding import add, say
@@ -27,9 +28,10 @@ from updater.runtime.process_pool import ProcessPool
 from updater.runtime.threads import one_thread
 from updater.settings import Settings
 from updater.store.scratch import Scratch
+from updater.training.build import plan_build
 from updater.training.dense.loop import remove_stages, train_dense
 from updater.training.dense.table import DenseTable
-from updater.training.dense.train import digest, fitted_to, read_answers
+from updater.training.dense.train import fitted_to, read_answers
 from updater.training.fitting import standardized
 from updater.training.runs import METHOD_VERSION, training_layout
 
@@ -63,10 +65,10 @@ def run_ablations(
     context = open_writable(settings, context.now)
     asked = [row for row in ROWS if row in {BASE, *(only or ROWS)}]
     with one_thread():
-        models = _Models(context, read_answers(context, progress))
+        models = _Models(context, progress)
         directories = {}
         for row in asked:
-            directories[row] = models.directory(row, progress)
+            directories[row] = models.directory(row)
             progress("training variants", len(directories), len(asked))
     candidate = Candidate(directories.pop(BASE), models=directories)
     with open_events(context, progress) as events, Scratch(settings) as scratch:
@@ -96,20 +98,27 @@ def small(settings: Settings) -> Settings:
 class _Models:
     """Directories of the variants' models, which are made if they are not there."""
 
-    def __init__(self, context: WritableContext, table: DenseTable) -> None:
-        self._context, self._table, self._data = context, table, digest(table)
+    def __init__(self, context: WritableContext, progress: Progress) -> None:
+        self._context, self._progress = context, progress
         self._fitted: dict[tuple[int, str], UserModel] = {}
+        events = context.all_event_files(plan_build(context.settings).last)
+        # Names of event files identify what is in them, at less cost than counting it.
+        files = {name: [(str(file.ds), file.path.rpartition("/")[2]) for file in each] for name, each in events.items()}
+        self._data = fingerprint(METHOD_VERSION, files, repr(context.settings.training))
 
-    def directory(self, row: str, progress: Progress) -> str:
+    @cached_property
+    def _table(self) -> DenseTable:
+        return read_answers(self._context, self._progress)
+
+    def directory(self, row: str) -> str:
         """That of a row."""
-        options = self._context.settings.training
-        name = fingerprint(METHOD_VERSION, self._data, repr(options), row)[:12]
+        name = fingerprint(self._data, row)[:12]
         target = Path(training_layout(self._context).trained_model(f"ablation-{name}"))
         if not (target / CONFIG).exists():
-            save_model(self._make(row, target.with_name(f"{target.name}-run"), progress), target)
+            save_model(self._make(row, target.with_name(f"{target.name}-run")), target)
         return str(target)
 
-    def _make(self, row: str, run: Path, progress: Progress) -> UserModel:
+    def _make(self, row: str, run: Path) -> UserModel:
         if row in (FITTED, FIRST):
             fitted = self._fit(Variant())
             return fitted if row == FITTED else create_model(fitted.config)
@@ -126,7 +135,9 @@ class _Models:
                 options,
                 run,
                 fingerprint(self._data, repr(options), row),
-                report=lambda step, losses: progress(f"{row} (loss {losses['answers']:.3f})", step, options.steps),
+                report=lambda step, losses: self._progress(
+                    f"{row} (loss {losses['answers']:.3f})", step, options.steps
+                ),
             )
         remove_stages(run)
         print(f"{row}: {trained}", flush=True)
