@@ -214,6 +214,8 @@ def _streamed(context: Context) -> list[dict[str, Any]]:
     watermark = context.ledger.watermark()
     assert watermark is not None, "the state has windows"
     for window in sorted(context.ledger.windows(), key=lambda one: one.ds):
+        if window.completed_at is None:
+            continue
         root = partitions.join(context.layout.offline(PROFILE_VIEW), f"ds={window.ds}")
         for path in sorted(partitions.list_files(root)):
             rows = partitions.read_table(path, ["user_id", "profile_text"])
