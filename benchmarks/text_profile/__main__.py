@@ -35,28 +35,32 @@ WORK = HERE.parents[1] / "build" / "text_profile"
 REPORT, PAGE = HERE / "report.json", HERE / "transfer.html"
 MEASURED = date(2017, 7, 1), date(2017, 7, 3)
 EVERYBODY = 2_500
-READER = "smollm2"
 PARTS = ("utility", "auc", "cost", "transfer")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.text_profile", description=__doc__)
     parser.add_argument("part", nargs="?", choices=["all", *PARTS, "tables"], default="all")
-    part = parser.parse_args().part
+    parser.add_argument(
+        "--reader", metavar="NAME", help="a causal language model that reads profiles too, e.g. smollm2: minutes of CPU"
+    )
+    given = parser.parse_args()
+    part = given.part
     if part != "tables":
         context = state()
         parts: dict[str, Callable[[], dict[str, Any]]] = {
             "utility": lambda: asdict(profile_utility(context, *MEASURED, EVERYBODY, progress)),
             "auc": lambda: measure_auc(context, str(WORK / "evaluation"), progress),
             "cost": lambda: measure_cost(context.settings, WORK / "cost"),
-            "transfer": lambda: transfer(context),
+            "transfer": lambda: transfer(context, given.reader),
         }
         for name in PARTS if part == "all" else [part]:
             cpu = cpu_seconds()
             found = parts[name]()
             report = read()  # only now: another part may have been measured meanwhile
             report[name] = {
-                "command": f"python -m benchmarks.text_profile {name}",
+                "command": f"python -m benchmarks.text_profile {name}"
+                + (f" --reader {given.reader}" if given.reader else ""),
                 **about(),
                 "used_cpu_seconds": round(cpu_seconds() - cpu),
                 **found,
@@ -86,11 +90,11 @@ def state() -> WritableContext:
     return context
 
 
-def transfer(context: WritableContext) -> dict[str, Any]:
+def transfer(context: WritableContext, reader: str | None) -> dict[str, Any]:
     """Texts in other hands; those that were streamed are of the state with profiles that `cost` ran windows on."""
     days = [MEASURED[0] + timedelta(days=number) for number in range((MEASURED[1] - MEASURED[0]).days + 1)]
     streamed = open_context(state_settings(context.settings, WORK / "cost", "with"))
-    found = measure_transfer(context, streamed, days, EVERYBODY, READER, progress)
+    found = measure_transfer(context, streamed, days, EVERYBODY, reader, progress)
     return {"data": "public Complete Journey data of 2017", "days": ", ".join(map(str, days)), **found}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.init import initialize
 from updater.runtime.deployment import WritableContext, open_writable
@@ -21,18 +22,21 @@ TARGET = 1.2
 def measure_cost(settings: Settings, root: Path) -> dict[str, Any]:
     """Windows of two states below `root` that differ in `profile.enabled`, in one process each.
 
-    Which of them is first changes from day to day. Vectors of texts are taken from the state of `settings`, so that no
-    window encodes a text.
+    Which of them is first changes from day to day. Vectors of texts are taken from the state of `settings`, so that few
+    windows encode a text. Windows that the states have already are not measured again: the days after them are.
     """
     contexts = {name: _state(settings, root / name, name) for name in ("with", "without")}
+    begun = max(context.ledger.watermark() or FIRST for context in contexts.values())
     for context in contexts.values():
-        _run(context, FIRST)
+        with ProcessPool(context.settings, context.now) as pool:
+            backfill(context, pool, FIRST, begun)
     rows = []
     for number in range(1, NUM_WINDOWS + 1):
-        ds = FIRST + timedelta(days=number)
+        ds = begun + timedelta(days=number)
         names = ("with", "without") if number % 2 else ("without", "with")
         used = {name: _run(contexts[name], ds) for name in names}
         rows.append({"ds": ds.isoformat(), **used, "ratio": round(used["with"] / used["without"], 3)})
+        print(rows[-1], flush=True)
     total = {name: round(sum(row[name] for row in rows), 2) for name in contexts}
     return {
         "windows": rows,
@@ -44,9 +48,8 @@ def measure_cost(settings: Settings, root: Path) -> dict[str, Any]:
 
 
 def _state(settings: Settings, root: Path, name: str) -> WritableContext:
-    shutil.rmtree(root, ignore_errors=True)
-    state = root / "state"
-    shutil.copytree(Path(settings.paths.state) / "texts", state / "texts")
+    if not (texts := root / "state" / "texts").exists():
+        shutil.copytree(Path(settings.paths.state) / "texts", texts)
     own = state_settings(settings, root.parent, name)
     initialize(own)
     return open_writable(own)

@@ -13,8 +13,8 @@ LEAD = (
     "they tell of the events of a day, in the hands of others than those they were written for. Half is chance."
 )
 CAVEATS = (
-    "The language model is small, untrained for this, and shown its questions as they are: what it makes of a text is "
-    "no measure of what a larger one would.",
+    "The sentence encoder is small and was trained for none of this: what it makes of a text is no measure of what "
+    "a larger language model would.",
     "Rejected values are drawn; a lake of purchases does not say what a household saw and did not take.",
     "The questions of the readers are those about which the text says something, so their shares are above those of "
     "all questions.",
@@ -34,10 +34,13 @@ def render(report: Mapping[str, Any]) -> str:
     templates.globals.update(numbers=number_columns)
     readers = report["readers"]
     said = (
-        f"Of {readers['of']:,} questions about one day, {readers['questions']} are read by both: the rules' reader, "
-        f"which believes a value as much as the text says of it, and the language model {readers['model']}, which is "
-        f"asked in words, in both orders of the options. They agree on {_percent(readers['agreement'])} of them."
+        f"Of {readers['of']:,} questions about one day, {readers['questions']} are read by all: the rules' reader, "
+        f"which believes a value as much as the text says of it, and the frozen sentence encoder {readers['encoder']}, "
+        f"which takes the value whose vector is nearer to that of the whole text. They agree on "
+        f"{_percent(readers['agreement'])} of them."
     )
+    if readers["model"]:
+        said += f" The causal language model {readers['model']} is asked in words, in both orders of the options."
     return templates.get_template("transfer.html.j2").render(
         title="Transfer of textual profiles",
         lead=LEAD,

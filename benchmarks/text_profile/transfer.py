@@ -11,7 +11,7 @@ import numpy as np
 from updater.domain.columns import PROFILE_VIEW
 from updater.fidelity.llm.answers import lettered
 from updater.lake import partitions
-from updater.language_models.causal import LanguageModel, open_language_model
+from updater.model.text_encoder import load_text_encoder
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.profile_utility import Asked, Question, ask_about
 from updater.profile.clustered import Share, discounted_share
@@ -21,8 +21,10 @@ from updater.runtime.deployment import Context, Progress
 from updater.runtime.session import Session
 from updater.users.profiles import profiles_of
 
-NUM_READ = 60
-"""Questions that the language model reads, each in both orders, with a profile and without."""
+NUM_READ = 400
+"""Questions that all readers are asked."""
+NUM_ASKED = 60
+"""The same if one of them is a causal language model: it is asked each in both orders, with a profile and without."""
 QUESTIONS_PER_PASS = 8
 SHARED_VALUES = ("item", "coupon", "redemption")
 """Modalities whose categories have the same names."""
@@ -33,7 +35,7 @@ Named = Sequence[Mapping[tuple[str, str], float]]
 
 
 def measure_transfer(
-    context: Context, streamed: Context, days: Sequence[date], num_users: int, model: str, progress: Progress
+    context: Context, streamed: Context, days: Sequence[date], num_users: int, model: str | None, progress: Progress
 ) -> dict[str, Any]:
     """Everything that the report has.
 
@@ -42,7 +44,7 @@ def measure_transfer(
         streamed: a state whose published texts are compared with a rebuild.
         days: that are asked about.
         num_users: of each day.
-        model: the language model that reads.
+        model: a causal language model that reads as well; None leaves it out.
         progress: told of questions.
     """
     with Session(context) as session:
@@ -50,7 +52,9 @@ def measure_transfer(
         made = [_profiles(context, one) for one in asked]
         told = [_named(profiles) for profiles in made]
         return {
-            "readers": _readers(context, asked[0], made[0], told[0], open_language_model(model), progress),
+            "readers": _readers(
+                context, asked[0], made[0], told[0], open_language_model(model) if model else None, progress
+            ),
             "modalities": _modalities(context, asked, told),
             "negatives": _negatives(asked, told),
             "streamed": _streamed(streamed),
@@ -79,31 +83,46 @@ def _popularity(asked: Asked, one: Question) -> float:
 
 
 def _readers(
-    context: Context, asked: Asked, made: Profiles, named: Named, model: LanguageModel, progress: Progress
+    context: Context, asked: Asked, made: Profiles, named: Named, model: LanguageModel | None, progress: Progress
 ) -> dict[str, Any]:
-    """The same texts and questions for the rules' reader and for a language model; those of which the text says
-    something, chosen by a hash.
+    """The same texts and questions for the rules' reader, a sentence encoder and perhaps a causal language model; those
+    of which the text says something, chosen by a hash.
     """
     decided = [one for one in asked.questions if _rules(asked, named, one) != 0.5]
-    chosen = sorted(decided, key=lambda one: md5(one.name.encode(), usedforsecurity=False).digest())[:NUM_READ]
+    chosen = sorted(decided, key=lambda one: md5(one.name.encode(), usedforsecurity=False).digest())[
+        : NUM_ASKED if model else NUM_READ
+    ]
     texts = [made.profiles[one.user].text for one in chosen]
     users = [asked.users[one.user] for one in chosen]
-    with_text = _choices(context, asked, chosen, texts, model, progress)
-    without = _choices(context, asked, chosen, [UNKNOWN] * len(chosen), model, progress)
-    answers = {
-        "rules": np.array([_rules(asked, named, one) for one in chosen]),
-        "language model": with_text,
-        "language model without the profile": without,
-        "popularity": np.array([_popularity(asked, one) for one in chosen]),
-    }
-    answers["language model: with less without"] = with_text - without
+    rules = np.array([_rules(asked, named, one) for one in chosen])
+    popularity = np.array([_popularity(asked, one) for one in chosen])
+    near = _nearness(context, asked, chosen, texts)
+    answers = {"rules": rules, "sentence encoder": near, "popularity": popularity}
+    answers |= {"rules less popularity": rules - popularity, "sentence encoder less popularity": near - popularity}
+    if model:
+        with_text = _choices(context, asked, chosen, texts, model, progress)
+        without = _choices(context, asked, chosen, [UNKNOWN] * len(chosen), model, progress)
+        answers |= {"language model": with_text, "language model without the profile": without}
+        answers["language model: with less without"] = with_text - without
     return {
-        "model": model.name,
+        "encoder": context.settings.model.text_encoder,
+        "model": model.name if model else None,
         "questions": len(chosen),
         "of": len(asked.questions),
         "shares": {name: _plain(discounted_share([users], [values])) for name, values in answers.items()},
-        "agreement": round(float((with_text == answers["rules"]).mean()), 4) if chosen else None,
+        "agreement": round(float((near == rules).mean()), 4) if chosen else None,
     }
+
+
+def _nearness(context: Context, asked: Asked, questions: Sequence[Question], texts: Sequence[str]) -> np.ndarray:
+    """What the frozen sentence encoder's choices are worth: the value whose vector is nearer to that of the text."""
+    encoder = load_text_encoder(context.settings.model.text_encoder)
+    own = [one.value for one in questions]
+    others = [asked.counted[one.part].values[one.rejected] for one in questions]
+    distinct = sorted({*texts, *own, *others})
+    vectors = dict(zip(distinct, encoder.encode(distinct).astype(float), strict=True))
+    pairs = zip(texts, own, others, strict=True)
+    return np.array([wins(*(float(vectors[text] @ vectors[value]) for value in pair)) for text, *pair in pairs])
 
 
 def _choices(
@@ -214,6 +233,8 @@ def _streamed(context: Context) -> list[dict[str, Any]]:
     watermark = context.ledger.watermark()
     assert watermark is not None, "the state has windows"
     for window in sorted(context.ledger.windows(), key=lambda one: one.ds):
+        if window.completed_at is None:
+            continue
         root = partitions.join(context.layout.offline(PROFILE_VIEW), f"ds={window.ds}")
         for path in sorted(partitions.list_files(root)):
             rows = partitions.read_table(path, ["user_id", "profile_text"])

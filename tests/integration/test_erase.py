@@ -52,7 +52,11 @@ def land(lake: str) -> None:
             land_rows(lake, "search", ds, [refused, *rows_of(user, number)], columns=COLUMNS, name=part)
 
 
-CONFIG: dict[str, Any] = {"buffer": {"num_buckets": 2}, "limits": {"max_rejected_share": 1.0}}
+CONFIG: dict[str, Any] = {
+    "buffer": {"num_buckets": 2},
+    "limits": {"max_rejected_share": 1.0},
+    "profile": {"enabled": True},
+}
 
 
 @pytest.fixture(scope="module")

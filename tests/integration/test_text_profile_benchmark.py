@@ -64,6 +64,7 @@ def test_texts_in_other_hands(made, monkeypatch):
     readers = found["readers"]
     assert (readers["questions"], readers["of"]) == (16, 16)
     assert readers["shares"]["rules"]["value"] == 1
+    assert 0 <= readers["shares"]["sentence encoder"]["value"] <= 1
     # Who prefers a letter and is asked in both orders says nothing, with the text and without it.
     assert readers["shares"]["language model"]["value"] == 0.5
     assert readers["shares"]["language model: with less without"]["value"] == 0
