@@ -36,7 +36,7 @@ def answer(model: str, chat: list[dict[str, str]]) -> str:
     """What a local language model says: packaged name, directory or Hugging Face id."""
     import torch
 
-    from updater.fidelity.llm.language_model import open_language_model
+    from updater.language_models.causal import open_language_model
 
     reader = open_language_model(model)
     asked = reader.tokenizer.encode(reader.chat("\n\n".join(message["content"] for message in chat))).ids

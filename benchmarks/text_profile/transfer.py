@@ -11,6 +11,7 @@ import numpy as np
 from updater.domain.columns import PROFILE_VIEW
 from updater.fidelity.llm.answers import lettered
 from updater.lake import partitions
+from updater.language_models.causal import LanguageModel, open_language_model
 from updater.model.text_encoder import load_text_encoder
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.profile_utility import Asked, Question, ask_about
