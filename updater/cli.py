@@ -6,12 +6,21 @@ from datetime import date
 import click
 
 from updater import __version__, tables
-from updater.commands.command import DAY, VERBOSE, command_options, computes, log, print_result, progress_bar, stop
+from updater.commands.common.command import (
+    DAY,
+    VERBOSE,
+    command_options,
+    computes,
+    log,
+    print_result,
+    progress_bar,
+    stop,
+)
+from updater.commands.common.former import formerly
+from updater.commands.common.groups import CommandGroup
 from updater.commands.completion import completion
-from updater.commands.former import formerly
-from updater.commands.groups import CommandGroup
 from updater.commands.model import check_first_model, model
-from updater.commands.profiles import profile
+from updater.commands.profile.group import profile
 from updater.commands.report import report
 from updater.commands.scaffold import new
 from updater.commands.state import state

@@ -9,7 +9,7 @@ import pytest
 
 from tests.deployment import Deployment
 from tests.strategies import TOUR
-from updater.commands.command import EXTRAS
+from updater.commands.common.command import EXTRAS
 
 READ = """
 import json, sys

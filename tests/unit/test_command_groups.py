@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from tests.conftest import SettingsFactory
 from updater.cli import FORMER, main
-from updater.commands.groups import SECTIONS, CommandGroup
+from updater.commands.common.groups import SECTIONS, CommandGroup
 
 
 def call(*args: str, width: int = 80) -> Result:
@@ -101,7 +101,7 @@ def test_a_former_option_does_what_the_present_one_does(
 def test_the_former_flag_is_the_present_one() -> None:
     seen: list[bool] = []
 
-    from updater.commands.former import formerly
+    from updater.commands.common.former import formerly
 
     @click.command()
     @click.option("--fail-on-alert", is_flag=True)

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import SettingsFactory
-from updater.commands.command import EXTRAS, command_options
+from updater.commands.common.command import EXTRAS, command_options
 
 
 @pytest.mark.parametrize(

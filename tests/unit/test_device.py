@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from tests.conftest import SettingsFactory
 from updater.cli import main
-from updater.commands.command import command_options, computes
+from updater.commands.common.command import command_options, computes
 from updater.errors import ConfigError
 from updater.runtime.device import model_device
 from updater.settings import Model, Settings

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from updater.cli import main
-from updater.commands.ids import read_ids
+from updater.commands.common.ids import read_ids
 from updater.errors import ConfigError
 
 IDS = ["user-1", "José", "用户"]

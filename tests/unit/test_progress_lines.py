@@ -1,6 +1,6 @@
 """What a command that takes long says where there is no terminal."""
 
-from updater.commands.command import ProgressLines
+from updater.commands.common.command import ProgressLines
 
 
 class Clock:

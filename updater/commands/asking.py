@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import command_options, computes, print_result, progress_bar
+from updater.commands.common.command import command_options, computes, print_result, progress_bar
 from updater.settings import Settings
 
 

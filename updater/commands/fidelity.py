@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import DAY, command_options, computes, print_result, progress_lines
+from updater.commands.common.command import DAY, command_options, computes, print_result, progress_lines
 from updater.settings import Settings
 
 

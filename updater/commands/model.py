@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import DAY, command_options, computes, print_result, progress_bar
+from updater.commands.common.command import DAY, command_options, computes, print_result, progress_bar
+from updater.commands.common.groups import CommandGroup
 from updater.commands.evaluation import evaluate
 from updater.commands.fidelity import fidelity
-from updater.commands.groups import CommandGroup
 from updater.commands.training import train, tune
 from updater.errors import ConfigError
 from updater.settings import Settings

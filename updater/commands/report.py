@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from updater import tables
-from updater.commands.command import command_options, print_result
+from updater.commands.common.command import command_options, print_result
 from updater.settings import Settings
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from updater import tables
-from updater.commands.command import stop
+from updater.commands.common.command import stop
 from updater.errors import UpdaterError
 
 

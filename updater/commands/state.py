@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import command_options, computes, print_result, progress_bar
-from updater.commands.former import formerly
-from updater.commands.groups import CommandGroup
+from updater.commands.common.command import command_options, computes, print_result, progress_bar
+from updater.commands.common.former import formerly
+from updater.commands.common.groups import CommandGroup
 from updater.settings import Settings
 
 ALERT = "Afterwards exit with 6 if a threshold of [alerts] is exceeded."

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from updater import tables
-from updater.commands.command import VERBOSE, errors_as_sentences, log, print_result, progress_lines
+from updater.commands.common.command import VERBOSE, errors_as_sentences, log, print_result, progress_lines
 from updater.domain.values import Device, check
 
 FILE = click.Path(dir_okay=False, path_type=Path)

@@ -8,10 +8,10 @@ import click
 
 from updater import tables
 from updater.commands.asking import explain, similar
-from updater.commands.command import DAY, command_options, computes, print_result, progress_bar
-from updater.commands.former import formerly
-from updater.commands.groups import CommandGroup
-from updater.commands.ids import read_ids
+from updater.commands.common.command import DAY, command_options, computes, print_result, progress_bar
+from updater.commands.common.former import formerly
+from updater.commands.common.groups import CommandGroup
+from updater.commands.common.ids import read_ids
 from updater.settings import Settings
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from updater.commands.former import warn_of_former
-from updater.commands.terminal import escape_unprintable
+from updater.commands.common.former import warn_of_former
+from updater.commands.common.terminal import escape_unprintable
 
 SECTIONS = ("Build", "Run", "Inspect", "Maintain")
 """The life of a deployment, in order."""

@@ -1,0 +1,1 @@
+"""Commands about textual profiles as such; those about one user's are among the commands about users."""
