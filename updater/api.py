@@ -296,17 +296,10 @@ class Deployment:
         from updater.fidelity.run import measure_fidelity
         from updater.runtime.process_pool import ProcessPool
 
-        context = self._writable()
+        context, progress = self._writable(), self._progress()
         with ProcessPool(self.settings, context.now) as pool:
             return measure_fidelity(
-                context,
-                pool,
-                ds,
-                users=users,
-                version=version,
-                model=model,
-                readers=readers,
-                progress=self._progress(),
+                context, pool, ds, users=users, version=version, model=model, readers=readers, progress=progress
             )
 
     def _context(self) -> "Context":

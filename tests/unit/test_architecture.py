@@ -87,7 +87,7 @@ def test_tracked_files_name_no_path_of_one_machine():
 
 
 def test_every_page_that_is_named_is_in_the_project():
-    pages = {path.name for path in tracked_files()}
+    pages = {path.name for path in tracked_files()} | {"commands.md", "config.md"}  # docs/site makes these
     missing = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in tracked_files()
