@@ -1,9 +1,14 @@
 """A language model's texts as a part of the state: run twice, killed, erased, merged, forbidden, by command."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,7 @@ from click.testing import CliRunner
 from tests.deployment import NOW, Deployment
 from tests.factories import bill, land_rows, search
 from tests.integration.chat_server import Answer, completion, prompt
-from tests.integration.kept_texts import ANN, CAT, DAYS, SHAPE, Deployed, follow, land
+from tests.integration.kept_texts import ANN, CAT, DAYS, SHAPE, Deployed, clauses, facets, follow, land
 from tests.integration.kept_texts import deployed as deployed
 from tests.integration.kept_texts import saved as saved
 from tests.small_models import make_reader
@@ -74,6 +79,39 @@ def test_killed_anywhere_and_run_again_it_is_as_if_it_had_not_been(
     assert deployed.online(PROFILE_LLM_VIEW, "llm_profile_text", CAT) == [deployed.rows()[CAT]["llm_profile_text"]]
     if "replies" not in point:
         assert len(deployed.server.asked) == 2
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("point", POINTS)
+def test_a_process_that_is_killed_leaves_what_the_next_one_makes_whole(deployed: Deployed, point: str) -> None:
+    """By the kernel, at every write; the model words its answers otherwise each time, so a second answer would show."""
+    words = cycle(["often", "mostly", "usually", "regularly"])
+
+    def moody(body: dict[str, Any]) -> Answer:
+        word = next(words)
+        return clauses(*((f'{one["source"]} {word} "{one["value"]}"', [one["id"]]) for one in facets(body)))
+
+    def run(**variables: str) -> int:
+        command = [sys.executable, "-m", "updater.cli", "profile", "update"]
+        return subprocess.run(
+            command, env={**os.environ, **own, **variables}, check=False, capture_output=True
+        ).returncode
+
+    deployed.server.respond = moody
+    config = str(deployed.deployment.settings.source)
+    own = {"UPDATER_CONFIG": config, "UPDATER_PROFILE__LANGUAGE_MODEL__URL": deployed.server.url}
+    # The first load brings online what a run before left; the second one is this run's.
+    assert run(UPDATER_CRASH_POINT=f"{point}:2" if "materialized" in point else point) == -signal.SIGKILL
+    kept = {row["request"]: row["reply"] for row in deployed.replies()}
+    assert run() == 0
+    replies = {row["request"]: row["reply"] for row in deployed.replies()}
+    assert kept.items() <= replies.items() and len(replies) == 2
+    rows = deployed.rows()
+    assert {*rows} == {ANN, CAT}
+    for user, row in rows.items():
+        [reply] = [one["reply"] for one in deployed.replies() if one["user_id"] == user]
+        assert row["llm_profile_text"].split()[1] in reply
+        assert deployed.online(PROFILE_LLM_VIEW, "llm_profile_text", user) == [row["llm_profile_text"]]
 
 
 def test_an_erasure_takes_texts_prompts_and_replies(deployed: Deployed) -> None:

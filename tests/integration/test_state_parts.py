@@ -39,6 +39,7 @@ def leftover(made: Deployment, part: StatePart) -> str:
         StatePart.OFFLINE: f"{layout.offline('lapse_v1')}/ds={DAY}/left.parquet",
         StatePart.RESTATEMENT: f"{layout.path(StatePart.RESTATEMENT)}/left.parquet",
         StatePart.TRAINING: f"{layout.training_data()}/ds={DAY}/bucket-000.parquet",
+        StatePart.PROFILES: layout.profile_replies(DAY, 0),
         StatePart.EVALUATION: layout.evaluated_embeddings("0123"),
     }[part]
 
