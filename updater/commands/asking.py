@@ -90,21 +90,21 @@ def show_explanation(report: dict[str, Any], top: int) -> None:
         f"query      {report['query']}",
         f"direction  {report['direction']}, score {report['score']:.4f}",
     )
-    for title, name, shown in (
-        ("Modalities left out", "modalities", len(report["modalities"])),
-        (f"Texts left out, {report['num_texts']:,} in all", "texts", top),
-        (f"Events left out, {report['num_events']:,} in all", "events", top),
+    head = ["effect", "moved", "events", "modality"]
+    for title, name, shown, more in (
+        ("Modalities left out", "modalities", len(report["modalities"]), []),
+        (f"Texts left out, {report['num_texts']:,} in all", "texts", top, ["text"]),
+        (f"Events left out, {report['num_events']:,} in all", "events", top, ["time (UTC)", "text"]),
     ):
         rows = [
-            [
-                f"{one['effect']:+.4f}",
-                f"{one['moved']:.4f}",
-                one["num_events"],
-                one["modality"],
-                (one["event_time"] or "")[:16],
-                one["text"] or "",
-            ]
+            [f"{one['effect']:+.4f}", f"{one['moved']:.4f}", one["num_events"], one["modality"], *_what(one, more)]
             for one in report[name][:shown]
         ]
-        tables.table(title, ["effect", "moved", "events", "modality", "time (UTC)", "text"], rows)
+        tables.table(title, [*head, *more], rows)
     tables.echo("Left-out effects are not causes and do not add up; positive: it moves the score up.")
+
+
+def _what(one: dict[str, Any], columns: list[str]) -> list[str]:
+    """When it happened and what it says, as far as a table has columns for it."""
+    said = {"time (UTC)": (one["event_time"] or "–")[:16], "text": one["text"]}
+    return [said[column] for column in columns]
