@@ -61,7 +61,9 @@ def fork_updater(*args: str, env: Mapping[str, str] | None = None) -> Outcome:
     os.environ["TESTS_PRELOAD_UPDATER"] = "1"
     with TemporaryDirectory(prefix="updater-outcome-") as scratch:
         out, err = Path(scratch, "out"), Path(scratch, "err")
-        process = server.Process(target=_call, args=(list(args), dict(env or {}), str(out), str(err)))
+        # The server has the environment of the test that started it.
+        environment = {**os.environ, **(env or {})}
+        process = server.Process(target=_call, args=(list(args), environment, str(out), str(err)))
         process.start()
         process.join(300)
         if process.exitcode is None:
@@ -73,8 +75,8 @@ def fork_updater(*args: str, env: Mapping[str, str] | None = None) -> Outcome:
 def _call(args: list[str], env: dict[str, str], out: str, err: str) -> None:
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    os.environ.pop("TESTS_PRELOAD_UPDATER", None)
     os.environ.update(env)
+    os.environ.pop("TESTS_PRELOAD_UPDATER", None)
     from updater.cli import main
 
     main(args, prog_name="updater")

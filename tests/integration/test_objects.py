@@ -201,6 +201,7 @@ def test_wrong_credentials_and_places_are_said(s3_server: S3Server, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_killed_server_comes_back_to_a_client_that_waits(tmp_path: Path) -> None:
     with s3_running(tmp_path / "server") as server:
         objects = S3Objects(server.access, server.bucket())

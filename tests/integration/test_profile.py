@@ -115,7 +115,7 @@ def test_what_was_served_is_what_a_point_in_time_join_gives(made: Deployment) ->
     # Bakery was new on the last day, and nothing else could be asked of ann; of bob nothing at all.
     assert (online["profile_foresight_7d"], offline["profile_foresight_7d"].tolist()[2]) == ([0.0, None, None], 0.0)
     assert online["profile_modalities"][0] == ["bill", "search"]
-    assert online["profile_updater"][0] == "rules@1"
+    assert online["profile_updater"][0] == "rules@2"
     newest = pd.Timestamp(f"{DAYS[2]} 11:00", tz="UTC").timestamp()
     assert online["profile_newest_event_at"][0] == newest
     assert "profile_text" in online_rows(store, ["ann"], "risk_v1")

@@ -90,6 +90,7 @@ def test_processes_and_a_restatement_leave_the_bytes_of_a_directory(tmp_path: Pa
     assert made.embed("ann", "Will this user order tea?") == local.embed("ann", "Will this user order tea?")
 
 
+@pytest.mark.campaign
 def test_faults_of_the_network_leave_no_trace(tmp_path: Path, s3_server: S3Server, s3_bucket: str) -> None:
     local = Deployment.create(tmp_path / "local")
     TOUR.land(local.lake)

@@ -14,7 +14,7 @@ from updater.domain.scenario import Scenario
 from updater.domain.values import Checked, Positive, PositiveShare
 from updater.errors import ConfigError
 
-RULES = "rules@1"
+RULES = "rules@2"
 """Who writes the text: fixed rules, in their first version. Another text for the same events is another version."""
 MAX_WORDING = 40
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from updater.domain.window import Window
 from updater.errors import NotFoundError, NothingCommittedError, WindowOrderError
-from updater.evaluation.figures import needed
 from updater.evaluation.vectors import UserVectors
 from updater.fidelity.incremental import CPU_TOLERANCE, GPU_TOLERANCE, freshness, locality, parity
 from updater.fidelity.llm.joined import LlmReading, event_lines, read_with_llm
@@ -64,7 +63,6 @@ def measure_fidelity(
         ConfigError: the model does not fit, or a package is missing.
     """
     needs_directory(context.settings, "A report of fidelity")
-    needed(("jinja2",))
     window, live = _window(context, ds), context.live_model()
     directory = _candidate(context, model, version)
     progress("making questions", 0, 1)

@@ -99,7 +99,8 @@ class ProcessPool:
             server = get_context("forkserver")
             server.set_forkserver_preload(["updater.pipeline.daily.refresh"])
             self._logs = WorkerLogs(server)
-            arguments = (self._logs.sender, self._logs.level)
+            # The server's own environment is that of whoever started it first.
+            arguments = (self._logs.sender, self._logs.level, dict(os.environ))
             self._pool = ProcessPoolExecutor(self.num_processes, server, _start_worker, arguments)
         try:
             futures = {self._pool.submit(work, *job): index for index, job in enumerate(jobs)}
@@ -112,7 +113,8 @@ class ProcessPool:
             ) from None
 
 
-def _start_worker(sender: Connection, level: int) -> None:
+def _start_worker(sender: Connection, level: int, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
     import torch
 
     forward(sender, level)

@@ -42,7 +42,7 @@ VERBOSE = "Log what each step does and how long it takes, on standard error."
 EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "safetensors", "tokenizers", "huggingface_hub"), "run"),
     **dict.fromkeys(("airflow",), "airflow"),
-    **dict.fromkeys(("jinja2", "matplotlib", "sklearn"), "evaluate"),
+    **dict.fromkeys(("matplotlib", "sklearn"), "evaluate"),
     **dict.fromkeys(("accelerate", "peft", "tensorboard"), "train"),
     **dict.fromkeys(("datasets", "trl"), "profile"),
 }
