@@ -68,8 +68,9 @@ def test_training_ends_before_the_test_begins():
     assert max(evaluation.TRAIN_ANCHORS) + max(q.horizon_days for q in questions()) < evaluation.TEST_ANCHOR
 
 
-def test_the_page_has_the_report():
-    report = json.loads((CEILING / "report.json").read_text())
+@pytest.mark.parametrize("name", ["report.json", "product.json"])
+def test_the_page_has_the_report(name):
+    report = json.loads((CEILING / name).read_text())
     page = (CEILING / "README.md").read_text()
     assert evaluation.table(report) in page
     for value in (report["command"], report["commit"], str(report["seconds"])):
