@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 import updater
 from updater.api import Deployment
 from updater.domain import buckets
+from updater.objects.duckdb_progress import without_progress_bar
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,7 +67,7 @@ def demo() -> Deployment:
 def did_lately(lake: str, as_of: pd.Timestamp, modality: str, days: int) -> pd.DataFrame:
     """The `user_id` of everybody with an event of a modality in the `days` up to `as_of`."""
     parameters = {"files": f"{lake}/{modality}/*/*.parquet", "start": as_of - timedelta(days=days), "as_of": as_of}
-    with _quiet() as connection:
+    with without_progress_bar(duckdb.connect()) as connection:
         return connection.execute(_USERS, parameters).df()
 
 
@@ -87,7 +87,7 @@ def did_later(lake: str, as_of: pd.Timestamp, modality: str, before: int, target
         "as_of": as_of,
         "end": as_of + timedelta(days=after),
     }
-    with _quiet() as connection:
+    with without_progress_bar(duckdb.connect()) as connection:
         frame = connection.execute(_LABELS, parameters).df()
     return frame.assign(event_timestamp=as_of.tz_convert("UTC"))
 
@@ -101,7 +101,7 @@ def recency_frequency_money(lake: str, frame: pd.DataFrame, amounts: Mapping[str
         amounts: for each modality its column with money, or "0".
     """
     parts = []
-    with _quiet() as connection:
+    with without_progress_bar(duckdb.connect()) as connection:
         connection.register("frame", frame[["user_id", "event_timestamp"]])
         for modality, amount in amounts.items():
             query = _COUNTS.format(amount=amount)
@@ -122,11 +122,3 @@ def auc_and_ks(label: pd.Series, scores: np.ndarray) -> tuple[float, float]:
     """Area under the ROC curve, and the largest distance between true and false positive rate."""
     false_rate, true_rate, _ = roc_curve(label, scores)
     return roc_auc_score(label, scores), max(true_rate - false_rate)
-
-
-def _quiet() -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
-    # A notebook without ipywidgets has no progress bar, and DuckDB refuses to switch it off there.
-    with suppress(duckdb.InvalidInputException):
-        connection.execute("set enable_progress_bar = false")
-    return connection
