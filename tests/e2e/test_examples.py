@@ -1,18 +1,28 @@
-"""The example models train on a small state of the demo's data and find there what they score from."""
+"""Examples and notebooks run on a small state of the demo's data."""
 
 import json
 import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.small_demo import LAST_WINDOW
+from tests.deployment import tree
+from tests.small_demo import LAST_WINDOW, build_small_demo
 
 ROOT = Path(__file__).parents[2]
+NOTEBOOKS = ROOT / "examples" / "notebooks"
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small state of the demo's data; who takes it leaves it as it is."""
+    return build_small_demo(tmp_path_factory.mktemp("small_demo"))
 
 
 def start(name: str, root: Path, **options: str) -> subprocess.Popen[str]:
@@ -72,3 +82,60 @@ def test_a_profile_is_put_into_a_prompt_as_data(small_demo):
     assert user["content"].startswith(f"Profile: {row['profile_text']}\n\n")
     unknown = start("profile_prompt", small_demo, state=f"{small_demo}/state", **{"user-id": "nobody"})
     assert unknown.communicate()[1].startswith("User nobody has no profile online")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Runs a notebook on the state of a config, in a folder that has nothing to do with either."""
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+
+    def executed(name: str, config: Path) -> str:
+        monkeypatch.setenv("UPDATER_CONFIG", str(config))
+        notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+        resources = {"metadata": {"path": str(tmp_path)}}
+        nbclient.NotebookClient(notebook, timeout=500, resources=resources).execute()
+        assert not list(tmp_path.iterdir())
+        return "".join(output["text"] for output in notebook.cells[-1].outputs)
+
+    return executed
+
+
+def test_outputs_are_stripped() -> None:
+    nbformat = pytest.importorskip("nbformat")
+    files = sorted(NOTEBOOKS.glob("*.ipynb"))
+    assert len(files) == 3
+    for file in files:
+        cells = [cell for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "code"]
+        assert not any(cell.outputs or cell.execution_count for cell in cells), file.name
+
+
+def test_an_error_of_a_notebook_is_the_error_of_its_test(run: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    root = tmp_path_factory.mktemp("empty")
+    (root / "updater.toml").write_text((NOTEBOOKS.parents[1] / "configs" / "local.toml").read_text())
+    with pytest.raises(Exception, match=r"holds no state; run `make demo`"):
+        run("tuned_prompt", root / "updater.toml")
+
+
+def test_from_features_to_a_risk_model(run: Any, small_demo: Path) -> None:
+    said = run("risk_model", small_demo / "updater.toml")
+    assert "other households a week later, plain counts 0." in said
+    assert said.endswith("Its weights are untrained, so this is only a smoke test.\n")
+
+
+def test_from_a_question_to_an_audience(run: Any, small_demo: Path) -> None:
+    before = tree(small_demo)
+    said = run("audience", small_demo / "updater.toml")
+    assert "used a coupon in the week after" in said
+    assert said.endswith("The weights are untrained, so this is only a smoke test.\n")
+    assert tree(small_demo) == before
+
+
+@pytest.mark.campaign
+def test_from_a_new_scenario_to_a_tuned_prompt(run: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    # Two anchors to learn from, four weeks before the newest day, with a buffer before the first of them.
+    root = build_small_demo(tmp_path_factory.mktemp("longer_demo"), date(2017, 6, 1))
+    served = {place: tree(root / "state" / place) for place in ("offline", "models")}
+    said = run("tuned_prompt", root / "updater.toml")
+    assert said.startswith("The soft prompt ")
+    assert "on validation the question has an AUC of 0." in said
+    assert {place: tree(root / "state" / place) for place in served} == served
