@@ -1,14 +1,22 @@
-"""What both examples share: labels and plain counts out of the event lake, the split of users, and the two metrics."""
+"""What examples and notebooks share: the demo, labels and counts out of its lake, the split of users, two metrics."""
 
+import os
+import warnings
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score, roc_curve
 
+import updater
+from updater.api import Deployment
 from updater.domain import buckets
+from updater.objects.duckdb_progress import without_progress_bar
+
+ROOT = Path(__file__).resolve().parents[1]
 
 DAYS = 7
 # Ends of two daily windows of the demo. The labels of the first are known when the features of the second are.
@@ -24,6 +32,10 @@ _LABELS = """
     where event_time >= $start and event_time < $as_of
     order by user_id"""
 
+_USERS = """
+    select distinct user_id from read_parquet($files, hive_partitioning = false)
+    where event_time >= $start and event_time < $as_of order by user_id"""
+
 # Events of one modality within the last week, four weeks and 90 days, days since the newest, and money spent.
 _COUNTS = """
     select frame.user_id, frame.event_timestamp,
@@ -36,6 +48,27 @@ _COUNTS = """
         on event.user_id = frame.user_id and event_time < frame.event_timestamp
         and event_time >= frame.event_timestamp - interval 90 day
     group by all order by frame.event_timestamp, frame.user_id"""
+
+
+def demo() -> Deployment:
+    """The demo's deployment, or that of the config that UPDATER_CONFIG names.
+
+    Raises:
+        FileNotFoundError: it has no state.
+    """
+    deployment = updater.open(os.environ.get("UPDATER_CONFIG") or ROOT / "configs" / "demo.toml")
+    if not Path(deployment.settings.paths.state, "feature_store.yaml").exists():
+        raise FileNotFoundError(f"{deployment.settings.paths.state} holds no state; run `make demo`.")
+    # Feast's DuckDB reader uses an older name of a DuckDB function.
+    warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
+    return deployment
+
+
+def did_lately(lake: str, as_of: pd.Timestamp, modality: str, days: int) -> pd.DataFrame:
+    """The `user_id` of everybody with an event of a modality in the `days` up to `as_of`."""
+    parameters = {"files": f"{lake}/{modality}/*/*.parquet", "start": as_of - timedelta(days=days), "as_of": as_of}
+    with without_progress_bar(duckdb.connect()) as connection:
+        return connection.execute(_USERS, parameters).df()
 
 
 def did_later(lake: str, as_of: pd.Timestamp, modality: str, before: int, target: str, after: int) -> pd.DataFrame:
@@ -54,8 +87,7 @@ def did_later(lake: str, as_of: pd.Timestamp, modality: str, before: int, target
         "as_of": as_of,
         "end": as_of + timedelta(days=after),
     }
-    with duckdb.connect() as connection:
-        connection.execute("set enable_progress_bar = false")
+    with without_progress_bar(duckdb.connect()) as connection:
         frame = connection.execute(_LABELS, parameters).df()
     return frame.assign(event_timestamp=as_of.tz_convert("UTC"))
 
@@ -69,8 +101,7 @@ def recency_frequency_money(lake: str, frame: pd.DataFrame, amounts: Mapping[str
         amounts: for each modality its column with money, or "0".
     """
     parts = []
-    with duckdb.connect() as connection:
-        connection.execute("set enable_progress_bar = false")
+    with without_progress_bar(duckdb.connect()) as connection:
         connection.register("frame", frame[["user_id", "event_timestamp"]])
         for modality, amount in amounts.items():
             query = _COUNTS.format(amount=amount)

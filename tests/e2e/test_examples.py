@@ -1,67 +1,28 @@
-"""The example models train on a small state of the demo's data and find there what they score from."""
+"""Examples and notebooks run on a small state of the demo's data."""
 
 import json
 import re
 import subprocess
 import sys
-import tomllib
 from datetime import date
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from updater.domain.buckets import bucket_of
-from updater.lake.partitions import join, landed_days, list_files, read_table, write_table
+from tests.deployment import tree
+from tests.small_demo import LAST_WINDOW, build_small_demo
 
 ROOT = Path(__file__).parents[2]
-FIRST_DAY, LAST_WINDOW, LAST_LABEL_DAY = date(2017, 6, 23), date(2017, 7, 8), date(2017, 7, 14)
-ITEM = "item"  # the one modality with thousands of texts
+NOTEBOOKS = ROOT / "examples" / "notebooks"
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def small_demo(tmp_path_factory):
-    """The lake and the state of a few hundred households, with the demo's scenarios, after nine windows."""
-    from tests.factories import toml_text
-    from updater.pipeline.daily.backfill import backfill
-    from updater.pipeline.init import initialize
-    from updater.runtime.deployment import open_writable
-    from updater.runtime.process_pool import ProcessPool
-    from updater.settings import load_settings
-    from updater.sources import completejourney
-
-    root = tmp_path_factory.mktemp("small_demo")
-    config = tomllib.loads((ROOT / "configs" / "demo.toml").read_text())
-    del config["training"], config["alerts"], config["profile"]["wording"]
-    config |= {
-        "paths": {"lake": "lake", "state": "state", "feature_repo": str(ROOT / "feature_repo")},
-        "ledger": {"url": "sqlite:///state/ledger.db"},
-        "registry": {"url": "sqlite:///state/registry.db"},
-        "buffer": {"days": 8, "num_buckets": 2},
-        "run": {"processes": 1},
-        "modalities": [modality for modality in config["modalities"] if modality["name"] != ITEM],
-    }
-    (root / "updater.toml").write_text(toml_text(config))
-    settings = load_settings(root / "updater.toml", environ={})
-    completejourney.land(settings.paths.lake, FIRST_DAY, LAST_LABEL_DAY, settings.timezone)
-    for modality in settings.modalities:
-        keep_few_users(join(settings.paths.lake, modality.name))
-    initialize(settings)
-    context = open_writable(settings)
-    with ProcessPool(settings, context.now) as pool:
-        backfill(context, pool, date(2017, 6, 30), LAST_WINDOW)
-    return root
-
-
-def keep_few_users(modality: str) -> None:
-    for ds in landed_days(modality):
-        for path in list_files(join(modality, f"ds={ds}")):
-            rows = read_table(path)
-            # Of another eighth no household that is held out uses a coupon in the week of the test.
-            keep = [bucket_of(user, 8) == 3 for user in rows["user_id"].to_pylist()]
-            write_table(path, rows.filter(pa.array(keep, pa.bool_())))
+def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small state of the demo's data; who takes it leaves it as it is."""
+    return build_small_demo(tmp_path_factory.mktemp("small_demo"))
 
 
 def start(name: str, root: Path, **options: str) -> subprocess.Popen[str]:
@@ -121,3 +82,60 @@ def test_a_profile_is_put_into_a_prompt_as_data(small_demo):
     assert user["content"].startswith(f"Profile: {row['profile_text']}\n\n")
     unknown = start("profile_prompt", small_demo, state=f"{small_demo}/state", **{"user-id": "nobody"})
     assert unknown.communicate()[1].startswith("User nobody has no profile online")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Runs a notebook on the state of a config, in a folder that has nothing to do with either."""
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+
+    def executed(name: str, config: Path) -> str:
+        monkeypatch.setenv("UPDATER_CONFIG", str(config))
+        notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+        resources = {"metadata": {"path": str(tmp_path)}}
+        nbclient.NotebookClient(notebook, timeout=500, resources=resources).execute()
+        assert not list(tmp_path.iterdir())
+        return "".join(output["text"] for output in notebook.cells[-1].outputs)
+
+    return executed
+
+
+def test_outputs_are_stripped() -> None:
+    nbformat = pytest.importorskip("nbformat")
+    files = sorted(NOTEBOOKS.glob("*.ipynb"))
+    assert len(files) == 3
+    for file in files:
+        cells = [cell for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "code"]
+        assert not any(cell.outputs or cell.execution_count for cell in cells), file.name
+
+
+def test_an_error_of_a_notebook_is_the_error_of_its_test(run: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    root = tmp_path_factory.mktemp("empty")
+    (root / "updater.toml").write_text((NOTEBOOKS.parents[1] / "configs" / "local.toml").read_text())
+    with pytest.raises(Exception, match=r"holds no state; run `make demo`"):
+        run("tuned_prompt", root / "updater.toml")
+
+
+def test_from_features_to_a_risk_model(run: Any, small_demo: Path) -> None:
+    said = run("risk_model", small_demo / "updater.toml")
+    assert "other households a week later, plain counts 0." in said
+    assert said.endswith("Its weights are untrained, so this is only a smoke test.\n")
+
+
+def test_from_a_question_to_an_audience(run: Any, small_demo: Path) -> None:
+    before = tree(small_demo)
+    said = run("audience", small_demo / "updater.toml")
+    assert "used a coupon in the week after" in said
+    assert said.endswith("The weights are untrained, so this is only a smoke test.\n")
+    assert tree(small_demo) == before
+
+
+@pytest.mark.campaign
+def test_from_a_new_scenario_to_a_tuned_prompt(run: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    # Two anchors to learn from, four weeks before the newest day, with a buffer before the first of them.
+    root = build_small_demo(tmp_path_factory.mktemp("longer_demo"), date(2017, 6, 1))
+    served = {place: tree(root / "state" / place) for place in ("offline", "models")}
+    said = run("tuned_prompt", root / "updater.toml")
+    assert said.startswith("The soft prompt ")
+    assert "on validation the question has an AUC of 0." in said
+    assert {place: tree(root / "state" / place) for place in served} == served

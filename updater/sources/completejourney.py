@@ -27,6 +27,7 @@ import pyarrow as pa
 from updater.domain.window import day_window, days
 from updater.errors import ConfigError
 from updater.lake.partitions import join, landed_days
+from updater.objects.duckdb_progress import without_progress_bar
 from updater.sources.landing import Progress, land_day
 
 FIRST_DAY = date(2017, 1, 1)
@@ -183,7 +184,7 @@ def _read(parameters: dict[str, Any]) -> dict[str, pa.Table]:
     """All rows of the range by modality, sorted by `ds`, user, time and event."""
     directory = _package_data()
     with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        without_progress_bar(connection).execute("SET TimeZone = 'UTC'")
         for name in _TABLES:
             connection.read_parquet(str(directory / f"{name}.parquet")).create_view(name)
         for statement in (_LINES, _COUPON_CATEGORIES, _CAMPAIGNS):

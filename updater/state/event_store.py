@@ -20,6 +20,7 @@ from updater.domain.window import Window, buffer_start, day_window, first_buffer
 from updater.lake import partitions
 from updater.lake.schemas import event_schema, numeric_columns
 from updater.locations import is_s3
+from updater.objects.duckdb_progress import without_progress_bar
 from updater.objects.duckdb_reads import read_buckets
 
 ROWS_PER_BATCH = 65_536
@@ -40,8 +41,8 @@ class EventFile:
 
 def connect(*roots: str) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection in UTC, on one thread, that can read below `roots` on any filesystem."""
-    connection = duckdb.connect(config={"threads": 1})
-    connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
+    connection = without_progress_bar(duckdb.connect(config={"threads": 1}))
+    connection.execute("set TimeZone = 'UTC'")
     for root in roots:
         if is_s3(root):
             read_buckets(connection)
