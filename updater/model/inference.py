@@ -3,6 +3,7 @@
 # B users, S questions, D model width, E embedding_dim, K answers
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from updater.model.batch import Float32, Int64, UserBatch, check_batch
 from updater.model.decoder import READ_ROWS, PackedDecoder, is_supported
 from updater.model.linear import in_chunks, pack_linears
 from updater.model.reference import read_suffixes
-from updater.model.user_model import UserModel
+from updater.model.user_model import EmbeddingHead, UserModel
 
 ADAPTER_ROWS = 64
 """Rows of each call of an adapter's linear layers."""
@@ -130,7 +131,7 @@ class _Serving:
 
     def readings(self, states_ND: Tensor) -> Tensor:
         """What the head reads before it is brought to length 1, (N, E)."""
-        return in_chunks(self._packed[self._head].read, states_ND, READ_ROWS)
+        return in_chunks(cast("EmbeddingHead", self._packed[self._head]).read, states_ND, READ_ROWS)
 
     def decode(self, rows_TD: Tensor, prefix_lengths_B: Int64, suffix_lengths: Sequence[int]) -> Tensor:
         """Hidden states at the end of each suffix, shape (B, S, D)."""
