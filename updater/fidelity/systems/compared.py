@@ -89,7 +89,7 @@ def compare(
         progress("reading answers", done, len(matrices))
         answers[name] = answer(asked, matrix)
     if readers is None:
-        readers = _cheap(session.model)
+        readers = cheap_readers(session.model)
     if ASKED in readers:
         progress("asking about options", 0, 1)
         found, widths = _asked(asked, session, events, log, matrices["text"], answers)
@@ -101,7 +101,7 @@ def compare(
     return Compared(matrices, columns, {name: answers[name] for name in (*order, PRIOR)})
 
 
-def _cheap(model: UserModel) -> tuple[str, ...]:
+def cheap_readers(model: UserModel) -> tuple[str, ...]:
     """Who asks about each option is left out where that costs a pass of somebody else's language model."""
     if not is_pretrained(model):
         return READERS
