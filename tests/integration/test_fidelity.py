@@ -28,11 +28,13 @@ from updater.fidelity.readers.anchored import anchored_options, phrase
 from updater.fidelity.readers.asked import NO_OPTION, Asked
 from updater.fidelity.readers.native import answer_natively
 from updater.fidelity.readers.options import Phrases
+from updater.fidelity.readers.probe import prior
 from updater.fidelity.run import measure_fidelity
 from updater.fidelity.systems.stored import buffered
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
 from updater.model.inference import InferenceModel
+from updater.model.own_answers import OwnAnswers
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.erase.run import erase
 from updater.pipeline.init import initialize
@@ -55,6 +57,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         model.answers = torch.nn.Linear(16, 8)
+        model.own_answers = OwnAnswers(16, 8, num_answers=5)
     directory = tmp_path_factory.mktemp("live")
     save_model(model, directory)
     initialize(settings, str(directory))
@@ -147,6 +150,41 @@ def test_the_gate_looks_at_the_live_model(found: Fidelity, monkeypatch: pytest.M
 
 def test_the_model_itself_answers_as_it_is_asked_one_by_one(deployed: Settings) -> None:
     context = open_writable(deployed, NOW)
+    table = make_questions(context, LAST).table
+    asked, rows = Asked.of(table), table.to_pylist()
+    users = asked.users.tolist()
+    with Session(context) as session:
+        events, model = buffered(context, session, context.window(LAST), users), session.model
+        answers = answer_natively(asked, model, events)
+        by_prior, known, compared, by_user = prior(asked).choice_Q, InferenceModel(model), 0, 0
+        for number, row in enumerate(rows):
+            if row["train"]:
+                assert answers.choice_Q[number] == NO_OPTION
+                continue
+            if counts_events(row["slot"]) or row["subtask"] == "IT":
+                assert answers.choice_Q[number] == by_prior[number]
+                continue
+            if number % 7:
+                continue
+            right = [each["options"][each["gold"]] for each in rows if each["train"] and each["slot"] == row["slot"]]
+            person, scores = user_batch(events, np.array([users.index(row["user_id"])])), []
+            for option in row["options"]:
+                queries = [phrase(row["modality"], part) for part in parts(option)]
+                readings = model.train_forward(person, queries)
+                logits = model.own_answers(readings, model.question_vectors(queries)).detach()[0, :, 0]
+                np.testing.assert_allclose(known.answers(person, queries)[0, :, 0], logits, atol=1e-4)
+                scores.append(float(logits.mean()) + np.log(0.5 + right.count(option)))
+            best = sorted(scores)[-2:]
+            if best[1] - best[0] > 1e-3:
+                assert scores.index(best[1]) == answers.choice_Q[number]
+                compared, by_user = compared + 1, by_user + (answers.choice_Q[number] != by_prior[number])
+    assert compared > 10 and by_user > 0
+    unanswered = [not row["train"] and (counts_events(row["slot"]) or row["subtask"] == "IT") for row in rows]
+    assert answers.num_fallback == sum(unanswered)
+
+
+def test_a_model_that_keeps_only_the_map_to_other_questions_is_read_by_it(deployed: Settings) -> None:
+    context = open_writable(deployed, NOW)
     window = context.window(LAST)
     table = make_questions(context, LAST).table
     asked = Asked.of(table)
@@ -154,6 +192,7 @@ def test_the_model_itself_answers_as_it_is_asked_one_by_one(deployed: Settings) 
     with Session(context) as session:
         events = buffered(context, session, window, users)
         model = session.model
+        model.own_answers = None
         answers = answer_natively(asked, model, events)
         compared = 0
         for number, row in enumerate(table.to_pylist()):

@@ -82,7 +82,7 @@ def test_the_loss_is_that_of_plain_loops() -> None:
         for q in range(s):
             if not known[user, q]:
                 continue
-            logits = loss.answer(embeddings[user, q]) + loss.question(vectors[q]) + loss.priors_QK[asked[q]]
+            logits = loss.own.answer(embeddings[user, q]) + loss.own.question(vectors[q]) + loss.priors_QK[asked[q]]
             expected_own += sum(entropy(logits[i], answers[user, q, i]) for i in range(k)) / k
             for other in range(s):
                 logit = 0.1 * embeddings[user, other] @ loss.cross(vectors[q]) + loss.priors_QK[asked[q], 0]
@@ -177,13 +177,28 @@ def test_the_weights_that_did_best_are_kept(tmp_path: Path) -> None:
     model, trained = run(tmp_path / "a", options)
     expected: Any = StandIn()
     silence_layers(expected)
-    # Of what is learned beside the model, the map that it is asked in words by stays with it.
-    expected.answers = make_loss(TEXT_DIM, EMBEDDING_DIM, torch.from_numpy(TABLE.priors_QK), options.seed).cross
+    # Of what is learned beside the model, the maps to answers stay with it.
+    loss = make_loss(TEXT_DIM, EMBEDDING_DIM, torch.from_numpy(TABLE.priors_QK), options.seed)
+    expected.own_answers, expected.answers = loss.own, loss.cross
     assert trained.valid_step == 0 and same(model, expected)
     without = make_answers(valid=False)
     model_of_last: Any = StandIn()
     last = train_dense(model_of_last, without, options, tmp_path / "b", "recipe")
     assert last.valid_loss is None and last.valid_step == 20 and not same(model_of_last, expected)
+
+
+def test_the_map_that_is_kept_gives_the_answers_that_training_ended_with(tmp_path: Path) -> None:
+    trained: Any
+    trained, outcome = run(tmp_path, make_options(validate_every=3))
+    assert outcome.valid_step > 0
+    rows, asked = np.array([row for _, row in TABLE.valid]), np.arange(len(QUESTIONS))
+    # The wordings of the validation.
+    texts = [question.texts[n % len(question.texts)] for n, question in enumerate(QUESTIONS)]
+    readings = trained.train_forward(TABLE.profiles[VALID].batch(rows), texts)
+    logits = trained.own_answers(readings, trained.question_vectors(texts)) + torch.from_numpy(TABLE.priors_QK)
+    answers, known = map(torch.from_numpy, TABLE.targets(VALID, rows, asked))
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, answers, reduction="none").mean(dim=2)
+    assert float(entropy[known].mean().detach()) == pytest.approx(outcome.valid_loss, rel=1e-5)
 
 
 class Killed(Exception):

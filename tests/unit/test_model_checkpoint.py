@@ -18,7 +18,9 @@ from updater.model.anchored_counts import NUM_NUMBERS
 from updater.model.batch import UserBatch
 from updater.model.checkpoint import create_model, load_model, model_digest, save_model, without_layers
 from updater.model.config import FORMAT, ModelConfig, create_config
+from updater.model.inference import InferenceModel
 from updater.model.loading import load_encoder
+from updater.model.own_answers import OwnAnswers
 from updater.model.text_encoder import text_encoder_version
 from updater.model.user_model import UserModel
 
@@ -224,12 +226,35 @@ def test_what_training_learned_of_answers_is_kept_if_there_is_any(tmp_path: Path
     model = create_model(config)
     save_model(model, tmp_path / "without")
     model.answers = torch.nn.Linear(config.text_dim, config.embedding_dim)
+    # A model that was trained before the map to an embedding's own answers was kept has the other one alone.
+    save_model(model, tmp_path / "others")
+    model.own_answers = OwnAnswers(config.text_dim, config.embedding_dim, num_answers=5)
     save_model(model, tmp_path / "with")
 
-    assert load_model(tmp_path / "without").answers is None
+    without, others = load_model(tmp_path / "without"), load_model(tmp_path / "others")
+    assert without.answers is None and without.own_answers is None
+    assert others.answers is not None and others.own_answers is None
     for kept in (load_model(tmp_path / "with"), without_layers(load_model(tmp_path / "with"))):
         assert kept.answers is not None and torch.equal(kept.answers.weight, model.answers.weight)
-    assert model_digest(tmp_path / "without") != model_digest(tmp_path / "with")
-    again = load_model(tmp_path / "with")
-    save_model(again, tmp_path / "again")
-    assert model_digest(tmp_path / "again") == model_digest(tmp_path / "with")
+        assert kept.own_answers is not None
+        for name, value in model.own_answers.state_dict().items():
+            assert torch.equal(kept.own_answers.state_dict()[name], value)
+    assert len({model_digest(tmp_path / name) for name in ("without", "others", "with")}) == 3
+    for name in ("without", "others", "with"):
+        save_model(load_model(tmp_path / name), tmp_path / "again")
+        assert model_digest(tmp_path / "again") == model_digest(tmp_path / name)
+
+
+def test_a_model_answers_by_what_training_reads_and_embeds_as_before() -> None:
+    model = make_model()
+    batch = make_batch(model.config, seed=3, num_users=5)
+    model.fit([batch], QUERIES)
+    before = model.embed(batch, QUERIES)
+    with pytest.raises(ValueError, match="objective dense"):
+        InferenceModel(model).answers(batch, QUERIES)
+    model.own_answers = OwnAnswers(model.config.text_dim, model.config.embedding_dim, num_answers=5)
+    answers = InferenceModel(model).answers(batch, QUERIES)
+    expected = model.own_answers(model.train_forward(batch, QUERIES), model.question_vectors(QUERIES))
+    assert answers.shape == (5, len(QUERIES), 5)
+    np.testing.assert_allclose(answers, expected.detach(), atol=1e-4)
+    assert model.embed(batch, QUERIES).tobytes() == before.tobytes()

@@ -23,7 +23,7 @@ from updater.settings import Settings
     "readers",
     type=click.Choice(["native", "asked", "llm"]),
     multiple=True,
-    help="Who reads beside the probe; repeatable. Default: native and asked, with a pretrained backbone native alone.",
+    help="Who reads beside the probe; repeatable. Default: native and asked, with a pretrained backbone what is cheap.",
 )
 @click.option("--llm-model", default="smollm2", show_default=True, help="Of llm: packaged name, directory or id.")
 @click.option("--llm-steps", type=click.IntRange(min=0), default=300, show_default=True, help="Of llm's adapter.")

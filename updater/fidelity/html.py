@@ -114,7 +114,8 @@ def _templates() -> Environment:
 
 def _left_out(systems: Sequence[str]) -> Row:
     without = (
-        "native is left out: the live model keeps nothing of what it learned of answers; one that is trained now does"
+        "native is left out: nobody asked for it where each option costs a pass of a language model, or the live model "
+        "keeps nothing of what it learned of answers; one that is trained now does"
     )
     return [] if "native" in systems else [without]
 

@@ -19,6 +19,7 @@ from updater.errors import ConfigError
 from updater.model.card import CARD, model_card
 from updater.model.config import ModelConfig, create_config
 from updater.model.loading import empty_backbone, new_backbone
+from updater.model.own_answers import OwnAnswers
 from updater.model.sources import file_digest, load_tokenizer, locate
 from updater.model.user_model import UserModel
 
@@ -56,7 +57,7 @@ def without_layers(model: UserModel) -> UserModel:
     )
     made = create_model(config)
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith("backbone.")}
-    for name in (*LEARNED, "answers"):
+    for name in (*LEARNED, "answers", "own_answers"):
         setattr(made, name, getattr(model, name))
     weights["norm.weight"] = model.backbone.base_model.norm.weight
     made.load_state_dict(weights)
@@ -94,6 +95,9 @@ def load_model(directory: str | Path) -> UserModel:
     if "answers.weight" in state:
         width, text_dim = state["answers.weight"].shape
         model.answers = nn.Linear(text_dim, width)
+    if "own_answers.question.weight" in state:
+        num_answers, text_dim = state["own_answers.question.weight"].shape
+        model.own_answers = OwnAnswers(text_dim, config.embedding_dim, num_answers)
     # Copying keeps tied weights tied, and does not leave the model backed by a file that may be replaced.
     wanted = _distinct(model.state_dict())
     if wrong := sorted(set(wanted) ^ set(state)):

@@ -1,8 +1,9 @@
 """The user model for embeddings: its weights packed once, users and questions in packs."""
 
-# B users, S questions, D model width, E embedding_dim
+# B users, S questions, D model width, E embedding_dim, K answers
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from updater.model.batch import Float32, Int64, UserBatch, check_batch
 from updater.model.decoder import READ_ROWS, PackedDecoder, is_supported
 from updater.model.linear import in_chunks, pack_linears
 from updater.model.reference import read_suffixes
-from updater.model.user_model import UserModel
+from updater.model.user_model import EmbeddingHead, UserModel
 
 ADAPTER_ROWS = 64
 """Rows of each call of an adapter's linear layers."""
@@ -52,6 +53,46 @@ class InferenceModel:
         Raises:
             ValueError: the batch does not fit the model, or there is no query.
         """
+        serving, head = self._serving, self._model.head
+        return self._read(batch, queries, scenarios, tokens_per_pack, lambda states_ND: serving.run(head, states_ND))
+
+    @torch.inference_mode()
+    def answers(self, batch: UserBatch, queries: Sequence[str]) -> Float32:
+        """How likely the answers to each question are, by the embedding under it, shape (B, S, K).
+
+        Log odds less those among all users (`OwnAnswers`). The questions should be worded as training's are.
+
+        Args:
+            batch: B users.
+            queries: S questions.
+
+        Raises:
+            ValueError: the batch does not fit the model, there is no query, or the model was not trained to answer.
+        """
+        model = self._model
+        if model.own_answers is None:
+            raise ValueError("The model keeps no map to answers; train one with the objective dense.")
+        readings_BSE = self._read(batch, queries, (), None, self._serving.readings)
+        vectors_SX = model.question_vectors(queries)
+        logits_BSK = model.own_answers(torch.from_numpy(readings_BSE).to(vectors_SX.device), vectors_SX)
+        answers: Float32 = logits_BSK.numpy(force=True)
+        return answers
+
+    @property
+    def num_answers(self) -> int:
+        """Answers to each question, K; none if the model was not trained to answer."""
+        own = self._model.own_answers
+        return 0 if own is None else own.question.out_features
+
+    def _read(
+        self,
+        batch: UserBatch,
+        queries: Sequence[str],
+        scenarios: Sequence[str],
+        tokens_per_pack: int | None,
+        read: Callable[[Tensor], Tensor],
+    ) -> Float32:
+        """What `read` makes of the hidden states (N, D) at <USER_EMB>, shape (B, S, E)."""
         check_batch(batch, self.config)
         model, layout, serving = self._model, self._model.layout, self._serving
         words = model.words(queries, scenarios)
@@ -66,8 +107,7 @@ class InferenceModel:
             else:
                 packed = layout.rows(part, words, ends_BSD, serving.run)
                 states_ND = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths).flatten(0, 1)
-            values = serving.run(model.head, states_ND)
-            embeddings[chosen] = values.view(len(chosen), len(queries), -1).numpy(force=True)
+            embeddings[chosen] = read(states_ND).view(len(chosen), len(queries), -1).numpy(force=True)
         return embeddings
 
 
@@ -88,6 +128,10 @@ class _Serving:
     def run(self, module: nn.Module, rows: Tensor) -> Tensor:
         """Apply a module to rows in calls of a fixed number of them; one that has no weights of its own, as it is."""
         return in_chunks(self._packed.get(module, module), rows, READ_ROWS if module is self._head else ADAPTER_ROWS)
+
+    def readings(self, states_ND: Tensor) -> Tensor:
+        """What the head reads before it is brought to length 1, (N, E)."""
+        return in_chunks(cast("EmbeddingHead", self._packed[self._head]).read, states_ND, READ_ROWS)
 
     def decode(self, rows_TD: Tensor, prefix_lengths_B: Int64, suffix_lengths: Sequence[int]) -> Tensor:
         """Hidden states at the end of each suffix, shape (B, S, D)."""

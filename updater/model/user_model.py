@@ -18,6 +18,7 @@ from updater.model.batch import Float32, Int64, UserBatch
 from updater.model.config import ModelConfig
 from updater.model.event_adapter import LinearResidualMLP
 from updater.model.layout import Add, Layout, PackedRows, Run, run_module
+from updater.model.own_answers import OwnAnswers
 from updater.model.paper_layout import PaperLayout
 from updater.model.question_vectors import QuestionVectors
 from updater.model.reference import Read, read_suffixes
@@ -84,6 +85,8 @@ class UserModel(nn.Module):
         """From a question's vector to where embeddings lie of users to whose first answer it is yes, (X) to (E): what
         training on dense labels learns beside the model. None in a model that was not trained so.
         """
+        self.own_answers: OwnAnswers | None = None
+        """From an embedding to the answers of its own question, kept by the same training; None in a model without."""
         self.norm = nn.RMSNorm(width, eps=NORM_EPS) if backbone is None else None
         """What stands for the backbone's last norm where there is none."""
         self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)

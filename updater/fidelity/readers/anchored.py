@@ -3,9 +3,9 @@
 The state of a user is read once, the question comes last: the same state that the published embeddings are read off.
 """
 
-# N questions, U users, E embedding width
+# N questions, or users and options in `_under_options`; U users, E embedding width, or answers
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from updater.evaluation.metrics import Floats
 from updater.fidelity.readers.asked import Asked, Int64
 from updater.fidelity.readers.options import PairVectors, Phrases
+from updater.model.batch import UserBatch
 from updater.model.inference import InferenceModel
 from updater.training.wording import WORDINGS, fill
 from updater.users.event_batches import UserEvents, user_batch
@@ -57,15 +58,33 @@ def anchored_options(
         model: the model.
         events: the buffered events of all users that are asked, in their order.
     """
+    return _under_options(asked, phrases, model.embed, model.config.embedding_dim, events)
+
+
+def option_answers(asked: Asked, phrases: Phrases, model: InferenceModel, events: Sequence[UserEvents]) -> PairVectors:
+    """What the model itself answers to options, each worded as a question of training's (`InferenceModel.answers`).
+
+    The arguments are those of `anchored_options`; the model was trained to answer.
+    """
+    return _under_options(asked, phrases, model.answers, model.num_answers, events)
+
+
+def _under_options(
+    asked: Asked,
+    phrases: Phrases,
+    read: Callable[[UserBatch, Sequence[str]], Float32],
+    width: int,
+    events: Sequence[UserEvents],
+) -> PairVectors:
     users_N, phrases_N = phrases.pairs(asked)
     queries = [phrase(modality, value) for modality, _, value in phrases.known]
-    vectors_NE = np.zeros((len(users_N), model.config.embedding_dim), np.float32)
+    vectors_NE = np.zeros((len(users_N), width), np.float32)
     known = np.unique(users_N)
     for start in range(0, len(known), USERS_PER_OPTIONS):
         batch = known[start : start + USERS_PER_OPTIONS]
         own = np.flatnonzero(np.isin(users_N, batch))
         needed, place = np.unique(phrases_N[own], return_inverse=True)
-        values_BSE = model.embed(user_batch(events, batch), [queries[number] for number in needed])
+        values_BSE = read(user_batch(events, batch), [queries[number] for number in needed])
         vectors_NE[own] = values_BSE[np.searchsorted(batch, users_N[own]), place]
     keys_N = users_N * len(phrases.known) + phrases_N
 

@@ -1,71 +1,59 @@
-"""The reader `native`: the model itself, with nothing fitted to answers.
+"""The reader `native`: the model itself is asked, with nothing fitted but how often an option is right.
 
-The question in words is the anchor under which a user is embedded, as in deployment. An option is worded as training
-words its questions, and goes through what training on dense labels learned of answers (`UserModel.answers`): a user's
-embedding points to the questions that the user will say yes to. The option that it points to most is the choice, which
-says for what a user stands out: how common an option is among all users is not in it.
+Each option is worded as training words its questions; under that question a user is embedded, and the map that training
+on dense labels learned says how likely the yes is (`UserModel.own_answers`). That is said in relation to how common the
+yes is among all users, so how often the option was right for others comes on top, as `prior` has it.
 """
 
-# N questions that are answered, P phrases, E embedding width
+# Q questions, N of them that are answered, K options, P parts of an option
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-from updater.fidelity.questions.wording import counts_events, parts
-from updater.fidelity.readers.anchored import Float32, anchored, phrase
-from updater.fidelity.readers.asked import NO_OPTION, Asked, Int64
+from updater.evaluation.metrics import Floats
+from updater.fidelity.readers.anchored import option_answers
+from updater.fidelity.readers.asked import NO_OPTION, Asked
+from updater.fidelity.readers.options import Phrases, commonness
+from updater.fidelity.readers.pointing import answer_by_direction
 from updater.fidelity.readers.probe import Answers, prior
 from updater.model.inference import InferenceModel
 from updater.model.user_model import UserModel
 from updater.users.event_batches import UserEvents
 
-PHRASES_PER_BATCH = 1024
-
 
 def answer_natively(asked: Asked, model: UserModel, events: Sequence[UserEvents]) -> Answers | None:
     """Answer the questions of the users that readers are not fitted to; None if the model was not trained on answers.
+
+    Numbers of events and the order of a sequence are nothing that training's questions ask for: there the answer is the
+    prior's. A model that was trained before its map to answers was kept is read by `answer_by_direction`.
 
     Args:
         asked: the questions.
         model: the model.
         events: the buffered events of all users that are asked, in their order.
     """
-    counting_S = np.array([counts_events(slot) for slot in asked.slots], bool)
-    counted_Q = counting_S[asked.slot_Q] & ~asked.train_Q
-    rows = np.flatnonzero(~asked.train_Q & ~counted_Q)
-    if model.answers is None or not len(rows):
-        return None
-    anchors_NE = anchored(asked, rows, InferenceModel(model), events)
-    towers_OE, option_NK = _options(asked, rows, model)
-    scores_NK = np.einsum("ne,nke->nk", anchors_NE, towers_OE[option_NK])
-    # A number of events is nothing that a user could be asked about.
-    choice_Q = np.where(counted_Q, prior(asked).choice_Q, NO_OPTION)
-    choice_Q[rows] = asked.choose(rows, scores_NK.astype(np.float64))
-    return Answers(choice_Q, int(counted_Q.sum()))
+    if model.own_answers is None:
+        return answer_by_direction(asked, model, events)
+    phrases, choice_Q = Phrases.of(asked), prior(asked).choice_Q
+    can_Q = ~phrases.is_ordered_Q & (phrases.place_QKP != NO_OPTION).any(axis=(1, 2))
+    told_QK = np.zeros(asked.options_QK.shape)
+    told_QK[can_Q & ~asked.train_Q] = _told(asked, can_Q & ~asked.train_Q, model, events)
+    for rows in asked.slot_rows:
+        answered = np.flatnonzero((can_Q & ~asked.train_Q)[rows])
+        scores_NK = commonness(asked, rows)[answered] + told_QK[rows[answered]]
+        choice_Q[rows[answered]] = asked.choose(rows[answered], scores_NK)
+    return Answers(choice_Q, int((~can_Q & ~asked.train_Q).sum()))
 
 
-def _options(asked: Asked, rows: Int64, model: UserModel) -> tuple[Float32, Int64]:
-    """Where embeddings lie that point to an option, (options, E), and which of them each question's are, (N, K)."""
-    keys = list(zip(asked.modality_Q[rows].tolist(), asked.options_QK[rows].tolist(), strict=True))
-    known = sorted({(modality, value) for modality, values in keys for value in values if value != NO_OPTION})
-    place = {key: number for number, key in enumerate(known)}
-    option_NK = np.array([[place.get((modality, value), 0) for value in values] for modality, values in keys], np.int64)
-    # An option that is a set or a sequence points to all of its parts alike; the order of a sequence is not in it.
-    said = [[phrase(modality, part) for part in parts(asked.values[value])] for modality, value in known]
-    phrases = sorted({one for each in said for one in each})
-    towers_PE = _towers(model, phrases)
-    number = {one: row for row, one in enumerate(phrases)}
-    return np.stack([towers_PE[[number[one] for one in each]].mean(axis=0) for each in said]), option_NK
-
-
-@torch.no_grad()
-def _towers(model: UserModel, phrases: Sequence[str]) -> Float32:
-    """Where embeddings lie of users who will say yes, (P, E)."""
-    assert model.answers is not None
-    made = []
-    for start in range(0, len(phrases), PHRASES_PER_BATCH):
-        vectors_PX = model.question_vectors(phrases[start : start + PHRASES_PER_BATCH])
-        made.append(model.answers(vectors_PX).numpy(force=True))
-    return np.concatenate(made)
+def _told(asked: Asked, chosen_Q: np.ndarray, model: UserModel, events: Sequence[UserEvents]) -> Floats:
+    """Log odds of the yes to each option of some questions, the mean over its parts, (N, K)."""
+    part = asked.take(chosen_Q)
+    phrases = Phrases.of(part)
+    there_NKP = phrases.place_QKP != NO_OPTION
+    users_NKP = np.broadcast_to(part.user_Q[:, None, None], there_NKP.shape)
+    logits_NKP = np.zeros(there_NKP.shape)
+    answers = option_answers(part, phrases, InferenceModel(model), events)
+    logits_NKP[there_NKP] = answers(users_NKP[there_NKP], phrases.place_QKP[there_NKP])[:, 0]
+    mean_NK: Floats = logits_NKP.sum(axis=2) / np.maximum(1, there_NKP.sum(axis=2))
+    return mean_NK

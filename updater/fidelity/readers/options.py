@@ -114,13 +114,13 @@ def _columns(asked: Asked, phrases: Phrases, vectors: PairVectors, rows: Int64) 
         columns = columns.reshape(*real_NK.shape, -1)
     else:
         columns = columns.sum(axis=2) / np.maximum(1, there_NKP.sum(axis=2))[:, :, None]
-    columns = np.concatenate([columns, _commonness(asked, rows)[:, :, None]], axis=2)
+    columns = np.concatenate([columns, commonness(asked, rows)[:, :, None]], axis=2)
     columns[~real_NK] = 0
     columns -= columns.sum(axis=1, keepdims=True) / real_NK.sum(axis=1)[:, None, None]
     return columns, real_NK
 
 
-def _commonness(asked: Asked, rows: Int64) -> Floats:
+def commonness(asked: Asked, rows: Int64) -> Floats:
     """Logarithm of how often each option was right for the users that are fitted to, without the question itself."""
     train = asked.train_Q[rows]
     counts_V = np.bincount(asked.gold_values_Q[rows[train]], minlength=len(asked.values) + 1).astype(float)

@@ -21,6 +21,7 @@ from updater.fidelity.systems.bags import Log, bag, option_counts, read_log
 from updater.fidelity.systems.names import NEWEST, PRIOR, SYSTEMS, SystemFactory, random, shuffled
 from updater.fidelity.systems.stored import buffered
 from updater.model.inference import InferenceModel
+from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context, Progress
 from updater.runtime.session import Session
 from updater.training.dense.layers import is_pretrained
@@ -64,8 +65,7 @@ def compare(
         questions: as they were made.
         asked: the same as arrays.
         embeddings: of all users by system, `published` among them.
-        readers: of READERS, which ones beside the probe; by default `native` and `asked`, of a model with somebody
-            else's language model as backbone `native` alone, as each option costs a pass of its own there.
+        readers: of READERS, which ones beside the probe; by default those that cost little.
         external: what makes the vectors of systems that are none of this project.
         progress: called as work is done.
     """
@@ -89,7 +89,7 @@ def compare(
         progress("reading answers", done, len(matrices))
         answers[name] = answer(asked, matrix)
     if readers is None:
-        readers = (NATIVE,) if is_pretrained(session.model) else (NATIVE, ASKED)
+        readers = cheap_readers(session.model)
     if ASKED in readers:
         progress("asking about options", 0, 1)
         found, widths = _asked(asked, session, events, log, matrices["text"], answers)
@@ -99,6 +99,13 @@ def compare(
     answers[PRIOR], columns[PRIOR] = prior(asked), 0
     order = [name for name in (*SYSTEMS, *given) if name in answers and name != PRIOR]
     return Compared(matrices, columns, {name: answers[name] for name in (*order, PRIOR)})
+
+
+def cheap_readers(model: UserModel) -> tuple[str, ...]:
+    """Who asks about each option is left out where that costs a pass of somebody else's language model."""
+    if not is_pretrained(model):
+        return READERS
+    return () if model.own_answers is not None else (NATIVE,)
 
 
 def _asked(

@@ -24,7 +24,7 @@ SYSTEMS: Final[Mapping[str, str]] = {
     "asked": "the live model asked about each option: the same user state, a question for each",
     "asked_counts": "counts of the option itself, in the last 8, 32 and 128 events and in all, read in the same way",
     "asked_text": "the mean text vector, compared with the option's along every axis, read in the same way",
-    "native": "the live model asked in words, nothing fitted: the question as anchor, options in training's words",
+    "native": "the live model asked about each option: what training learned of its yes, and how often it is right",
     "prior": "no user: the option that was right most often for the users that readers are fitted to",
 }
 """All, in the order of the reports."""

@@ -12,6 +12,7 @@ from updater.model.user_model import UserModel
 from updater.training.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, trained_parameters
 from updater.training.dense.best import Best
 from updater.training.dense.layers import begin_layers, end_layers, has_layers, is_pretrained, silence_layers
+from updater.training.dense.loss import DenseLoss
 from updater.training.dense.steps import make_step
 from updater.training.dense.table import DenseTable
 from updater.training.dense.task import DenseTask
@@ -111,7 +112,7 @@ def train_dense(
     elif layers:
         end_layers(model)
     run.close()
-    model.answers = run.answers
+    model.own_answers, model.answers = run.loss.own, run.loss.cross
     model.requires_grad_(True).eval()
     return run.trained
 
@@ -173,9 +174,9 @@ class _Run:
         )
 
     @property
-    def answers(self) -> nn.Linear:
-        """The map by which an embedding predicts the answers to all questions."""
-        return self._task.loss.cross
+    def loss(self) -> DenseLoss:
+        """With the maps by which an embedding predicts the answers to its own question and to all others."""
+        return self._task.loss
 
     def close(self) -> None:
         """Flush the metrics."""

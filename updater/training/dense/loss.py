@@ -1,10 +1,12 @@
-"""The loss of dense labels, with the weights that it needs beside the model. After training only `tell` is kept."""
+"""The loss of dense labels, with the weights that it needs beside the model, which keeps both maps after training."""
 
 # B users, S questions of a step, K answers to each, T text width, E embedding width
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from updater.model.own_answers import OwnAnswers
 
 CROSS_SCALE = 0.1
 """Of the inner products by which an embedding predicts other questions' answers: at first next to nothing."""
@@ -23,8 +25,7 @@ class DenseLoss(nn.Module):
         """`priors_QK`: log odds of each answer to each question."""
         super().__init__()
         num_answers = priors_QK.shape[1]
-        self.answer = nn.Linear(embedding_dim, num_answers, bias=False)
-        self.question = nn.Linear(text_dim, num_answers)
+        self.own = OwnAnswers(text_dim, embedding_dim, num_answers)
         self.cross = nn.Linear(text_dim, embedding_dim)
         self.register_buffer("priors_QK", priors_QK)
 
@@ -42,7 +43,7 @@ class DenseLoss(nn.Module):
         """
         priors_SK = self.priors_QK[asked_S]
         known_BS = known_BS.to(embeddings_BSE.dtype)
-        logits_BSK = self.answer(embeddings_BSE) + self.question(questions_ST) + priors_SK
+        logits_BSK = self.own(embeddings_BSE, questions_ST) + priors_SK
         own = F.binary_cross_entropy_with_logits(logits_BSK, answers_BSK, reduction="none").mean(dim=2)
         # Each embedding of a user predicts the first answer to all questions, so that it keeps more than its own.
         cross_BSS = CROSS_SCALE * embeddings_BSE @ self.cross(questions_ST).T + priors_SK[:, 0]
