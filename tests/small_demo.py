@@ -1,7 +1,7 @@
 """The demo's data and scenarios with a few hundred households: what examples and notebooks run on in the tests."""
 
 import tomllib
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,19 +17,21 @@ from updater.settings import load_settings
 from updater.sources import completejourney
 
 ROOT = Path(__file__).parents[1]
-FIRST_DAY, LAST_WINDOW, LAST_LABEL_DAY = date(2017, 6, 23), date(2017, 7, 8), date(2017, 7, 14)
+BUFFER_DAYS = 8
+FIRST_WINDOW, LAST_WINDOW, LAST_LABEL_DAY = date(2017, 6, 30), date(2017, 7, 8), date(2017, 7, 14)
 ITEM = "item"  # the one modality with thousands of texts
 
 
-def build_small_demo(root: Path, first_day: date = FIRST_DAY) -> Path:
-    """The lake from `first_day` on, and the state of a few hundred households after nine windows."""
+def build_small_demo(root: Path, first_window: date = FIRST_WINDOW) -> Path:
+    """The lake and the state of a few hundred households, after the windows from `first_window` on."""
+    first_day = first_window - timedelta(days=BUFFER_DAYS - 1)
     config = tomllib.loads((ROOT / "configs" / "demo.toml").read_text())
     del config["training"], config["alerts"], config["profile"]["wording"]
     config |= {
         "paths": {"lake": "lake", "state": "state", "feature_repo": str(ROOT / "feature_repo")},
         "ledger": {"url": "sqlite:///state/ledger.db"},
         "registry": {"url": "sqlite:///state/registry.db"},
-        "buffer": {"days": 8, "num_buckets": 2},
+        "buffer": {"days": BUFFER_DAYS, "num_buckets": 2},
         "run": {"processes": 1},
         "modalities": [modality for modality in config["modalities"] if modality["name"] != ITEM],
     }
@@ -41,7 +43,7 @@ def build_small_demo(root: Path, first_day: date = FIRST_DAY) -> Path:
     initialize(settings)
     context = open_writable(settings)
     with ProcessPool(settings, context.now) as pool:
-        backfill(context, pool, date(2017, 6, 30), LAST_WINDOW)
+        backfill(context, pool, first_window, LAST_WINDOW)
     return root
 
 

@@ -132,8 +132,8 @@ def test_from_a_question_to_an_audience(run: Any, small_demo: Path) -> None:
 
 @pytest.mark.campaign
 def test_from_a_new_scenario_to_a_tuned_prompt(run: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    # Two anchors to learn from, four weeks before the newest day, with a buffer before the first of them.
-    root = build_small_demo(tmp_path_factory.mktemp("longer_demo"), date(2017, 6, 1))
+    # The anchors are one to four weeks before the newest day, and each has to have its window.
+    root = build_small_demo(tmp_path_factory.mktemp("longer_demo"), date(2017, 6, 16))
     served = {place: tree(root / "state" / place) for place in ("offline", "models")}
     said = run("tuned_prompt", root / "updater.toml")
     assert said.startswith("The soft prompt ")
