@@ -26,7 +26,7 @@ from benchmarks.row import Row, measured
 from benchmarks.timing import cpu_seconds, in_turns, ratios, top_operators
 from updater.model.batch import Float32, UserBatch
 from updater.model.inference import InferenceModel
-from updater.model.torch_internals import has_bfloat16
+from updater.model.layers.torch_internals import has_bfloat16
 from updater.model.user_model import UserModel
 
 TEN = QUERIES[:10]

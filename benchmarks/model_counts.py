@@ -14,10 +14,10 @@ from benchmarks.model_references import TOLERANCE
 from benchmarks.model_setup import QUERIES, counting_model, users_with_texts
 from benchmarks.row import Row, measured
 from benchmarks.timing import cpu_seconds, in_turns, ratios, top_operators
-from updater.model.anchored_counts import NUM_KERNELS, NUM_SUMMED, sum_in_order
-from updater.model.anchored_layout import AnchoredLayout, AnchoredUsers
 from updater.model.inference import ADAPTER_ROWS
-from updater.model.linear import in_chunks, pack_linears
+from updater.model.layers.linear import in_chunks, pack_linears
+from updater.model.layouts.anchored_counts import NUM_KERNELS, NUM_SUMMED, sum_in_order
+from updater.model.layouts.anchored_layout import AnchoredLayout, AnchoredUsers
 
 TEXTS = 73
 """Distinct texts of a user: the median of configs/quality.toml's."""

@@ -14,8 +14,8 @@ from torch.nn.functional import linear
 from transformers import DynamicCache
 
 from updater.model.batch import Float32, UserBatch
-from updater.model.decoder import ROWS
-from updater.model.linear import PackedLinear
+from updater.model.layers.decoder import ROWS
+from updater.model.layers.linear import PackedLinear
 from updater.model.user_model import UserModel
 
 Method = Callable[[UserModel, UserBatch, Sequence[str]], Float32]

@@ -18,10 +18,10 @@ from updater.domain.modality import Modality
 from updater.domain.training import Training
 from updater.model.checkpoint import save_model
 from updater.model.user_model import UserModel
-from updater.training.distributed import Rank
-from updater.training.pairs import PairTable, read_pairs
-from updater.training.pretrain import pretrain
+from updater.training.paper.pairs import PairTable, read_pairs
+from updater.training.paper.pretrain import pretrain
 from updater.training.profiles import Profiles
+from updater.training.steps.distributed import Rank
 from updater.training.useru.rows import FOCUS_GENERATOR
 from updater.users.event_batches import UserEvents
 

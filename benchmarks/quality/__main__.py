@@ -32,7 +32,7 @@ from updater.settings import load_settings
 from updater.sources import completejourney
 from updater.training.build import build_data
 from updater.training.launch import launch
-from updater.training.tune import join_prompts, tunable_scenarios, tune_scenarios
+from updater.training.tuning.tune import join_prompts, tunable_scenarios, tune_scenarios
 
 HERE = Path(__file__).parent
 REPORT = HERE / "report.json"

@@ -23,10 +23,10 @@ from updater.training.dense.steps import make_step
 from updater.training.dense.table import DenseTable, read_table
 from updater.training.dense.task import DenseTask
 from updater.training.dense.train import fitted_to
-from updater.training.distributed import Rank
 from updater.training.fitting import standardized
 from updater.training.profiles import read_all
-from updater.training.schedule import make_optimizer
+from updater.training.steps.distributed import Rank
+from updater.training.steps.schedule import make_optimizer
 
 PRODUCTS = ("mm", "addmm", "bmm")
 ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"

@@ -11,13 +11,13 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
-from updater.model.anchored_counts import NUM_KERNELS, NUM_NUMBERS
-from updater.model.anchored_layout import AnchoredLayout
-from updater.model.event_adapter import LinearResidualMLP
+from updater.model.layers.event_adapter import LinearResidualMLP
+from updater.model.layouts.anchored_counts import NUM_KERNELS, NUM_NUMBERS
+from updater.model.layouts.anchored_layout import AnchoredLayout
 from updater.model.user_model import UserModel
-from updater.training import schedule
 from updater.training.dense import loss, steps
 from updater.training.dense.table import DenseTable
+from updater.training.steps import schedule
 
 BASE = "base"
 STEPS = 150

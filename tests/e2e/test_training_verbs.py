@@ -19,8 +19,8 @@ from updater.cli import main
 from updater.domain.buckets import is_held_out
 from updater.model.checkpoint import load_model
 from updater.settings import load_settings
-from updater.training import prompt_tuning
 from updater.training.build import data_root
+from updater.training.tuning import prompt_tuning
 from updater.training.useru.dataset import read_split
 
 pytest.importorskip("accelerate")

@@ -21,8 +21,8 @@ from updater.labels.events import open_events
 from updater.labels.tables import label_tables
 from updater.labels.tasks import question, read_tasks
 from updater.lake.partitions import read_table
-from updater.model.anchored_counts import NUM_NUMBERS
 from updater.model.checkpoint import load_model
+from updater.model.layouts.anchored_counts import NUM_NUMBERS
 from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings

@@ -34,7 +34,7 @@ from updater.fidelity.systems.stored import buffered
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
 from updater.model.inference import InferenceModel
-from updater.model.own_answers import OwnAnswers
+from updater.model.layers.own_answers import OwnAnswers
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.erase.run import erase
 from updater.pipeline.init import initialize

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.model_factories import QUERIES, make_batch, make_tokenizer
 from updater.model.checkpoint import create_model, load_model, model_digest, save_model
 from updater.model.config import ModelConfig, create_config
-from updater.model.decoder import is_supported
+from updater.model.layers.decoder import is_supported
 from updater.settings import Settings, load_settings
 
 pytestmark = pytest.mark.campaign

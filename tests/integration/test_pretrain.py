@@ -18,10 +18,10 @@ from updater.domain.training import Training
 from updater.errors import ConfigError
 from updater.model.checkpoint import create_model, load_model
 from updater.model.user_model import UserModel
-from updater.training.checkpoints import remove_checkpoints
-from updater.training.lora import add_adapters, merge_adapters
-from updater.training.pretrain import Report, Trained, pretrain
-from updater.training.retrieval import top_answer_share
+from updater.training.paper.pretrain import Report, Trained, pretrain
+from updater.training.paper.retrieval import top_answer_share
+from updater.training.steps.checkpoints import remove_checkpoints
+from updater.training.steps.lora import add_adapters, merge_adapters
 
 pytestmark = pytest.mark.campaign
 

@@ -12,12 +12,12 @@ from tests.model_factories import QUERIES, make_model
 from tests.training_data import ANCHORS, make_profiles
 from updater.domain.training import Tuning
 from updater.errors import ConfigError
-from updater.model.anchored_counts import NUM_NUMBERS
 from updater.model.checkpoint import load_model, save_model
+from updater.model.layouts.anchored_counts import NUM_NUMBERS
 from updater.model.user_model import UserModel
-from updater.training import labelled_users, prompt_tuning
-from updater.training.labelled_users import LabelledUsers, Labels
-from updater.training.prompt_tuning import PromptTuner
+from updater.training.tuning import labelled_users, prompt_tuning
+from updater.training.tuning.labelled_users import LabelledUsers, Labels
+from updater.training.tuning.prompt_tuning import PromptTuner
 
 USERS = sorted(f"u{number}" for number in range(24))
 PROFILES = {anchor: make_profiles(anchor, USERS) for anchor in ANCHORS}

@@ -18,9 +18,9 @@ from tests.deployment import Deployment, encoder_directory
 from tests.factories import SCENARIOS
 from tests.strategies import MODALITIES, TOUR, History, histories
 from updater.model.checkpoint import load_model
+from updater.model.layouts.text_statistics import user_texts
+from updater.model.layouts.user_columns import user_columns
 from updater.model.text_encoder import load_text_encoder
-from updater.model.text_statistics import user_texts
-from updater.model.user_columns import user_columns
 from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.daily.detect import detect

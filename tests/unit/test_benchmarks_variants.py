@@ -22,7 +22,7 @@ from benchmarks.quality.variants import (
 )
 from tests.dense_training import ANCHORS, make_answers
 from tests.model_factories import QUERIES, make_batch, make_model
-from updater.model.anchored_counts import NUM_NUMBERS
+from updater.model.layouts.anchored_counts import NUM_NUMBERS
 from updater.training.dense import loss
 
 

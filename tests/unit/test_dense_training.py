@@ -27,8 +27,8 @@ from updater.training.dense.loss import DenseLoss, make_loss
 from updater.training.dense.outcomes import ANSWERS
 from updater.training.dense.steps import make_step, questions_of_step
 from updater.training.dense.table import KNOWN, QUANTILES
-from updater.training.distributed import Rank
-from updater.training.schedule import Schedule
+from updater.training.steps.distributed import Rank
+from updater.training.steps.schedule import Schedule
 
 pytest.importorskip("tensorboard")
 

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 INTERNALS = {
     "feast": "updater/store/feast_internals.py",
-    "torch": "updater/model/torch_internals.py",
+    "torch": "updater/model/layers/torch_internals.py",
     "apache-airflow": "updater/demo/airflow_internals.py",
 }
 USED = {**INTERNALS, "transformers": "updater/model/loading.py"}
@@ -101,7 +101,7 @@ def test_feasts_values_that_are_not_public_are_there() -> None:
 def test_torchs_products_that_are_not_public_are_there() -> None:
     import torch
 
-    from updater.model.torch_internals import has_packed_products, pack_weight, packed_product
+    from updater.model.layers.torch_internals import has_packed_products, pack_weight, packed_product
 
     if torch.backends.mkldnn.is_available():
         assert has_packed_products(), changed("torch", "torch.ops.mkldnn._reorder_linear_weight")

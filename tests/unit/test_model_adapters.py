@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from updater.model.event_adapter import MLP_INIT_SCALE, LinearResidualMLP
+from updater.model.layers.event_adapter import MLP_INIT_SCALE, LinearResidualMLP
 from updater.model.user_model import EmbeddingHead
 
 

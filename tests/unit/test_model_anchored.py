@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.model_factories import QUERIES, make_batch, make_model
-from updater.model.anchored_counts import Likeness, sum_in_order, sum_padded, summed
+from updater.model.layouts.anchored_counts import Likeness, sum_in_order, sum_padded, summed
 from updater.model.text_encoder import load_text_encoder
 from updater.model.user_model import UserModel
 
@@ -91,7 +91,7 @@ def test_what_is_fitted() -> None:
 
 def user_columns_of(model: UserModel, batch: object) -> np.ndarray:
     """The columns before they are standardized."""
-    from updater.model.user_columns import user_columns
+    from updater.model.layouts.user_columns import user_columns
 
     return user_columns(model.config, batch).astype(np.float32)
 

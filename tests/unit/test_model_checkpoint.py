@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 from tests.model_factories import QUERIES, make_batch, make_config, make_model, make_tokenizer
 from tests.small_models import WORDS, make_text_encoder
 from updater.errors import ConfigError
-from updater.model.anchored_counts import NUM_NUMBERS
 from updater.model.batch import UserBatch
 from updater.model.checkpoint import create_model, load_model, model_digest, save_model, without_layers
 from updater.model.config import FORMAT, ModelConfig, create_config
 from updater.model.inference import InferenceModel
+from updater.model.layers.own_answers import OwnAnswers
+from updater.model.layouts.anchored_counts import NUM_NUMBERS
 from updater.model.loading import load_encoder
-from updater.model.own_answers import OwnAnswers
 from updater.model.text_encoder import text_encoder_version
 from updater.model.user_model import UserModel
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from tests.model_factories import BACKBONES, OTHERS, QUERIES, SUPPORTED, make_batch, make_model
-from updater.model import decoder
 from updater.model.batch import UserBatch
-from updater.model.decoder import is_supported
 from updater.model.inference import InferenceModel
+from updater.model.layers import decoder
+from updater.model.layers.decoder import is_supported
 from updater.model.user_model import UserModel
 
 

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from tests.model_factories import QUERIES, make_batch, make_model
-from updater.model import linear
-from updater.model.decoder import READ_ROWS, ROWS
 from updater.model.inference import ADAPTER_ROWS
-from updater.model.linear import PackedLinear, in_chunks, pack_linears
+from updater.model.layers import linear
+from updater.model.layers.decoder import READ_ROWS, ROWS
+from updater.model.layers.linear import PackedLinear, in_chunks, pack_linears
 from updater.model.sources import PADDED_LENGTHS, TOKENS_PER_FORWARD
 from updater.model.text_encoder import load_text_encoder
 

@@ -3,7 +3,13 @@
 import numpy as np
 
 from tests.model_factories import DAY, make_batch, make_config
-from updater.model.paper_features import event_features, newest_event, newest_rows, summary_dim, summary_features
+from updater.model.layouts.paper_features import (
+    event_features,
+    newest_event,
+    newest_rows,
+    summary_dim,
+    summary_features,
+)
 
 CONFIG = make_config(layout="paper")
 BATCH = make_batch(CONFIG, empty=0.0)

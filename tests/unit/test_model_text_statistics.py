@@ -8,8 +8,8 @@ import pytest
 
 from tests.model_factories import make_batch, make_config
 from updater.model.batch import UserBatch
-from updater.model.text_statistics import amounts, user_texts
-from updater.model.user_columns import num_columns, periods, user_columns
+from updater.model.layouts.text_statistics import amounts, user_texts
+from updater.model.layouts.user_columns import num_columns, periods, user_columns
 
 CONFIG = make_config()
 BATCH = make_batch(CONFIG, seed=3, num_users=9)

@@ -18,9 +18,9 @@ from tests.model_factories import (
     no_events,
 )
 from updater.errors import ConfigError
-from updater.model.anchored_counts import NUM_NUMBERS
 from updater.model.batch import UserBatch
 from updater.model.inference import InferenceModel
+from updater.model.layouts.anchored_counts import NUM_NUMBERS
 from updater.model.loading import empty_backbone
 from updater.model.user_model import UserModel
 

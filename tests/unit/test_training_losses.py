@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from updater.training.losses import contrastive_loss, next_token_loss_sum, prototype_loss
+from updater.training.paper.losses import contrastive_loss, next_token_loss_sum, prototype_loss
 
 
 def pairs(seed: int, num: int = 7, width: int = 5, noise: float = 1.0) -> tuple[Tensor, Tensor]:

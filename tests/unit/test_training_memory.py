@@ -52,7 +52,7 @@ def test_large_blocks_are_mapped_again_afterwards(ending):
     code = f"""
 from contextlib import suppress
 from tests.unit.test_training_memory import is_mapped
-from updater.training.memory import freed_memory_kept
+from updater.training.steps.memory import freed_memory_kept
 
 found = [is_mapped()]
 with suppress(ValueError), freed_memory_kept():

@@ -14,8 +14,8 @@ from tests.training_data import make_paper_model as make_model
 from updater.domain.buckets import is_held_out
 from updater.domain.training import Training
 from updater.errors import ConfigError
-from updater.training.distributed import Rank
-from updater.training.pairs import PairTable, pairs_of_step, read_pairs, users_of_step
+from updater.training.paper.pairs import PairTable, pairs_of_step, read_pairs, users_of_step
+from updater.training.steps.distributed import Rank
 
 OPTIONS = make_options()
 MODEL = make_model()

@@ -12,7 +12,7 @@ from tests.model_factories import QUERIES, make_batch, no_events
 from tests.training_data import make_paper_model as make_model
 from updater.model.batch import Int64, UserBatch
 from updater.model.user_model import UserModel
-from updater.training.towers import USER_EMB, Pairs, TowerOutput, Towers, embed_padded, lay_out
+from updater.training.paper.towers import USER_EMB, Pairs, TowerOutput, Towers, embed_padded, lay_out
 
 ANSWERS = (
     (3, 1, 4, 1, 5),

@@ -5,7 +5,7 @@ import pytest
 from tests.evaluation_lake import FAMILY_OF_PROMPTS
 from updater.errors import NotFoundError
 from updater.settings import Settings
-from updater.training.tune import _recipe, _tasks_of, tunable_scenarios
+from updater.training.tuning.tune import _recipe, _tasks_of, tunable_scenarios
 
 
 @pytest.fixture

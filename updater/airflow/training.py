@@ -31,7 +31,7 @@ def pretrain(params: Report) -> str:
 
 def tunable_scenarios(params: Report) -> list[str]:
     """Scenarios that a label task names."""
-    from updater.training.tune import tunable_scenarios as find
+    from updater.training.tuning.tune import tunable_scenarios as find
 
     return find(load_settings(params["config"]))
 
@@ -40,7 +40,7 @@ def tune(model: str, scenario: str, params: Report) -> str:
     """Tune one scenario's prompt. Returns its file."""
     from updater.runtime.deployment import open_context
     from updater.runtime.process_pool import ProcessPool
-    from updater.training.tune import tune_scenarios
+    from updater.training.tuning.tune import tune_scenarios
 
     context = open_context(load_settings(params["config"]))
     with ProcessPool(context.settings, context.now) as pool:
@@ -50,7 +50,7 @@ def tune(model: str, scenario: str, params: Report) -> str:
 def join_prompts(model: str, params: Report) -> str:
     """Put a model and its prompts together. Returns the tuned model's directory."""
     from updater.runtime.deployment import open_context
-    from updater.training.tune import join_prompts as join
+    from updater.training.tuning.tune import join_prompts as join
 
     return join(open_context(load_settings(params["config"])), model)
 

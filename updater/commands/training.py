@@ -24,8 +24,8 @@ def train(settings: Settings, as_json: bool, build_data: bool) -> None:
     from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import ProcessPool
     from updater.training.build import build_data as build
-    from updater.training.distributed import this_rank
     from updater.training.launch import launch
+    from updater.training.steps.distributed import this_rank
 
     create_ledger(settings)
     context = open_writable(settings)
@@ -78,7 +78,7 @@ def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: s
     """
     from updater.runtime.deployment import open_context
     from updater.runtime.process_pool import ProcessPool
-    from updater.training.tune import join_prompts, tunable_scenarios, tune_scenarios
+    from updater.training.tuning.tune import join_prompts, tunable_scenarios, tune_scenarios
 
     context = open_context(settings)
     with progress_lines(as_json) as progress, ProcessPool(settings, context.now) as pool:

@@ -18,8 +18,8 @@ from updater.domain.temporary_files import temporary_name
 from updater.errors import ConfigError
 from updater.model.card import CARD, model_card
 from updater.model.config import ModelConfig, create_config
+from updater.model.layers.own_answers import OwnAnswers
 from updater.model.loading import empty_backbone, new_backbone
-from updater.model.own_answers import OwnAnswers
 from updater.model.sources import file_digest, load_tokenizer, locate
 from updater.model.user_model import UserModel
 

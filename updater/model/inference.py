@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from updater.model.anchored_counts import sum_in_order
 from updater.model.batch import Float32, Int64, UserBatch, check_batch
-from updater.model.decoder import READ_ROWS, PackedDecoder, is_supported
-from updater.model.linear import in_chunks, pack_linears
-from updater.model.reference import read_suffixes
+from updater.model.layers.decoder import READ_ROWS, PackedDecoder, is_supported
+from updater.model.layers.linear import in_chunks, pack_linears
+from updater.model.layers.reference import read_suffixes
+from updater.model.layouts.anchored_counts import sum_in_order
 from updater.model.user_model import EmbeddingHead, UserModel
 
 ADAPTER_ROWS = 64

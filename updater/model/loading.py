@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from updater.errors import ConfigError
 from updater.model.config import ModelConfig
-from updater.model.principal_axes import principal_axes
+from updater.model.layers.principal_axes import principal_axes
 from updater.model.sources import gguf_model, hugging_face_config, is_gguf, locate, weight_files
 
 

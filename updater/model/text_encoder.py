@@ -96,7 +96,7 @@ def load_text_encoder(name: str) -> TextEncoder:
     """
     directory = locate(name)
     # Imported here: the version of an encoder must be had without torch.
-    from updater.model.linear import pack_linears
+    from updater.model.layers.linear import pack_linears
     from updater.model.loading import load_encoder
 
     return TextEncoder(name, directory, pack_linears(load_encoder(directory), TOKENS_PER_FORWARD))

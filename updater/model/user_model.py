@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from updater.errors import ConfigError
-from updater.model.anchored_counts import NUM_NUMBERS, sum_padded
-from updater.model.anchored_layout import AnchoredLayout
 from updater.model.batch import Float32, Int64, UserBatch
 from updater.model.config import ModelConfig
-from updater.model.event_adapter import LinearResidualMLP
-from updater.model.layout import Add, Layout, PackedRows, Run, run_module
-from updater.model.own_answers import OwnAnswers
-from updater.model.paper_layout import PaperLayout
+from updater.model.layers.event_adapter import LinearResidualMLP
+from updater.model.layers.own_answers import OwnAnswers
+from updater.model.layers.reference import Read, read_suffixes
+from updater.model.layers.training_pass import read_suffixes_together
+from updater.model.layouts.anchored_counts import NUM_NUMBERS, sum_padded
+from updater.model.layouts.anchored_layout import AnchoredLayout
+from updater.model.layouts.layout import Add, Layout, PackedRows, Run, run_module
+from updater.model.layouts.paper_layout import PaperLayout
 from updater.model.question_vectors import QuestionVectors
-from updater.model.reference import Read, read_suffixes
-from updater.model.training_pass import read_suffixes_together
 
 NORM_EPS = 1e-6
 TRAINED_TEXTS = 80

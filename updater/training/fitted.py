@@ -18,7 +18,7 @@ from updater.runtime.process_pool import ProcessPool
 from updater.runtime.threads import one_thread
 from updater.training.build import data_root, plan_build
 from updater.training.dense.train import fitted_to, read_answers
-from updater.training.paper import anchor_days, data_digest, first_model, training_rows
+from updater.training.paper.train import anchor_days, data_digest, first_model, training_rows
 from updater.training.profiles import read_all
 from updater.training.runs import METHOD_VERSION, training_layout
 from updater.training.useru.dataset import has_split

@@ -27,8 +27,8 @@ from updater.errors import UpdaterError
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
 from updater.runtime.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
-from updater.training.distributed import this_rank
 from updater.training.runs import TrainReport
+from updater.training.steps.distributed import this_rank
 from updater.training.train import train
 
 logger = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ from updater.errors import ConfigError
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.threads import one_thread
 from updater.training.dense.train import train_on_answers
-from updater.training.distributed import Rank, this_rank
-from updater.training.paper import train_on_pairs
+from updater.training.paper.train import train_on_pairs
 from updater.training.runs import TrainReport
+from updater.training.steps.distributed import Rank, this_rank
 
 LAYOUTS = {"dense": "anchored", "paper": "paper"}
 """The layout of the model that an objective trains."""

@@ -5,7 +5,7 @@ from torch import nn
 
 from updater.domain.training import Training
 from updater.model.user_model import UserModel
-from updater.training.lora import add_adapters, merge_adapters
+from updater.training.steps.lora import add_adapters, merge_adapters
 
 OUTPUTS = ("o_proj", "down_proj")
 """The projections by which a layer adds to the residual stream."""

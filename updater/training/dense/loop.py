@@ -9,7 +9,6 @@ from torch import nn
 
 from updater.domain.training import Training
 from updater.model.user_model import UserModel
-from updater.training.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, trained_parameters
 from updater.training.dense.best import Best
 from updater.training.dense.layers import begin_layers, end_layers, has_layers, is_pretrained, silence_layers
 from updater.training.dense.loss import DenseLoss
@@ -17,11 +16,12 @@ from updater.training.dense.steps import make_step
 from updater.training.dense.table import DenseTable
 from updater.training.dense.task import DenseTask
 from updater.training.dense.validation import Validation
-from updater.training.distributed import Rank, average_gradients, process_group, sum_over_ranks, wait_for_all
-from updater.training.memory import freed_memory_kept
-from updater.training.metrics_log import MetricsLogger
-from updater.training.precision import autocast
-from updater.training.schedule import Schedule, make_optimizer
+from updater.training.steps.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, trained_parameters
+from updater.training.steps.distributed import Rank, average_gradients, process_group, sum_over_ranks, wait_for_all
+from updater.training.steps.memory import freed_memory_kept
+from updater.training.steps.metrics_log import MetricsLogger
+from updater.training.steps.precision import autocast
+from updater.training.steps.schedule import Schedule, make_optimizer
 
 Report = Callable[[int, dict[str, float]], None]
 

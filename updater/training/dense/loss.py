@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from updater.model.own_answers import OwnAnswers
+from updater.model.layers.own_answers import OwnAnswers
 
 CROSS_SCALE = 0.1
 """Of the inner products by which an embedding predicts other questions' answers: at first next to nothing."""

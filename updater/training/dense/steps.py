@@ -11,8 +11,8 @@ from torch import Tensor
 from updater.domain.training import Training
 from updater.model.batch import Int64, UserBatch
 from updater.training.dense.table import DenseTable
-from updater.training.distributed import Rank
-from updater.training.order import profiles_of_step
+from updater.training.steps.distributed import Rank
+from updater.training.steps.order import profiles_of_step
 
 MOST_WORDINGS = 60
 """A multiple of the number of wordings that any question has."""

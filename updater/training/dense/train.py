@@ -12,10 +12,10 @@ from updater.training.build import plan_build
 from updater.training.dense.layers import has_layers
 from updater.training.dense.loop import remove_stages, stages, train_dense
 from updater.training.dense.table import DenseTable, read_table
-from updater.training.distributed import Rank
 from updater.training.fitting import fit_model, standardized
 from updater.training.profiles import read_all
 from updater.training.runs import Run, TrainReport
+from updater.training.steps.distributed import Rank
 
 
 def train_on_answers(context: Context, progress: Progress, rank: Rank) -> TrainReport:

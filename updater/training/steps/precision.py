@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from updater.domain.training import Training
-from updater.model.torch_internals import has_bfloat16
+from updater.model.layers.torch_internals import has_bfloat16
 
 
 def autocast(options: Training, pretrained: bool) -> AbstractContextManager[object]:

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
-from updater.model.anchored_counts import AnchoredCounts, Likeness, sum_padded, summed
 from updater.model.batch import Int64, ModalityBatch, UserBatch
 from updater.model.config import ModelConfig
-from updater.model.event_adapter import LinearResidualMLP
-from updater.model.layout import Add, PackedRows, Run, assemble, run_module
-from updater.model.standardization import Centring, Standardization
-from updater.model.text_statistics import NUM_STATISTICS, UserTexts, user_texts
-from updater.model.user_columns import num_columns, user_columns
+from updater.model.layers.event_adapter import LinearResidualMLP
+from updater.model.layers.standardization import Centring, Standardization
+from updater.model.layouts.anchored_counts import AnchoredCounts, Likeness, sum_padded, summed
+from updater.model.layouts.layout import Add, PackedRows, Run, assemble, run_module
+from updater.model.layouts.text_statistics import NUM_STATISTICS, UserTexts, user_texts
+from updater.model.layouts.user_columns import num_columns, user_columns
 
 TEXT_HIDDEN = 64
 """Hidden width of the adapter of a text's statistics."""

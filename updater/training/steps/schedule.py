@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from updater.domain.training import Training
-from updater.training.checkpoints import trained_parameters
+from updater.training.steps.checkpoints import trained_parameters
 
 BETAS = 0.9, 0.98
 """Of AdamW, as in the code of arXiv 2602.14492."""

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, normalize
 
 from updater.model.batch import Float32
-from updater.model.event_adapter import LinearResidualMLP
-from updater.model.principal_axes import principal_axes
-from updater.model.text_statistics import AGE, AMOUNT, DECAYED, FADING_DAYS, GAP, UserTexts
+from updater.model.layers.event_adapter import LinearResidualMLP
+from updater.model.layers.principal_axes import principal_axes
+from updater.model.layouts.text_statistics import AGE, AMOUNT, DECAYED, FADING_DAYS, GAP, UserTexts
 
 KEY_DIM = 64
 FIRST_SHARPNESS = (12.0, 20.0)

@@ -13,9 +13,9 @@ import pyarrow as pa
 from updater.domain.training import Training
 from updater.model.batch import Int64, UserBatch
 from updater.model.user_model import UserModel
-from updater.training.order import profiles_of_step
+from updater.training.paper.towers import Pairs
 from updater.training.profiles import Profiles
-from updater.training.towers import Pairs
+from updater.training.steps.order import profiles_of_step
 from updater.training.useru.rows import FOCUS_GENERATOR
 
 FEWEST_PAIRS = 2

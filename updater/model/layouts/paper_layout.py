@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from updater.model.batch import Int64, UserBatch
 from updater.model.config import ModelConfig
-from updater.model.event_adapter import Adapter
-from updater.model.layout import Add, PackedRows, Run, assemble, run_module
-from updater.model.paper_features import (
+from updater.model.layers.event_adapter import Adapter
+from updater.model.layouts.layout import Add, PackedRows, Run, assemble, run_module
+from updater.model.layouts.paper_features import (
     event_dim,
     event_features,
     newest_event,

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from updater.domain.training import Training
 from updater.model.batch import Int64
 from updater.model.user_model import UserModel
-from updater.training.checkpoints import load_checkpoint, save_checkpoint, trained_parameters
-from updater.training.distributed import LONGEST_WAIT, Rank, gather_numbers, gather_rows, sum_over_ranks
-from updater.training.lora import add_adapters, merge_adapters
-from updater.training.losses import contrastive_loss
-from updater.training.memory import freed_memory_kept
-from updater.training.metrics_log import MetricsLogger
-from updater.training.pairs import PairTable, pairs_of_step, users_of_step
-from updater.training.precision import autocast
-from updater.training.schedule import Schedule, make_optimizer
-from updater.training.towers import Towers
+from updater.training.paper.losses import contrastive_loss
+from updater.training.paper.pairs import PairTable, pairs_of_step, users_of_step
+from updater.training.paper.towers import Towers
+from updater.training.steps.checkpoints import load_checkpoint, save_checkpoint, trained_parameters
+from updater.training.steps.distributed import LONGEST_WAIT, Rank, gather_numbers, gather_rows, sum_over_ranks
+from updater.training.steps.lora import add_adapters, merge_adapters
+from updater.training.steps.memory import freed_memory_kept
+from updater.training.steps.metrics_log import MetricsLogger
+from updater.training.steps.precision import autocast
+from updater.training.steps.schedule import Schedule, make_optimizer
 
 Report = Callable[[int, dict[str, float]], None]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from updater.model.batch import Int64, UserBatch
 from updater.model.user_model import UserModel
-from updater.training.losses import next_token_loss_sum
+from updater.training.paper.losses import next_token_loss_sum
 
 USER_EMB = -1
 """Stands for <USER_EMB> among token ids."""

@@ -16,14 +16,14 @@ from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context, Progress
 from updater.runtime.device import model_device
 from updater.training.build import data_root
-from updater.training.checkpoints import remove_checkpoints
-from updater.training.distributed import Rank
 from updater.training.fitting import fit_model, standardized
-from updater.training.pairs import PairTable, read_pairs
-from updater.training.pretrain import pretrain
+from updater.training.paper.pairs import PairTable, read_pairs
+from updater.training.paper.pretrain import pretrain
+from updater.training.paper.retrieval import top_answer_share
 from updater.training.profiles import Profiles, held_out_users, read_all
-from updater.training.retrieval import top_answer_share
 from updater.training.runs import Run, TrainReport
+from updater.training.steps.checkpoints import remove_checkpoints
+from updater.training.steps.distributed import Rank
 from updater.training.useru.dataset import SplitName, read_split
 
 

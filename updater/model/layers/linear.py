@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from updater.model.torch_internals import (
+from updater.model.layers.torch_internals import (
     has_bfloat16,
     has_packed_products,
     pack_weight,

@@ -5,8 +5,8 @@ import torch
 
 from updater.domain.training import Training
 from updater.model.user_model import UserModel
-from updater.training.pairs import PairTable, pairs_of_step, users_of_step
-from updater.training.towers import Towers
+from updater.training.paper.pairs import PairTable, pairs_of_step, users_of_step
+from updater.training.paper.towers import Towers
 
 MOST_STEPS = 20
 

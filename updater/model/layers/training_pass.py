@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.functional import dropout, scaled_dot_product_attention
 
 from updater.model.batch import Int64
-from updater.model.decoder import is_supported
-from updater.model.reference import read_suffixes
+from updater.model.layers.decoder import is_supported
+from updater.model.layers.reference import read_suffixes
 
 
 def read_suffixes_together(

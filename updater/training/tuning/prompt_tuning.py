@@ -21,11 +21,11 @@ from torch.nn import functional as F
 from updater.domain.buckets import bucket_of
 from updater.domain.training import Tuning
 from updater.errors import ConfigError
-from updater.model.anchored_counts import NUM_NUMBERS
+from updater.model.layouts.anchored_counts import NUM_NUMBERS
 from updater.model.user_model import UserModel
-from updater.training.labelled_users import LabelledUsers, Labels
-from updater.training.losses import prototype_loss
+from updater.training.paper.losses import prototype_loss
 from updater.training.profiles import Profiles
+from updater.training.tuning.labelled_users import LabelledUsers, Labels
 
 CLASSES = 2
 CENTRES_RATE = 0.1

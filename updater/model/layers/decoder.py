@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from updater.model.batch import Int64
-from updater.model.linear import PackedLinear
+from updater.model.layers.linear import PackedLinear
 
 ROWS = 512
 """Rows of each call of a linear layer."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from updater.model.batch import Float64, Int64, ModalityBatch, UserBatch
 from updater.model.config import ModelConfig
-from updater.model.text_statistics import amounts, local_days, newest_days
+from updater.model.layouts.text_statistics import amounts, local_days, newest_days
 
 PERIODS = (7, 14, 28, 56)
 """Days before the newest event that are looked at, beside the whole buffer."""

@@ -24,10 +24,10 @@ from updater.runtime.deployment import Context, Progress, no_progress, open_writ
 from updater.runtime.device import model_device
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
-from updater.training.labelled_users import Labels
 from updater.training.profiles import Profiles, read_all
-from updater.training.prompt_tuning import PromptTuner
 from updater.training.runs import training_layout
+from updater.training.tuning.labelled_users import Labels
+from updater.training.tuning.prompt_tuning import PromptTuner
 
 PROMPT, GATES, CENTRES = "prompt", "count_gates", "prototypes"
 

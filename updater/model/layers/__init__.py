@@ -1,0 +1,1 @@
+"""What a user passes through: adapters, packed products, the decoder, maps to answers."""

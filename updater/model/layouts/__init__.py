@@ -1,0 +1,1 @@
+"""How a user becomes tokens: question-anchored counts, and the paper's own layout."""

@@ -1,0 +1,1 @@
+"""The paper's own pre-training: pairs, two losses, retrieval."""

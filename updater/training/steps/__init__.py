@@ -1,0 +1,1 @@
+"""What every loop of steps needs: checkpoints, processes, precision, schedules, order, metrics."""

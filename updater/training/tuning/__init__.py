@@ -1,0 +1,1 @@
+"""Soft prompts on a frozen model."""
