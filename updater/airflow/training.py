@@ -38,11 +38,11 @@ def tunable_scenarios(params: Report) -> list[str]:
 
 def tune(model: str, scenario: str, params: Report) -> str:
     """Tune one scenario's prompt. Returns its file."""
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import ProcessPool
     from updater.training.tuning.tune import tune_scenarios
 
-    context = open_context(load_settings(params["config"]))
+    context = open_writable(load_settings(params["config"]))
     with ProcessPool(context.settings, context.now) as pool:
         return tune_scenarios(context, pool, model, [scenario])[0].prompt
 

@@ -76,11 +76,11 @@ def tune(settings: Settings, as_json: bool, scenarios: tuple[str, ...], model: s
     Uses the labels that were known when the horizon of the last anchor had ended. Writes a copy of the model with all
     prompts that were tuned on it, for `updater model evaluate` and `updater model promote`.
     """
-    from updater.runtime.deployment import open_context
+    from updater.runtime.deployment import open_writable
     from updater.runtime.process_pool import ProcessPool
     from updater.training.tuning.tune import join_prompts, tunable_scenarios, tune_scenarios
 
-    context = open_context(settings)
+    context = open_writable(settings)
     with progress_lines(as_json) as progress, ProcessPool(settings, context.now) as pool:
         tuned = tune_scenarios(context, pool, model, scenarios or tunable_scenarios(settings), progress)
     report = {"model": join_prompts(context, model), "scenarios": [asdict(each) for each in tuned]}

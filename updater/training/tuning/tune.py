@@ -14,13 +14,15 @@ from torch import nn
 
 from updater.domain.buckets import HELD_OUT, is_held_out
 from updater.domain.fingerprint import fingerprint
+from updater.domain.window import first_buffer_day
 from updater.errors import ConfigError, NotFoundError
 from updater.labels.events import open_events
 from updater.labels.known import read_labels
 from updater.labels.tasks import Task, question, read_tasks
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest, save_model
-from updater.runtime.deployment import Context, Progress, no_progress, open_writable
+from updater.pipeline.daily.prefetch import land_and_encode
+from updater.runtime.deployment import Context, Progress, WritableContext, no_progress, open_writable
 from updater.runtime.device import model_device
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
@@ -56,20 +58,26 @@ def tunable_scenarios(settings: Settings) -> list[str]:
 
 
 def tune_scenarios(
-    context: Context, pool: ProcessPool, model: str, scenarios: Sequence[str], progress: Progress = no_progress
+    context: WritableContext, pool: ProcessPool, model: str, scenarios: Sequence[str], progress: Progress = no_progress
 ) -> list[TuneReport]:
     """Tune scenarios on a frozen model, each on all of its tasks that may be trained on, and write their prompts.
 
     Labels are those of the evaluation's training anchors that were known by the last of them plus its horizon; a fifth
-    of the users (`is_held_out`) is left out. A prompt that is there already is left alone.
+    of the users (`is_held_out`) is left out. A prompt that is there already is left alone. Days before the last anchor
+    that no window has processed are landed and encoded.
 
     Raises:
         NotFoundError: a scenario has no label task.
-        ConfigError: a scenario has labels of one class only.
+        ConfigError: a scenario has labels of one class only, or no anchor day is named.
+        NotLandedError: a day that an anchor's buffer needs has not landed.
     """
     for scenario in scenarios:
         _tasks_of(context.settings, scenario)
     missing = [scenario for scenario in scenarios if not _prompt_file(context, model, scenario).exists()]
+    if missing:
+        anchors = _anchors(context.settings)
+        first = first_buffer_day(min(anchors), context.settings.buffer.days)
+        land_and_encode(context, pool, first, max(anchors), progress)
     # A process reads users and computes their prefixes once for all of its scenarios.
     groups = [missing[start :: pool.num_processes] for start in range(min(pool.num_processes, len(missing)))]
     jobs = [(context.settings, context.now, model, group) for group in groups]
@@ -84,9 +92,7 @@ def tune_scenarios(
 def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequence[str]) -> None:
     """Tune some scenarios in this process, and write the prompt of each as soon as it is learned."""
     context = open_writable(settings, now)
-    anchors = settings.tuning.anchors or settings.evaluation.train
-    if not anchors:
-        raise ConfigError(f"{settings.source} names no tuning.anchors and no evaluation.train; name anchor days.")
+    anchors = _anchors(settings)
     chosen = {scenario: _tasks_of(settings, scenario) for scenario in scenarios}
     # A task may train a prompt of its own and a shared one.
     tasks = {task.name: task for scenario in scenarios for task in chosen[scenario]}
@@ -138,6 +144,13 @@ def _tasks_of(settings: Settings, scenario: str) -> list[Task]:
             name=scenario,
         )
     return found
+
+
+def _anchors(settings: Settings) -> Sequence[date]:
+    anchors = settings.tuning.anchors or settings.evaluation.train
+    if not anchors:
+        raise ConfigError(f"{settings.source} names no tuning.anchors and no evaluation.train; name anchor days.")
+    return anchors
 
 
 def _known_by(context: Context, anchors: Sequence[date]) -> datetime:
