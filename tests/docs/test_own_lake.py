@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.test_docs import shell_script
+
 PAGE = Path(__file__).parents[2] / "docs" / "own_lake.md"
 BLOCK = re.compile(
     r"^<!-- (?:test: \w+|file: (?P<file>\S+)) -->\n+```\w+\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-
-
-def commands(block: str) -> str:
-    return "".join(f"{line[2:]}\n" for line in block.splitlines() if line.startswith(("$ ", "> ")))
 
 
 @pytest.mark.slow
@@ -29,7 +27,7 @@ def test_from_exports_to_features(tmp_path):
         if block["file"]:
             script += f"cat > {tmp_path}/{block['file']} <<'END OF FILE'\n{block['body']}END OF FILE\n"
         else:
-            script += commands(block["body"])
+            script += shell_script(block["body"])
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     for line in ("1,982 page views, 750 order lines", "landed 2026-02-01 to 2026-05-31"):

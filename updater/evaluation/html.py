@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from updater.evaluation.figures import Picture, bars, differences
@@ -117,16 +117,27 @@ def with_ablations(page: str, ablations: Mapping[str, Any]) -> str:
     return before + _ablations(ablations).join(ABLATIONS) + after
 
 
-@cache
-def _templates() -> Environment:
+def page_templates(package: str, **names: Any) -> Environment:
+    """Templates of a package, and behind them those of the evaluation, which the pages have in common.
+
+    Args:
+        package: the package whose `templates/` are meant, such as `updater.fidelity`.
+        names: what they know beside what they are given.
+    """
     templates = Environment(
-        loader=PackageLoader("updater.evaluation"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("updater.evaluation")]),
         autoescape=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    templates.globals.update(
-        numbers=number_columns,
+    templates.globals.update(numbers=number_columns, **names)
+    return templates
+
+
+@cache
+def _templates() -> Environment:
+    return page_templates(
+        "updater.evaluation",
         METHOD=METHOD,
         CAVEATS=CAVEATS,
         MEAN_HEAD=MEAN_HEAD,
@@ -136,7 +147,6 @@ def _templates() -> Environment:
         PARAPHRASES_HEAD=PARAPHRASES_HEAD,
         PARAPHRASED_TASKS_HEAD=PARAPHRASED_TASKS_HEAD,
     )
-    return templates
 
 
 def _ablations(ablations: Mapping[str, Any]) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from functools import cache
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from updater.errors import ConfigError
-from updater.evaluation.html import number_columns
+from updater.evaluation.html import page_templates
 from updater.explanation.bars import bar_chart, signed
 from updater.explanation.explain import ITSELF, MOST_EVENTS, MOST_TEXTS, Effect, Explanation
 from updater.lake import partitions
@@ -90,17 +90,10 @@ def _minute(instant: str | None) -> str:
 
 @cache
 def _templates() -> Environment:
-    templates = Environment(
-        loader=ChoiceLoader([PackageLoader("updater.explanation"), PackageLoader("updater.evaluation")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    templates.globals.update(
-        numbers=number_columns,
+    return page_templates(
+        "updater.explanation",
         IS_NOT=IS_NOT,
         MODALITY_HEAD=MODALITY_HEAD,
         TEXT_HEAD=TEXT_HEAD,
         EVENT_HEAD=EVENT_HEAD,
     )
-    return templates

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
-from updater.evaluation.html import number_columns
+from updater.evaluation.html import page_templates
 from updater.fidelity.charts import Chart, dot_chart
 from updater.fidelity.gate import FEWEST_QUESTIONS, MOST_LOST
 from updater.fidelity.schema import SUBTASKS
@@ -92,14 +92,8 @@ def render(report: Mapping[str, Any], wrong: Sequence[str], lost: Sequence[str])
 
 @cache
 def _templates() -> Environment:
-    templates = Environment(
-        loader=ChoiceLoader([PackageLoader("updater.fidelity"), PackageLoader("updater.evaluation")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    templates.globals.update(
-        numbers=number_columns,
+    return page_templates(
+        "updater.fidelity",
         METHOD=METHOD,
         CAVEATS=CAVEATS,
         MEAN_HEAD=MEAN_HEAD,
@@ -109,7 +103,6 @@ def _templates() -> Environment:
         MOST_LOST=f"{100 * MOST_LOST:g}",
         FEWEST_QUESTIONS=f"{FEWEST_QUESTIONS:,}",
     )
-    return templates
 
 
 def _left_out(systems: Sequence[str]) -> Row:
