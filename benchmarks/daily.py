@@ -24,7 +24,7 @@ from benchmarks.timing import cpu_seconds, top_functions
 from updater.lake import partitions
 from updater.pipeline.changes import read_changes
 from updater.pipeline.compact.run import maintain
-from updater.pipeline.daily.admission import open_window
+from updater.pipeline.daily.intake.admission import open_window
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import WindowReport, finish, prepare, run_window
 from updater.pipeline.init import initialize

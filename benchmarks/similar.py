@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from updater.domain.buckets import bucket_of
 from updater.domain.columns import embedding
-from updater.domain.scenario import Scenario
+from updater.domain.declared.scenario import Scenario
 from updater.lake import partitions
 from updater.pipeline.asking.nearest import Vectors, nearest
 from updater.state.embeddings import read_newest, scenario_rows

@@ -17,9 +17,9 @@ from updater.lake.partitions import write_partition
 from updater.settings import Settings, load_settings
 from updater.state.embeddings import scenario_rows, summary_rows
 from updater.state.summaries import Summaries
-from updater.store.config import feature_store_config
-from updater.store.connecting import explained
 from updater.store.definitions import defined_objects
+from updater.store.repository.config import feature_store_config
+from updater.store.repository.connecting import explained
 
 DIM = 128
 STORES = ("sqlite", "redis")

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from updater.domain.training import Training
-from updater.training.dense.outcomes import Outcomes
-from updater.training.dense.questions import Question
-from updater.training.dense.table import DenseTable, make_table
+from updater.domain.declared.training import Training
+from updater.training.dense.labels.outcomes import Outcomes
+from updater.training.dense.labels.questions import Question
+from updater.training.dense.labels.table import DenseTable, make_table
 
 ANCHORS = (date(2024, 3, 1), date(2024, 3, 8))
 VALID = date(2024, 5, 1)

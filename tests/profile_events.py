@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.profile.clean import clean
 from updater.profile.facets import NEVER, CountedEvents
 from updater.profile.profile import Profiles, write_profiles

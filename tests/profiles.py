@@ -5,8 +5,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from updater.domain.modality import Modality
-from updater.training.useru.events import Event, Future, Profile
+from updater.domain.declared.modality import Modality
+from updater.training.useru.facts.events import Event, Future, Profile
 
 ZONE = ZoneInfo("Europe/Berlin")
 ANCHOR = date(2024, 5, 31)

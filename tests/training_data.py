@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from tests.model_factories import QUERIES, make_config, make_model
 from updater.domain.buckets import is_held_out
-from updater.domain.modality import Modality
-from updater.domain.training import Training
+from updater.domain.declared.modality import Modality
+from updater.domain.declared.training import Training
 from updater.model.checkpoint import save_model
 from updater.model.user_model import UserModel
 from updater.training.paper.pairs import PairTable, read_pairs

@@ -8,7 +8,7 @@ from typing import Any
 from tests.deployment import Deployment
 from tests.factories import land_rows
 from tests.strategies import COLUMNS
-from updater.domain.alerts import AlertThresholds
+from updater.domain.declared.alerts import AlertThresholds
 from updater.runtime.deployment import Context, open_context
 
 DAYS = [date(2024, 3, 1) + timedelta(days=number) for number in range(6)]

@@ -17,19 +17,19 @@ from typing import Any, Literal
 import pendulum
 
 from updater.config_file import ENV_PREFIX, build, nearest, override, rename_keys
-from updater.domain.access import Auth, Permission, check_permissions
-from updater.domain.alerts import AlertThresholds
 from updater.domain.columns import PROFILE_DOMAIN
-from updater.domain.evaluation import Evaluation
+from updater.domain.declared.access import Auth, Permission, check_permissions
+from updater.domain.declared.alerts import AlertThresholds
+from updater.domain.declared.evaluation import Evaluation
+from updater.domain.declared.generator import GeneratorChoice
+from updater.domain.declared.modality import Modality
+from updater.domain.declared.privacy import Privacy
+from updater.domain.declared.profile import ProfileChoice, check_profile
+from updater.domain.declared.profile_training import ProfileTraining
+from updater.domain.declared.scenario import Scenario
+from updater.domain.declared.training import Training, Tuning
 from updater.domain.fingerprint import fingerprint
-from updater.domain.generator import GeneratorChoice
-from updater.domain.modality import Modality
-from updater.domain.privacy import Privacy
-from updater.domain.profile import ProfileChoice, check_profile
-from updater.domain.profile_training import ProfileTraining
 from updater.domain.retention import Retention
-from updater.domain.scenario import Scenario
-from updater.domain.training import Training, Tuning
 from updater.domain.values import AtLeastOne, Checked, Days, Device, Number, Processes, Seed, Share
 from updater.errors import ConfigError, NotFoundError
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from benchmarks.ceiling.evaluation import TEST_ANCHOR, TRAIN_ANCHORS, System, from_table
 from benchmarks.product import command, paths_below
 from updater.domain.window import first_buffer_day
-from updater.evaluation.controls import CONTROLS, has_control
-from updater.evaluation.embedding import Embedder, embed, question_column
+from updater.evaluation.systems.controls import CONTROLS, has_control
+from updater.evaluation.systems.embedding import Embedder, embed, question_column
 from updater.labels.tasks import Question
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest
-from updater.pipeline.daily.prefetch import land_and_encode
+from updater.pipeline.daily.intake.prefetch import land_and_encode
 from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings

@@ -24,7 +24,7 @@ from benchmarks.product import command, cpu_seconds, paths_below
 from benchmarks.report import about
 from updater.domain.window import first_buffer_day
 from updater.encoders.config import ENCODERS, EncoderConfig, Pretraining
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.vectors import UserVectors
 from updater.fidelity.questions.make import HORIZON_DAYS
 from updater.fidelity.run import measure_fidelity
 from updater.lake import partitions

@@ -22,8 +22,8 @@ import numpy as np
 from updater.encoders.config import ENCODERS, Architecture, EncoderConfig, Pretraining
 from updater.encoders.log import Log
 from updater.encoders.recall import newest_recall, popularity_recall
-from updater.evaluation.encoders import Encoded, measured_log, pretrain_encoders
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.encoders import Encoded, measured_log, pretrain_encoders
+from updater.evaluation.systems.vectors import UserVectors
 from updater.labels.split import is_held_out
 from updater.lake import partitions
 from updater.pipeline.init import create_ledger
@@ -53,7 +53,7 @@ def sweep(
 
     Args:
         pool: as many are pre-trained at a time as it has processes.
-        log: one that has these anchors (`updater.evaluation.encoders.measured_log`).
+        log: one that has these anchors (`updater.evaluation.systems.encoders.measured_log`).
         anchors: days at which users are embedded.
         architectures: which encoders.
         widths: numbers of a user's vector.

@@ -23,7 +23,7 @@ from benchmarks.quality.seeds import run_seeds
 from benchmarks.quality.tables import tables
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
-from updater.evaluation.vectors import VectorsFactory
+from updater.evaluation.systems.vectors import VectorsFactory
 from updater.lake import partitions
 from updater.pipeline.init import create_ledger, initialize
 from updater.runtime.deployment import Progress, WritableContext, open_writable

@@ -18,7 +18,7 @@ from updater.domain.fingerprint import fingerprint
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.html import with_ablations
 from updater.evaluation.report import make_ablations
-from updater.evaluation.systems import Candidate
+from updater.evaluation.systems.compared import Candidate
 from updater.labels.events import open_events
 from updater.model.checkpoint import CONFIG, create_model, save_model
 from updater.model.config import create_config
@@ -29,8 +29,8 @@ from updater.runtime.threads import one_thread
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.build import plan_build
+from updater.training.dense.labels.table import DenseTable
 from updater.training.dense.loop import remove_stages, train_dense
-from updater.training.dense.table import DenseTable
 from updater.training.dense.train import fitted_to, read_answers
 from updater.training.fitting import standardized
 from updater.training.runs import METHOD_VERSION, training_layout

@@ -8,7 +8,7 @@ from benchmarks.quality.adding import add
 from benchmarks.quality.seeds import PARTS, check_same, train_alone, with_seed
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.report import Json, make_report
-from updater.evaluation.systems import Candidate
+from updater.evaluation.systems.compared import Candidate
 from updater.labels.events import open_events
 from updater.runtime.deployment import Progress, WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool

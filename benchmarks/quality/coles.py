@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from updater.errors import ConfigError
-from updater.evaluation.costs import BYTES_PER_NUMBER, Cost, CpuClock
-from updater.evaluation.vectors import UserVectors, Vectors
+from updater.evaluation.systems.costs import BYTES_PER_NUMBER, Cost, CpuClock
+from updater.evaluation.systems.vectors import UserVectors, Vectors
 from updater.labels.split import is_held_out
 from updater.runtime.deployment import Context, Progress
 from updater.runtime.session import Session

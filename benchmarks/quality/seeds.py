@@ -16,8 +16,8 @@ from benchmarks.quality.adding import add
 from updater.evaluation.evaluation_set import EvaluationSet, evaluate_systems, load_evaluation_set
 from updater.evaluation.report import Json, make_report
 from updater.evaluation.scoring import Scores, score_system
-from updater.evaluation.systems import Candidate, baseline_systems
-from updater.evaluation.vectors import VectorsFactory
+from updater.evaluation.systems.compared import Candidate, baseline_systems
+from updater.evaluation.systems.vectors import VectorsFactory
 from updater.labels.events import Events, open_events
 from updater.labels.tasks import read_task_file
 from updater.runtime.deployment import Progress, WritableContext, open_writable

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.model.config import create_config
 from updater.runtime.deployment import Context
 from updater.training.build import plan_build
+from updater.training.dense.labels.table import DenseTable, read_table
 from updater.training.dense.layers import begin_layers
 from updater.training.dense.steps import make_step
-from updater.training.dense.table import DenseTable, read_table
 from updater.training.dense.task import DenseTask
 from updater.training.dense.train import fitted_to
 from updater.training.fitting import standardized

@@ -16,7 +16,7 @@ from updater.model.layouts.anchored_counts import NUM_KERNELS, NUM_NUMBERS
 from updater.model.layouts.anchored_layout import AnchoredLayout
 from updater.model.user_model import UserModel
 from updater.training.dense import loss, steps
-from updater.training.dense.table import DenseTable
+from updater.training.dense.labels.table import DenseTable
 from updater.training.steps import schedule
 
 BASE = "base"

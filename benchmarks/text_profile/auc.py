@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from updater.evaluation.costs import BYTES_PER_NUMBER, Cost, CpuClock
 from updater.evaluation.evaluate import evaluate
-from updater.evaluation.vectors import UserVectors, Vectors
+from updater.evaluation.systems.costs import BYTES_PER_NUMBER, Cost, CpuClock
+from updater.evaluation.systems.vectors import UserVectors, Vectors
 from updater.model.text_encoder import load_text_encoder
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.runtime.deployment import Context, Progress, WritableContext

@@ -13,7 +13,7 @@ for _module in (
     "updater.pipeline.restate.bucket",
     "updater.store.definitions",
     "updater.store.engine",
-    "updater.store.erasing",
+    "updater.store.online.erasing",
     "updater.store.online_redis",
     "updater.store.online_sqlite",
 ):

@@ -11,7 +11,7 @@ import pytest
 from tests.dags.conftest import execute, parse, states
 from tests.dags.shop import DAYS, Make
 from tests.deployment import Deployment
-from updater.airflow import training
+from updater.airflow.tasks import training
 from updater.errors import VerificationError
 from updater.fidelity import run as fidelity_run
 from updater.settings import Settings
@@ -82,7 +82,7 @@ def test_the_newest_day_is_measured_and_a_wrong_one_fails_its_own_run(
 def test_a_day_that_was_overtaken_is_skipped(make: Make, measured: list[tuple[date, dict[str, Any]]]) -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
-    from updater.airflow import fidelity
+    from updater.airflow.tasks import fidelity
 
     made: Deployment = make("shop")
     made.run(DAYS[:2])

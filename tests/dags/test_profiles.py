@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import SettingsFactory
 from tests.dags.conftest import execute, parse, states
-from updater.airflow import profiles
+from updater.airflow.tasks import profiles
 from updater.errors import ServiceUnavailableError
 from updater.pipeline.profile_llm import run as profile_run
 from updater.pipeline.profile_llm.run import ProfileUpdateReport

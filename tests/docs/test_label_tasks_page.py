@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.labels.definitions import KINDS
 from updater.labels.tasks import Amount, Family, Task, question, read_task_file, read_tasks
 from updater.settings import load_settings
-from updater.training.useru.focus import Focus
-from updater.training.useru.future import QUESTION
+from updater.training.useru.facts.focus import Focus
+from updater.training.useru.facts.future import QUESTION
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "label_tasks.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from tests.deployment import Deployment, rows_below, tree
 from tests.factories import MODALITIES, bill, land_rows, search
 from updater.cli import main
 from updater.store.access import historical_rows, online_rows
-from updater.store.connecting import open_store
+from updater.store.repository.connecting import open_store
 
 DAYS = [date(2024, 5, 1), date(2024, 5, 2)]
 HOSTILE = [

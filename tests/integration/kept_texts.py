@@ -17,7 +17,7 @@ from tests.integration.chat_server import Answer, ChatServer, completion, prompt
 from updater.domain.columns import PROFILE_LLM_VIEW
 from updater.pipeline.profile_llm.run import ProfileUpdateReport, update_profiles
 from updater.store.access import online_rows
-from updater.store.connecting import open_store
+from updater.store.repository.connecting import open_store
 
 FIRST = date(2024, 3, 1)
 DAYS = [FIRST + timedelta(days=number) for number in range(3)]

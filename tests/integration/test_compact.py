@@ -28,7 +28,7 @@ from updater.runtime.deployment import Context
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.store.access import historical_rows
-from updater.store.connecting import open_store
+from updater.store.repository.connecting import open_store
 
 pytestmark = pytest.mark.campaign
 

@@ -17,8 +17,8 @@ from updater.runtime.deployment import Context, no_progress, open_context, open_
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.training.build import build_data, plan_build
-from updater.training.dense import table as dense_table
-from updater.training.dense.table import DenseTable
+from updater.training.dense.labels import table as dense_table
+from updater.training.dense.labels.table import DenseTable
 from updater.training.dense.train import digest, read_answers
 
 DAYS = {"first_anchor": "2024-03-01", "until": "2024-03-10", "valid_from": "2024-03-07"}

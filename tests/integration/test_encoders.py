@@ -18,10 +18,10 @@ from updater.domain.buckets import is_held_out
 from updater.encoders.log import read_log
 from updater.encoders.sequences import FIRST, OTHER, PADDING
 from updater.errors import NotLandedError
-from updater.evaluation.encoders import encoder_systems, training_anchors
-from updater.evaluation.vectors import vector_system
+from updater.evaluation.systems.encoders import encoder_systems, training_anchors
+from updater.evaluation.systems.vectors import vector_system
 from updater.labels.tasks import read_tasks
-from updater.pipeline.daily.prefetch import land_and_encode
+from updater.pipeline.daily.intake.prefetch import land_and_encode
 from updater.pipeline.init import create_ledger
 from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
@@ -142,7 +142,9 @@ def test_whom_nobody_knows_has_zeros(config, monkeypatch):
     known = made.at("any question", TEST[0])
     assert known.values.shape == (len(known.users), 64) and np.abs(known.values).sum(1).min() > 0
 
-    monkeypatch.setattr("updater.evaluation.vectors.recency", lambda settings, scratch, rows: np.ones((len(rows), 1)))
+    monkeypatch.setattr(
+        "updater.evaluation.systems.vectors.recency", lambda settings, scratch, rows: np.ones((len(rows), 1))
+    )
     rows = pa.table({"user_id": ["nobody", str(known.users[3])], "anchor": [TEST[0]] * 2})
     task = read_tasks(settings.evaluation.tasks)[0]
     features = vector_system(settings, "gru4rec", made, None).features(task, rows)

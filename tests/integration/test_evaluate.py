@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from tests.deployment import tree
 from tests.evaluation_lake import TEST, TRAIN, events_of, write_evaluation
 from updater.cli import main
-from updater.evaluation.costs import Cost
-from updater.evaluation.embedding import DAYS_SINCE, Embedder
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
-from updater.evaluation.systems import Candidate, embedding_systems, publish_recency
-from updater.evaluation.vectors import UserVectors, Vectors
+from updater.evaluation.systems.compared import Candidate, embedding_systems, publish_recency
+from updater.evaluation.systems.costs import Cost
+from updater.evaluation.systems.embedding import DAYS_SINCE, Embedder
+from updater.evaluation.systems.vectors import UserVectors, Vectors
 from updater.labels.events import open_events
 from updater.labels.tables import label_tables
 from updater.labels.tasks import question, read_tasks

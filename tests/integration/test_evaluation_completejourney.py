@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pytest
 
 from tests.evaluation_lake import events_of
-from updater.evaluation.baselines import rfm_features
 from updater.evaluation.metrics import Predictions, bootstrap, mean_over_tasks
 from updater.evaluation.probe import fit_logistic
+from updater.evaluation.systems.baselines import rfm_features
 from updater.labels.split import Split, is_held_out
 from updater.labels.tables import label_tables
 from updater.labels.tasks import read_tasks

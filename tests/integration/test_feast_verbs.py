@@ -215,7 +215,7 @@ def test_a_refused_statement_is_not_called_a_server_that_does_not_answer(make_se
     from sqlalchemy.exc import IntegrityError
 
     from updater.errors import ServiceUnavailableError
-    from updater.store.connecting import explained
+    from updater.store.repository.connecting import explained
 
     config = store.open_store(make_settings()).config
     cause = sqlite3.IntegrityError("UNIQUE constraint failed: feature_views")

@@ -17,7 +17,7 @@ from tests.fidelity_lake import DAYS, FIRST, write_lake
 from tests.small_models import make_reader
 from updater.cli import main
 from updater.errors import NothingCommittedError, VerificationError, WindowOrderError
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.vectors import UserVectors
 from updater.fidelity import scoring
 from updater.fidelity.gate import raise_if_lost, raise_if_wrong
 from updater.fidelity.llm.joined import event_lines

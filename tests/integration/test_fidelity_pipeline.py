@@ -23,7 +23,7 @@ from updater.errors import NotLandedError
 from updater.fidelity.questions.files import read_questions, write_questions
 from updater.fidelity.questions.make import make_questions
 from updater.fidelity.schema import STATE_SUBTASKS
-from updater.pipeline.daily.land import land_day
+from updater.pipeline.daily.intake.land import land_day
 from updater.pipeline.erase.run import erase
 from updater.sources.synthetic import SyntheticSpec, land
 

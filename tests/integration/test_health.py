@@ -14,7 +14,7 @@ import pytest
 
 from tests.deployment import Deployment, tree
 from tests.watched import AS_OF, DAYS, USERS, context, land, watched
-from updater.domain.alerts import THRESHOLDS
+from updater.domain.declared.alerts import THRESHOLDS
 from updater.errors import NothingCommittedError, VerificationError
 from updater.pipeline.monitor.health import Health, measure, raise_on_alert
 

@@ -9,7 +9,7 @@ from tests.evaluation_lake import events_of
 from tests.factories import MODALITIES, bill, land_rows
 from updater.domain.window import day_window
 from updater.errors import ConfigError, NotLandedError
-from updater.evaluation.baselines import commonest, rfm_features
+from updater.evaluation.systems.baselines import commonest, rfm_features
 from updater.labels.tables import label_tables
 from updater.labels.tasks import Task
 from updater.pipeline.erase.run import erase

@@ -30,9 +30,9 @@ from tests.factories import MODALITIES, bill, land_rows, search
 from updater.errors import ConfigError
 from updater.settings import load_settings
 from updater.store.access import online_rows
-from updater.store.config import write_feature_store_yaml
-from updater.store.connecting import open_store
 from updater.store.definitions import apply
+from updater.store.repository.config import write_feature_store_yaml
+from updater.store.repository.connecting import open_store
 
 DAY = date(2024, 5, 1)
 PERMISSIONS = [

@@ -17,16 +17,16 @@ from updater.errors import ConfigError, UnfinishedWorkError, WindowOrderError
 from updater.model.inference import InferenceModel
 from updater.model.text_encoder import TextEncoder
 from updater.pipeline.changed_partitions import find_rewritten
-from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.detect import detect
-from updater.pipeline.daily.publish import publish
+from updater.pipeline.daily.intake.admission import open_window
+from updater.pipeline.daily.publishing.publish import publish
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.run import restate_range
 from updater.runtime.process_pool import ProcessPool
 from updater.store.access import historical_rows, online_rows
-from updater.store.connecting import open_store
+from updater.store.repository.connecting import open_store
 
 BERLIN = {"timezone": "Europe/Berlin"}
 TWO_BUCKETS: dict[str, Any] = {"buffer": {"num_buckets": 2}}

@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.model_factories import QUERIES, make_batch, make_tokenizer
 from tests.training_data import make_options, make_table, pretrain_together
 from tests.training_data import make_paper_model as make_model
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.errors import ConfigError
 from updater.model.checkpoint import create_model, load_model
 from updater.model.user_model import UserModel

@@ -36,8 +36,8 @@ from updater.profile.clustered import Share
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.store.access import historical_rows, online_rows
-from updater.store.connecting import open_store
-from updater.store.features import permissions
+from updater.store.repository.connecting import open_store
+from updater.store.repository.features import permissions
 
 FIRST = date(2024, 3, 1)
 DAYS = [FIRST + timedelta(days=number) for number in range(4)]

@@ -13,7 +13,7 @@ from updater.domain.columns import PROFILE_VIEW
 from updater.pipeline.monitor.verify import verify
 from updater.profile.clean import MAX_CHARACTERS
 from updater.store.access import online_rows
-from updater.store.connecting import open_store
+from updater.store.repository.connecting import open_store
 
 DAY = date(2024, 5, 1)
 HOSTILE = {

@@ -23,15 +23,15 @@ from tests.integration.kept_texts import deployed as deployed
 from tests.integration.kept_texts import saved as saved
 from tests.small_models import make_reader
 from updater.cli import main
-from updater.domain.access import Permission
 from updater.domain.columns import PROFILE_LLM_VIEW
+from updater.domain.declared.access import Permission
 from updater.errors import ConfigError, NothingCommittedError, WindowOrderError
 from updater.pipeline.compact.run import maintain
 from updater.pipeline.erase.proof import find
 from updater.pipeline.erase.run import erase
 from updater.pipeline.profile_llm.run import update_profiles
 from updater.runtime import crash_points
-from updater.store.features import permissions
+from updater.store.repository.features import permissions
 
 
 def test_a_second_run_asks_nothing_and_writes_the_same_bytes(deployed: Deployed) -> None:

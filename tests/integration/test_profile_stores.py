@@ -11,7 +11,7 @@ from tests.integration.store_helpers import store_options
 from tests.strategies import TOUR, USERS
 from updater.domain.columns import PROFILE_SERVICE
 from updater.store.access import historical_rows, online_rows
-from updater.store.connecting import open_store
+from updater.store.repository.connecting import open_store
 
 WINDOWS = TOUR.windows[:4]
 # ibis calls a name that duckdb has renamed; both still work.

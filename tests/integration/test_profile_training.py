@@ -18,7 +18,7 @@ from tests.factories import bill
 from tests.updater_training import CONFIG, DAYS, FIRST, land, liked, make_line_model, user_id
 from updater.cli import main
 from updater.domain.buckets import is_held_out
-from updater.domain.profile_training import ProfileTraining
+from updater.domain.declared.profile_training import ProfileTraining
 from updater.labels.events import open_events
 from updater.language_models.local import LocalSpeaker
 from updater.model.sources import file_digest

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.model_factories import QUERIES, make_model
 from tests.training_data import ANCHORS, make_profiles
-from updater.domain.training import Tuning
+from updater.domain.declared.training import Tuning
 from updater.errors import ConfigError
 from updater.model.checkpoint import load_model, save_model
 from updater.model.layouts.anchored_counts import NUM_NUMBERS

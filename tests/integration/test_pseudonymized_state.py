@@ -25,7 +25,7 @@ from updater.pipeline.monitor.verify import verify
 from updater.runtime.deployment import open_context
 from updater.settings import load_settings
 from updater.store.access import historical_rows, online_rows
-from updater.store.connecting import open_store
+from updater.store.repository.connecting import open_store
 
 KEY, OTHER_KEY = "k" * 40, "o" * 40
 HASHES = Pseudonyms(KEY.encode())

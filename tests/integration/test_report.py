@@ -10,7 +10,7 @@ from tests.dags.shop import USERS
 from tests.deployment import Deployment, tree
 from tests.report_state import REFUSED, WAITING, create, with_windows
 from updater.cli import main
-from updater.domain.alerts import THRESHOLDS
+from updater.domain.declared.alerts import THRESHOLDS
 from updater.report.facts import NO_REASON, collect
 
 

@@ -11,7 +11,7 @@ import torch
 
 from tests.conftest import REQUIRE_SERVICES
 from tests.model_factories import make_batch
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.vectors import UserVectors
 from updater.fidelity.llm.answers import answer_from_text, answer_with_llm
 from updater.fidelity.schema import QUESTIONS
 from updater.language_models.causal import LanguageModel

@@ -30,7 +30,7 @@ from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.store.access import historical_rows
-from updater.store.connecting import open_store
+from updater.store.repository.connecting import open_store
 from updater.training.build import build_data
 from updater.training.runs import training_layout
 

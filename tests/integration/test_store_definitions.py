@@ -92,7 +92,7 @@ def test_a_scenario_that_is_gone_keeps_its_rows_and_leaves_its_service(make_sett
 
 
 def test_several_model_versions_side_by_side(make_settings: SettingsFactory) -> None:
-    from updater.store.features import feature_services
+    from updater.store.repository.features import feature_services
 
     services = feature_services(make_settings(), versions=(1, 2))
     assert list(services) == ["risk_v1", "marketing_v1", "risk_v2", "marketing_v2"]
@@ -186,7 +186,7 @@ def test_a_repository_that_takes_its_config_from_elsewhere_is_refused(
     shutil.copytree(other.paths.feature_repo, copy)
     stale = f"""
 from updater.settings import load_settings
-from updater.store.features import feature_services, feature_views
+from updater.store.repository.features import feature_services, feature_views
 
 settings = load_settings({str(other.source)!r})
 globals().update(feature_views(settings, (1,)))

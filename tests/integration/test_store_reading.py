@@ -141,7 +141,7 @@ def test_stock_feast_reads_the_same(settings: Settings, opened: Any) -> None:
     from feast import FeatureStore, RepoConfig
     from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 
-    from updater.store.config import feature_store_config
+    from updater.store.repository.config import feature_store_config
 
     kind = settings.online_store.type
     document = feature_store_config(settings, os.environ)

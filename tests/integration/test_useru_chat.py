@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.chat_server import TOKENS, Answer, ChatServer, completion, serving
-from updater.domain.generator import GeneratorChoice
+from updater.domain.declared.generator import GeneratorChoice
 from updater.errors import ConfigError, ServiceUnavailableError
 from updater.language_models.chat import MAX_BYTES, Chat
 from updater.language_models.speaker import Reply

@@ -18,7 +18,6 @@ from updater.settings import Settings, load_settings
 from updater.sources import synthetic
 from updater.state.event_store import EventFile, connect
 from updater.training.useru.answers import Draft, LogGenerator
-from updater.training.useru.claims import claims_from_json
 from updater.training.useru.dataset import (
     DatedSplit,
     Recipe,
@@ -26,10 +25,11 @@ from updater.training.useru.dataset import (
     check_windows,
     read_split,
 )
-from updater.training.useru.events import EventReader
-from updater.training.useru.focus import Focus
+from updater.training.useru.facts.claims import claims_from_json
+from updater.training.useru.facts.events import EventReader
+from updater.training.useru.facts.focus import Focus
+from updater.training.useru.facts.topics import topic_pool
 from updater.training.useru.rows import FOCUS_GENERATOR, FUTURE_GENERATOR
-from updater.training.useru.topics import topic_pool
 
 LOCAL = Path(__file__).parents[2] / "configs" / "local.toml"
 SPEC = synthetic.SyntheticSpec(num_users=60, num_days=34, active_share=0.4)

@@ -15,7 +15,7 @@ import pytest
 from tests.factories import bill, event_table, search
 from tests.integration.chat_server import TOKENS, Answer, ChatServer, completion, listed, prompt, speak, step
 from tests.profiles import MODALITIES, SHOPPER
-from updater.domain.generator import GeneratorChoice
+from updater.domain.declared.generator import GeneratorChoice
 from updater.domain.window import day_window, days
 from updater.errors import ConfigError, ServiceUnavailableError, UpdaterError
 from updater.lake.landing import read_partition
@@ -25,10 +25,10 @@ from updater.settings import Settings
 from updater.state.event_store import EventFile
 from updater.training.useru.answers import LogGenerator
 from updater.training.useru.dataset import DatedSplit, Recipe, build, read_split
+from updater.training.useru.facts.topics import topic_pool
 from updater.training.useru.generators import make_generator
-from updater.training.useru.llm import MAX_ATTEMPTS, PROMPTS, LlmGenerator
-from updater.training.useru.replies import Replies
-from updater.training.useru.topics import topic_pool
+from updater.training.useru.language_model.generator import MAX_ATTEMPTS, PROMPTS, LlmGenerator
+from updater.training.useru.language_model.replies import Replies
 
 KEY = "sk-very-secret-0123456789"
 FIRST, ANCHOR, LAST = date(2024, 3, 1), date(2024, 3, 10), date(2024, 3, 17)

@@ -22,10 +22,10 @@ from updater.domain.window import Window
 from updater.errors import VerificationError
 from updater.lake import partitions
 from updater.pipeline import steps
-from updater.pipeline.daily import land as landing
-from updater.pipeline.daily import publish
 from updater.pipeline.daily import window as daily
 from updater.pipeline.daily.bucket_values import read_buffer
+from updater.pipeline.daily.intake import land as landing
+from updater.pipeline.daily.publishing import publish
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.init import initialize
 from updater.pipeline.monitor import verify as verification
@@ -36,7 +36,7 @@ from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import Session
 from updater.settings import load_settings
 from updater.store.access import online_rows
-from updater.store.connecting import open_store
+from updater.store.repository.connecting import open_store
 from updater.users.former_fingerprints import first_fingerprints, second_fingerprints
 
 FIRST = date(2024, 3, 1)

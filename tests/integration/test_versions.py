@@ -21,7 +21,7 @@ from updater.ledger import ModelRecord
 from updater.model.checkpoint import create_model, load_model, save_model
 from updater.model.config import create_config
 from updater.model.text_encoder import load_text_encoder
-from updater.pipeline.daily.admission import open_window
+from updater.pipeline.daily.intake.admission import open_window
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import prepare
 from updater.pipeline.monitor.status import status
@@ -238,7 +238,7 @@ def test_going_back_takes_over_what_was_restated(made: Deployment, second: Model
 
 def test_a_removed_version_is_gone_and_can_come_back(made: Deployment, second: ModelRecord, tmp_path: Path) -> None:
     from updater.store.access import online_rows
-    from updater.store.connecting import open_store
+    from updater.store.repository.connecting import open_store
 
     make_live(made, second)
     with pytest.raises(ConfigError, match="Model version 2 is live"):

@@ -21,11 +21,11 @@ from updater.model.checkpoint import load_model
 from updater.model.layouts.text_statistics import user_texts
 from updater.model.layouts.user_columns import user_columns
 from updater.model.text_encoder import load_text_encoder
-from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.daily.detect import detect
-from updater.pipeline.daily.encode import encode
-from updater.pipeline.daily.publish import commit, publish
+from updater.pipeline.daily.intake.admission import open_window
+from updater.pipeline.daily.intake.encode import encode
+from updater.pipeline.daily.publishing.publish import commit, publish
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import prepare
 from updater.runtime.process_pool import ProcessPool

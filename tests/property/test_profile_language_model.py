@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.profile.clean import clean, num_tokens
 from updater.profile.language_model.check import Candidate, check, limits_of
 from updater.profile.language_model.known import KnownFacet

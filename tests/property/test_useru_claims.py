@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from tests.profiles import MODALITIES, VOCABULARY, event, future, profile
 from updater.training.useru.answers import Draft, LogGenerator
-from updater.training.useru.claims import Claim, claims_from_json, claims_to_json
-from updater.training.useru.future import count_cells, select_cells
+from updater.training.useru.facts.claims import Claim, claims_from_json, claims_to_json
+from updater.training.useru.facts.future import count_cells, select_cells
+from updater.training.useru.facts.topics import topic_pool
 from updater.training.useru.reflection import Reflector
-from updater.training.useru.topics import topic_pool
 
 CATEGORIES = sorted(VOCABULARY)
 POOL = topic_pool(MODALITIES, [("bill", name) for name in CATEGORIES])

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.profiles import VOCABULARY, event, profile
-from updater.training.useru.items import read, written
+from updater.training.useru.language_model.items import read, written
+from updater.training.useru.language_model.rendering import profile_text
 from updater.training.useru.reflection import Reflector
-from updater.training.useru.rendering import profile_text
 
 CATEGORY = re.compile(r'  category ("[^"]*"): (.*)')
 hours, ages = st.integers(0, 21), st.integers(0, 89)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from updater.domain.alerts import (
+from updater.domain.declared.alerts import (
     MIN_PAST_WINDOWS,
     THRESHOLDS,
     Alert,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.factories import MODALITIES, SCENARIOS, toml_text
 from updater.config_file import build
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.domain.values import Checked, Share, bare, check, field_types, permitted, range_of
 from updater.errors import ConfigError
 from updater.settings import OnlineStore, Settings, load_settings

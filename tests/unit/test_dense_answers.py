@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from updater.domain.buckets import bucket_of
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.labels.tasks import question as question_of
 from updater.labels.tasks import read_tasks
 from updater.lake.landing import text_id
@@ -22,10 +22,10 @@ from updater.lake.partitions import write_table
 from updater.lake.schemas import event_schema
 from updater.settings import load_settings
 from updater.state.event_store import EventFile, connect
-from updater.training.dense.outcomes import OutcomeReader, Outcomes
-from updater.training.dense.questions import Question, make_questions
-from updater.training.dense.text_columns import parse_column
-from updater.training.dense.values import common_values
+from updater.training.dense.labels.outcomes import OutcomeReader, Outcomes
+from updater.training.dense.labels.questions import Question, make_questions
+from updater.training.dense.labels.text_columns import parse_column
+from updater.training.dense.labels.values import common_values
 
 ROOT = Path(__file__).parents[2]
 START, DAYS = date(2024, 3, 20), 30

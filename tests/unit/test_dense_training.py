@@ -19,14 +19,14 @@ from tests.dense_training import (
     make_answers,
     make_options,
 )
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.errors import ConfigError
+from updater.training.dense.labels.outcomes import ANSWERS
+from updater.training.dense.labels.table import KNOWN, QUANTILES
 from updater.training.dense.layers import silence_layers
 from updater.training.dense.loop import Report, Trained, remove_stages, stages, train_dense
 from updater.training.dense.loss import DenseLoss, make_loss
-from updater.training.dense.outcomes import ANSWERS
 from updater.training.dense.steps import make_step, questions_of_step
-from updater.training.dense.table import KNOWN, QUANTILES
 from updater.training.steps.distributed import Rank
 from updater.training.steps.schedule import Schedule
 

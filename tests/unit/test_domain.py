@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tests.factories import utc
 from updater.domain import columns
 from updater.domain.buckets import bucket_of, is_held_out, runs
+from updater.domain.declared.modality import Modality
+from updater.domain.declared.scenario import Scenario
 from updater.domain.fingerprint import fingerprint
-from updater.domain.modality import Modality
-from updater.domain.scenario import Scenario
 from updater.domain.window import Window, buffer_start, day_that_ends, day_window, days, first_buffer_day, start_of_day
 from updater.errors import ConfigError, NotLandedError, ServiceUnavailableError
 

@@ -8,8 +8,8 @@ import pytest
 from tests.evaluation_lake import events_of
 from tests.factories import MODALITIES, SCENARIOS, bill, land_rows, toml_text, utc
 from updater.errors import ConfigError
-from updater.evaluation import baselines
-from updater.evaluation.baselines import Groups
+from updater.evaluation.systems import baselines
+from updater.evaluation.systems.baselines import Groups
 from updater.settings import load_settings
 
 ANCHOR = date(2024, 3, 1)

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 
 from updater.errors import ConfigError, VerificationError
-from updater.evaluation.costs import Cost, total_cost
 from updater.evaluation.figures import Points, draw
 from updater.evaluation.html import render, with_ablations
 from updater.evaluation.metrics import Predictions, auc_and_ks
@@ -22,6 +21,7 @@ from updater.evaluation.report import (
     raise_if_worse,
 )
 from updater.evaluation.scoring import Scores, part_rows
+from updater.evaluation.systems.costs import Cost, total_cost
 from updater.labels.split import Split, is_held_out
 from updater.labels.tables import LABELS_SCHEMA
 from updater.labels.tasks import Task

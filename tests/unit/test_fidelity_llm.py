@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models
 
 from tests.small_models import make_reader
 from updater.errors import ConfigError
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.vectors import UserVectors
 from updater.fidelity.llm.accuracy import mean_over_users
 from updater.fidelity.llm.adapter import Asked, choose, train_adapter
 from updater.fidelity.llm.answers import answer_from_text, answer_with_llm, lettered

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fidelity_questions import question, table
 from updater.errors import VerificationError
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.vectors import UserVectors
 from updater.fidelity import gate
 from updater.fidelity.incremental import freshness, parity
 from updater.fidelity.readers.asked import NO_OPTION, Asked

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import day_window
 from updater.lake.landing import text_id
 from updater.lake.partitions import write_table

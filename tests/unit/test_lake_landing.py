@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from updater.domain.buckets import bucket_of
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import day_window
 from updater.errors import DataRefusedError
 from updater.lake.landed_files import source_digest, source_etag

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from updater.domain.buckets import bucket_of
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import day_window
 from updater.lake.landing import text_id
 from updater.lake.partitions import write_table

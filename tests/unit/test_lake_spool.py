@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from updater.domain.declared.modality import Modality
 from updater.domain.erasure import Erased, erasure_hash
-from updater.domain.modality import Modality
 from updater.domain.window import day_window
 from updater.lake import landing, partitions, reading
 from updater.lake.landing import Landed, read_partition

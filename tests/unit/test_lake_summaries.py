@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from updater.domain.bucket_file_names import file_name
-from updater.domain.scenario import Scenario
+from updater.domain.declared.scenario import Scenario
 from updater.lake.partitions import write_partition
 from updater.state import embeddings, summaries
 from updater.state.bucket_files import bucket_files

@@ -12,7 +12,7 @@ import pytest
 
 from tests.factories import bill, land_rows
 from tests.object_store import ObjectStore, object_store
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import day_window
 from updater.errors import DataRefusedError
 from updater.lake.landed_files import files_of_day, files_of_days

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.errors import ConfigError
 from updater.explanation.bars import DOWN, UP, bar_chart
 from updater.explanation.direction import read_direction

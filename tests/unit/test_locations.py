@@ -11,7 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.factories import bill, land_rows
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import day_window
 from updater.lake import partitions
 from updater.lake.landed_files import files_of_days

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from tests.factories import MODALITIES, SCENARIOS
-from updater.domain.modality import Modality
-from updater.domain.profile import ProfileChoice, check_profile
-from updater.domain.profile_writer import ProfileWriter
-from updater.domain.scenario import Scenario
+from updater.domain.declared.modality import Modality
+from updater.domain.declared.profile import ProfileChoice, check_profile
+from updater.domain.declared.profile_writer import ProfileWriter
+from updater.domain.declared.scenario import Scenario
 from updater.errors import ConfigError
 
 DECLARED = [Modality(**{**one, "numeric": tuple(one.get("numeric", ()))}) for one in MODALITIES]

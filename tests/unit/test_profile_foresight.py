@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.profile_events import GOLDEN, NEWEST, Events, events, write
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.profile.utility import named_values, score, wins
 
 

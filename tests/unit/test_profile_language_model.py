@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.profile_events import NEWEST, Events, events, write
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.profile.language_model.check import Candidate, Limits, Rejection, check, limits_of
 from updater.profile.language_model.known import KnownFacet, counts_of, known_facets
 from updater.profile.language_model.prompt import Question, system_prompt, updater_name, user_prompt

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.profile_events import GOLDEN, NEWEST, Events, ago, events, write
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.profile.clean import MAX_CHARACTERS, clean, num_tokens
 from updater.profile.facets import UNIT, weights
 from updater.profile.render import NOTHING

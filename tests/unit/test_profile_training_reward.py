@@ -2,7 +2,7 @@
 
 import pytest
 
-from updater.domain.profile_training import ProfileTraining
+from updater.domain.declared.profile_training import ProfileTraining
 from updater.profile.language_model.check import Candidate
 from updater.profile.language_model.known import KnownFacet
 from updater.training.profile.reading import going_on

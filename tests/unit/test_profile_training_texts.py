@@ -7,8 +7,8 @@ from datetime import date
 
 import pytest
 
-from updater.domain.profile import ProfileChoice
-from updater.domain.profile_training import ProfileTraining
+from updater.domain.declared.profile import ProfileChoice
+from updater.domain.declared.profile_training import ProfileTraining
 from updater.errors import NotLandedError
 from updater.profile.clean import num_tokens
 from updater.profile.language_model.check import Limits, Rejection, limits_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.profile_events import count, events, write
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.pipeline.profile_neighbours import neighbours
 from updater.profile.clustered import Share, discounted_share
 from updater.profile.utility import named_values, rejected_value, score, wins

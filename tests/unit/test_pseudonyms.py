@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import bill, event_table, land_rows
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import day_window
 from updater.errors import ConfigError
 from updater.lake.landing import read_partition

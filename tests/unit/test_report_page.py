@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from updater.domain.alerts import Alert, Measured
+from updater.domain.declared.alerts import Alert, Measured
 from updater.pipeline.daily.dry_run import DryRun
 from updater.pipeline.monitor.health import Health, ModalityHealth, ScenarioHealth
 from updater.pipeline.monitor.status import StatusReport

@@ -9,7 +9,7 @@ import yaml
 
 from tests.conftest import ROOT, SettingsFactory
 from updater.errors import ConfigError
-from updater.store.config import feature_store_config, write_feature_store_yaml
+from updater.store.repository.config import feature_store_config, write_feature_store_yaml
 
 POSTGRES = {"type": "postgres", "host": "db", "port": 5432, "database": "feast", "user": "me"}
 

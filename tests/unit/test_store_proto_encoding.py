@@ -12,7 +12,7 @@ from feast.types import Array, Float32, Int64, String
 from hypothesis import given
 from hypothesis import strategies as st
 
-from updater.store.proto_encoding import entity_keys, feature_values
+from updater.store.online.proto_encoding import entity_keys, feature_values
 
 FLOATS = st.floats(width=32)
 COLUMNS = [

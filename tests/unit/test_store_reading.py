@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from updater.errors import ConfigError
+from updater.store.online.reading import ViewCells, view_cells
+from updater.store.online.write_ordering import to_microseconds
 from updater.store.online_sqlite import GuardedSqliteOnlineStore
-from updater.store.reading import ViewCells, view_cells
-from updater.store.write_ordering import to_microseconds
 
 INSTANTS = st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 VALUES = st.one_of(

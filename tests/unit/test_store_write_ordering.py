@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from updater.store.write_ordering import OnlineRow, newest, sort_key, to_datetime, to_microseconds
+from updater.store.online.write_ordering import OnlineRow, newest, sort_key, to_datetime, to_microseconds
 
 INSTANTS = st.datetimes(timezones=st.just(UTC))
 MICROSECONDS = INSTANTS.map(to_microseconds)

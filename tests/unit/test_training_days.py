@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from updater.domain.training import Training, Tuning
+from updater.domain.declared.training import Training, Tuning
 from updater.errors import ConfigError, NotLandedError
 from updater.training.build import BuildPlan, plan_build
 

@@ -12,7 +12,7 @@ from tests.model_factories import QUERIES
 from tests.training_data import ANCHORS, OWN, make_options, make_profiles, make_rows, make_table
 from tests.training_data import make_paper_model as make_model
 from updater.domain.buckets import is_held_out
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.errors import ConfigError
 from updater.training.paper.pairs import PairTable, pairs_of_step, read_pairs, users_of_step
 from updater.training.steps.distributed import Rank

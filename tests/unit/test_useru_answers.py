@@ -9,10 +9,10 @@ import pytest
 from tests.profiles import MODALITIES, SHOPPER, VOCABULARY, event, profile
 from updater.settings import load_settings
 from updater.training.useru.answers import LogGenerator
-from updater.training.useru.claims import Claim, claim, claims_from_json, claims_to_json
-from updater.training.useru.measures import MEASURES, Scope
+from updater.training.useru.facts.claims import Claim, claim, claims_from_json, claims_to_json
+from updater.training.useru.facts.measures import MEASURES, Scope
+from updater.training.useru.facts.topics import most_relevant, topic_pool
 from updater.training.useru.reflection import Reflector
-from updater.training.useru.topics import most_relevant, topic_pool
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BILL = Scope(modality="bill")

@@ -14,7 +14,7 @@ from updater.lake.landing import text_id
 from updater.lake.partitions import write_table
 from updater.lake.schemas import event_schema
 from updater.state.event_store import EventFile, connect
-from updater.training.useru.events import EventReader, refusal
+from updater.training.useru.facts.events import EventReader, refusal
 
 START = date(2024, 5, 1)
 

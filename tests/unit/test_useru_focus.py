@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.profiles import ANCHOR, MODALITIES, SHOPPER, event, future
-from updater.training.useru.focus import (
+from updater.training.useru.facts.focus import (
     AMOUNTS_PER_ANCHOR,
     CATEGORIES_PER_ANCHOR,
     COUNT,

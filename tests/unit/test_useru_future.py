@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.profiles import event, future
-from updater.training.useru.future import Cell, answer, count_cells, question, select_cells
+from updater.training.useru.facts.future import Cell, answer, count_cells, question, select_cells
 
 
 def days(*numbers: int, **fields):

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 from tests.profiles import SHOPPER, event, profile
-from updater.domain.generator import GeneratorChoice
+from updater.domain.declared.generator import GeneratorChoice
 from updater.errors import ConfigError
 from updater.language_models.chat import backoff, retry_after
-from updater.training.useru.items import read
-from updater.training.useru.llm import PROMPTS
-from updater.training.useru.rendering import MOST_CHARACTERS, MOST_EVENTS, profile_text
-from updater.training.useru.replies import Replies
+from updater.training.useru.language_model.generator import PROMPTS
+from updater.training.useru.language_model.items import read
+from updater.training.useru.language_model.rendering import MOST_CHARACTERS, MOST_EVENTS, profile_text
+from updater.training.useru.language_model.replies import Replies
 
 WHOLE = '{"items": [{"number": 1, "text": "One."}, {"number": 2, "text": "Two [sic]."}]}'
 BOTH = {1: "One.", 2: "Two [sic]."}

@@ -4,8 +4,8 @@ import pytest
 
 from tests.profiles import SHOPPER, VOCABULARY
 from updater.training.useru.answers import Draft
-from updater.training.useru.claims import Claim
-from updater.training.useru.measures import Scope
+from updater.training.useru.facts.claims import Claim
+from updater.training.useru.facts.measures import Scope
 from updater.training.useru.reflection import Reflector
 
 BILL = Scope(modality="bill")

@@ -12,13 +12,14 @@ from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, CronTriggerTimetable, Param, PartitionedAssetTimetable, task
 
-from updater.airflow import fidelity as fidelity_tasks
-from updater.airflow import maintenance, tasks, training
-from updater.airflow import profiles as profile_tasks
 from updater.airflow.assets import NAMESPACE, feature_view_assets
 from updater.airflow.config import model_task, start_date
 from updater.airflow.landing import LandingSensor
 from updater.airflow.retries import TASK_DEFAULTS
+from updater.airflow.tasks import daily as tasks
+from updater.airflow.tasks import fidelity as fidelity_tasks
+from updater.airflow.tasks import maintenance, training
+from updater.airflow.tasks import profiles as profile_tasks
 from updater.settings import load_settings
 
 MODALITY = "{{ task.op_kwargs['modality'] }}"

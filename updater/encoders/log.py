@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import Window
 from updater.encoders.sequences import FIRST, OTHER, PADDING, Sequences, Sizes
 from updater.errors import NotLandedError

@@ -8,8 +8,6 @@ from pathlib import Path
 from updater.config_file import nearest
 from updater.encoders.config import ENCODERS
 from updater.errors import ConfigError
-from updater.evaluation.controls import has_control
-from updater.evaluation.encoders import encoder_systems
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.figures import Points, draw, needed
 from updater.evaluation.html import render
@@ -17,8 +15,10 @@ from updater.evaluation.metrics import Predictions
 from updater.evaluation.paraphrases import paraphrased_tasks, score_paraphrases
 from updater.evaluation.report import Json, beside_gate, gate, make_paraphrases, make_report
 from updater.evaluation.scoring import TaskRows
-from updater.evaluation.systems import BASELINES, OF_CANDIDATE, SYSTEMS, Candidate, System, embedding_rows
-from updater.evaluation.vectors import VectorsFactory
+from updater.evaluation.systems.compared import BASELINES, OF_CANDIDATE, SYSTEMS, Candidate, System, embedding_rows
+from updater.evaluation.systems.controls import has_control
+from updater.evaluation.systems.encoders import encoder_systems
+from updater.evaluation.systems.vectors import VectorsFactory
 from updater.labels.events import open_events
 from updater.labels.tasks import Task, question
 from updater.lake import partitions

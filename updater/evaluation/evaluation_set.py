@@ -9,9 +9,8 @@ import pyarrow as pa
 
 from updater.domain.window import day_window, first_buffer_day
 from updater.errors import ConfigError
-from updater.evaluation.embedding import Embedder, embed, measured_cost
 from updater.evaluation.scoring import Scores, TaskRows, part_rows, score_system
-from updater.evaluation.systems import (
+from updater.evaluation.systems.compared import (
     CONCATENATED,
     Candidate,
     System,
@@ -22,12 +21,13 @@ from updater.evaluation.systems import (
     publish_recency,
     recency_system,
 )
-from updater.evaluation.vectors import VectorsFactory, vector_system
+from updater.evaluation.systems.embedding import Embedder, embed, measured_cost
+from updater.evaluation.systems.vectors import VectorsFactory, vector_system
 from updater.labels.events import Events
 from updater.labels.known import known_at, read_labels
 from updater.labels.split import Split
 from updater.labels.tasks import Task, read_task_file, read_tasks
-from updater.pipeline.daily.prefetch import land_and_encode
+from updater.pipeline.daily.intake.prefetch import land_and_encode
 from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings

@@ -15,9 +15,9 @@ from datetime import date
 
 from updater.config_file import nearest
 from updater.errors import ConfigError
-from updater.evaluation.embedding import Embedder, embed
 from updater.evaluation.scoring import Scores, TaskRows, score_system
-from updater.evaluation.systems import Candidate, embedding_systems
+from updater.evaluation.systems.compared import Candidate, embedding_systems
+from updater.evaluation.systems.embedding import Embedder, embed
 from updater.labels.tasks import Question, Task, read_task_file
 from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool

@@ -13,10 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from updater.errors import ConfigError
-from updater.evaluation.costs import Cost
 from updater.evaluation.metrics import Floats, Predictions, auc_and_ks
 from updater.evaluation.probe import fit_boosting, logistic_path
-from updater.evaluation.systems import System
+from updater.evaluation.systems.compared import System
+from updater.evaluation.systems.costs import Cost
 from updater.labels.split import is_held_out
 from updater.labels.tasks import Task
 from updater.runtime.deployment import Progress, no_progress

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from updater.domain.window import Window
 from updater.errors import NotFoundError, NothingCommittedError, WindowOrderError
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.vectors import UserVectors
 from updater.fidelity.incremental import CPU_TOLERANCE, GPU_TOLERANCE, freshness, locality, parity
 from updater.fidelity.llm.joined import LlmReading, event_lines, read_with_llm
 from updater.fidelity.outcome import Fidelity, about_questions, keep, write_report

@@ -16,12 +16,12 @@ import duckdb
 import pyarrow as pa
 
 from updater.config_file import nearest
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import Window, day_window, days, first_buffer_day
 from updater.errors import ConfigError, NotLandedError
 from updater.lake.partitions import join, landed_days
 from updater.lake.schemas import numeric_columns
-from updater.pipeline.daily.land import land_day
+from updater.pipeline.daily.intake.land import land_day
 from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.state.event_store import Buffer, EventFile, connect
 

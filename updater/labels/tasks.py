@@ -29,7 +29,7 @@ from typing import Annotated, Any
 from annotated_types import Interval
 
 from updater.config_file import build, nearest, rename_keys
-from updater.domain.modality import NAME
+from updater.domain.declared.modality import NAME
 from updater.domain.values import AtLeastOne
 from updater.errors import ConfigError
 from updater.labels.definitions import KINDS, Kind

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain.buckets import bucket_of
+from updater.domain.declared.modality import Modality
 from updater.domain.erasure import Erased
-from updater.domain.modality import Modality
 from updater.domain.window import Window
 from updater.errors import DataRefusedError
 from updater.lake import rows

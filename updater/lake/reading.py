@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.errors import DataRefusedError
 from updater.lake import partitions, rows
 from updater.lake.schemas import KEYS, check_schema

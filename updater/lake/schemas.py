@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.types as pt
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.errors import DataRefusedError
 
 TEXT_ID_BYTES = 16

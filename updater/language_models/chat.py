@@ -15,7 +15,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.stop import stop_base
 
-from updater.domain.endpoint import EndpointChoice
+from updater.domain.declared.endpoint import EndpointChoice
 from updater.errors import ConfigError, ServiceUnavailableError
 from updater.language_models.speaker import Reply
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import date
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import first_buffer_day
 from updater.errors import WindowOrderError
 from updater.lake import partitions

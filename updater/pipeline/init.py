@@ -58,11 +58,11 @@ def initialize(settings: Settings, trained: str | None = None) -> SetupReport:
         ConfigError: a value that existing state depends on was changed, or there is no feature repository.
         ServiceUnavailableError: a database does not answer.
     """
-    from updater.pipeline.daily.admission import check_modalities
+    from updater.pipeline.daily.intake.admission import check_modalities
     from updater.pipeline.monitor import audit
     from updater.runtime.deployment import open_writable
-    from updater.store.config import write_feature_store_yaml
     from updater.store.definitions import apply, check, repository_files
+    from updater.store.repository.config import write_feature_store_yaml
 
     repository_files(settings)  # before anything is made
     ledger = create_ledger(settings)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from updater.domain import columns
 from updater.domain.buckets import bucket_of
-from updater.domain.profile import RULES
+from updater.domain.declared.profile import RULES
 from updater.errors import NotFoundError, NothingCommittedError
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.user_ids import state_ids

@@ -9,10 +9,10 @@ from updater.domain.buckets import runs
 from updater.lake import partitions
 from updater.pipeline.changes import read_changes
 from updater.pipeline.compact.run import maintain as maintain_state
-from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.detect import detect as detect_changes
-from updater.pipeline.daily.encode import encode as encode_texts
-from updater.pipeline.daily.publish import publish as complete_offline
+from updater.pipeline.daily.intake.admission import open_window
+from updater.pipeline.daily.intake.encode import encode as encode_texts
+from updater.pipeline.daily.publishing.publish import publish as complete_offline
 from updater.pipeline.daily.refresh import refresh_days as walk_buckets
 from updater.pipeline.daily.window import finish, missing_days
 from updater.pipeline.monitor import prometheus as metrics

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.profile.facets import DAY, NEVER, CountedEvents, Facets, Int64, count_facets
 from updater.profile.render import choose
 from updater.profile.rules import mentions

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 
-from updater.domain.profile import RULES, ProfileChoice
+from updater.domain.declared.profile import RULES, ProfileChoice
 from updater.profile.clean import num_tokens
 from updater.profile.facets import NEVER, CountedEvents, Facets, Int64, count_facets
 from updater.profile.foresight import foresight

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from updater import __version__
-from updater.domain.alerts import Measured
+from updater.domain.declared.alerts import Measured
 from updater.errors import UpdaterError
 from updater.lake import partitions
 from updater.ledger import PartitionRecord

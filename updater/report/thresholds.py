@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from updater.domain.alerts import THRESHOLDS, Measured
+from updater.domain.declared.alerts import THRESHOLDS, Measured
 from updater.report.facts import Facts
 from updater.report.table import Table
 from updater.report.words import plain

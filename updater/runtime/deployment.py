@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from updater.domain import columns
+from updater.domain.declared.modality import Modality
 from updater.domain.fingerprint import fingerprint
-from updater.domain.modality import Modality
 from updater.domain.window import Window, buffer_start, day_window
 from updater.errors import ConfigError
 from updater.lake import partitions

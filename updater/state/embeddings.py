@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from updater.domain import columns
-from updater.domain.scenario import Scenario
+from updater.domain.declared.scenario import Scenario
 from updater.state.bucket_files import bucket_files
 from updater.state.lookup import Lookup
 from updater.state.summaries import Summaries

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import Window, buffer_start, day_window, first_buffer_day
 from updater.lake import partitions
 from updater.lake.schemas import event_schema, numeric_columns

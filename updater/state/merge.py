@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from updater.domain import columns
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.lake import partitions
 from updater.lake.schemas import event_schema
 from updater.state.event_store import EventFile, scan

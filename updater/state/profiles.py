@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from updater.domain import columns
-from updater.domain.profile import RULES
+from updater.domain.declared.profile import RULES
 from updater.lake import partitions
 from updater.profile.clean import num_tokens
 from updater.profile.profile import Profile

@@ -9,9 +9,9 @@ import updater.store.feast_import  # noqa: F401  (before all that imports Feast)
 
 # isort: split
 from updater.store.access import historical_rows, materialize, online_rows
-from updater.store.config import feature_store_config, write_feature_store_yaml
-from updater.store.connecting import open_store
 from updater.store.definitions import apply
+from updater.store.repository.config import feature_store_config, write_feature_store_yaml
+from updater.store.repository.connecting import open_store
 
 # Feast has deprecations shown. ibis calls a method of a duckdb result by its former name; both names work.
 warnings.filterwarnings(

@@ -12,9 +12,9 @@ from feast import FeatureService, FeatureStore
 from updater.domain import columns
 from updater.domain.window import Window
 from updater.settings import Settings
-from updater.store.connecting import explained, open_store
 from updater.store.feast_internals import print_with
-from updater.store.repository import check_source
+from updater.store.repository.connecting import explained, open_store
+from updater.store.repository.deployment import check_source
 
 USERS_PER_READ = 1_000
 _ROW_NUMBER = "__row"

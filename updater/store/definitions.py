@@ -14,11 +14,11 @@ from feast.repo_operations import get_repo_files
 
 from updater.errors import ConfigError
 from updater.settings import Settings
-from updater.store.config import write_feature_store_yaml
-from updater.store.connecting import explained, open_store
-from updater.store.registry import forget_versions
-from updater.store.repository import defining, prepare_sources
-from updater.store.write_ordering import GuardedOnlineStore
+from updater.store.online.write_ordering import GuardedOnlineStore
+from updater.store.repository.config import write_feature_store_yaml
+from updater.store.repository.connecting import explained, open_store
+from updater.store.repository.deployment import defining, prepare_sources
+from updater.store.repository.registry import forget_versions
 
 VERSION_TAG = "model_version"
 """Tag of views and services that belong to one model version."""

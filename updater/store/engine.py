@@ -15,10 +15,10 @@ from feast.infra.compute_engines.local.job import LocalMaterializationJob
 
 from updater.store.daily_files import DailyFiles
 from updater.store.feast_internals import LoadsViews
-from updater.store.proto_encoding import entity_keys, feature_values
-from updater.store.registry import forget_versions
-from updater.store.repository import LAYOUT_TAG, check_source
-from updater.store.write_ordering import GuardedOnlineStore, OnlineRow
+from updater.store.online.proto_encoding import entity_keys, feature_values
+from updater.store.online.write_ordering import GuardedOnlineStore, OnlineRow
+from updater.store.repository.deployment import LAYOUT_TAG, check_source
+from updater.store.repository.registry import forget_versions
 
 
 class WireBatchEngineConfig(LocalComputeEngineConfig):  # type: ignore[misc]

@@ -19,9 +19,9 @@ from psycopg import sql
 
 from updater.database import check_encoding
 from updater.store.feast_internals import OpensPostgres, postgres_connection, postgres_pool
-from updater.store.lifecycle import OwnViews
-from updater.store.reading import BatchedReads, ViewCells, view_cells
-from updater.store.write_ordering import OnlineRow, newest, online_row_batches, to_datetime
+from updater.store.online.lifecycle import OwnViews
+from updater.store.online.reading import BatchedReads, ViewCells, view_cells
+from updater.store.online.write_ordering import OnlineRow, newest, online_row_batches, to_datetime
 
 _UPSERT = """
     INSERT INTO {table} AS stored (entity_key, feature_name, value, event_ts, created_ts)

@@ -20,10 +20,10 @@ from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from updater.store.feast_internals import ReadsRedis, redis_field
-from updater.store.lifecycle import OwnViews
-from updater.store.proto_encoding import without_join_keys
-from updater.store.reading import BatchedReads, ViewCells
-from updater.store.write_ordering import OnlineRow, online_row_batches, sort_key, to_datetime
+from updater.store.online.lifecycle import OwnViews
+from updater.store.online.proto_encoding import without_join_keys
+from updater.store.online.reading import BatchedReads, ViewCells
+from updater.store.online.write_ordering import OnlineRow, online_row_batches, sort_key, to_datetime
 
 ROWS_PER_PIPELINE = 1_000
 SCAN_COUNT = 10_000

@@ -19,10 +19,10 @@ from feast.protos.feast.types.Value_pb2 import Value
 
 from updater.database import can_write_beside, open_to_read
 from updater.store.feast_internals import OpensSqlite
-from updater.store.lifecycle import OwnViews
-from updater.store.proto_encoding import file_holds, without_join_keys
-from updater.store.reading import BatchedReads, ViewCells, view_cells
-from updater.store.write_ordering import OnlineRow, online_row_batches, sort_key
+from updater.store.online.lifecycle import OwnViews
+from updater.store.online.proto_encoding import file_holds, without_join_keys
+from updater.store.online.reading import BatchedReads, ViewCells, view_cells
+from updater.store.online.write_ordering import OnlineRow, online_row_batches, sort_key
 
 BUSY_TIMEOUT_SECONDS = 30
 

@@ -22,7 +22,7 @@ from feast.types import Array, Bool, FeastType, Float32, Float64, Int64, String
 from updater.domain import columns
 from updater.settings import Settings
 from updater.state.layout import StateLayout
-from updater.store.config import feature_store_config
+from updater.store.repository.config import feature_store_config
 
 PROJECT = "evaluation"
 """Below the state: what evaluations keep."""

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from updater.errors import ConfigError, NotLandedError
 from updater.lake import partitions
-from updater.pipeline.daily.prefetch import land_and_encode
+from updater.pipeline.daily.intake.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress, open_context
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.state_place import needs_directory
@@ -15,9 +15,9 @@ from updater.settings import Settings
 from updater.state.event_store import connect
 from updater.state.layout import StateLayout
 from updater.training.useru.dataset import Built, DatedSplit, Recipe, build
-from updater.training.useru.events import EventReader
+from updater.training.useru.facts.events import EventReader
+from updater.training.useru.facts.topics import topic_pool
 from updater.training.useru.generators import make_generator
-from updater.training.useru.topics import topic_pool
 
 GROUPS_PER_PROCESS = 4
 """An anchor day's buckets are dealt out in so many groups for each process, so that all are busy to the end."""

@@ -12,7 +12,7 @@ from updater.errors import NotLandedError
 from updater.model.checkpoint import CONFIG, save_model
 from updater.model.config import ModelConfig
 from updater.model.user_model import UserModel
-from updater.pipeline.daily.prefetch import land_and_encode
+from updater.pipeline.daily.intake.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.threads import one_thread

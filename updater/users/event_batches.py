@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 from torch.nn.functional import embedding_bag
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import Window
 from updater.lake.schemas import TEXT_ID_BYTES, numeric_columns
 from updater.model.batch import ModalityBatch, UserBatch

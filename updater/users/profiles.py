@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.profile.clean import clean
 from updater.profile.facets import NEVER, CountedEvents, Int64
 from updater.profile.profile import Profiles, write_profiles

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.vectors import UserVectors
 from updater.fidelity.llm.ability import Ability, judge_ability
 from updater.fidelity.llm.adapter import Asked, choose, train_adapter
 from updater.fidelity.llm.prior import prior_choices

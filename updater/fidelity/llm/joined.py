@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain.window import Window
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.vectors import UserVectors
 from updater.fidelity.llm.accuracy import mean_over_users
 from updater.fidelity.llm.adapter import BATCH
 from updater.fidelity.llm.answers import DEFAULT_MODEL, DEFAULT_STEPS, LlmAnswers, answer_from_text, answer_with_llm

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from updater.evaluation.metrics import Floats
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.vectors import UserVectors
 
 Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]

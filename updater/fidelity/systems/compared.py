@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from updater.domain.window import Window
-from updater.evaluation.embedding import mean_text
 from updater.evaluation.metrics import Floats
+from updater.evaluation.systems.embedding import mean_text
 from updater.fidelity.questions.make import Questions
 from updater.fidelity.readers.anchored import anchored, anchored_options
 from updater.fidelity.readers.asked import Asked

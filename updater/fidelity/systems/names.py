@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from updater.evaluation.metrics import Floats
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.vectors import UserVectors
 
 SYSTEMS: Final[Mapping[str, str]] = {
     "published": "the embeddings of all scenarios as the live model published them, one after the other",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from updater.domain import columns
 from updater.domain.buckets import bucket_of
 from updater.domain.window import Window
-from updater.evaluation.vectors import UserVectors
+from updater.evaluation.systems.vectors import UserVectors
 from updater.pipeline.daily.bucket_values import read_buffer
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
 from updater.runtime.process_pool import ProcessPool

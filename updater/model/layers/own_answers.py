@@ -8,7 +8,7 @@ from torch import Tensor, nn
 class OwnAnswers(nn.Module):
     """One map for all questions from an embedding to the answers of its own question.
 
-    The answers are those of `updater.training.dense.questions`; the first says whether it will happen at all.
+    The answers are those of `updater.training.dense.labels.questions`; the first says whether it will happen at all.
     """
 
     def __init__(self, text_dim: int, embedding_dim: int, num_answers: int) -> None:

@@ -1,7 +1,7 @@
 """Event files: landed days merged into their month, and dropped when no window can reach them."""
 
 from updater.domain.compaction import EventsPlan, plan_events
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.lake import partitions
 from updater.pipeline.compact.report import Part
 from updater.pipeline.compact.scope import Scope

@@ -6,7 +6,7 @@ from datetime import date
 
 from updater.domain.window import Window
 from updater.errors import DataRefusedError, NotLandedError
-from updater.pipeline.daily.admission import open_window
+from updater.pipeline.daily.intake.admission import open_window
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.daily.window import WindowReport, finish, missing_days, prepare
 from updater.pipeline.monitor import audit

@@ -13,11 +13,11 @@ from functools import partial
 import duckdb
 import pyarrow.compute as pc
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import Window
 from updater.lake import partitions
 from updater.pipeline.changes import read_changes
-from updater.pipeline.daily.land import into_state, is_published
+from updater.pipeline.daily.intake.land import into_state, is_published
 from updater.pipeline.daily.plan import ModalityPlan, plan_modality
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress

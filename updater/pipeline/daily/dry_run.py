@@ -12,8 +12,8 @@ import duckdb
 from updater.domain.plan import BucketPlan
 from updater.lake import partitions
 from updater.pipeline.changed_partitions import check_recomputable, find_rewritten
-from updater.pipeline.daily.admission import check_landed, check_modalities, check_order
-from updater.pipeline.daily.land import into_scratch
+from updater.pipeline.daily.intake.admission import check_landed, check_modalities, check_order
+from updater.pipeline.daily.intake.land import into_scratch
 from updater.pipeline.daily.plan import WindowPlan, bucket_plan, plan_changes
 from updater.pipeline.daily.window import check_previous, missing_days
 from updater.runtime.deployment import Context

@@ -14,16 +14,16 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from updater.domain.declared.modality import Modality
 from updater.domain.erasure import Erased
-from updater.domain.modality import Modality
 from updater.domain.plan import BucketPlan, new_scenarios, plan_bucket
 from updater.domain.window import Window
 from updater.lake import partitions
 from updater.ledger import Head
 from updater.pipeline.changes import read_changes
-from updater.pipeline.daily.admission import landing_days
-from updater.pipeline.daily.encode import NewTexts, find_new_texts
-from updater.pipeline.daily.land import Land, check_kept, is_published
+from updater.pipeline.daily.intake.admission import landing_days
+from updater.pipeline.daily.intake.encode import NewTexts, find_new_texts
+from updater.pipeline.daily.intake.land import Land, check_kept, is_published
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.session import text_vectors
 from updater.state import summaries as summary_store

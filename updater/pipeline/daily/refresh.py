@@ -19,10 +19,10 @@ from updater.domain.window import Window
 from updater.errors import WindowOrderError
 from updater.ledger import BucketRecord, Head
 from updater.pipeline.changes import read_changes
-from updater.pipeline.daily.bucket_commit import commit_bucket, outputs_digest
 from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buffer, read_stored
 from updater.pipeline.daily.plan import bucket_plan
-from updater.pipeline.daily.staging import move_into_place, stage
+from updater.pipeline.daily.publishing.bucket_commit import commit_bucket, outputs_digest
+from updater.pipeline.daily.publishing.staging import move_into_place, stage
 from updater.runtime.deployment import Context, WritableContext, day_after, day_before, open_writable
 from updater.runtime.process_pool import ProcessPool, open_session
 from updater.runtime.session import Session

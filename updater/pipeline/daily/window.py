@@ -8,12 +8,12 @@ from typing import Any
 
 from updater.domain.window import Window, days
 from updater.errors import UnfinishedWorkError, VerificationError
-from updater.pipeline.daily.admission import open_window
 from updater.pipeline.daily.detect import detected, save_changes
-from updater.pipeline.daily.encode import encode, encoded_before
-from updater.pipeline.daily.land import into_state
+from updater.pipeline.daily.intake.admission import open_window
+from updater.pipeline.daily.intake.encode import encode, encoded_before
+from updater.pipeline.daily.intake.land import into_state
 from updater.pipeline.daily.plan import WindowPlan, plan_changes
-from updater.pipeline.daily.publish import commit, materialize, publish
+from updater.pipeline.daily.publishing.publish import commit, materialize, publish
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.lineage import window_events

@@ -10,8 +10,8 @@ from updater.domain.bucket_file_names import BucketFile
 from updater.lake import partitions
 from updater.lake.erased_rows import Among
 from updater.ledger import BucketRecord
-from updater.pipeline.daily.bucket_commit import outputs_digest
-from updater.pipeline.daily.staging import move_into_place
+from updater.pipeline.daily.publishing.bucket_commit import outputs_digest
+from updater.pipeline.daily.publishing.staging import move_into_place
 from updater.pipeline.erase.files import FileChanges, write
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Progress, WritableContext

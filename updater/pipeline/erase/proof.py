@@ -52,7 +52,7 @@ def find(context: Context, user_ids: Sequence[str], progress: Progress = no_prog
         ConfigError: an id is empty or no text, or none is given.
         ServiceUnavailableError: ledger, registry or online store do not answer.
     """
-    from updater.store.erasing import find_online
+    from updater.store.online.erasing import find_online
 
     needs_directory(context.settings, "A search for users")
     known = state_ids(context, user_ids)
@@ -161,7 +161,7 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 
 def _databases(context: Context) -> dict[str, Purpose]:
     """Ledger and registry by their URLs; one database may be both."""
-    from updater.store.config import feature_store_config
+    from updater.store.repository.config import feature_store_config
 
     registry: str = feature_store_config(context.settings, os.environ)["registry"]["path"]
     return {registry: REGISTRY, context.settings.ledger.url: LEDGER}

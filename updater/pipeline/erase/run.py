@@ -66,7 +66,7 @@ def erase(context: WritableContext, user_ids: Sequence[str], progress: Progress 
         ConcurrentUpdateError: another command changed a bucket at the same time; run the same command again.
         ServiceUnavailableError: ledger or online store do not answer.
     """
-    from updater.store.erasing import erase_online
+    from updater.store.online.erasing import erase_online
 
     watch = Stopwatch()
     users = state_ids(context, user_ids)
@@ -112,7 +112,7 @@ def erase(context: WritableContext, user_ids: Sequence[str], progress: Progress 
 
 def _not_online(context: Context, users: Sequence[str]) -> set[str]:
     """Those of some users, of whom no file holds a row, whom the online store does not have either."""
-    from updater.store.erasing import find_online
+    from updater.store.online.erasing import find_online
 
     if not users or not find_online(context.settings, users):
         return set(users)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain import columns
-from updater.domain.alerts import Alert, Measured, buckets_to_probe, changed_share, find_alerts, usual_share
-from updater.domain.modality import Modality
+from updater.domain.declared.alerts import Alert, Measured, buckets_to_probe, changed_share, find_alerts, usual_share
+from updater.domain.declared.modality import Modality
 from updater.domain.window import Window
 from updater.errors import NothingCommittedError, VerificationError
 from updater.lake import partitions

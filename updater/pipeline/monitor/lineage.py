@@ -154,7 +154,7 @@ def lake_partitions(context: Context, window: Window) -> list[str]:
 
 def feature_views(context: Context) -> list[tuple[str, str]]:
     """Namespace and name of each feature view, as Feast's own OpenLineage events have them."""
-    from updater.store.config import PROJECT
+    from updater.store.repository.config import PROJECT
 
     return [(PROJECT, view) for view in context.feature_views()]
 

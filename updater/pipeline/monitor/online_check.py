@@ -36,7 +36,7 @@ def compare_online(context: Context, published: Mapping[str, pa.Table]) -> Onlin
         ServiceUnavailableError: the registry or the online store does not answer.
     """
     from updater.store.access import online_rows
-    from updater.store.connecting import open_store
+    from updater.store.repository.connecting import open_store
 
     store = open_store(context.settings)
     num_values = 0

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from updater.domain.alerts import THRESHOLDS
+from updater.domain.declared.alerts import THRESHOLDS
 from updater.errors import ConfigError, UpdaterError
 from updater.lake import partitions
 from updater.pipeline.monitor.health import Health

@@ -7,7 +7,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import Window, first_buffer_day
 from updater.lake.erased_rows import without_users
 from updater.lake.schemas import event_schema

@@ -15,7 +15,7 @@ from itertools import takewhile
 
 import pyarrow as pa
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.domain.window import Window, first_buffer_day
 from updater.lake import partitions
 from updater.lake.schemas import EVENT_ROWS, event_schema

@@ -18,7 +18,7 @@ from updater.domain.window import Window
 from updater.errors import ConfigError, NothingCommittedError, WindowOrderError
 from updater.language_models.speaker import Speaker
 from updater.pipeline.changes import read_changes
-from updater.pipeline.daily.publish import materialize
+from updater.pipeline.daily.publishing.publish import materialize
 from updater.pipeline.monitor import audit
 from updater.pipeline.profile_llm.asking import Asker
 from updater.pipeline.profile_llm.bucket import BucketUpdate

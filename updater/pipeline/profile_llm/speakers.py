@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from updater.domain.endpoint import key_of
+from updater.domain.declared.endpoint import key_of
 from updater.errors import ConfigError
 from updater.language_models.speaker import Speaker
 from updater.runtime.device import model_device

@@ -14,10 +14,10 @@ from updater.domain.plan import BucketPlan
 from updater.domain.window import Window
 from updater.lake import partitions
 from updater.ledger import Head
-from updater.pipeline.daily.bucket_commit import commit_bucket, outputs_digest
 from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buffer, read_stored
+from updater.pipeline.daily.publishing.bucket_commit import commit_bucket, outputs_digest
+from updater.pipeline.daily.publishing.staging import move_into_place, stage
 from updater.pipeline.daily.refresh import tables
-from updater.pipeline.daily.staging import move_into_place, stage
 from updater.pipeline.restate.plan import Restatement
 from updater.runtime.deployment import Context, WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool, open_session

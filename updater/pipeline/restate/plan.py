@@ -11,13 +11,13 @@ from datetime import date, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from updater.domain.modality import Modality
+from updater.domain.declared.modality import Modality
 from updater.errors import UnfinishedWorkError, WindowOrderError
 from updater.lake import partitions
 from updater.lake.schemas import event_schema
 from updater.ledger import PartitionRecord
 from updater.pipeline.changed_partitions import check_recomputable, find_rewritten
-from updater.pipeline.daily.land import read_landed
+from updater.pipeline.daily.intake.land import read_landed
 from updater.runtime.deployment import Context, WritableContext
 from updater.state.event_store import connect, read_rows
 

@@ -11,8 +11,8 @@ from updater.domain.window import days
 from updater.errors import WindowOrderError
 from updater.lake import partitions
 from updater.pipeline.changed_partitions import check_recomputable
-from updater.pipeline.daily.encode import encode_files
-from updater.pipeline.daily.publish import materialize
+from updater.pipeline.daily.intake.encode import encode_files
+from updater.pipeline.daily.publishing.publish import materialize
 from updater.pipeline.monitor import audit
 from updater.pipeline.restate.bucket import restate_buckets
 from updater.pipeline.restate.plan import Restatement, plan_restatement, save_plan

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain import columns
+from updater.domain.declared.scenario import Scenario
 from updater.domain.plan import BucketPlan
-from updater.domain.scenario import Scenario
 from updater.domain.window import Window
 from updater.errors import ConcurrentUpdateError
 from updater.lake import partitions

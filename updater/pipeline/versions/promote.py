@@ -232,8 +232,8 @@ class _Made:
 def _make(context: WritableContext, pool: ProcessPool, job: VersionBackfill, progress: Progress) -> _Made:
     """Register the version's views, write its missing rows, and load the online store."""
     from updater.store.access import materialize
-    from updater.store.connecting import open_store
     from updater.store.definitions import apply
+    from updater.store.repository.connecting import open_store
 
     with crash_point("views"):
         apply(context.settings, [job.live, job.model.version])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.profile.clean import num_tokens, quoted
 from updater.profile.language_model.known import KnownFacet
 from updater.profile.language_model.reply import Clause

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.profile.clean import shows_id
 from updater.profile.facets import DAY, Facets
 from updater.profile.rules import MIN_EVENTS

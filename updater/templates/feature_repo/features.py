@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from updater.store.features import feature_objects
+from updater.store.repository.features import feature_objects
 
 # Feast registers what it finds among a module's globals.
 globals().update(feature_objects(Path(__file__).parents[1] / "updater.toml"))

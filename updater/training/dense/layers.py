@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.model.user_model import UserModel
 from updater.training.steps.lora import add_adapters, merge_adapters
 

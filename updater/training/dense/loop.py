@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.model.user_model import UserModel
 from updater.training.dense.best import Best
+from updater.training.dense.labels.table import DenseTable
 from updater.training.dense.layers import begin_layers, end_layers, has_layers, is_pretrained, silence_layers
 from updater.training.dense.loss import DenseLoss
 from updater.training.dense.steps import make_step
-from updater.training.dense.table import DenseTable
 from updater.training.dense.task import DenseTask
 from updater.training.dense.validation import Validation
 from updater.training.steps.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, trained_parameters

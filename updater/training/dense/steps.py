@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.model.batch import Int64, UserBatch
-from updater.training.dense.table import DenseTable
+from updater.training.dense.labels.table import DenseTable
 from updater.training.steps.distributed import Rank
 from updater.training.steps.order import profiles_of_step
 

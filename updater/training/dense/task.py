@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from updater.model.user_model import UserModel
+from updater.training.dense.labels.table import DenseTable
 from updater.training.dense.loss import DenseLoss, make_loss
 from updater.training.dense.steps import Step
-from updater.training.dense.table import DenseTable
 
 
 class DenseTask(nn.Module):

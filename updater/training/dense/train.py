@@ -9,9 +9,9 @@ from updater.model.config import ModelConfig, create_config
 from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context, Progress
 from updater.training.build import plan_build
+from updater.training.dense.labels.table import DenseTable, read_table
 from updater.training.dense.layers import has_layers
 from updater.training.dense.loop import remove_stages, stages, train_dense
-from updater.training.dense.table import DenseTable, read_table
 from updater.training.fitting import fit_model, standardized
 from updater.training.profiles import read_all
 from updater.training.runs import Run, TrainReport

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from updater.model.batch import Int64
+from updater.training.dense.labels.table import DenseTable
 from updater.training.dense.steps import read_step
-from updater.training.dense.table import DenseTable
 from updater.training.dense.task import DenseTask
 
 MOST_USERS = 512

@@ -10,7 +10,7 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.model.batch import Int64, UserBatch
 from updater.model.user_model import UserModel
 from updater.training.paper.towers import Pairs

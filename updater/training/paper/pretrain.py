@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.model.batch import Int64
 from updater.model.user_model import UserModel
 from updater.training.paper.losses import contrastive_loss

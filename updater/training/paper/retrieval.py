@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.model.user_model import UserModel
 from updater.training.paper.pairs import PairTable, pairs_of_step, users_of_step
 from updater.training.paper.towers import Towers

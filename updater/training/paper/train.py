@@ -7,8 +7,8 @@ from hashlib import sha256
 import pyarrow as pa
 
 from updater.domain.buckets import HELD_OUT
+from updater.domain.declared.training import Training
 from updater.domain.fingerprint import fingerprint
-from updater.domain.training import Training
 from updater.errors import ConfigError
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import ModelConfig, create_config

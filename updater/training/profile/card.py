@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import date
 
-from updater.domain.profile_training import ProfileTraining
+from updater.domain.declared.profile_training import ProfileTraining
 from updater.training.profile.examine import Baseline, Seen
 from updater.training.profile.history.stages import StagePlan
 

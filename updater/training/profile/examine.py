@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from updater.domain.profile_training import ProfileTraining
+from updater.domain.declared.profile_training import ProfileTraining
 from updater.profile.language_model.check import Limits
 from updater.profile.utility import named_values
 from updater.runtime.deployment import Progress

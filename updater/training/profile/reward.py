@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from updater.domain.profile_training import ProfileTraining
+from updater.domain.declared.profile_training import ProfileTraining
 from updater.profile.utility import DISCOUNT, score, wins
 
 UNINFORMED = 0.5

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.errors import ConfigError
 from updater.model.user_model import UserModel
 

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.model.layers.torch_internals import has_bfloat16
 
 

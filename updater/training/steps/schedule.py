@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from updater.domain.training import Training
+from updater.domain.declared.training import Training
 from updater.training.steps.checkpoints import trained_parameters
 
 BETAS = 0.9, 0.98

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from updater.domain.buckets import bucket_of
-from updater.domain.training import Tuning
+from updater.domain.declared.training import Tuning
 from updater.errors import ConfigError
 from updater.model.layouts.anchored_counts import NUM_NUMBERS
 from updater.model.user_model import UserModel

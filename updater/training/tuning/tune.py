@@ -21,7 +21,7 @@ from updater.labels.known import read_labels
 from updater.labels.tasks import Task, question, read_tasks
 from updater.lake import partitions
 from updater.model.checkpoint import load_model, model_digest, save_model
-from updater.pipeline.daily.prefetch import land_and_encode
+from updater.pipeline.daily.intake.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress, open_writable
 from updater.runtime.device import model_device
 from updater.runtime.process_pool import ProcessPool

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from updater.training.useru.claims import Claim, claim
-from updater.training.useru.events import Profile
-from updater.training.useru.topics import Topic, most_relevant
+from updater.training.useru.facts.claims import Claim, claim
+from updater.training.useru.facts.events import Profile
+from updater.training.useru.facts.topics import Topic, most_relevant
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from updater.lake import partitions
 from updater.settings import Settings
 from updater.state.event_store import EventFile, connect
 from updater.training.useru.answers import Generator
-from updater.training.useru.events import EventReader
+from updater.training.useru.facts.events import EventReader
+from updater.training.useru.facts.topics import Topic
 from updater.training.useru.rows import rows_of_bucket
-from updater.training.useru.topics import Topic
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from updater.domain.endpoint import key_of
+from updater.domain.declared.endpoint import key_of
 from updater.errors import ConfigError
 from updater.settings import Settings
 from updater.state.layout import StateLayout
@@ -21,8 +21,8 @@ def make_generator(settings: Settings, environ: Mapping[str, str] | None = None)
         return LogGenerator()
     try:
         from updater.language_models.chat import Chat
-        from updater.training.useru.llm import LlmGenerator
-        from updater.training.useru.replies import Replies
+        from updater.training.useru.language_model.generator import LlmGenerator
+        from updater.training.useru.language_model.replies import Replies
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"generator.kind 'llm' needs the package {error.name!r}; run `pip install 'updater[endpoint]'`."

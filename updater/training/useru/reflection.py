@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from updater.training.useru.answers import Draft
-from updater.training.useru.claims import Claim
-from updater.training.useru.events import Profile
-from updater.training.useru.measures import MEASURES, RECENT, WEEK, Scope, value_of
+from updater.training.useru.facts.claims import Claim
+from updater.training.useru.facts.events import Profile
+from updater.training.useru.facts.measures import MEASURES, RECENT, WEEK, Scope, value_of
 
 _FROM_TWO = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_FROM_TWO, start=2)}

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from datetime import UTC, date
 from typing import TYPE_CHECKING, Any
 
-from updater.training.useru import focus as about_focus
-from updater.training.useru import future as about_future
 from updater.training.useru.answers import Generator
-from updater.training.useru.claims import claims_to_json
-from updater.training.useru.events import EventReader, Future, Profile, refusal
+from updater.training.useru.facts import focus as about_focus
+from updater.training.useru.facts import future as about_future
+from updater.training.useru.facts.claims import claims_to_json
+from updater.training.useru.facts.events import EventReader, Future, Profile, refusal
 from updater.training.useru.reflection import Reflector
 
 if TYPE_CHECKING:

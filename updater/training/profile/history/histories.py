@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from updater.domain.buckets import bucket_of, is_held_out
-from updater.domain.modality import Modality
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.modality import Modality
+from updater.domain.declared.profile import ProfileChoice
 from updater.labels.events import Events
 from updater.profile.facets import CountedEvents
 from updater.profile.profile import Profiles

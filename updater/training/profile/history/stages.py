@@ -11,7 +11,7 @@ takes that one in and is scored on the stage after it. So a chain knows three da
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from updater.domain.profile_training import ProfileTraining
+from updater.domain.declared.profile_training import ProfileTraining
 from updater.errors import NotLandedError
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.profile.facets import Facets, Int64
 from updater.profile.language_model.check import Candidate, Limits, limits_of
 from updater.profile.language_model.known import Key, Seen, counts_of, known_facets

@@ -11,7 +11,7 @@ from hashlib import md5
 from pathlib import Path
 from typing import Any
 
-from updater.domain.profile_training import ProfileTraining
+from updater.domain.declared.profile_training import ProfileTraining
 from updater.profile.language_model.check import Limits
 from updater.runtime.deployment import Progress
 from updater.training.profile.history.windows import Chain, Update

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from updater.domain.profile_training import ProfileTraining
+from updater.domain.declared.profile_training import ProfileTraining
 from updater.runtime.deployment import Progress
 from updater.training.profile.phases.policy import Policy
 from updater.training.profile.phases.trainers import (

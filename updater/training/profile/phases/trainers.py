@@ -16,7 +16,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.utils import logging
 
-from updater.domain.profile_training import ProfileTraining
+from updater.domain.declared.profile_training import ProfileTraining
 
 WHOLE = "whole"
 """Name of the file that marks a checkpoint that was written to its end."""

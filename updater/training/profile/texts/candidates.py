@@ -8,7 +8,7 @@ from updater.profile.language_model.prompt import Question, system_prompt, user_
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 from updater.training.profile.texts.dataset import Ask
-from updater.training.useru.replies import Replies
+from updater.training.useru.language_model.replies import Replies
 
 
 @contextmanager

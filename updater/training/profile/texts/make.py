@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import md5
 
-from updater.domain.profile import ProfileChoice
+from updater.domain.declared.profile import ProfileChoice
 from updater.profile.clean import num_tokens, quoted
 from updater.profile.language_model.check import Candidate, Limits
 from updater.profile.language_model.reply import Clause, read_reply

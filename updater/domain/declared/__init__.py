@@ -1,0 +1,1 @@
+"""What a config declares, as frozen values that check themselves."""

@@ -1,0 +1,1 @@
+"""How a window's values become visible: staged files, the head of a bucket, the online store."""

@@ -1,0 +1,1 @@
+"""What is registered in Feast: the feature store's config, its objects, its registry, and opening it."""

@@ -1,0 +1,1 @@
+"""Dense labels: which questions are asked, and what came of each for every profile."""
