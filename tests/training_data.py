@@ -68,7 +68,7 @@ def make_profiles(anchor: date, users: Sequence[str], seed: int = 0) -> Profiles
                 text_rows_N=owners.astype(np.int64),
                 texts_TV=texts.astype(np.float16),
                 text_ids=[bytes([taste]) * 16 for taste in range(len(TASTES))],
-                numeric_NC=rng.standard_normal((total, len(modality.numeric))),
+                values_NC=rng.standard_normal((total, len(modality.numeric))),
             )
         )
     return Profiles(anchor, known, tuple(events))

@@ -66,8 +66,23 @@ def without_question_vector(model: UserModel) -> None:
 
 
 def first_kernel_alone(model: UserModel) -> None:
-    """One of the two kernels."""
+    """One of the kernels, the broadest."""
     _silence_adapter(_layout(model).counts.adapter, slice(NUM_NUMBERS // NUM_KERNELS, None))
+
+
+def without_broad_kernel(model: UserModel) -> None:
+    """All kernels but the broadest."""
+    _silence_adapter(_layout(model).counts.adapter, slice(0, NUM_NUMBERS // NUM_KERNELS))
+
+
+def keys_without_modality(model: UserModel) -> None:
+    """The same words count alike in all modalities."""
+    silence(_layout(model).counts.text_keys.modality.weight)
+
+
+def without_length(model: UserModel) -> None:
+    """Embeddings tell directions alone; as many numbers as before, one of them zero."""
+    model.head.constant = 1e-6
 
 
 def without_decays(model: UserModel) -> None:
@@ -96,6 +111,11 @@ def linear_adapters(model: UserModel) -> None:
 def without_best(table: DenseTable) -> DenseTable:
     """No validation anchor: the last weights are kept."""
     return dataclasses.replace(table, valid=())
+
+
+def one_prior(table: DenseTable) -> DenseTable:
+    """How common an answer is, over all anchor days."""
+    return dataclasses.replace(table, anchor_priors={})
 
 
 def every_other_anchor(table: DenseTable) -> DenseTable:
@@ -136,7 +156,11 @@ VARIANTS = {
     "without counts": Variant(model=without_counts),
     "without user token": Variant(model=without_user_token),
     "without question vector": Variant(model=without_question_vector),
+    "without the broad kernel": Variant(model=without_broad_kernel),
     "one kernel": Variant(model=first_kernel_alone),
+    "keys do not know the modality": Variant(model=keys_without_modality),
+    "length is lost": Variant(model=without_length),
+    "one prior for all anchor days": Variant(table=one_prior),
     "counts without decays": Variant(model=without_decays),
     "counts without amounts and gaps": Variant(model=without_amounts_and_gaps),
     "linear adapters": Variant(model=linear_adapters),

@@ -13,10 +13,14 @@ from benchmarks.quality.variants import (
     every_other_anchor,
     first_kernel_alone,
     fixed_keys,
+    keys_without_modality,
     linear_adapters,
+    one_prior,
     without_best,
+    without_broad_kernel,
     without_counts,
     without_decays,
+    without_length,
     without_question_vector,
     without_user_token,
 )
@@ -51,14 +55,19 @@ def read(model, batch, numbers):
 
 @pytest.mark.parametrize(
     ("change", "silent"),
-    [(without_counts, range(16)), (first_kernel_alone, range(8, 16)), (without_decays, (2, 3, 4, 6, 10, 11, 12, 14))],
+    [
+        (without_counts, range(24)),
+        (first_kernel_alone, range(8, 24)),
+        (without_broad_kernel, range(8)),
+        (without_decays, (2, 3, 4, 6, 10, 11, 12, 14, 18, 19, 20, 22)),
+    ],
 )
 def test_numbers_that_are_taken_away_say_nothing(change, silent):
     model, batch = trained(change)
-    whole, rest = read(model, batch, range(16)), read(model, batch, set(range(16)) - set(silent))
+    whole, rest = read(model, batch, range(24)), read(model, batch, set(range(24)) - set(silent))
 
     assert torch.equal(whole, rest)
-    assert not torch.equal(read(trained(lambda _: None)[0], batch, range(16)), whole)
+    assert not torch.equal(read(trained(lambda _: None)[0], batch, range(24)), whole)
 
 
 @pytest.mark.parametrize("change", [without_user_token, without_question_vector])
@@ -80,10 +89,20 @@ def test_keys_stay_and_adapters_stay_linear():
     assert not trained(linear_adapters)[0].layout.counts.adapter.down.weight.any()
 
 
+def test_keys_and_embeddings_without_what_was_taken_away():
+    assert trained(lambda _: None)[0].layout.counts.text_keys.modality.weight.any()
+    assert not trained(keys_without_modality)[0].layout.counts.text_keys.modality.weight.any()
+
+    model, batch = trained(without_length)
+    assert np.abs(model.embed(batch, QUERIES)[..., -1]).max() < 1e-6
+    assert trained(lambda _: None)[0].embed(batch, QUERIES)[..., -1].min() > 0.1
+
+
 def test_tables_with_fewer_anchors_or_nobody_to_validate_by():
     table = make_answers()
 
     assert not without_best(table).valid
+    assert one_prior(table).priors(ANCHORS[0]) is table.priors_QK
     fewer = every_other_anchor(table)
     assert {anchor for anchor, _ in fewer.train} == {ANCHORS[0]}
     assert len(fewer.sizes) == len(fewer.train)

@@ -57,6 +57,13 @@ def test_answers_and_priors_are_those_of_the_training_profiles() -> None:
             yes = int((bits[known] >> k & 1).sum())
             expected = np.log((yes + 0.5) / (known.sum() - yes + 0.5))
             assert TABLE.priors_QK[question, k] == pytest.approx(expected, rel=1e-5)
+    anchor = ANCHORS[1]
+    rows = [row for day, row in TABLE.train if day == anchor]
+    bits = TABLE.answers[anchor][rows, 0]
+    share = 1 / (1 + np.exp(-TABLE.priors_QK[0, 0]))
+    yes, no = (bits & 1).sum() + 50 * share, len(rows) - (bits & 1).sum() + 50 * (1 - share)
+    assert TABLE.priors(anchor)[0, 0] == pytest.approx(np.log(yes / no), rel=1e-4)
+    np.testing.assert_array_equal(TABLE.priors(VALID), TABLE.priors_QK)
     # Of a measure without ties a share of 1 - quantile lies above each quantile.
     shares = [(reported[:, -1] >> k & 1).mean() for k in range(ANSWERS)]
     np.testing.assert_allclose(shares, 1 - np.array(QUANTILES), atol=0.01)
@@ -68,10 +75,10 @@ def test_answers_and_priors_are_those_of_the_training_profiles() -> None:
 def test_the_loss_is_that_of_plain_loops() -> None:
     torch.manual_seed(0)
     b, s, k, t, e = 3, 4, 5, 7, 6
-    loss = DenseLoss(t, e, torch.randn(9, k))
-    embeddings, vectors, asked = torch.randn(b, s, e), torch.randn(s, t), torch.tensor([8, 0, 3, 3])
+    loss = DenseLoss(t, e, k)
+    embeddings, vectors, priors = torch.randn(b, s, e), torch.randn(s, t), torch.randn(s, k)
     answers, known = torch.randint(0, 2, (b, s, k)).float(), torch.rand(b, s) > 0.3
-    own, others, count = loss(embeddings, vectors, asked, answers, known)
+    own, others, count = loss(embeddings, vectors, priors, answers, known)
 
     def entropy(logit: torch.Tensor, answer: torch.Tensor) -> float:
         yes = torch.sigmoid(logit.double())
@@ -82,10 +89,10 @@ def test_the_loss_is_that_of_plain_loops() -> None:
         for q in range(s):
             if not known[user, q]:
                 continue
-            logits = loss.own.answer(embeddings[user, q]) + loss.own.question(vectors[q]) + loss.priors_QK[asked[q]]
+            logits = loss.own.answer(embeddings[user, q]) + loss.own.question(vectors[q]) + priors[q]
             expected_own += sum(entropy(logits[i], answers[user, q, i]) for i in range(k)) / k
             for other in range(s):
-                logit = 0.1 * embeddings[user, other] @ loss.cross(vectors[q]) + loss.priors_QK[asked[q], 0]
+                logit = 0.1 * embeddings[user, other] @ loss.cross(vectors[q]) + priors[q, 0]
                 expected_others += entropy(logit, answers[user, q, 0]) / s
     assert float(own.detach()) == pytest.approx(expected_own, rel=1e-5)
     assert float(others.detach()) == pytest.approx(expected_others, rel=1e-5)
@@ -178,7 +185,7 @@ def test_the_weights_that_did_best_are_kept(tmp_path: Path) -> None:
     expected: Any = StandIn()
     silence_layers(expected)
     # Of what is learned beside the model, the maps to answers stay with it.
-    loss = make_loss(TEXT_DIM, EMBEDDING_DIM, torch.from_numpy(TABLE.priors_QK), options.seed)
+    loss = make_loss(TEXT_DIM, EMBEDDING_DIM, ANSWERS, options.seed)
     expected.own_answers, expected.answers = loss.own, loss.cross
     assert trained.valid_step == 0 and same(model, expected)
     without = make_answers(valid=False)

@@ -30,7 +30,7 @@ def events_of(name, rows, kind="stream"):
         text_rows_N=np.array([texts.index(text) for _, text, _, _ in rows], np.int64),
         texts_TV=np.array(vectors, np.float16).reshape(-1, 2),
         text_ids=[text.encode() for text in texts],
-        numeric_NC=np.zeros((len(rows), 0)),
+        values_NC=np.zeros((len(rows), 0)),
         said=pa.table({"event_id": [event for event, *_ in rows], "value": [text for _, text, *_ in rows]}),
     )
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.model_factories import QUERIES, make_batch, make_model
-from updater.model.layouts.anchored_counts import Likeness, sum_in_order, sum_padded, summed
+from updater.model.layouts.anchored_counts import NUM_KERNELS, Likeness, sum_in_order, sum_padded, summed
 from updater.model.text_encoder import load_text_encoder
 from updater.model.user_model import UserModel
 
@@ -44,19 +44,23 @@ def test_what_a_question_counts() -> None:
     counts, users = MODEL.layout.counts, MODEL.layout.users(BATCH)
     questions_SX, texts = MODEL.question_vectors(QUERIES), users.texts
     centred_VX = MODEL.layout.text_centring(torch.from_numpy(texts.vectors_VX))
-    keys = counts.text_keys(centred_VX)[torch.from_numpy(texts.row_T)]
+    with torch.no_grad():
+        counts.text_keys.modality.weight.normal_()
+    ones_VM = torch.eye(len(MODEL.config.modalities))[torch.from_numpy(texts.modality_V)]
+    keys = counts.text_keys(torch.cat([centred_VX, ones_VM], dim=1))[torch.from_numpy(texts.row_T)]
     weights = Likeness(counts.kernels, counts.question_keys(questions_SX))(keys)
     x, offsets = torch.from_numpy(summed(texts)), torch.from_numpy(texts.offsets_B1)
     padded, in_order = sum_padded(weights, x, offsets), sum_in_order(weights, x, offsets)
     torch.testing.assert_close(padded, in_order, rtol=1e-5, atol=1e-5)
     numbers = counts.numbers(padded.reshape(len(BATCH.modalities[0].counts_B) * len(QUERIES), -1))
-    numbers = numbers.view(BATCH.num_users, len(QUERIES), 2, 8)
+    numbers = numbers.view(BATCH.num_users, len(QUERIES), NUM_KERNELS, 8)
     user, question, kernel = 2, 1, 1
     expected = np.zeros(9)
     for row in range(*texts.offsets_B1[user : user + 2]):
         centred = centred_VX[texts.row_T[row]]
         a = torch.nn.functional.normalize(counts.question_keys.linear(questions_SX[question]), dim=0)
-        b = torch.nn.functional.normalize(counts.text_keys.linear(centred), dim=0)
+        of_modality = counts.text_keys.modality.weight[:, texts.modality_T[row]]
+        b = torch.nn.functional.normalize(counts.text_keys.linear(centred) + of_modality, dim=0)
         sharpness, threshold = counts.kernels.sharpness_J[kernel], counts.kernels.threshold_J[kernel]
         weight = torch.sigmoid(sharpness * (a @ b - threshold)).item()
         days, events, week, weeks, months, age, amount, gap = texts.statistics_TK[row]
@@ -64,6 +68,17 @@ def test_what_a_question_counts() -> None:
         expected += weight * np.array(reported)
     wanted = [*np.log1p(expected[:6]), 0.3 * np.log(0.001 + expected[6]), expected[7] / (0.5 + expected[8])]
     np.testing.assert_allclose(numbers[user, question, kernel].detach(), wanted, rtol=1e-4)
+    torch.testing.assert_close(MODEL.layout.numbers(users, questions_SX), numbers.flatten(2))
+
+
+def test_an_embedding_tells_how_long_a_reading_was() -> None:
+    states = torch.randn(5, 32)
+    readings, embeddings = MODEL.head.read(states), MODEL.head(states)
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(5))
+    constant = MODEL.config.embedding_dim**0.5
+    assert (readings[:, -1] == constant).all()
+    torch.testing.assert_close(embeddings[:, -1], constant / readings.norm(dim=1))
+    torch.testing.assert_close(embeddings / embeddings[:, -1:] * constant, readings)
 
 
 def test_fitting_does_not_depend_on_the_order_of_the_users() -> None:

@@ -171,7 +171,7 @@ def test_unknown_config_key_is_refused(where: tuple[Any, ...]) -> None:
         ModelConfig.from_json(json.dumps(raw))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 2, "modalities": 3}', '{"format": 2}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 3, "modalities": 3}', '{"format": 3}'])
 def test_malformed_config_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="model config"):
         ModelConfig.from_json(text)

@@ -46,6 +46,6 @@ def test_standardization_is_over_all_events_and_never_divides_by_nothing() -> No
     np.testing.assert_allclose(std, together.std(axis=0))
     empty = make_profiles(date(2024, 5, 1), [])
     assert [part.tolist() for part in standardization([empty], 0)] == [[0.0, 0.0], [1.0, 1.0]]
-    events = dataclasses.replace(profiles[0].events[0], numeric_NC=np.ones_like(profiles[0].events[0].numeric_NC))
+    events = dataclasses.replace(profiles[0].events[0], values_NC=np.ones_like(profiles[0].events[0].values_NC))
     constant = dataclasses.replace(profiles[0], events=(events, *profiles[0].events[1:]))
     assert standardization([constant], 0)[1].tolist() == [1e-3, 1e-3]

@@ -79,6 +79,6 @@ def _without(events: UserEvents, modality: int, units: Sequence[Unit]) -> UserEv
         times_N=events.times_N[rows],
         local_N=events.local_N[rows],
         text_rows_N=events.text_rows_N[rows],
-        numeric_NC=events.numeric_NC[rows],
+        values_NC=events.values_NC[rows],
         said=None,
     )

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 
-FORMAT = 2
-"""Of config.json: 1, which has no number, is the shape before question-anchored counts."""
+FORMAT = 3
+"""Of config.json: 1, which has no number, is the shape before question-anchored counts; 2 has two kernels of them."""
 INSTRUCTION = "The following are heterogeneous user data from multiple sources, including {names}:"
 """First tokens of every user prefix (arXiv 2602.14492, Fig. 3, with this config's modalities)."""
 
@@ -125,10 +125,10 @@ class ModelConfig:
 
 def _check_format(found: object) -> None:
     if found != FORMAT:
+        release = "an earlier" if found in (1, 2) else "another"
         raise ConfigError(
-            f"The model was written by {'an earlier' if found == 1 else 'another'} release, whose models this one does "
-            "not compute; train a new one with `updater model train` and make it live with "
-            "`updater model promote --model DIR`."
+            f"The model was written by {release} release, whose models this one does not compute; train a new one "
+            "with `updater model train` and make it live with `updater model promote --model DIR`."
         )
 
 

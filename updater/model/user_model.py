@@ -30,10 +30,15 @@ TRAINED_TEXTS = 80
 
 
 class EmbeddingHead(LinearResidualMLP):
-    """Linear, ReLU, Linear (as in the code of arXiv 2602.14492) beside a linear map, then L2 normalization."""
+    """Linear, ReLU, Linear (as in the code of arXiv 2602.14492) beside a linear map, then L2 normalization.
 
-    def __init__(self, width: int, hidden_dim: int, embedding_dim: int) -> None:
-        super().__init__(width, hidden_dim, embedding_dim, nn.ReLU())
+    With a `constant`, the last number of a reading is not read but that constant. Brought to length 1, a vector of
+    numbers loses how long it was; the constant keeps it: it is small where they were large.
+    """
+
+    def __init__(self, width: int, hidden_dim: int, embedding_dim: int, constant: float = 0.0) -> None:
+        super().__init__(width, hidden_dim, embedding_dim - bool(constant), nn.ReLU())
+        self.constant = constant
 
     def forward(self, states: Tensor) -> Tensor:
         """Hidden states (…, D) to embeddings of length 1 (…, E)."""
@@ -41,7 +46,8 @@ class EmbeddingHead(LinearResidualMLP):
 
     def read(self, states: Tensor) -> Tensor:
         """The same before they are brought to length 1."""
-        return super().forward(states)
+        y = super().forward(states)
+        return nn.functional.pad(y, (0, 1), value=self.constant) if self.constant else y
 
 
 class UserModel(nn.Module):
@@ -89,7 +95,9 @@ class UserModel(nn.Module):
         """From an embedding to the answers of its own question, kept by the same training; None in a model without."""
         self.norm = nn.RMSNorm(width, eps=NORM_EPS) if backbone is None else None
         """What stands for the backbone's last norm where there is none."""
-        self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim)
+        # About as long as what is read beside it, whose numbers begin with a mean square of 1.
+        constant = config.embedding_dim**0.5 if config.layout == "anchored" else 0.0
+        self.head = EmbeddingHead(width, config.head_dim, config.embedding_dim, constant)
         self._check_positions()
 
     def _check_positions(self) -> None:

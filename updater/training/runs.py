@@ -13,7 +13,7 @@ from updater.state.layout import StateLayout
 
 REPORT = "report.json"
 """Beside a run's metrics once it is done."""
-METHOD_VERSION = 3
+METHOD_VERSION = 4
 """Of fitting and training: to be raised when the same data and config give another model, so that an earlier run is not
 taken for it."""
 

@@ -22,8 +22,8 @@ from updater.state.text_vectors import TextVectors
 from updater.users.local_time import local_seconds
 
 MICROSECONDS = 1e6
-FINGERPRINT_VERSION = 3
-"""In front of each prefix fingerprint; `former_fingerprints` has the earlier ones."""
+FINGERPRINT_VERSION = 4
+"""In front of each prefix fingerprint: its recipe. A user who has not changed since keeps one of an earlier recipe."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,16 @@ class UserEvents:
     texts_TV: npt.NDArray[np.float16]
     text_ids: list[bytes]
     """Sorted, so that a user's texts have the same order whoever else is read."""
-    numeric_NC: npt.NDArray[np.float64]
-    """asinh of the numeric columns, which keeps sign and zero and tames large amounts; 0 where null."""
+    values_NC: npt.NDArray[np.float64]
+    """The numeric columns as they are in the lake; 0 where null."""
     said: pa.Table | None = None
     """Columns event_id and value of the events, if they were asked for: what a textual profile counts."""
+
+    @cached_property
+    def numeric_NC(self) -> npt.NDArray[np.float64]:
+        """asinh of the numeric columns, which keeps sign and zero and tames large amounts."""
+        numeric: npt.NDArray[np.float64] = np.arcsinh(self.values_NC)
+        return numeric
 
     def vectors(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Raw event vectors of the events at `rows`: text vector, then numeric columns."""
@@ -124,7 +130,7 @@ def load_events(
         text_rows_N=pc.index_in(ids, value_set=distinct).to_numpy().astype(np.int64),
         texts_TV=vectors.gather(distinct.cast(pa.binary(TEXT_ID_BYTES))),
         text_ids=distinct.to_pylist(),
-        numeric_NC=np.arcsinh(np.stack(numeric, axis=1)) if numeric else np.zeros((len(times), 0)),
+        values_NC=np.stack(numeric, axis=1) if numeric else np.zeros((len(times), 0)),
         said=content.select(["event_id", counted]).rename_columns(["event_id", "value"]) if counted else None,
     )
 
@@ -162,8 +168,8 @@ def prefix_fingerprints(events: Sequence[UserEvents], users: npt.NDArray[np.int6
     """Per user a digest of all that embeddings are made from: the user's events of `user_batch`, with texts by their
     ids.
 
-    The model is not a part of it, so another model version leaves the fingerprints as they are. The number in front
-    is the version of the recipe.
+    The model is not a part of it, so another model version leaves the fingerprints as they are. Numbers go in as they
+    are in the lake: the last bits of their asinh are the processor's.
     """
     hashes = [blake2b(digest_size=16) for _ in users]
     for event in events:
@@ -174,5 +180,5 @@ def prefix_fingerprints(events: Sequence[UserEvents], users: npt.NDArray[np.int6
         for b, digest in enumerate(hashes):
             own = slice(offsets[b], offsets[b + 1])
             digest.update(np.array([own.stop - own.start]).tobytes() + times[own].tobytes())
-            digest.update(event.numeric_NC[rows[own]].tobytes() + b"".join(ids[own]))
+            digest.update(event.values_NC[rows[own]].tobytes() + b"".join(ids[own]))
     return [f"{FINGERPRINT_VERSION}-{digest.hexdigest()}" for digest in hashes]

@@ -17,8 +17,9 @@ from updater.model.layers.principal_axes import principal_axes
 from updater.model.layouts.text_statistics import AGE, AMOUNT, DECAYED, FADING_DAYS, GAP, UserTexts
 
 KEY_DIM = 64
-FIRST_SHARPNESS = (12.0, 20.0)
-FIRST_THRESHOLD = (0.45, 0.65)
+FIRST_SHARPNESS = (6.0, 12.0, 20.0)
+FIRST_THRESHOLD = (0.2, 0.45, 0.65)
+"""From all that lies near a question to what it names."""
 NUM_KERNELS = len(FIRST_SHARPNESS)
 NUM_SUMMED = AMOUNT + 3
 """Sums of a kernel: counts and amount, then what fades, the gaps and the weights themselves."""
@@ -35,7 +36,7 @@ def summed(texts: UserTexts) -> Float32:
     return np.column_stack(columns).astype(np.float32)
 
 
-class TextKeys(nn.Module):
+class QuestionKeys(nn.Module):
     """Centred vectors (…, X) to keys of length 1 (…, H), between which likeness is an inner product."""
 
     def __init__(self, text_dim: int) -> None:
@@ -48,8 +49,26 @@ class TextKeys(nn.Module):
         return normalize(self.linear(x), dim=-1)
 
 
+class TextKeys(QuestionKeys):
+    """The same of texts, (…, X + M): behind a text's vector stands a one for its modality, a zero for each other.
+
+    A question about purchases and one about coupons tell the same words in the two apart.
+    """
+
+    def __init__(self, text_dim: int, num_modalities: int) -> None:
+        super().__init__(text_dim)
+        self.text_dim = text_dim
+        self.modality = nn.Linear(num_modalities, self.linear.out_features, bias=False)
+        nn.init.zeros_(self.modality.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keys."""
+        texts, modalities = x[..., : self.text_dim], x[..., self.text_dim :]
+        return normalize(self.linear(texts) + self.modality(modalities), dim=-1)
+
+
 class Kernels(nn.Module):
-    """How much a text is what a question asks for: a logistic curve of their likeness, by two kernels."""
+    """How much a text is what a question asks for: a logistic curve of their likeness, by three kernels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,10 +109,10 @@ class CountNumbers(nn.Module):
 class AnchoredCounts(nn.Module):
     """Maps of questions and texts to keys, the kernels between them, and an adapter to the width of the model."""
 
-    def __init__(self, text_dim: int, width: int) -> None:
+    def __init__(self, text_dim: int, num_modalities: int, width: int) -> None:
         super().__init__()
-        self.question_keys = TextKeys(text_dim)
-        self.text_keys = TextKeys(text_dim)
+        self.question_keys = QuestionKeys(text_dim)
+        self.text_keys = TextKeys(text_dim, num_modalities)
         self.kernels = Kernels()
         self.numbers = CountNumbers()
         self.adapter = LinearResidualMLP(NUM_NUMBERS, HIDDEN, width, nn.GELU())

@@ -66,7 +66,7 @@ class AnchoredLayout(nn.Module):
         self.absent_MD = nn.Parameter(torch.randn(len(config.modalities), width) * 0.02)
         self.profile_linear = nn.Linear(text_dim, width)
         self.question_linear = nn.Linear(text_dim, width)
-        self.counts = AnchoredCounts(text_dim, width)
+        self.counts = AnchoredCounts(text_dim, len(config.modalities), width)
         self._snapshots = [m for m, modality in enumerate(config.modalities) if modality.snapshot]
 
     def fit(self, batches: Iterable[UserBatch], questions_SX: Tensor) -> None:
@@ -117,7 +117,9 @@ class AnchoredLayout(nn.Module):
         """What each question counts of each user, as numbers to learn from, (B, S, NUM_NUMBERS)."""
         counts, texts = self.counts, users.texts
         likeness = Likeness(counts.kernels, run(counts.question_keys, questions_SX))
-        keys_VH = run(counts.text_keys, run(self.text_centring, self._tensor(texts.vectors_VX)))
+        vectors_VX = run(self.text_centring, self._tensor(texts.vectors_VX))
+        modalities_VM = torch.eye(len(self.config.modalities), device=vectors_VX.device)[self._tensor(texts.modality_V)]
+        keys_VH = run(counts.text_keys, torch.cat([vectors_VX, modalities_VM], dim=1))
         weights_TW = run(likeness, keys_VH[self._tensor(texts.row_T)])
         sums_BWK = add(weights_TW, self._tensor(summed(texts)), self._tensor(texts.offsets_B1))
         num_users, num_questions = len(sums_BWK), len(questions_SX)

@@ -31,6 +31,7 @@ class UserTexts:
 
     vectors_VX: Float32
     """Text vectors, a modality's after the other's."""
+    modality_V: Int64
     row_T: Int64
     """Row in `vectors_VX`."""
     modality_T: Int64
@@ -45,7 +46,12 @@ class UserTexts:
         rows, offsets = select_segments(self.offsets_B1, users)
         used, row_T = np.unique(self.row_T[rows], return_inverse=True)
         return UserTexts(
-            self.vectors_VX[used], row_T.astype(np.int64), self.modality_T[rows], offsets, self.statistics_TK[rows]
+            self.vectors_VX[used],
+            self.modality_V[used],
+            row_T.astype(np.int64),
+            self.modality_T[rows],
+            offsets,
+            self.statistics_TK[rows],
         )
 
     def newest(self, most: int) -> Int64:
@@ -94,6 +100,7 @@ def user_texts(config: ModelConfig, batch: UserBatch) -> UserTexts:
     counts_B = np.bincount(owner_T, minlength=batch.num_users)
     return UserTexts(
         vectors_VX=np.concatenate(vectors),
+        modality_V=np.repeat(np.arange(len(vectors)), np.diff(starts)),
         row_T=row_T[order],
         modality_T=modality_T[order],
         offsets_B1=np.concatenate([[0], np.cumsum(counts_B)]).astype(np.int64),

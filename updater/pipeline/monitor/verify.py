@@ -44,7 +44,6 @@ from updater.state import summaries as summary_store
 from updater.state.bucket_files import bucket_files
 from updater.state.event_store import Buffer, EventFile
 from updater.users.event_batches import load_events, prefix_fingerprints, user_batch
-from updater.users.former_fingerprints import first_fingerprints, second_fingerprints
 from updater.users.profiles import profiles_of
 
 logger = logging.getLogger(__name__)
@@ -295,8 +294,7 @@ class _Comparison:
         if choice.enabled:
             profiles = profiles_of(events, everyone, choice).profiles
             report += compare_profiles(str(window), names, profiles, published[columns.PROFILE_VIEW])
-        former = [made(events, rebuilt, everyone) for made in (second_fingerprints, first_fingerprints)]
-        marks = [prefix_fingerprints(events, everyone), *former]
+        marks = prefix_fingerprints(events, everyone)
         different = compare_fingerprints(names, marks, published[columns.SUMMARIES_VIEW])
         report += replace(self._nothing, differences=different)
         return report + self._compare_online(bucket, published) if self.online else report

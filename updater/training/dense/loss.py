@@ -19,29 +19,23 @@ class DenseLoss(nn.Module):
     of them. How common an answer is needs no learning and is added.
     """
 
-    priors_QK: Tensor
-
-    def __init__(self, text_dim: int, embedding_dim: int, priors_QK: Tensor) -> None:
-        """`priors_QK`: log odds of each answer to each question."""
+    def __init__(self, text_dim: int, embedding_dim: int, num_answers: int) -> None:
         super().__init__()
-        num_answers = priors_QK.shape[1]
         self.own = OwnAnswers(text_dim, embedding_dim, num_answers)
         self.cross = nn.Linear(text_dim, embedding_dim)
-        self.register_buffer("priors_QK", priors_QK)
 
     def forward(
-        self, embeddings_BSE: Tensor, questions_ST: Tensor, asked_S: Tensor, answers_BSK: Tensor, known_BS: Tensor
+        self, embeddings_BSE: Tensor, questions_ST: Tensor, priors_SK: Tensor, answers_BSK: Tensor, known_BS: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The two losses, each a sum over what is known, and how much that is.
 
         Args:
             embeddings_BSE: of the users under the questions of a step, of any length.
             questions_ST: vectors of these questions.
-            asked_S: their positions among the priors.
+            priors_SK: log odds of their answers.
             answers_BSK: 0 or 1.
             known_BS: true where a user has answers to a question.
         """
-        priors_SK = self.priors_QK[asked_S]
         known_BS = known_BS.to(embeddings_BSE.dtype)
         logits_BSK = self.own(embeddings_BSE, questions_ST) + priors_SK
         own = F.binary_cross_entropy_with_logits(logits_BSK, answers_BSK, reduction="none").mean(dim=2)
@@ -52,8 +46,8 @@ class DenseLoss(nn.Module):
         return (own * known_BS).sum(), (others * known_BS).sum(), known_BS.sum()
 
 
-def make_loss(text_dim: int, embedding_dim: int, priors_QK: Tensor, seed: int) -> DenseLoss:
+def make_loss(text_dim: int, embedding_dim: int, num_answers: int, seed: int) -> DenseLoss:
     """A loss whose initial weights follow from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return DenseLoss(text_dim, embedding_dim, priors_QK)
+        return DenseLoss(text_dim, embedding_dim, num_answers)

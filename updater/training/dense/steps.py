@@ -28,6 +28,8 @@ class Step:
     """The S questions in words."""
     answers_BSK: Tensor
     known_BS: Tensor
+    priors_SK: Tensor
+    """Log odds of the answers at this anchor day."""
 
 
 def questions_of_step(table: DenseTable, options: Training, stage: int, step: int) -> Int64:
@@ -56,4 +58,11 @@ def read_step(table: DenseTable, keys: Sequence[tuple[date, int]], asked: Int64,
     queries = tuple(known[wording % len(known)] for known, wording in zip(texts, wordings, strict=True))
     anchor, rows = keys[0][0], np.array([row for _, row in keys], dtype=np.int64)
     answers, known = table.targets(anchor, rows, asked)
-    return Step(table.profiles[anchor].batch(rows), asked, queries, torch.from_numpy(answers), torch.from_numpy(known))
+    return Step(
+        table.profiles[anchor].batch(rows),
+        asked,
+        queries,
+        torch.from_numpy(answers),
+        torch.from_numpy(known),
+        torch.from_numpy(table.priors(anchor)[asked]),
+    )

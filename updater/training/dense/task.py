@@ -18,17 +18,16 @@ class DenseTask(nn.Module):
         texts = list(dict.fromkeys(text for question in table.questions for text in question.texts))
         self._rows = {text: row for row, text in enumerate(texts)}
         self._vectors_NT = model.question_vectors(texts)
-        priors = torch.from_numpy(table.priors_QK)
-        self.loss: DenseLoss = make_loss(self._vectors_NT.shape[1], model.config.embedding_dim, priors, seed)
+        num_answers = table.priors_QK.shape[1]
+        self.loss: DenseLoss = make_loss(self._vectors_NT.shape[1], model.config.embedding_dim, num_answers, seed)
 
     def forward(self, step: Step, layers: bool) -> tuple[Tensor, Tensor, Tensor]:
         """The losses of a step, of an embedding's own answers and of the other questions', as sums over how many
         (see `DenseLoss`).
         """
-        asked = torch.from_numpy(step.asked_S)
         rows = torch.tensor([self._rows[query] for query in step.queries])
         embeddings_BSE = self.model.train_forward(step.batch, step.queries, layers=layers)
         losses: tuple[Tensor, Tensor, Tensor] = self.loss(
-            embeddings_BSE, self._vectors_NT[rows], asked, step.answers_BSK, step.known_BS
+            embeddings_BSE, self._vectors_NT[rows], step.priors_SK, step.answers_BSK, step.known_BS
         )
         return losses

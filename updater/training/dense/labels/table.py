@@ -27,6 +27,8 @@ LEAST_BUYERS = 20
 KNOWN = 1 << ANSWERS
 """The bit of an answer that says that there is one."""
 SMOOTHING = 0.5
+PRIOR_PROFILES = 50
+"""Profiles of all anchor days that an anchor day's own log odds are mixed with."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class DenseTable:
     num_counted: int
     priors_QK: npt.NDArray[np.float32]
     """Log odds of each answer among the training profiles."""
+    anchor_priors: Mapping[date, npt.NDArray[np.float32]]
+    """The same of each training anchor day, so that nothing has to be learned of what was more common on which day."""
     profiles: Mapping[date, Profiles]
     answers: Mapping[date, npt.NDArray[np.uint8]]
     """Of each anchor day, shape (U, Q)."""
@@ -53,6 +57,10 @@ class DenseTable:
         """Answers of the profiles at `rows` to the questions `asked`, (rows, asked, K), and which are known."""
         bits = self.answers[anchor][np.ix_(rows, asked)]
         return (bits[:, :, None] >> np.arange(ANSWERS) & 1).astype(np.float32), bits & KNOWN > 0
+
+    def priors(self, anchor: date) -> npt.NDArray[np.float32]:
+        """Log odds of each answer at an anchor day, (Q, K): of all days where nothing of its own is known."""
+        return self.anchor_priors.get(anchor, self.priors_QK)
 
     def trained_profiles(self) -> list[Profiles]:
         """The profiles of the training anchors."""
@@ -113,12 +121,14 @@ def make_table(
     measured = np.concatenate([outcomes[anchor].measures_UA[rows] for anchor, rows in train.items()])
     thresholds_KA = _quantiles(measured)
     answers = {anchor: _answers(outcome, kept, thresholds_KA) for anchor, outcome in outcomes.items()}
-    seen = np.concatenate([answers[anchor][rows] for anchor, rows in train.items()])
+    seen = {anchor: answers[anchor][rows] for anchor, rows in train.items()}
+    priors_QK = _log_odds(np.concatenate(list(seen.values())))
     keys = tuple((anchor, int(row)) for anchor in sorted(train) for row in train[anchor])
     return DenseTable(
         questions=(*(counted[number] for number in kept), *asked[len(counted) :]),
         num_counted=len(kept),
-        priors_QK=_log_odds(seen),
+        priors_QK=priors_QK,
+        anchor_priors={anchor: _log_odds(of_anchor, priors_QK) for anchor, of_anchor in seen.items()},
         profiles=profiles,
         answers=answers,
         train=keys,
@@ -163,9 +173,16 @@ def _answers(outcome: Outcomes, kept: Int64, thresholds_KA: npt.NDArray[np.float
     return np.concatenate([outcome.answers_UC[:, kept] | KNOWN, bits], axis=1).astype(np.uint8)
 
 
-def _log_odds(answers_NQ: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _log_odds(
+    answers_NQ: npt.NDArray[np.uint8], priors_QK: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
+    """Of each answer, (Q, K), smoothed."""
     known_Q = (answers_NQ & KNOWN > 0).sum(axis=0)
     yes_KQ = np.stack([(answers_NQ >> k & 1).sum(axis=0) for k in range(ANSWERS)])
-    odds = (yes_KQ + SMOOTHING) / (known_Q - yes_KQ + SMOOTHING)
+    # By few profiles that are undecided, or by more that answer as all days' do.
+    profiles, shares_KQ = 2 * SMOOTHING, np.full(yes_KQ.shape, 0.5)
+    if priors_QK is not None:
+        profiles, shares_KQ = PRIOR_PROFILES, 1 / (1 + np.exp(-priors_QK.T.astype(np.float64)))
+    odds = (yes_KQ + profiles * shares_KQ) / (known_Q - yes_KQ + profiles * (1 - shares_KQ))
     log_odds: npt.NDArray[np.float32] = np.log(odds.T).astype(np.float32)
     return log_odds

@@ -111,6 +111,6 @@ def _user_events(modality: Modality, content: pa.Table, users: pa.Table, column:
         text_rows_N=np.zeros(num_rows, np.int64),
         texts_TV=np.zeros((0, 0), np.float16),
         text_ids=[],
-        numeric_NC=np.zeros((num_rows, 0)),
+        values_NC=np.zeros((num_rows, 0)),
         said=content.select(["event_id", column]).rename_columns(["event_id", "value"]) if column else None,
     )
