@@ -40,7 +40,7 @@ class Training(Checked, table="training"):
     """Categories, the most frequent first, that questions about the future may name."""
     never_asked: tuple[str, ...] = ()
     """Categories, as `modality:category`, that no question about the future names: they show what a new one does."""
-    steps: AtLeastOne = 900
+    steps: AtLeastOne = 1800
     """Optimizer steps; of the dense objective those without the backbone's layers."""
     users_per_step: AtLeastOne = 64
     """Users of a step, over all processes."""
