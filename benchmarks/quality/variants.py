@@ -56,7 +56,14 @@ def without_counts(model: UserModel) -> None:
 
 def without_user_token(model: UserModel) -> None:
     """Nothing of a user but what the question counts."""
+    without_taste(model)
     [adapter] = [part for part in _layout(model).user_adapter if isinstance(part, LinearResidualMLP)]
+    _silence_adapter(adapter)
+
+
+def without_taste(model: UserModel) -> None:
+    """A user's other texts show in columns alone."""
+    [adapter] = [part for part in _layout(model).taste_adapter if isinstance(part, LinearResidualMLP)]
     _silence_adapter(adapter)
 
 
@@ -155,6 +162,7 @@ VARIANTS = {
     "a third seed": Variant(seed=9),
     "without counts": Variant(model=without_counts),
     "without user token": Variant(model=without_user_token),
+    "without taste": Variant(model=without_taste),
     "without question vector": Variant(model=without_question_vector),
     "without the broad kernel": Variant(model=without_broad_kernel),
     "one kernel": Variant(model=first_kernel_alone),

@@ -22,11 +22,14 @@ from benchmarks.quality.variants import (
     without_decays,
     without_length,
     without_question_vector,
+    without_taste,
     without_user_token,
 )
 from tests.dense_training import ANCHORS, make_answers
 from tests.model_factories import QUERIES, make_batch, make_model
+from updater.model.layers.event_adapter import LinearResidualMLP
 from updater.model.layouts.anchored_counts import NUM_NUMBERS
+from updater.model.layouts.user_columns import user_columns
 from updater.training.dense import loss
 
 
@@ -87,6 +90,16 @@ def test_keys_stay_and_adapters_stay_linear():
     assert torch.equal(trained(fixed_keys)[0].layout.counts.text_keys.linear.weight, first)
     assert not torch.equal(trained(linear_adapters)[0].layout.counts.text_keys.linear.weight, first)
     assert not trained(linear_adapters)[0].layout.counts.adapter.down.weight.any()
+
+
+def test_taste_alone_is_left_out():
+    model, batch = trained(without_taste)
+    users = model.layout.users(batch)
+    columns = torch.from_numpy(user_columns(model.config, batch).astype(np.float32))
+
+    [adapter] = [part for part in model.layout.taste_adapter if isinstance(part, LinearResidualMLP)]
+    constant = adapter(torch.zeros(1, adapter.straight.in_features))
+    assert torch.allclose(users.user_BD, model.layout.user_adapter(columns) + constant, atol=1e-6)
 
 
 def test_keys_and_embeddings_without_what_was_taken_away():

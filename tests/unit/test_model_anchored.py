@@ -6,6 +6,7 @@ import torch
 
 from tests.model_factories import QUERIES, make_batch, make_model
 from updater.model.layouts.anchored_counts import NUM_KERNELS, Likeness, sum_in_order, sum_padded, summed
+from updater.model.layouts.text_statistics import ORDER
 from updater.model.text_encoder import load_text_encoder
 from updater.model.user_model import UserModel
 
@@ -69,6 +70,21 @@ def test_what_a_question_counts() -> None:
     wanted = [*np.log1p(expected[:6]), 0.3 * np.log(0.001 + expected[6]), expected[7] / (0.5 + expected[8])]
     np.testing.assert_allclose(numbers[user, question, kernel].detach(), wanted, rtol=1e-4)
     torch.testing.assert_close(MODEL.layout.numbers(users, questions_SX), numbers.flatten(2))
+
+
+def test_taste_is_the_weighted_mean_of_text_vectors() -> None:
+    layout, texts = MODEL.layout, MODEL.layout.users(BATCH).texts
+    centred_VX = layout.text_centring(torch.from_numpy(texts.vectors_VX)).numpy()
+    taste = layout.taste(texts)
+    for user in range(BATCH.num_users):
+        rows = range(*texts.offsets_B1[user : user + 2])
+        weights = [np.log1p(texts.statistics_TK[row, ORDER]) for row in rows]
+        total = sum((w * centred_VX[texts.row_T[row]] for w, row in zip(weights, rows, strict=True)), np.zeros(1))
+        np.testing.assert_allclose(taste[user], total / (1 + sum(weights)), rtol=1e-4, atol=1e-5)
+        alone = layout.taste(texts.select(np.array([user])))[0]
+        assert torch.equal(alone, taste[user])
+    nobody = BATCH.select([])
+    assert layout.taste(layout.users(nobody).texts).shape == (0, MODEL.config.text_dim)
 
 
 def test_an_embedding_tells_how_long_a_reading_was() -> None:

@@ -20,7 +20,7 @@ from updater.model.layers.event_adapter import LinearResidualMLP
 from updater.model.layers.standardization import Centring, Standardization
 from updater.model.layouts.anchored_counts import AnchoredCounts, Likeness, sum_padded, summed
 from updater.model.layouts.layout import Add, PackedRows, Run, assemble, run_module
-from updater.model.layouts.text_statistics import NUM_STATISTICS, UserTexts, user_texts
+from updater.model.layouts.text_statistics import NUM_STATISTICS, ORDER, UserTexts, user_texts
 from updater.model.layouts.user_columns import num_columns, user_columns
 
 TEXT_HIDDEN = 64
@@ -55,6 +55,9 @@ class AnchoredLayout(nn.Module):
         self.user_adapter = nn.Sequential(
             Standardization(columns), LinearResidualMLP(columns, config.adapter_dim, width, nn.GELU())
         )
+        self.taste_adapter = nn.Sequential(
+            Standardization(text_dim), LinearResidualMLP(text_dim, config.adapter_dim, width, nn.GELU())
+        )
         self.text_linear = nn.Linear(text_dim, width)
         self.statistics_adapter = nn.Sequential(
             Standardization(NUM_STATISTICS),
@@ -72,13 +75,14 @@ class AnchoredLayout(nn.Module):
     def fit(self, batches: Iterable[UserBatch], questions_SX: Tensor) -> None:
         """Fit all constants to users and questions, whatever the order of the users' batches."""
         texts: dict[bytes, np.ndarray] = {}
-        columns, statistics = [], []
+        columns, statistics, seen = [], [], []
         for batch in batches:
             known = user_texts(self.config, batch)
             used = known.vectors_VX[np.unique(known.row_T)]
             texts.update((vector.tobytes(), vector) for vector in used)
             columns.append(torch.from_numpy(user_columns(self.config, batch)))
             statistics.append(torch.from_numpy(np.log1p(known.statistics_TK)))
+            seen.append(known)
         self.question_centring.fit(questions_SX)
         if not texts:
             return
@@ -87,11 +91,12 @@ class AnchoredLayout(nn.Module):
         self.counts.fit(self.text_centring(vectors_NX))
         cast(Standardization, self.user_adapter[0]).fit(columns)
         cast(Standardization, self.statistics_adapter[0]).fit(statistics)
+        cast(Standardization, self.taste_adapter[0]).fit([self.taste(known).double() for known in seen])
 
     def served(self) -> list[nn.Module]:
         """The modules with weights that are applied to rows."""
         counts = [self.counts.question_keys, self.counts.text_keys, self.counts.adapter]
-        tokens = [self.user_adapter, self.text_linear, self.statistics_adapter, self.profile_linear]
+        tokens = [self.user_adapter, self.taste_adapter, self.text_linear, self.statistics_adapter, self.profile_linear]
         return [*counts, *tokens, self.question_linear]
 
     def lengths(self, users: AnchoredUsers) -> Int64:
@@ -104,7 +109,31 @@ class AnchoredLayout(nn.Module):
         """User tokens and texts of B users."""
         columns_BC = self._tensor(user_columns(self.config, batch).astype(np.float32))
         profiles = tuple(batch.modalities[m] for m in self._snapshots)
-        return AnchoredUsers(run(self.user_adapter, columns_BC), profiles, user_texts(self.config, batch))
+        texts = user_texts(self.config, batch)
+        user_BD = run(self.user_adapter, columns_BC) + run(self.taste_adapter, self.taste(texts, run))
+        return AnchoredUsers(user_BD, profiles, texts)
+
+    def taste(self, texts: UserTexts, run: Run = run_module) -> Tensor:
+        """What each user does, whatever is asked: the mean of the text vectors, (B, X); recent days weigh most."""
+        offsets_B1 = self._tensor(texts.offsets_B1)
+        weights_T = self._tensor(np.log1p(texts.statistics_TK[:, ORDER]).astype(np.float32))
+        if not len(weights_T):
+            return torch.zeros(len(offsets_B1) - 1, self.config.text_dim, device=offsets_B1.device)
+        vectors_VX = run(self.text_centring, self._tensor(texts.vectors_VX))
+        ones_V1 = vectors_VX.new_ones(len(vectors_VX), 1)
+        total_BX, weight_B1 = (
+            # A bag adds a user's texts in their order, whoever else is there.
+            embedding_bag(
+                self._tensor(texts.row_T),
+                rows,
+                offsets_B1,
+                mode="sum",
+                include_last_offset=True,
+                per_sample_weights=weights_T,
+            )
+            for rows in (vectors_VX, ones_V1)
+        )
+        return total_BX / (1 + weight_B1)
 
     def ends(self, users: AnchoredUsers, questions_SX: Tensor, gates_SN: Tensor, run: Run, add: Add) -> Tensor:
         """What <USER_EMB> is given beside its learned vector, per user and question: shape (B, S, D)."""
