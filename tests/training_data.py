@@ -5,7 +5,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from tests.model_factories import QUERIES, make_config, make_model
+from tests.processes import fork_server
 from updater.domain.buckets import is_held_out
 from updater.domain.declared.modality import Modality
 from updater.domain.declared.training import Training
@@ -123,8 +123,7 @@ def pretrain_together(root: Path, count: int, options: Training) -> Path:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = get_context("forkserver")
-    server.set_forkserver_preload(["tests.training_data", "accelerate", "torch.utils.tensorboard"])
+    server = fork_server()
     processes = [server.Process(target=_train, args=(root, index, count, port, options)) for index in range(count)]
     for process in processes:
         process.start()

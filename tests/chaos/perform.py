@@ -8,7 +8,6 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -17,6 +16,7 @@ from signal import SIGKILL
 from tests.chaos.script import Landing, Step
 from tests.chaos.state import Items, items
 from tests.factories import land_rows
+from tests.processes import fork_server
 from tests.strategies import COLUMNS
 from updater.errors import UpdaterError
 from updater.lake import partitions
@@ -67,8 +67,7 @@ class Child:
     """A process that does an attempt."""
 
     def __init__(self, attempt: Attempt) -> None:
-        server = get_context("forkserver")
-        server.set_forkserver_preload(["tests.chaos.perform", "tests.chaos.preload"])
+        server = fork_server()
         self._receiver, sender = server.Pipe(duplex=False)
         self._process: ForkServerProcess = server.Process(target=_work, args=(attempt, sender))
         self._process.start()

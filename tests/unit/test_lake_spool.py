@@ -42,6 +42,14 @@ def write_partition(directory: Path, num_rows: int = 30_000, files: int = 3) -> 
         partitions.write_table(str(directory / f"part-{number}.parquet"), pa.Table.from_pylist(rows), 1000)
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A partition that is read and left as it is."""
+    directory = tmp_path_factory.mktemp("large")
+    write_partition(directory)
+    return directory
+
+
 def read(directory: Path, memory_bytes: int = 1 << 40, erased: Erased | None = None) -> Landed:
     window = day_window(DAY, "UTC")
     return read_partition(str(directory), BILL, window, Limits(), 4, None, erased, memory_bytes)
@@ -52,9 +60,8 @@ def contents(landed: Landed) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 100_000])
-def test_what_is_sorted_on_disk_has_the_same_bytes(tmp_path: Path, memory_bytes: int) -> None:
-    write_partition(tmp_path)
-    plain, spilled = read(tmp_path), read(tmp_path, memory_bytes)
+def test_what_is_sorted_on_disk_has_the_same_bytes(large: Path, memory_bytes: int) -> None:
+    plain, spilled = read(large), read(large, memory_bytes)
     assert plain.events.num_rows > 20_000 and plain.rejected.num_rows > 100
     assert contents(spilled) == contents(plain)
     assert (spilled.num_rows, spilled.num_bytes, spilled.digest) == (plain.num_rows, plain.num_bytes, plain.digest)
@@ -78,12 +85,11 @@ def test_row_numbers_count_from_the_beginning_of_a_file(tmp_path: Path, monkeypa
         assert null == [number for number, user in enumerate(users) if user is None]
 
 
-def test_erased_users_are_left_out_of_what_is_spilled(tmp_path: Path) -> None:
-    write_partition(tmp_path)
-    plain = read(tmp_path)
+def test_erased_users_are_left_out_of_what_is_spilled(large: Path) -> None:
+    plain = read(large)
     gone = sorted(set(plain.events["user_id"].to_pylist()))[::7]
     erased = Erased(SALT, frozenset(erasure_hash(SALT, user) for user in gone))
-    in_memory, spilled = read(tmp_path, erased=erased), read(tmp_path, 0, erased)
+    in_memory, spilled = read(large, erased=erased), read(large, 0, erased)
     assert contents(spilled) == contents(in_memory)
     assert spilled.num_erased == in_memory.num_erased > 0
     assert not set(gone) & set(spilled.events["user_id"].to_pylist())
@@ -91,30 +97,28 @@ def test_erased_users_are_left_out_of_what_is_spilled(tmp_path: Path) -> None:
     assert spilled.events.to_pylist() == kept
 
 
-def test_rows_beyond_the_limit_take_no_memory(tmp_path: Path) -> None:
+def test_rows_beyond_the_limit_take_no_memory(large: Path) -> None:
     """What is spilled is mapped, not held: Arrow has allocated next to nothing for it."""
-    write_partition(tmp_path)
     del_before = pa.total_allocated_bytes()
-    spilled = read(tmp_path, 100_000)
+    spilled = read(large, 100_000)
     assert pa.total_allocated_bytes() - del_before < spilled.events.nbytes / 10
     assert spilled.events.nbytes > 1_000_000
 
 
-def test_nothing_is_left_in_the_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lake, scratch = tmp_path / "lake", tmp_path / "scratch"
-    scratch.mkdir()
-    write_partition(lake)
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    read(lake, 0)
-    assert list(scratch.iterdir()) == []
+def test_nothing_is_left_in_the_temporary_directory(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    read(large, 0)
+    assert list(tmp_path.iterdir()) == []
 
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(landing, "in_order_on_disk", fail)
     with pytest.raises(ZeroDivisionError):
-        read(lake, 0)
-    assert list(scratch.iterdir()) == []
+        read(large, 0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_spool_keeps_the_order_of_its_rows() -> None:

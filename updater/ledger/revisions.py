@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def _refuse_unknown(engine: Engine, revision: str) -> None:
         )
 
 
+@cache
 def _scripts() -> ScriptDirectory:
+    # Reading them takes as long as all else that opening a ledger does.
     return ScriptDirectory.from_config(_config())
 
 

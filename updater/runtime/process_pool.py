@@ -37,6 +37,8 @@ FEW_ALONE = 4096
 """The same where no other process can take over; as many as a process reads together."""
 ENCODE_TEXTS = 512
 """Texts that a worker encodes at a time."""
+PRELOADED = ["updater.pipeline.daily.refresh", "transformers.modeling_layers"]
+"""What the server imports; the second is what transformers puts off until a model is read, 2.4 CPU seconds."""
 
 
 class ProcessPool:
@@ -97,7 +99,7 @@ class ProcessPool:
             return
         if self._pool is None:
             server = get_context("forkserver")
-            server.set_forkserver_preload(["updater.pipeline.daily.refresh"])
+            server.set_forkserver_preload(PRELOADED)
             self._logs = WorkerLogs(server)
             # The server's own environment is that of whoever started it first.
             arguments = (self._logs.sender, self._logs.level, dict(os.environ))

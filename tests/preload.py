@@ -1,4 +1,7 @@
-"""Imported by the server that processes are forked from: what they need and modules put off until it is used."""
+"""Imported by the server that processes are forked from: what they need, and what modules put off until it is used.
+
+All tests of a process share one server, and the first of them starts it. So there is one list.
+"""
 
 import importlib
 
@@ -7,9 +10,16 @@ for _module in (
     "feast.infra.offline_stores.duckdb",
     "feast.infra.passthrough_provider",
     "feast.infra.registry.sql",
+    "rich.progress",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",
+    "tests.chaos.perform",
+    # Imported when a model is read, and longer than all else that a short run does.
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.qwen2.modeling_qwen2",
     "updater.pipeline.daily.refresh",
+    "updater.pipeline.daily.window",
+    "updater.pipeline.monitor.verify",
     "updater.pipeline.restate.bucket",
     "updater.store.definitions",
     "updater.store.engine",
