@@ -66,4 +66,4 @@ def compare_online(context: Context, published: Mapping[str, pa.Table]) -> Onlin
 
 
 def _is_embedding(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) and pa.types.is_float32(kind.value_type)
+    return bool(pa.types.is_list(kind) and pa.types.is_float32(kind.value_type))
