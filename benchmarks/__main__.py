@@ -26,7 +26,16 @@ from typing import Any
 from benchmarks import report
 from benchmarks.row import failed
 
-SECTIONS = {"model": 1500, "daily": 2400, "scale": 600, "verify": 1500, "publish": 300, "online": 420, "command": 300}
+SECTIONS = {
+    "model": 1500,
+    "daily": 2400,
+    "scale": 600,
+    "verify": 1500,
+    "publish": 300,
+    "online": 420,
+    "formats": 420,
+    "command": 300,
+}
 """Seconds after which a section is stopped; on two quiet cores each takes half of that or less."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

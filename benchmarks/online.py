@@ -52,15 +52,17 @@ def _compare(settings: Settings, num_users: int, rounds: int, reads: dict[int, i
             store = stack.enter_context(opened(settings, stock=name == "stock"))
             with redirect_stdout(io.StringIO()):
                 store.materialize(window.as_of, window.as_of)
-            readers[name] = _Reader(store)
+            readers[name] = Reader(store, store.get_feature_service(SERVICE))
         for at_once, num_reads in reads.items():
-            for entities in _entities(num_users, at_once, WARMING, round_number=rounds):
+            for entities in entities_of(num_users, at_once, WARMING, round_number=rounds):
                 ours, stock = (reader.read(entities) for reader in readers.values())
                 if ours != stock:
                     raise RuntimeError(f"The {settings.online_store.type} stores give different values.")
-            found = [_round(readers, _entities(num_users, at_once, num_reads, number)) for number in range(rounds)]
-            again = _entities(num_users, at_once, num_reads, round_number=0)
-            where = top_functions(partial(_round, {"ours": readers["ours"]}, again))
+            found = [
+                read_in_turns(readers, entities_of(num_users, at_once, num_reads, number)) for number in range(rounds)
+            ]
+            again = entities_of(num_users, at_once, num_reads, round_number=0)
+            where = top_functions(partial(read_in_turns, {"ours": readers["ours"]}, again))
             for percentile in PERCENTILES:
                 values = {name: [float(np.percentile(each[name], percentile)) for each in found] for name in readers}
                 yield measured(
@@ -73,7 +75,7 @@ def _compare(settings: Settings, num_users: int, rounds: int, reads: dict[int, i
                 )
 
 
-def _entities(num_users: int, at_once: int, num_reads: int, round_number: int) -> list[list[dict[str, str]]]:
+def entities_of(num_users: int, at_once: int, num_reads: int, round_number: int) -> list[list[dict[str, str]]]:
     """Whom to read: `num_reads` times `at_once` users, others in each round."""
     random = np.random.default_rng([at_once, round_number])
     return [
@@ -81,7 +83,7 @@ def _entities(num_users: int, at_once: int, num_reads: int, round_number: int) -
     ]
 
 
-def _round(readers: dict[str, "_Reader"], reads: list[list[dict[str, str]]]) -> dict[str, list[float]]:
+def read_in_turns(readers: dict[str, "Reader"], reads: list[list[dict[str, str]]]) -> dict[str, list[float]]:
     """Seconds of each read: the same users from one store after the other, in blocks, which one first in turns.
 
     Feast remembers which views a request means for one registry per process, so a process that reads from two stores in
@@ -101,14 +103,13 @@ def _round(readers: dict[str, "_Reader"], reads: list[list[dict[str, str]]]) -> 
     return seconds
 
 
-class _Reader:
-    """A store and the service that is read."""
+class Reader:
+    """A store and what is read of it."""
 
-    def __init__(self, store: FeatureStore) -> None:
-        self.store = store
-        self.service: FeatureService = store.get_feature_service(SERVICE)
+    def __init__(self, store: FeatureStore, features: FeatureService | list[str]) -> None:
+        self.store, self.features = store, features
 
     def read(self, entities: list[dict[str, str]]) -> dict[str, list[Any]]:
-        """All features of the service."""
-        found: dict[str, list[Any]] = self.store.get_online_features(self.service, entities).to_dict()
+        """All of these features."""
+        found: dict[str, list[Any]] = self.store.get_online_features(self.features, entities).to_dict()
         return found

@@ -23,6 +23,11 @@ from updater.store.repository.connecting import explained
 
 DIM = 128
 STORES = ("sqlite", "redis")
+SERVERS = {
+    "redis": ("UPDATER_REDIS_URL", "redis://127.0.0.1:6379"),
+    "postgres": ("UPDATER_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
+}
+"""Variables that name a server, and where it is without them."""
 NUM_FILES = 16
 SCENARIOS = {"lapse": "risk", "spend_drop": "risk", "delinquency": "risk"}
 SERVICE = "risk_v1"
@@ -31,11 +36,18 @@ FEATURE_REPO = Path(__file__).resolve().parents[1] / "feature_repo"
 
 
 def make_settings(root: Path, kind: str) -> Settings:
-    """A config with its state below `root` and that kind of online store; Redis is UPDATER_REDIS_URL, else loopback."""
-    url = urlparse(os.environ.get("UPDATER_REDIS_URL", "redis://127.0.0.1:6379"))
+    """A config with its state below `root` and that kind of online store.
+
+    Redis is UPDATER_REDIS_URL, PostgreSQL the database of UPDATER_POSTGRES_URL; both else on loopback.
+    """
+    variable, default = SERVERS.get(kind, ("", ""))
+    url = urlparse(os.environ.get(variable, default))
     lines = [f'[paths]\nfeature_repo = "{FEATURE_REPO}"', f'[online_store]\ntype = "{kind}"']
     if kind == "redis":
         lines.append(f'connection_string = "{url.hostname}:{url.port or 6379}"')
+    if kind == "postgres":
+        lines += [f'host = "{url.hostname}"', f"port = {url.port or 5432}", f'database = "{url.path.strip("/")}"']
+        lines += [f'user = "{url.username}"', f'password = "{url.password or ""}"', 'sslmode = "prefer"']
     lines += [f'[[modalities]]\nname = "{name}"\ntext = "{{text}}"' for name in MODALITIES]
     lines += [f'[[scenarios]]\nname = "{n}"\ndomain = "{d}"\nquery = "Will this be?"' for n, d in SCENARIOS.items()]
     source = root / "updater.toml"
@@ -83,7 +95,7 @@ def opened(settings: Settings, *, stock: bool) -> Iterator[FeatureStore]:
         ServiceUnavailableError: the online store does not answer.
     """
     document = feature_store_config(settings, os.environ)
-    document["project"] = f"benchmark_{os.getpid()}_{'stock' if stock else 'ours'}"
+    document["project"] = f"benchmark_{os.getpid()}_{'stock' if stock else settings.online_store.embeddings}"
     if stock:
         options = {key: value for key, value in document["online_store"].items() if key != "type"}
         document["online_store"] = {**options, "type": settings.online_store.type}

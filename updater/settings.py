@@ -30,7 +30,7 @@ from updater.domain.declared.scenario import Scenario
 from updater.domain.declared.training import Training, Tuning
 from updater.domain.fingerprint import fingerprint
 from updater.domain.retention import Retention
-from updater.domain.values import AtLeastOne, Checked, Days, Device, Number, Processes, Seed, Share
+from updater.domain.values import AtLeastOne, Checked, Days, Device, EmbeddingFormat, Number, Processes, Seed, Share
 from updater.errors import ConfigError, NotFoundError
 
 NOT_SETTINGS = frozenset(
@@ -99,6 +99,8 @@ class OnlineStore(Checked, table="online_store"):
 
     type: Literal["sqlite", "redis", "postgres"] = "sqlite"
     """sqlite, redis or postgres; all other keys of the section go to Feast's store of that type."""
+    embeddings: EmbeddingFormat = "float32"
+    """How embeddings are written: float32 as they are offline, or rounded to float16 or int8 and read as floats."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -253,11 +255,11 @@ def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | N
         raise ConfigError(f"config file {source} cannot be read: {error}.") from None
     override(raw, {variable: text for variable, text in environ.items() if variable not in NOT_SETTINGS})
     rename_keys(raw, RENAMED, str(source))
-    for section in ("online_store", "auth"):
+    for section, ours in (("online_store", ("type", "embeddings")), ("auth", ("type",))):
         given = raw.get(section)
         if isinstance(given, dict):
             options = {key: str(value) if isinstance(value, str) else value for key, value in given.items()}
-            raw[section] = {key: given[key] for key in ("type",) if options.pop(key, None) is not None}
+            raw[section] = {key: given[key] for key in ours if options.pop(key, None) is not None}
             raw[section]["options"] = options
     if "source" in raw:
         raise ConfigError(f"config key 'source' of {source} is unknown; remove it.")
@@ -276,7 +278,7 @@ def _absolute(settings: Settings) -> Settings:
         paths=paths,
         ledger=Ledger(url=_absolute_url(settings.ledger.url, base)),
         registry=Registry(url=_absolute_url(settings.registry.url, base)),
-        online_store=OnlineStore(type=settings.online_store.type, options=options),
+        online_store=dataclasses.replace(settings.online_store, options=options),
         metrics=Metrics(file=absolute_path(settings.metrics.file, base) if settings.metrics.file else ""),
         evaluation=dataclasses.replace(
             settings.evaluation,

@@ -3,7 +3,7 @@
 Writes benchmarks/quality/report.json and report.html. What is done is left alone, so a run that was cut short is run
 again. `ablations` adds the ablations to the report that is there, or only those that are named after it, `seeds 8`
 what depends on a seed, with another one, `beside 8 NAME=DIR` a further model to that seed, and `throughput` how fast
-pre-training is. `tables` prints the report as the page has it.
+pre-training is. `rounding` prints what rounded embeddings cost. `tables` prints the report as the page has it.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from benchmarks.quality.ablations import ROWS, run_ablations
 from benchmarks.quality.adding import add, commit
 from benchmarks.quality.beside import run_beside
 from benchmarks.quality.coles import coles
+from benchmarks.quality.rounding import run_rounding
 from benchmarks.quality.seeds import run_seeds
 from benchmarks.quality.tables import tables
 from benchmarks.quality.throughput import measure
@@ -81,6 +82,9 @@ def main() -> None:
         if given.part == "beside":
             run_beside(context, pool, given.seed, dict(given.models), REPORT, progress)
             return
+        if given.part == "rounding":
+            print(json.dumps(run_rounding(context, pool, progress), indent=1))
+            return
     trained = launch(context, progress)
     print(trained, flush=True)
     with ProcessPool(settings, context.now) as pool:
@@ -113,6 +117,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     beside = parts.add_parser("beside")
     beside.add_argument("seed", type=int)
     beside.add_argument("models", nargs="+", type=named, metavar="NAME=DIR")
+    parts.add_parser("rounding")
     parts.add_parser("throughput")
     parts.add_parser("tables")
     known = parser.parse_args(given)

@@ -30,6 +30,13 @@ SIGNATURES = [
         "self config grouped_refs join_key_values entity_name_to_join_key_map online_features_response "
         "full_feature_names include_feature_view_version_metadata",
     ),
+    (
+        "feast",
+        "feast.infra.online_stores.online_store",
+        "OnlineStore._read_features_per_fv_async",
+        "self config grouped_refs join_key_values entity_name_to_join_key_map online_features_response "
+        "full_feature_names include_feature_view_version_metadata",
+    ),
     ("feast", "feast.infra.online_stores.sqlite", "SqliteOnlineStore._get_conn", "self config"),
     ("feast", "feast.infra.online_stores.sqlite", "SqliteOnlineStore._get_db_path", "config"),
     ("feast", "feast.infra.utils.postgres.connection_utils", "_get_conn", "config"),

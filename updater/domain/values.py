@@ -35,6 +35,8 @@ def _is_device(text: str) -> bool:
 
 Device = Annotated[str, Predicate(_is_device)]
 """Where a model computes, as PyTorch writes it, or `auto`."""
+EmbeddingFormat = Literal["float32", "float16", "int8"]
+"""How the numbers of an embedding lie in the online store."""
 
 
 class Checked:

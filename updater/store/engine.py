@@ -13,6 +13,7 @@ from feast.infra.common.materialization_job import MaterializationJobStatus
 from feast.infra.compute_engines.local.compute import LocalComputeEngine, LocalComputeEngineConfig
 from feast.infra.compute_engines.local.job import LocalMaterializationJob
 
+from updater.domain.values import EmbeddingFormat
 from updater.store.daily_files import DailyFiles
 from updater.store.feast_internals import LoadsViews
 from updater.store.online.proto_encoding import entity_keys, feature_values
@@ -80,18 +81,20 @@ class WireBatchEngine(LoadsViews, LocalComputeEngine):  # type: ignore[misc]
         files = DailyFiles(source.path, join_key, source.timestamp_field, source.created_timestamp_column)
         names = [feature.name for feature in view.features]
         batch_size = self.repo_config.materialization_config.online_write_batch_size
+        embeddings = self.repo_config.online_store.embeddings
         num_rows = 0
         for batch in files.newest_rows(names, task.start_time, task.end_time, batch_size):
-            self.online_store.write_online_rows(self.repo_config, view, names, _online_rows(batch, view, files))
+            rows = _online_rows(batch, view, files, embeddings)
+            self.online_store.write_online_rows(self.repo_config, view, names, rows)
             num_rows += batch.num_rows
         return num_rows
 
 
-def _online_rows(batch: pa.RecordBatch, view: Any, files: DailyFiles) -> list[OnlineRow]:
+def _online_rows(batch: pa.RecordBatch, view: Any, files: DailyFiles, embeddings: EmbeddingFormat) -> list[OnlineRow]:
     keys = entity_keys(files.join_key, batch.column(files.join_key).to_pylist())
     event = _microseconds(batch.column(files.event_column))
     created = _microseconds(batch.column(files.created_column))
-    values = zip(*(feature_values(batch.column(f.name), f.dtype) for f in view.features), strict=True)
+    values = zip(*(feature_values(batch.column(f.name), f.dtype, embeddings) for f in view.features), strict=True)
     return [OnlineRow(*row) for row in zip(keys, event, created, values, strict=True)]
 
 

@@ -71,6 +71,10 @@ class ReadsViews(OnlineStore):  # type: ignore[misc]
         """Fill `response` with the features of the views that are `wanted`."""
         raise NotImplementedError
 
+    def finish(self, response: Any) -> None:
+        """Do what is left to be done where Feast has filled a response in its own way."""
+        raise NotImplementedError
+
     def _read_features_per_fv(
         self,
         config: Any,
@@ -85,8 +89,23 @@ class ReadsViews(OnlineStore):  # type: ignore[misc]
         # Feast's own way also counts statuses and adds versions.
         if include_feature_view_version_metadata or metrics._config.online_features:
             super()._read_features_per_fv(*shared, full_feature_names, include_feature_view_version_metadata)
+            self.finish(online_features_response)
         else:
             self.read_views(*shared, full_feature_names)
+
+    async def _read_features_per_fv_async(
+        self,
+        config: Any,
+        grouped_refs: Sequence[tuple[Any, list[str]]],
+        join_key_values: Mapping[str, Sequence[Any]],
+        entity_name_to_join_key_map: Mapping[str, str],
+        online_features_response: Any,
+        full_feature_names: bool,
+        include_feature_view_version_metadata: bool,
+    ) -> None:
+        shared = config, grouped_refs, join_key_values, entity_name_to_join_key_map, online_features_response
+        await super()._read_features_per_fv_async(*shared, full_feature_names, include_feature_view_version_metadata)
+        self.finish(online_features_response)
 
 
 class OpensSqlite(OnlineStore):  # type: ignore[misc]

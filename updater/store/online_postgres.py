@@ -18,6 +18,7 @@ from feast.infra.utils.postgres.postgres_config import ConnectionType
 from psycopg import sql
 
 from updater.database import check_encoding
+from updater.domain.values import EmbeddingFormat
 from updater.store.feast_internals import OpensPostgres, postgres_connection, postgres_pool
 from updater.store.online.lifecycle import OwnViews
 from updater.store.online.reading import BatchedReads, ViewCells, view_cells
@@ -40,6 +41,8 @@ class GuardedPostgreSQLOnlineStoreConfig(PostgreSQLOnlineStoreConfig):  # type: 
         "updater.store.online_postgres.GuardedPostgreSQLOnlineStore"
     )
     enable_openai_compatible_store: Literal[False] = False
+    embeddings: EmbeddingFormat = "float32"
+    """How the embeddings of this project's views are written; each says how it is to be read."""
 
 
 class GuardedPostgreSQLOnlineStore(OpensPostgres, OwnViews, BatchedReads, PostgreSQLOnlineStore):  # type: ignore[misc]

@@ -19,6 +19,7 @@ from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreCo
 from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
+from updater.domain.values import EmbeddingFormat
 from updater.store.feast_internals import ReadsRedis, redis_field
 from updater.store.online.lifecycle import OwnViews
 from updater.store.online.proto_encoding import without_join_keys
@@ -53,6 +54,8 @@ class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[mis
         "updater.store.online_redis.GuardedRedisOnlineStore"
     )
     skip_dedup: Literal[False] = False
+    embeddings: EmbeddingFormat = "float32"
+    """How the embeddings of this project's views are written; each says how it is to be read."""
 
 
 class GuardedRedisOnlineStore(ReadsRedis, OwnViews, BatchedReads, RedisOnlineStore):  # type: ignore[misc]

@@ -5,19 +5,17 @@ the timezone of the process.
 """
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
-from feast.protos.feast.types.Value_pb2 import Value
 
 from updater.database import can_write_beside, open_to_read
+from updater.domain.values import EmbeddingFormat
 from updater.store.feast_internals import OpensSqlite
 from updater.store.online.lifecycle import OwnViews
 from updater.store.online.proto_encoding import file_holds, without_join_keys
@@ -34,6 +32,8 @@ class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[m
         "updater.store.online_sqlite.GuardedSqliteOnlineStore"
     )
     enable_openai_compatible_store: Literal[False] = False
+    embeddings: EmbeddingFormat = "float32"
+    """How the embeddings of this project's views are written; each says how it is to be read."""
 
 
 class GuardedSqliteOnlineStore(OpensSqlite, OwnViews, BatchedReads, SqliteOnlineStore):  # type: ignore[misc]
@@ -146,21 +146,6 @@ class GuardedSqliteOnlineStore(OpensSqlite, OwnViews, BatchedReads, SqliteOnline
         patterns = [without_join_keys(key) for key in entity_keys]
         return [f"bytes of {path}" for path in files if file_holds(path, patterns)]
 
-    def online_read(
-        self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
-    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
-        """Feast's interface for reading rows; an unknown entity reads as (None, None)."""
-        version = config.entity_key_serialization_version
-        keys = [serialize_entity_key(key, entity_key_serialization_version=version) for key in entity_keys]
-        features = requested_features or [feature.name for feature in table.features]
-        found: dict[bytes, dict[str, Any]] = defaultdict(dict)
-        instants: dict[bytes, datetime] = {}
-        for key, feature, value, event_s in self._rows(config, keys, table, features):
-            if feature in features:  # of all that an entity has, a former schema may have left others
-                found[key][feature] = Value.FromString(value)
-                instants[key] = _instant(event_s)
-        return [(instants.get(key), found.get(key)) for key in keys]
-
     def read_cells(
         self, config: Any, entity_keys: Sequence[bytes], wanted: Sequence[tuple[Any, Sequence[str]]]
     ) -> list[ViewCells]:
@@ -169,7 +154,7 @@ class GuardedSqliteOnlineStore(OpensSqlite, OwnViews, BatchedReads, SqliteOnline
             (number, key, feature, value, _instant(event_s))
             for number, (view, features) in enumerate(wanted)
             for key, feature, value, event_s in self._rows(config, entity_keys, view, features)
-            if feature in features
+            if feature in features  # of all that an entity has, a former schema may have left others
         )
         return view_cells(rows, entity_keys, wanted)
 

@@ -31,11 +31,15 @@ def not_superseded(context: Context, view: str, bucket: int, rows: pa.Table) -> 
 def compare_online(context: Context, published: Mapping[str, pa.Table]) -> OnlineComparison:
     """Compare offline rows (feature view to rows) exactly with what the online store has for their users.
 
+    An embedding has to be the offline one to the bit, or to the bit what one of the store's formats makes of it: rows
+    of several formats lie beside each other once `online_store.embeddings` has been changed.
+
     Raises:
         ConfigError: a view is not registered.
         ServiceUnavailableError: the registry or the online store does not answer.
     """
     from updater.store.access import online_rows
+    from updater.store.online.rounding import are_roundings
     from updater.store.repository.connecting import open_store
 
     store = open_store(context.settings)
@@ -51,5 +55,15 @@ def compare_online(context: Context, published: Mapping[str, pa.Table]) -> Onlin
             for name in features:
                 num_values += len(users)
                 pairs = zip(users, part[name], online[name], strict=True)
-                differences += [(view, name, user) for user, stored, value in pairs if value != stored]
+                different = [(user, stored, value) for user, stored, value in pairs if value != stored]
+                if different and _is_embedding(rows.schema.field(name).type):
+                    roundings = are_roundings(
+                        [value for *_, value in different], [stored for _, stored, _ in different]
+                    )
+                    different = [one for one, rounded in zip(different, roundings, strict=True) if not rounded]
+                differences += [(view, name, user) for user, *_ in different]
     return OnlineComparison(num_values, differences)
+
+
+def _is_embedding(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) and pa.types.is_float32(kind.value_type))

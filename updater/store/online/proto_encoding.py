@@ -1,16 +1,19 @@
 """Arrow columns as the bytes of Feast's `Value` messages.
 
 An embedding is copied as one block. Feast's own conversion makes a Python object of each of its floats, which is most
-of the time of a materialization.
+of the time of a materialization. A rounded embedding (`updater.store.online.rounding`) is a `Value` of bytes in the
+store, and of floats again for whoever reads it.
 """
 
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast.infra.key_encoding_utils import serialize_entity_key_prefix
@@ -19,6 +22,8 @@ from feast.type_map import python_values_to_proto_values
 from feast.types import Array, Float32
 
 from updater.domain import columns
+from updater.domain.values import EmbeddingFormat
+from updater.store.online.rounding import MARK, decode, encode
 
 _LENGTH_DELIMITED = 2
 NULL = b""
@@ -45,10 +50,13 @@ def file_holds(path: Path, patterns: Sequence[bytes]) -> bool:
         return any(content.find(pattern) >= 0 for pattern in patterns)
 
 
-def feature_values(column: pa.Array, dtype: Any) -> list[bytes]:
-    """Serialized values of one feature of Feast type `dtype`; empty bytes where the column is null."""
+def feature_values(column: pa.Array, dtype: Any, embeddings: EmbeddingFormat = "float32") -> list[bytes]:
+    """Serialized values of one feature of Feast type `dtype`; empty bytes where the column is null.
+
+    Lists of floats that are all of one length are embeddings, and are rounded to the format of `embeddings`.
+    """
     if dtype == Array(Float32) and (dim := _common_length(column)) is not None:
-        return _float_lists(column, dim)
+        return _float_lists(column, dim, embeddings)
     if pa.types.is_nested(column.type):
         return _converted(column, dtype)
     # Scalars of a batch repeat (a version, an instant), so each distinct one is converted once.
@@ -70,18 +78,55 @@ def _common_length(column: pa.Array) -> int | None:
     return int(lengths[0].as_py())
 
 
-def _float_lists(column: pa.Array, dim: int) -> list[bytes]:
-    width = 4 * dim
-    flat = column.flatten().to_numpy(zero_copy_only=False).astype("<f4", copy=False)
-    block = np.ascontiguousarray(flat).tobytes()
-    head = _float_list_head(width)
-    values = iter(range(0, len(block), width))
+def _float_lists(column: pa.Array, dim: int, embeddings: EmbeddingFormat) -> list[bytes]:
+    flat = np.ascontiguousarray(column.flatten().to_numpy(zero_copy_only=False), "<f4")
+    present = _embeddings(flat.reshape(-1, dim), embeddings)
     if not column.null_count:
-        return [head + block[start : start + width] for start in values]
-    starts = (next(values) if valid else None for valid in column.is_valid().to_pylist())
-    return [NULL if start is None else head + block[start : start + width] for start in starts]
+        return present
+    values = iter(present)
+    return [next(values) if valid else NULL for valid in column.is_valid().to_pylist()]
 
 
+def _embeddings(vectors: npt.NDArray[np.float32], form: EmbeddingFormat) -> list[bytes]:
+    width, block = 4 * vectors.shape[1], vectors.tobytes()
+    head = _float_list_head(width)
+    return [
+        head + block[row * width : (row + 1) * width] if content is None else _BYTES + varint(len(content)) + content
+        for row, content in enumerate(encode(vectors, form))
+    ]
+
+
+def float_lists(values: Sequence[bytes | None]) -> Sequence[bytes | None]:
+    """Serialized values of one feature as they lie in a store, with rounded embeddings as lists of floats.
+
+    Raises:
+        ConfigError: an embedding is in a format that is not known here.
+    """
+    encoded = {}
+    for row, value in enumerate(values):
+        if value and value.startswith(_BYTES) and (content := Value.FromString(value).bytes_val).startswith(MARK):
+            encoded[row] = content
+    if not encoded:
+        return values
+    read = list(values)
+    for row, content in zip(encoded, decode([*encoded.values()]), strict=True):
+        read[row] = _float_list_head(len(content)) + content
+    return read
+
+
+def to_floats(values: Iterable[Any]) -> None:
+    """Turn rounded embeddings among `Value` messages into lists of floats.
+
+    Raises:
+        ConfigError: an embedding is in a format that is not known here.
+    """
+    for value in values:
+        if (content := value.bytes_val).startswith(MARK):
+            [floats] = decode([content])
+            value.ParseFromString(_float_list_head(len(floats)) + floats)
+
+
+@lru_cache(maxsize=64)
 def _float_list_head(width: int) -> bytes:
     """What precedes `width` bytes of packed floats in a `Value`: tag and length of the list, then of its floats."""
     floats = tag(FloatList, "val") + varint(width)
@@ -101,3 +146,6 @@ def varint(number: int) -> bytes:
         number >>= 7
     encoded.append(number)
     return bytes(encoded)
+
+
+_BYTES = tag(Value, "bytes_val")

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from updater.errors import ConfigError
 from updater.store.feast_internals import ReadsViews, entity_key_messages, unique_entities
-from updater.store.online.proto_encoding import tag, varint
+from updater.store.online.proto_encoding import float_lists, tag, to_floats, varint
 
 _RESULT = tag(GetOnlineFeaturesResponse, "results")
 _VALUE = tag(GetOnlineFeaturesResponse.FeatureVector, "values")
@@ -75,7 +76,10 @@ def view_cells(
 
 
 class BatchedReads(ReadsViews):
-    """Answers `get_online_features` from the bytes that the store holds, all feature views at once."""
+    """Answers `get_online_features` from the bytes that the store holds, all feature views at once.
+
+    What it gives is floats, however an embedding is stored.
+    """
 
     def read_cells(
         self, config: Any, entity_keys: Sequence[bytes], wanted: Sequence[tuple[Any, Sequence[str]]]
@@ -86,10 +90,35 @@ class BatchedReads(ReadsViews):
     def _read_all_cells(
         self, config: Any, entity_keys: Sequence[bytes], wanted: Sequence[tuple[Any, Sequence[str]]]
     ) -> list[ViewCells]:
-        """As `read_cells`, for any number of entities."""
+        """As `read_cells`, for any number of entities, and with rounded embeddings as floats."""
         starts = range(0, max(len(entity_keys), 1), KEYS_PER_QUERY)
         parts = [self.read_cells(config, entity_keys[start : start + KEYS_PER_QUERY], wanted) for start in starts]
-        return parts[0] if len(parts) == 1 else [_joined(cells) for cells in zip(*parts, strict=True)]
+        found = parts[0] if len(parts) == 1 else [_joined(cells) for cells in zip(*parts, strict=True)]
+        return [ViewCells(cells.instants, [float_lists(column) for column in cells.columns]) for cells in found]
+
+    def online_read(
+        self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
+    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+        """Feast's interface for reading rows of one view; an unknown entity reads as (None, None)."""
+        version = config.entity_key_serialization_version
+        keys = [serialize_entity_key(key, entity_key_serialization_version=version) for key in entity_keys]
+        features = requested_features or [feature.name for feature in table.features]
+        [cells] = self._read_all_cells(config, keys, [(table, features)])
+        found = []
+        for place, instant in enumerate(cells.instants):
+            stored = {name: column[place] for name, column in zip(features, cells.columns, strict=True)}
+            values = {name: Value.FromString(value) for name, value in stored.items() if value is not None}
+            found.append((instant, values or None))
+        return found
+
+    async def online_read_async(
+        self, config: Any, table: Any, entity_keys: list[Any], requested_features: list[str] | None = None
+    ) -> list[tuple[datetime | None, dict[str, Any] | None]]:
+        """Feast's interface for reading rows of one view from an event loop."""
+        rows: list[Any] = await super().online_read_async(config, table, entity_keys, requested_features)
+        for _, values in rows:
+            to_floats(values.values() if values else ())
+        return rows
 
     def read_views(
         self,
@@ -121,6 +150,11 @@ class BatchedReads(ReadsViews):
             prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
             response.metadata.feature_names.val.extend([prefix + feature for feature in features])
         response.MergeFromString(b"".join(results))
+
+    def finish(self, response: Any) -> None:
+        """Feast's stores know nothing of rounded embeddings."""
+        for vector in response.results:
+            to_floats(vector.values)
 
 
 def _joined(parts: Sequence[ViewCells]) -> ViewCells:

@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError
 
 from updater.errors import ConfigError
 from updater.locations import filesystem, is_s3
-from updater.settings import Settings
+from updater.settings import OnlineStore, Settings
 from updater.state.layout import StateLayout
 
 PROJECT = "updater"
@@ -97,7 +97,7 @@ def _document(settings: Settings) -> dict[str, Any]:
             "sqlalchemy_config_kwargs": {"pool_pre_ping": True, **_driver_arguments(settings.registry.url)},
         },
         "offline_store": {"type": _OFFLINE_IN_BUCKET if is_s3(settings.paths.state) else "duckdb"},
-        "online_store": {"type": _STORES[settings.online_store.type], **settings.online_store.options},
+        "online_store": _online_store(settings.online_store),
         # Whose file this is: see updater.store.repository.deployment.
         "batch_engine": {
             "type": "updater.store.engine.WireBatchEngine",
@@ -108,6 +108,12 @@ def _document(settings: Settings) -> dict[str, Any]:
         "entity_key_serialization_version": 3,
         **({"auth": {"type": auth.type, **auth.options}} if auth.type != "no_auth" else {}),
     }
+
+
+def _online_store(online: OnlineStore) -> dict[str, Any]:
+    # A store of floats has the options of Feast's own, which takes no others.
+    rounding = {} if online.embeddings == "float32" else {"embeddings": online.embeddings}
+    return {"type": _STORES[online.type], **rounding, **online.options}
 
 
 def _driver_arguments(url: str) -> dict[str, Any]:
