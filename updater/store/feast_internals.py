@@ -1,6 +1,7 @@
 """All that this project uses of Feast and that Feast does not offer as public: other names, same meaning.
 
-Feast has no public hooks for a store that reads all views of a request at once, or that opens its connection itself.
+Feast has no public hooks for a store that reads all views of a request at once, or that opens its connection itself,
+and none for a server beside its own that checks tokens and rights as they do.
 `tests/unit/test_internals.py` fails when one of these functions changes, and names the versions that are permitted.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 from feast import feature_store, metrics, utils
 from feast.infra.online_stores import helpers
 from feast.infra.online_stores.online_store import OnlineStore
+from feast.permissions import security_manager
 
 
 def unique_entities(
@@ -54,6 +56,28 @@ def postgres_pool(online: Any) -> Any:
 def print_with(function: Callable[..., None]) -> None:
     """Let `FeatureStore` print its progress through `function`."""
     feature_store.print = function
+
+
+def guard_requests(store: Any) -> Callable[..., Any]:
+    """What Feast's servers do before they listen, so that requests to this process are checked as the config of `store`
+    says.
+
+    Returns a dependency of FastAPI: it answers with 401 where a request has no valid token, else `check_permission`
+    knows whose it is.
+    """
+    from feast.permissions.server import rest, utils
+
+    config = store.config.auth_config
+    kind = utils.str_to_auth_manager_type(config.type)
+    utils.init_security_manager(auth_type=kind, fs=store)
+    utils.init_auth_manager(server_type=utils.ServerType.REST, auth_type=kind, auth_config=config)
+    dependency: Callable[..., Any] = rest.inject_user_details
+    return dependency
+
+
+def check_permission(resource: Any, action: Any) -> None:
+    """Make sure that whoever sent the request may do that. Raises FeastPermissionError."""
+    security_manager.assert_permissions(resource=resource, actions=[action])
 
 
 class ReadsViews(OnlineStore):  # type: ignore[misc]
