@@ -13,6 +13,8 @@ from updater.serving.app import application
 from updater.settings import Settings
 
 WAITING_CONNECTIONS = 2_048
+LONGEST_IDLE = 30
+"""Seconds for which a connection is kept when nothing is asked, as `feast serve` does."""
 LONGEST_STOP = 30
 """Seconds that requests have to end when the process is asked to stop."""
 logger = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ def serve(settings: Settings, host: str, port: int, announce: Callable[[str, str
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=LONGEST_IDLE,
             timeout_graceful_shutdown=LONGEST_STOP,
         )
         shown = f"[{host}]" if ":" in host else host

@@ -9,12 +9,14 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from feast import feature_store, metrics, utils
 from feast.infra.online_stores import helpers
 from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.registry import proto_registry_utils
 from feast.permissions import security_manager
 
 
@@ -56,6 +58,30 @@ def postgres_pool(online: Any) -> Any:
 def print_with(function: Callable[..., None]) -> None:
     """Let `FeatureStore` print its progress through `function`."""
     feature_store.print = function
+
+
+def remember_services() -> None:
+    """Let a registry make a feature service once for each state of its cache, as it makes feature views.
+
+    `feast serve` looks its service up for each request, and Feast would make it of its message each time: with the
+    checks of types that its own commands have, five of the seven milliseconds that a request takes.
+    """
+    plain = proto_registry_utils.get_feature_service
+    state: tuple[Any, str] = None, ""
+    made: dict[tuple[str, str], Any] = {}
+
+    @wraps(plain)
+    def remembered(registry_proto: Any, name: str, project: str) -> Any:
+        nonlocal state, made
+        # The message is held, and not its address, which another one may have later.
+        if state[0] is not registry_proto or state[1] != registry_proto.version_id:
+            state, made = (registry_proto, registry_proto.version_id), {}
+        services = made
+        if (name, project) not in services:
+            services[name, project] = plain(registry_proto, name, project)
+        return services[name, project]
+
+    proto_registry_utils.get_feature_service = remembered
 
 
 def guard_requests(store: Any) -> Callable[..., Any]:
