@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from feast.errors import FeatureServiceNotFoundException
 
 from tests.conftest import SettingsFactory
 from tests.integration.store_helpers import FEATURES, VIEW, vectors, write_lapse
@@ -51,6 +52,24 @@ def test_one_view_per_scenario_and_one_service_per_domain(make_settings: Setting
     assert view.ttl.total_seconds() == 0
     assert view.batch_source.path == f"{settings.paths.state}/offline/{VIEW}"
     assert next(f.dtype for f in view.features if f.name == "lapse_embedding") == Array(Float32)
+
+
+def test_a_service_is_made_once_until_it_changes(make_settings: SettingsFactory) -> None:
+    from updater import store
+
+    scenarios = [{"name": name, "domain": "risk", "query": f"{name}?"} for name in ("lapse", "takeout")]
+    store.apply(make_settings(scenarios=scenarios[:1]))
+    opened = store.open_store(make_settings(scenarios=scenarios[:1]))
+    first = opened.get_feature_service("risk_v1", allow_cache=True)
+    assert opened.get_feature_service("risk_v1", allow_cache=True) is first
+    assert first == opened.get_feature_service("risk_v1")
+    store.apply(make_settings(scenarios=scenarios))
+    assert opened.get_feature_service("risk_v1", allow_cache=True) is first
+    opened.refresh_registry()
+    second = opened.get_feature_service("risk_v1", allow_cache=True)
+    assert second == opened.get_feature_service("risk_v1") != first
+    with pytest.raises(FeatureServiceNotFoundException):
+        opened.get_feature_service("fraud_v1", allow_cache=True)
 
 
 def test_applying_again_changes_nothing(make_settings: SettingsFactory) -> None:

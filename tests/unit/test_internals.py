@@ -61,6 +61,12 @@ SIGNATURES = [
         "LocalComputeEngine._materialize_one",
         "self registry task kwargs",
     ),
+    ("feast", "feast.infra.registry.proto_registry_utils", "get_feature_service", "registry_proto name project"),
+    ("feast", "feast.permissions.security_manager", "assert_permissions", "resource actions"),
+    ("feast", "feast.permissions.server.rest", "inject_user_details", "request"),
+    ("feast", "feast.permissions.server.utils", "init_auth_manager", "server_type auth_type auth_config"),
+    ("feast", "feast.permissions.server.utils", "init_security_manager", "auth_type fs"),
+    ("feast", "feast.permissions.server.utils", "str_to_auth_manager_type", "value"),
     ("transformers", "transformers.initialization", "no_init_weights", ""),
     ("torch", "torch.cpu", "_is_amx_tile_supported", ""),
     ("torch", "torch.cpu", "_is_avx512_bf16_supported", ""),
@@ -98,9 +104,12 @@ def test_a_function_that_is_not_public_has_its_parameters(library: str, module: 
 def test_feasts_values_that_are_not_public_are_there() -> None:
     from feast import feature_store, metrics
     from feast.infra.online_stores.sqlite import SqliteOnlineStore
+    from feast.infra.registry.caching_registry import CachingRegistry
 
     assert metrics._config.online_features is False, changed("feast", "feast.metrics._config")
     assert SqliteOnlineStore._conn is None, changed("feast", "SqliteOnlineStore._conn")
+    looked_up = inspect.getsource(CachingRegistry.get_feature_service)
+    assert "proto_registry_utils.get_feature_service(" in looked_up, changed("feast", "CachingRegistry")
     # `print_with` shadows the builtin, which every function of the module looks up there first.
     assert "print(" in inspect.getsource(feature_store.FeatureStore), changed("feast", "FeatureStore's progress")
 

@@ -12,6 +12,7 @@ from updater.commands.common.command import DAY, command_options, computes, prin
 from updater.commands.common.former import formerly
 from updater.commands.common.groups import CommandGroup
 from updater.commands.common.ids import read_ids
+from updater.commands.serving import serve
 from updater.settings import Settings
 
 
@@ -172,6 +173,7 @@ def utility(settings: Settings, as_json: bool, from_date: date, to_date: date, s
     print_result(asdict(report), as_json, show_utility)
 
 
+user.place("Run", serve)
 user.place("Inspect", embed, similar, explain, profile, utility, pseudonym)
 user.place("Maintain", erase)
 

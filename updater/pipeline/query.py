@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from updater.domain.buckets import bucket_of
+from updater.domain.window import Window
 from updater.errors import ConfigError, NotFoundError, NothingCommittedError
 from updater.lake.pseudonyms import known_id
 from updater.ledger import ModelRecord
@@ -180,8 +181,12 @@ def answer_users(
 ) -> Answers:
     """In a worker: the users among `users` who have events, and their embeddings."""
     context = open_context(settings, now)
-    session = open_session(context, model)
-    window = context.window(ds)
+    return answer(context, open_session(context, model), context.window(ds), question, users)
+
+
+def answer(context: Context, session: Session, window: Window, question: Question, users: list[str]) -> Answers:
+    """The users among `users` (one at least, by their ids of the state) who have events, and their embeddings."""
+    settings = context.settings
     buckets = sorted({bucket_of(user, settings.buffer.num_buckets) for user in users})
     buffered = read_buffer(context, session, window, buckets, users)
     known = np.flatnonzero(np.any([events.num_events_U > 0 for events in buffered.events], axis=0))

@@ -27,20 +27,27 @@ class TextVectors:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._forget()
+        self.refresh()
+
+    def _forget(self) -> None:
         self._names: list[str] = []
         self._ids: list[pa.Array] = []
         self._vectors: list[npt.NDArray[np.float16]] = []
         self._starts = np.zeros(1, np.int64)
         self._index = TextIndex()
-        self.refresh()
 
     def refresh(self) -> None:
-        """See the segments that other processes have written since."""
+        """See the segments that other processes have written since, and let go of those that they have removed."""
         for listing in range(LISTINGS):
-            paths = [path for path in partitions.list_files(self.root, ".arrow") if path not in self._names]
+            paths = partitions.list_files(self.root, ".arrow")
+            if not set(self._names) <= set(paths):
+                # Their bytes would stay on the disk for as long as somebody maps them, which may be months.
+                self._forget()
             try:
                 for path in paths:
-                    self._add(path)
+                    if path not in self._names:
+                        self._add(path)
                 return
             except FileNotFoundError:
                 # Merged into another one, and removed since it was listed; the next listing has the other one.

@@ -17,7 +17,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from updater.errors import ConfigError
-from updater.store.feast_internals import ReadsViews, entity_key_messages, unique_entities
+from updater.store.feast_internals import ReadsViews, entity_key_messages, remember_services, unique_entities
 from updater.store.online.proto_encoding import float_lists, tag, to_floats, varint
 
 _RESULT = tag(GetOnlineFeaturesResponse, "results")
@@ -27,6 +27,9 @@ KEYS_PER_QUERY = 10_000
 """Entities that a store is asked for at a time, in a request for more: databases and memory have limits."""
 _INSTANT = tag(GetOnlineFeaturesResponse.FeatureVector, "event_timestamps")
 
+
+# Every process that reads through one of our stores has this module, Feast's own servers too.
+remember_services()
 
 _REMEDY = "check who else writes to it, and that its names are in UTF-8"
 

@@ -1,0 +1,1 @@
+"""Questions about users over HTTP, beside Feast's own server of features."""
