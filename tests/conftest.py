@@ -67,6 +67,14 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", action="store_true", help="Make the documentation's pictures of pages anew.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    looking.KEEP_PICTURES = config.getoption("--pictures")
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from updater.pipeline.query import EmbedReport
     from updater.pipeline.query_file import EmbedFileReport
     from updater.pipeline.versions.promote import PromotionReport
+    from updater.report.facts import Facts
     from updater.runtime.deployment import Context, Progress, WritableContext
 
 
@@ -116,6 +117,28 @@ class Deployment:
         from updater.pipeline.monitor.status import status
 
         return status(self._context(), check)
+
+    def report(self, html: str | None = None, last: int = 14, *, plan: bool = True, online: bool = False) -> "Facts":
+        """What an operator looks at: freshness, windows, drift, alerts, rejected rows, versions, the next day's cost.
+
+        Changes nothing in the state, and names no user.
+
+        Args:
+            html: path or fsspec URL of a file that gets this as a page, replaced atomically; None for no page.
+            last: how many of the newest windows are looked at.
+            plan: plan the next day if it has landed, which takes about as long as the step `detect`.
+            online: compare a sample of online values with the offline ones as well.
+
+        Raises:
+            ConfigError: the file cannot be written, `last` is not above 0, or the ledger is not initialized.
+        """
+        from updater.report.facts import collect
+        from updater.report.file import write_page
+
+        facts = collect(self._context(), last, plan=plan, online=online)
+        if html is not None:
+            write_page(facts, html)
+        return facts
 
     def verify(self, sample: int | None = 100) -> "VerifyReport":
         """Compare the state with a rebuild from the lake, and the online store with the offline rows.

@@ -1,12 +1,9 @@
 """The transfer report as one page that needs nothing else. A template makes it, and escapes every text."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined
-
-from updater.evaluation.html import number_columns
+from updater.evaluation.html import page_templates
 
 LEAD = (
     "A textual profile is written once and read by whoever can read. Here are the texts of the day before, and what "
@@ -25,13 +22,6 @@ NEGATIVES = {"popular": "drawn by popularity", "uniform": "any value", "own": "t
 
 def render(report: Mapping[str, Any]) -> str:
     """The page of what `transfer.measure_transfer` found, with the command and the machine."""
-    templates = Environment(
-        loader=ChoiceLoader([FileSystemLoader(Path(__file__).parent), PackageLoader("updater.evaluation")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    templates.globals.update(numbers=number_columns)
     readers = report["readers"]
     said = (
         f"Of {readers['of']:,} questions about one day, {readers['questions']} are read by all: the rules' reader, "
@@ -41,28 +31,33 @@ def render(report: Mapping[str, Any]) -> str:
     )
     if readers["model"]:
         said += f" The causal language model {readers['model']} is asked in words, in both orders of the options."
-    return templates.get_template("transfer.html.j2").render(
-        title="Transfer of textual profiles",
-        lead=LEAD,
-        readers_said=said,
-        readers=[[name, *_share(one)] for name, one in readers["shares"].items()],
-        modalities=[
-            [one["source"], one["target"], f"{one['questions']:,}", *_share(one["share"])]
-            for one in report["modalities"]
-        ],
-        negatives=[
-            [
-                NEGATIVES[one["negatives"]],
-                f"{one['questions']:,}",
-                *_share(one["share"]),
-                *_share(one["popularity"]),
-            ]
-            for one in report["negatives"]
-        ],
-        streamed=[[str(one["updates"]), f"{one['users']:,}", f"{one['equal']:,}"] for one in report["streamed"]],
-        caveats=CAVEATS,
-        made_from=[f"{name}: {report[name]}" for name in ("data", "days", "command", "commit", "machine")],
+    page: str = (
+        page_templates("benchmarks.text_profile")
+        .get_template("transfer.html.j2")
+        .render(
+            title="Transfer of textual profiles",
+            lead=LEAD,
+            readers_said=said,
+            readers=[[name, *_share(one)] for name, one in readers["shares"].items()],
+            modalities=[
+                [one["source"], one["target"], f"{one['questions']:,}", *_share(one["share"])]
+                for one in report["modalities"]
+            ],
+            negatives=[
+                [
+                    NEGATIVES[one["negatives"]],
+                    f"{one['questions']:,}",
+                    *_share(one["share"]),
+                    *_share(one["popularity"]),
+                ]
+                for one in report["negatives"]
+            ],
+            streamed=[[str(one["updates"]), f"{one['users']:,}", f"{one['equal']:,}"] for one in report["streamed"]],
+            caveats=CAVEATS,
+            made_from=[f"{name}: {report[name]}" for name in ("data", "days", "command", "commit", "machine")],
+        )
     )
+    return page
 
 
 def _share(one: Mapping[str, Any] | None) -> list[str]:

@@ -2,9 +2,10 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,14 @@ PICTURES = Path(__file__).parents[2] / "build" / "pages"
 """Screenshots of the last run; git ignores them."""
 WIDTHS = (1280, 390)
 """A desk and a telephone, in pixels."""
+PATIENCE = 180_000
+"""Milliseconds for a page to be there; a busy machine takes a while."""
+SHOWN = Path(__file__).parents[2] / "docs" / "pictures"
+"""What the documentation shows, of the width of a desk."""
+COLORS = 128
+"""Of such a picture, so that it stays small."""
+KEEP_PICTURES = False
+"""Whether the pictures of the documentation are made anew: the option `--pictures`."""
 ARGUMENTS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -58,18 +67,48 @@ def pictures() -> Path:
     return PICTURES
 
 
-def faults(browser: "Browser", file: Path, name: str, scheme: Scheme = "light", *, prose: bool = False) -> list[str]:
+def faults(
+    browser: "Browser",
+    file: Path,
+    name: str,
+    scheme: Scheme = "light",
+    *,
+    prose: bool = False,
+    shown: Mapping[str, str] | None = None,
+) -> list[str]:
     """What is wrong with a page; its pictures are kept as `<name>-<width>.png`, dark ones with `-dark` in between.
 
-    Prose may quote what programs print.
+    Args:
+        browser: where it is opened.
+        file: the page.
+        name: of its pictures.
+        scheme: what the reader's system prefers.
+        prose: it may quote what programs print.
+        shown: pictures for the documentation, each with the heading that it begins with; empty for the page's top.
     """
-    return [fault for width in WIDTHS for fault in _faults_at(browser, file, name, width, scheme, prose)]
+    return [fault for width in WIDTHS for fault in _faults_at(browser, file, name, width, scheme, prose, shown or {})]
 
 
-def _faults_at(browser: "Browser", file: Path, name: str, width: int, scheme: Scheme, prose: bool) -> list[str]:
+def keep_picture(page: "Page", name: str, heading: str = "") -> None:
+    """What a window of the page shows as a picture for the documentation, if the run was asked to make them."""
+    if not KEEP_PICTURES:
+        return
+    from PIL import Image
+
+    if heading:
+        page.locator("h2", has_text=heading).first.evaluate("element => element.scrollIntoView()")
+    image = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    # The usual method merges colors that are rare, such as those of a legend.
+    image.quantize(COLORS, Image.Quantize.MAXCOVERAGE).save(SHOWN / f"{name}.png", optimize=True)
+
+
+def _faults_at(
+    browser: "Browser", file: Path, name: str, width: int, scheme: Scheme, prose: bool, shown: Mapping[str, str]
+) -> list[str]:
     found: list[str] = []
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
+    page.set_default_timeout(PATIENCE)
     page.on("console", lambda said: found.append(f"console: {said.text}") if said.type == "error" else None)
     page.on("pageerror", lambda error: found.append(f"script: {error}"))
     page.on("requestfailed", lambda request: found.append(f"not there: {request.url[:80]}"))
@@ -80,6 +119,9 @@ def _faults_at(browser: "Browser", file: Path, name: str, width: int, scheme: Sc
         found += [f"too little contrast: {said}" for said in page.evaluate(_PALE)]
     dark = "-dark" if scheme == "dark" else ""
     page.screenshot(path=pictures() / f"{name}{dark}-{width}.png", full_page=True)
+    if width == WIDTHS[0] and scheme == "light":
+        for picture, heading in shown.items():
+            keep_picture(page, picture, heading)
     context.close()
     return [f"at {width} pixels: {fault}" for fault in found]
 
@@ -119,7 +161,7 @@ _PALE = """() => {
     };
     const pale = [];
     for (const e of document.querySelectorAll('body *')) {
-        const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+        const own = [...e.childNodes].some(n => n.nodeType === 3 && /[\\p{L}\\p{N}]/u.test(n.textContent));
         if (!own || e.tagName === 'title') continue;
         const style = getComputedStyle(e);
         const [a, b] = [light(e.closest('svg') ? style.fill : style.color), light(behind(e))];

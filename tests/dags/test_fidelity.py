@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import SettingsFactory
 from tests.dags.conftest import execute, parse, states
 from tests.dags.shop import DAYS, Make
 from tests.deployment import Deployment
 from updater.airflow.tasks import training
 from updater.errors import VerificationError
 from updater.fidelity import run as fidelity_run
-from updater.settings import Settings
 
 pytestmark = pytest.mark.airflow
 
@@ -42,7 +42,11 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[date
     return calls
 
 
-def test_it_follows_the_days_that_come_online(settings: Settings) -> None:
+@pytest.mark.parametrize("profile", [{}, {"enabled": True}], ids=["", "profiles"])
+def test_it_follows_the_days_that_come_online(
+    make_settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch, profile: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("UPDATER_CONFIG", str(make_settings(profile=profile).source))
     dag = parse("fidelity")
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
         "measure": {"check", "score_actions"},
@@ -50,9 +54,9 @@ def test_it_follows_the_days_that_come_online(settings: Settings) -> None:
         "score_actions": set(),
     }
     assert type(dag.timetable).__name__ == "PartitionedAssetTimetable"
-    assert dag.timetable.asset_condition.name in [
-        asset.name for asset in parse("daily_update").get_task("materialize").outlets
-    ]
+    assert dag.timetable.asset_condition.name == "updater/modality_summaries"
+    announced = [asset.name for asset in parse("daily_update").get_task("materialize").outlets]
+    assert dag.timetable.asset_condition.name in announced
     assert (dag.catchup, dag.max_active_runs, dag.max_consecutive_failed_dag_runs) == (False, 1, 0)
 
 

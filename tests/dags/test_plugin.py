@@ -167,6 +167,7 @@ def test_the_page_stands_in_the_navigation(server: Server) -> None:
         frame = page.frame_locator("iframe")
         frame.locator("h1").wait_for()
         page.screenshot(path=looking.pictures() / "airflow-1280.png")
+        looking.keep_picture(page, "airflow")
         frame.get_by_text("Plan it now").click()
         frame.get_by_text("To compute:").wait_for()
         page.reload()

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ("docs/operations.md", "docs/data_contracts.md")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^<!-- test -->\n+```(?:bash|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+IMAGE = re.compile(r"!\[[^\]]*\]\(([^)#\s]+)\)")
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)[^)]*\)")
 
 
@@ -63,6 +64,20 @@ def shell_script(block: str) -> str:
 
 def runnable_blocks() -> list[tuple[Path, str]]:
     return [(page, shell_script(block)) for page in PAGES if page.exists() for block in BLOCK.findall(page.read_text())]
+
+
+def test_every_picture_is_shown_and_small():
+    shown = {
+        (page.parent / link).resolve()
+        for page in [*PAGES, *sorted((ROOT / "benchmarks").rglob("*.md"))]
+        for link in IMAGE.findall(page.read_text(encoding="utf-8"))
+    }
+    pictures = sorted((ROOT / "docs").rglob("*.png"))
+    assert len(pictures) > 5
+    assert [picture for picture in pictures if picture not in shown] == []
+    assert [picture for picture in pictures if picture.stat().st_size >= 150_000] == []
+    widths = {int.from_bytes(picture.read_bytes()[16:20], "big") for picture in pictures}
+    assert widths == {1280}
 
 
 def test_every_command_and_option_is_documented_and_has_help():

@@ -30,7 +30,7 @@ def test_from_exports_to_features(tmp_path):
             script += shell_script(block["body"])
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    for line in ("1,982 page views, 750 order lines", "landed 2026-02-01 to 2026-05-31"):
+    for line in ("3,954 page views, 780 orders", "landed 2026-02-01 to 2026-05-31"):
         assert line in page and line in done.stdout
     assert "0 differences" in done.stdout
     served = json.loads(next(line for line in done.stdout.splitlines() if '"results"' in line).split("}{", 1)[-1])

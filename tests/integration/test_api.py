@@ -12,6 +12,8 @@ from tests.deployment import NOW, Deployment, write_config
 from tests.strategies import TOUR
 from updater.api import Deployment as Store
 from updater.errors import ConfigError
+from updater.report.html import render
+from updater.report.view import view
 
 FIRST, SECOND, THIRD = TOUR.windows[:3]
 
@@ -36,6 +38,22 @@ def test_a_day_in_python(store: Store) -> None:
     assert store.restate(FIRST, THIRD) == {}
     assert store.status().watermark == str(THIRD)
     assert store.verify(None).differences == []
+
+
+def test_the_report_is_facts_and_a_page(store: Store, tmp_path: Path) -> None:
+    store.init()
+    store.run(FIRST)
+    page = tmp_path / "page.html"
+    facts = store.report(str(page), last=1, plan=False)
+    assert (facts.status.watermark, [window["ds"] for window in facts.windows]) == (str(FIRST), [str(FIRST)])
+    assert facts.next_day is not None and facts.next_day.landed and facts.next_day.plan is None
+    assert page.read_text() == render(view(facts))
+    page.unlink()
+    planned = store.report()
+    assert planned.next_day is not None and planned.next_day.plan is not None
+    assert not page.exists()
+    with pytest.raises(ConfigError, match="last is 0"):
+        store.report(last=0)
 
 
 def test_users_are_embedded_and_erased(store: Store) -> None:

@@ -1,9 +1,11 @@
 """Embeddings of many users: the same as of one, in a file that appears whole."""
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ from click.testing import CliRunner, Result
 from tests.deployment import Deployment
 from tests.factories import bill, land_rows
 from updater.cli import main
+from updater.domain.buckets import bucket_of
 from updater.errors import NotFoundError
 from updater.pipeline import query
 from updater.pipeline.erase.run import erase
@@ -79,6 +82,27 @@ def test_many_users_have_the_bits_of_one_at_a_time(
         assert np.array(row["embedding"], np.float32).tobytes() == np.array(alone.embedding, np.float32).tobytes()
         assert (row["query"], row["scenario"]) == (alone.query, alone.scenario)
         assert (row["as_of"].isoformat(), row["model_version"]) == (alone.as_of, alone.model)
+
+
+class LastFirst(ProcessPool):
+    """Two processes, of which the one with the later job is always done first."""
+
+    def __init__(self, made: Deployment) -> None:
+        super().__init__(replace(made.settings, run=replace(made.settings.run, processes=2)), made.now)
+
+    def map(self, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
+        yield from reversed([(index, work(*job)) for index, job in enumerate(jobs)])
+
+
+def test_rows_lie_by_bucket_and_user_whoever_is_done_first(
+    made: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query, "USERS_PER_READ", 2)
+    file, asked = tmp_path / "out.parquet", [*UNKNOWN, *reversed(USERS)]
+    report = embed_to_parquet(made.context, LastFirst(made), asked, QUERY, None, str(file))
+    by_bucket = sorted([*USERS, *UNKNOWN], key=lambda user: (bucket_of(user, 3), user))
+    assert pq.read_table(file)["user_id"].to_pylist() == [user for user in by_bucket if user in USERS]
+    assert report.unknown == [user for user in by_bucket if user in UNKNOWN]
 
 
 def test_the_columns_and_what_a_scenario_gives_is_what_was_published(made: Deployment, tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ def feature_view_assets(settings: Settings, namespace: str = NAMESPACE) -> list[
     return [Asset(name=f"{namespace}/{name}", group="updater") for name in names]
 
 
+def summaries_asset(namespace: str = NAMESPACE) -> Asset:
+    """The one of `feature_view_assets` that every config has: each day that has come online is announced on it."""
+    return Asset(name=f"{namespace}/{SUMMARIES_VIEW}", group="updater")
+
+
 def announce(context: Mapping[str, Any], days: list[str], report: Mapping[str, Any]) -> None:
     """Emit one event per outlet and landing day, with `report` as its extra, if the running task succeeds."""
     for asset in context["task"].outlets:

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, CronTriggerTimetable, Param, PartitionedAssetTimetable, task
 
-from updater.airflow.assets import NAMESPACE, feature_view_assets
+from updater.airflow.assets import NAMESPACE, feature_view_assets, summaries_asset
 from updater.airflow.config import model_task, start_date
 from updater.airflow.landing import LandingSensor
 from updater.airflow.retries import TASK_DEFAULTS
@@ -206,11 +206,9 @@ def fidelity(config: str | None = None, dag_id: str = "fidelity", namespace: str
     is not equal to a rebuild, or that moved what it should have left alone, fails the task `check`; the day stays as
     it is. What users do next is asked on a day and scored seven days later, by the task `score_actions`.
     """
-    *_, summaries = feature_view_assets(load_settings(config), namespace)
-
     with DAG(
         dag_id=dag_id,
-        schedule=PartitionedAssetTimetable(assets=summaries),
+        schedule=PartitionedAssetTimetable(assets=summaries_asset(namespace)),
         catchup=False,
         params={
             "ds": Param(None, type=["null", "string"], format="date", description="Landing day, if not the newest."),
@@ -235,11 +233,9 @@ def profiles(config: str | None = None, dag_id: str = "profiles", namespace: str
     Runs after `daily_update` has brought a day online, and is a DAG of its own so that an endpoint that is slow or away
     fails nothing but itself. Skipped where `[profile.language_model]` is not switched on.
     """
-    *_, published = feature_view_assets(load_settings(config), namespace)
-
     with DAG(
         dag_id=dag_id,
-        schedule=PartitionedAssetTimetable(assets=published),
+        schedule=PartitionedAssetTimetable(assets=summaries_asset(namespace)),
         catchup=False,
         params={
             "ds": Param(None, type=["null", "string"], format="date", description="Landing day, if not the newest."),

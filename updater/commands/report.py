@@ -5,6 +5,7 @@ from dataclasses import asdict
 import click
 
 from updater import tables
+from updater.api import Deployment
 from updater.commands.common.command import command_options, print_result
 from updater.settings import Settings
 
@@ -23,11 +24,5 @@ def report(settings: Settings, as_json: bool, file: str | None, last: int, plan:
     """
     if file is None and not as_json:
         raise click.UsageError("Name the page's file with --html FILE, or ask for --json.")
-    from updater.report.facts import collect
-    from updater.report.file import write_page
-    from updater.runtime.deployment import open_context
-
-    facts = collect(open_context(settings), last, plan=plan, online=online)
-    if file is not None:
-        write_page(facts, file)
+    facts = Deployment(settings).report(file, last, plan=plan, online=online)
     print_result(asdict(facts), as_json, lambda _: tables.echo(f"Wrote {file}."))

@@ -99,7 +99,7 @@ def check_rejected_share(landed: Landed, directory: str, limits: Limits) -> None
         f"{landed.rejected.num_rows} of {landed.num_rows} rows of {directory} are rejected, above the share of "
         f"{limits.max_rejected_share:g} that limits.max_rejected_share allows; most often "
         f"({count}) because {reason}, first in "
-        f"{landed.rejected['file'][0]}. Land the day again, or raise the limit."
+        f"{landed.rejected['file'][0]}. Land the day again without such rows, or raise the limit."
     )
 
 

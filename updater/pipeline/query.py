@@ -94,8 +94,8 @@ class Query:
     ) -> Iterator[Answers]:
         """Ask about users, by their source ids.
 
-        Yields those who have one and their embeddings, by the ids of the state, a batch at a time and bucket by bucket:
-        memory does not follow the number of users. Raises ConfigError for an impossible id.
+        Yields those who have one and their embeddings, by the ids of the state, a batch at a time, in the order of
+        bucket and id: memory does not follow the number of users. Raises ConfigError for an impossible id.
         """
         settings = self._context.settings
         wanted = state_ids(self._context, user_ids)
@@ -108,10 +108,14 @@ class Query:
         done = 0
         # Results wait until they are taken: no more jobs are submitted than run at once.
         for wave in batches(jobs, pool.num_processes):
-            for index, (users, values) in pool.map(answer_users, wave):
-                self.unknown += sorted(set(wave[index][-1]) - set(users))
+            found: dict[int, Answers] = {}
+            for index, answers in pool.map(answer_users, wave):
+                found[index] = answers
                 done += len(wave[index][-1])
                 progress("embedding users", done, len(ordered))
+            # In the order of the users, whichever process was the first to be done.
+            for index, (users, values) in sorted(found.items()):
+                self.unknown += sorted(set(wave[index][-1]) - set(users))
                 yield users, values
 
     def job(self, users: list[str]) -> tuple[Any, ...]:

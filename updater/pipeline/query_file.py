@@ -62,7 +62,8 @@ def embed_to_parquet(
 ) -> EmbedFileReport:
     """Write the embeddings of users for one question (see `Query`) to `output`, a path or an fsspec URL.
 
-    The file has a row per user, bucket by bucket, and appears whole or not at all.
+    The file has a row per user, in the order of bucket and id whatever the processes and the order of `user_ids`, and
+    appears whole or not at all.
 
     Raises:
         NotFoundError: none of the users has an embedding.

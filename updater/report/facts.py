@@ -10,7 +10,7 @@ from typing import Any
 
 from updater import __version__
 from updater.domain.declared.alerts import Measured
-from updater.errors import UpdaterError
+from updater.errors import ConfigError, UpdaterError
 from updater.lake import partitions
 from updater.ledger import PartitionRecord
 from updater.pipeline.daily.dry_run import DryRun, plan_window
@@ -106,9 +106,11 @@ def collect(context: Context, last: int = SHOWN_WINDOWS, *, plan: bool = True, o
         online: compare a sample of online values with the offline ones as well, which loads Feast.
 
     Raises:
-        ConfigError: the ledger is not initialized, or the config does not fit the state.
+        ConfigError: the ledger is not initialized, the config does not fit the state, or `last` is not above 0.
         ServiceUnavailableError: the ledger does not answer, or with `online` the online store does not.
     """
+    if last < 1:
+        raise ConfigError(f"A report looks at one window or more; last is {last}.")
     watermark = context.ledger.watermark()
     found = status(context, check=online and watermark is not None)
     records = [record for record in reversed(context.ledger.completed_windows(last)) if record.completed_at is not None]

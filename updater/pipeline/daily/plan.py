@@ -5,6 +5,7 @@ have not landed yet. A run executes the plan: it keeps the changes for the proce
 texts, and refreshes each bucket by its plan (docs/architecture.md).
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ from updater.state.bucket_files import bucket_files
 from updater.state.event_store import CHANGES_SCHEMA, Buffer
 from updater.state.text_vectors import TextVectors
 
+logger = logging.getLogger(__name__)
+
+MANY_TEXTS = 1000
+"""So few are encoded in seconds, whatever they are."""
 Changes = Mapping[str, pa.Table]
 """Per modality who changed and why: `CHANGES_SCHEMA`, one row per user and reason."""
 
@@ -167,7 +172,21 @@ def plan_modality(
         changes = buffer.everyone(window) if is_first else buffer.changes(window, compared=compared)
     brought = [file for ds, file in files.items() if is_first or ds == window.ds]
     texts = find_new_texts(brought, vectors, known)
+    _warn_of_identifiers(modality, rows - rejected, texts.texts.num_rows)
     return ModalityPlan(modality.name, days, rows, rejected, changes.cast(CHANGES_SCHEMA), texts)
+
+
+def _warn_of_identifiers(modality: Modality, rows: int, new_texts: int) -> None:
+    """Say that texts do not repeat, before they are encoded: it costs hours, and cannot be changed in a state."""
+    if new_texts >= MANY_TEXTS and new_texts > rows / 2:
+        logger.warning(
+            "%s rows of %s bring %s new texts, each of which is encoded: if an address, a number or a date in %r makes "
+            "nearly every row a text of its own, land it as what repeats in it, and begin with a new state.",
+            f"{rows:,}",
+            modality.name,
+            f"{new_texts:,}",
+            modality.text,
+        )
 
 
 def bucket_plan(
