@@ -1,6 +1,7 @@
 """A state of several shards publishes what a state of one does, and reads and rewrites the files of one at a time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def test_a_life_in_shards(sharded: Deployment, tmp_path: Path) -> None:
     *before, last = TOUR.windows
     for made in (plain, sharded):
         made.run(before)
-    assert plan_window(sharded.context, last) == plan_window(plain.context, last)
+    plans = [replace(plan_window(made.context, last), estimated_seconds=None) for made in (sharded, plain)]
+    assert plans[0] == plans[1]
     assert sharded.run([last])[0].changed_users == plain.run([last])[0].changed_users
     assert sharded.published() == plain.published()
     groups = [bucket_groups(str(last), 2, config=str(made.settings.source)) for made in (plain, sharded)]

@@ -102,8 +102,8 @@ def refresh_days(days: list[str], buckets: list[int], *, config: str | None = No
     with window_events(context, first, whole=False), ProcessPool(context.settings, context.now) as pool:
         for _ in walk_buckets(pool, [date.fromisoformat(ds) for ds in days], buckets):
             pass
-    records = [context.ledger.bucket_record(bucket, date.fromisoformat(ds)) for ds in days for bucket in buckets]
-    prefixes = sum(record.counts["prefixes"] for record in records if record is not None)
+    records = [record for ds in days for record in context.ledger.bucket_records(date.fromisoformat(ds), buckets)]
+    prefixes = sum(record.counts["prefixes"] for record in records)
     return {"buckets": sorted(buckets), "prefixes": prefixes}
 
 

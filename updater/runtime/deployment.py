@@ -1,7 +1,7 @@
 """What every step needs: the settings, the ledger, a clock that was read once, and where things lie."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -100,19 +100,23 @@ class Context:
         """Event files of the modality's landed days up to `last`, inclusive."""
         return self.all_event_files(last, modality)[modality]
 
-    def all_event_files(self, last: date, modality: str | None = None) -> dict[str, list[EventFile]]:
-        """Event files of landed days up to `last`, inclusive, of every modality or of one."""
+    def all_event_files(
+        self, last: date, modality: str | None = None, buckets: Collection[int] = ()
+    ) -> dict[str, list[EventFile]]:
+        """Event files of landed days up to `last`, inclusive, of every modality or of one; those that may hold rows of
+        `buckets`, of which none means all.
+        """
         files: dict[str, list[EventFile]] = {m.name: [] for m in self.settings.modalities}
         for record in self.ledger.partitions(modality, to_date=last):
             if record.events_file and record.modality in files:
-                files[record.modality] += self.files_of_day(record.modality, record.ds, record.events_file)
+                files[record.modality] += self.files_of_day(record.modality, record.ds, record.events_file, buckets)
         return files
 
-    def files_of_day(self, modality: str, ds: date, name: str) -> list[EventFile]:
-        """The event files of a landed day, one per shard, by the name that the ledger has: with a `/` in it they were
-        merged.
+    def files_of_day(self, modality: str, ds: date, name: str, buckets: Collection[int] = ()) -> list[EventFile]:
+        """The event files of a landed day, one per shard or per shard of `buckets`, by the name that the ledger has:
+        with a `/` in it they were merged.
         """
-        return [self.event_file(modality, ds, name, shard) for shard in self.shards]
+        return [self.event_file(modality, ds, name, shard) for shard in self.shards.of(buckets)]
 
     def event_file(self, modality: str, ds: date, name: str, shard: int) -> EventFile:
         """The event file of a landed day and a shard."""

@@ -135,7 +135,7 @@ class _Taken:
     rows: int
     rejected: int
     files: Mapping[date, Sequence[EventFile]]
-    """Of all landed days up to the window's."""
+    """Of all landed days up to the window's: one per shard, or none without rows."""
 
 
 def _take_in(
@@ -174,8 +174,7 @@ def _part(context: Context, window: Window, taken: _Taken, shard: int, scratch: 
     is_kept = is_published(context, window.ds) and partitions.exists(path)
     if scratch and not is_kept:
         path = f"{scratch}/{name}-changes-{shard}.parquet"
-    buckets = context.shards.buckets(shard)
-    files = [file for files in taken.files.values() for file in files if file.may_hold(buckets)]
+    files = [files[shard] for files in taken.files.values() if files]
     return Part(name, files, path, is_kept)
 
 

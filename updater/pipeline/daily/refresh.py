@@ -97,7 +97,7 @@ def _refresh_group(
     results = compute(context, session, buffered, stored, [plan for _, _, plan in planned])
     opened = context.ledger.window(window.ds)
     created = opened.opened_at if opened else context.now
-    before = _records_before(context, [head for _, head, _ in planned])
+    before = _records_before(context, [head for _, head, _ in planned if head is not None])
     counts = [
         _publish_bucket(context, session, window, bucket, head, plan, result, created, before.get(bucket), num_erased)
         for (bucket, head, plan), result in zip(planned, results, strict=True)
@@ -226,10 +226,13 @@ def _check_order(context: Context, head: Head | None, window: Window, bucket: in
     )
 
 
-def _records_before(context: Context, heads: Sequence[Head | None]) -> dict[int, BucketRecord]:
+def _records_before(context: Context, heads: Sequence[Head]) -> dict[int, BucketRecord]:
     """What was published with `heads`, by bucket."""
-    days = {head.ds for head in heads if head is not None}
-    return {record.bucket: record for ds in days for record in context.ledger.bucket_records(ds)}
+    found: dict[int, BucketRecord] = {}
+    for ds in {head.ds for head in heads}:
+        records = context.ledger.bucket_records(ds, [head.bucket for head in heads if head.ds == ds])
+        found.update({record.bucket: record for record in records})
+    return found
 
 
 def refresh_days(
