@@ -76,9 +76,9 @@ def _of_shard(
         changes = _of_part(settings, connection, ds, is_first, part)
         users.append(pc.unique(changes["user_id"]))
         by_modality[part.modality] = len(users[-1])
-        counted = changes.group_by("reason").aggregate([("num_events", "sum")])
+        counted = changes.group_by("reason", use_threads=False).aggregate([("num_events", "sum")])
         totals = zip(counted["reason"].to_pylist(), counted["num_events_sum"].to_pylist(), strict=True)
-        reasons[part.modality] = dict(sorted(totals))
+        reasons[part.modality] = dict(totals)
     return Found(len(pc.unique(pa.chunked_array(users, pa.string()))), by_modality, reasons)
 
 
@@ -102,4 +102,4 @@ def sum_reasons(found: Sequence[Found], modality: str) -> dict[str, int]:
     total: Counter[str] = Counter()
     for shard in found:
         total.update(shard.reasons[modality])
-    return dict(sorted(total.items()))
+    return dict(total)
