@@ -1,8 +1,8 @@
 """`updater state verify --sample 20` with two numbers of users: CPU seconds and bytes read.
 
-The config is light, as in `benchmarks.scale` (one modality, one layer of the tiny model, one scenario, 16 buckets), but
-with a month of history, so that the smaller lake too is larger than what a sample reads of it. Each verification is a
-process of its own, as the command is; bytes are those of the lake and of the state's Parquet files.
+The config is light, as in `benchmarks.scale.ratios` (one modality, one layer of the tiny model, one scenario, 16
+buckets), but with a month of history, so that the smaller lake too is larger than what a sample reads of it. Each
+verification is a process of its own, as the command is; bytes are those of the lake and of the state's Parquet files.
 """
 
 import json
@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.deployment import FIRST_DAY
 from benchmarks.row import Row, measured
-from benchmarks.scale import ACTIVE_SHARE, CONFIG
+from benchmarks.scale.ratios import ACTIVE_SHARE, CONFIG
 from benchmarks.timing import in_turns, ratios
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.init import initialize

@@ -112,6 +112,16 @@ class Buffer(Checked, table="buffer"):
     """Length of the rolling buffer, in local days."""
     num_buckets: AtLeastOne = 16
     """Number of user buckets; fixed once state exists."""
+    num_shards: AtLeastOne = 1
+    """Parts that landing, detect and refresh read and write by themselves; divides num_buckets; fixed as it is."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_buckets % self.num_shards:
+            raise ConfigError(
+                f"buffer.num_shards is {self.num_shards}, which does not divide buffer.num_buckets, "
+                f"{self.num_buckets}; a shard is a run of buckets, so choose a divisor, or powers of two for both."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,8 +34,8 @@ REJECTED = {"user_id": "ann", "event_id": None, "event_time": TOUR.landings[1]["
 class Scene(SavedState):
     """A state that stands before DAY, which can be put back, and what an undisturbed run makes of it."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root, CLOCK, **CONFIG)
+    def __init__(self, root: Path, **config: Any) -> None:
+        super().__init__(root, CLOCK, **{**CONFIG, **config})
         TOUR.land(self.settings.paths.lake)
         # Rows of another file: a row that is rejected, and texts that nobody has seen.
         for name, ds in (("bill", DAY), ("search", DAY), ("bill", FIRST)):
@@ -64,6 +64,15 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 @pytest.fixture(scope="module")
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """The same in shards."""
+    scene = Scene(tmp_path_factory.mktemp("kill_sharded"), buffer={"num_buckets": 2, "num_shards": 2})
+    assert scene.call("backfill", "--from-date", str(FIRST), "--to-date", str(TOUR.windows[2])).exit_code == 0
+    scene.save()
+    return scene
+
+
+@pytest.fixture(scope="module")
 def undisturbed(scene: Scene) -> dict[str, Any]:
     scene.restore()
     assert scene.call("run", "--ds", str(DAY)).exit_code == 0
@@ -80,6 +89,21 @@ def test_a_day_killed_at_any_point(scene: Scene, undisturbed: dict[str, Any], po
     again = scene.call("run", "--ds", str(DAY), "--json", SOURCE_DATE_EPOCH=AN_HOUR_LATER)
     assert (again.exit_code, again.stderr) == (0, "")
     assert scene.published() == undisturbed
+
+
+# A shard is a bucket here, so that a run can die with the files of one of two written.
+@pytest.mark.parametrize(
+    "point",
+    [
+        "after:events",
+        "after:changes",
+        pytest.param("after:changes:4", marks=pytest.mark.campaign),
+        pytest.param("after:partition", marks=pytest.mark.campaign),
+        pytest.param("after:head", marks=pytest.mark.campaign),
+    ],
+)
+def test_a_day_in_shards_killed_at_any_point(sharded: Scene, undisturbed: dict[str, Any], point: str) -> None:
+    test_a_day_killed_at_any_point(sharded, undisturbed, point)
 
 
 @pytest.mark.campaign

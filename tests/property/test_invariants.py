@@ -203,6 +203,19 @@ def test_detecting_all_days_first_and_walking_bucket_by_bucket_gives_the_bytes_o
 
 
 @few
+@example(TOUR, 4)
+@given(histories(4), st.sampled_from([2, 4]))
+def test_any_number_of_shards_publishes_the_same_bytes(history: History, num_shards: int) -> None:
+    with (
+        deployment(history, buffer={"num_buckets": 4}) as one,
+        deployment(history, buffer={"num_buckets": 4, "num_shards": num_shards}) as many,
+    ):
+        plain, sharded = one.run(history.windows), many.run(history.windows)
+        assert [report.modalities for report in plain] == [report.modalities for report in sharded]
+        assert many.published() == one.published()
+
+
+@few
 @given(histories(4), st.integers(2, 3), st.integers(1, 2))
 def test_buckets_batches_and_scenario_order_change_no_embedding(history: History, num_buckets: int, batch: int) -> None:
     changed: dict[str, Any] = {

@@ -54,7 +54,7 @@ def landed(root: Path, modality: Modality, number: int, users: Sequence[str], am
 
 def merged(root: Path, modality: Modality, files: Sequence[EventFile], newest_only: bool = False) -> list[EventFile]:
     path = str(root / modality.name / "merged" / f"{len(files)}.parquet")
-    merge_events(connect(), modality, files, BUCKETS, newest_only, path)
+    merge_events(connect(), modality, files, range(BUCKETS), newest_only, path)
     return [EventFile(file.ds, path, merged=True) for file in files]
 
 

@@ -49,6 +49,8 @@ def test_an_event_file_is_replaced_once(writer: LedgerWriter) -> None:  # noqa: 
 
 def test_a_bucket_record_and_its_head_change_together(writer: LedgerWriter) -> None:  # noqa: F811
     second = replace(FIRST, ds=DAY + timedelta(days=1), digest="d2")
+    for head in (FIRST, second):
+        writer.open_window(head.ds, NOW, NOW)
     assert writer.move_head(None, FIRST, record(FIRST)) and writer.move_head(FIRST, second, record(second))
     older = replace(record(FIRST), digest="e1", files=["f"])
     writer.replace_bucket_record(record(FIRST), older)

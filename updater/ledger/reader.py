@@ -1,5 +1,6 @@
 """Looking at the ledger."""
 
+from collections.abc import Collection
 from datetime import date
 from typing import Any, TypeVar
 
@@ -74,14 +75,18 @@ class LedgerReader:
         query = select(BUCKETS).where(BUCKETS.c.bucket == bucket, BUCKETS.c.ds == ds)
         return self._first(BucketRecord, query.order_by(BUCKETS.c.generation.desc()))
 
-    def bucket_records(self, ds: date) -> list[BucketRecord]:
-        """What all buckets published for `ds`, each in its newest generation, ordered by bucket."""
+    def bucket_records(self, ds: date, buckets: Collection[int] | None = None) -> list[BucketRecord]:
+        """What `buckets` published for `ds`, or all of them, each in its newest generation, ordered by bucket."""
         query = select(BUCKETS).where(BUCKETS.c.ds == ds).order_by(BUCKETS.c.bucket, BUCKETS.c.generation)
+        if buckets is not None:
+            query = query.where(BUCKETS.c.bucket.in_(buckets))
         return list({record.bucket: record for record in self._all(BucketRecord, query)}.values())
 
     def bucket_history(self, bucket: int) -> list[BucketRecord]:
         """All that `bucket` ever published, in every generation, oldest first."""
-        query = select(BUCKETS).where(BUCKETS.c.bucket == bucket)
+        # By way of the windows each of its rows is found by the key, which begins with the day; else all are read.
+        query = select(BUCKETS).join_from(WINDOWS, BUCKETS, WINDOWS.c.ds == BUCKETS.c.ds)
+        query = query.where(BUCKETS.c.bucket == bucket)
         return self._all(BucketRecord, query.order_by(BUCKETS.c.ds, BUCKETS.c.generation))
 
     def partition(self, modality: str, ds: date) -> PartitionRecord | None:

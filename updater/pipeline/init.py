@@ -10,7 +10,14 @@ from updater.runtime.state_place import check_place
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 
-SHOWN_FIXED = ("timezone", "buffer.days", "buffer.num_buckets", "model.text_encoder", "privacy.pseudonymize")
+SHOWN_FIXED = (
+    "timezone",
+    "buffer.days",
+    "buffer.num_buckets",
+    "buffer.num_shards",
+    "model.text_encoder",
+    "privacy.pseudonymize",
+)
 
 
 @dataclass(frozen=True)

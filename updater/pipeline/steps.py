@@ -53,9 +53,9 @@ def detect(ds: str, modality: str, *, config: str | None = None) -> dict[str, An
     context = _writable(config)
     window = context.window(date.fromisoformat(ds))
     declared = context.settings.modality(modality)
-    with window_events(context, window, whole=False):
+    with window_events(context, window, whole=False), ProcessPool(context.settings, context.now) as pool:
         open_window(context, window, by="airflow")
-        found = detect_changes(context, window, declared)
+        found = detect_changes(context, window, declared, pool=pool)
     return {
         "modality": modality,
         "rows": found.rows,
@@ -83,8 +83,10 @@ def bucket_groups(ds: str, num_groups: int, *, config: str | None = None) -> lis
     window = context.window(date.fromisoformat(ds))
     load = dict.fromkeys(range(context.settings.buffer.num_buckets), 0)
     for modality in context.settings.modalities:
-        for bucket in read_changes(context, window, modality.name)["bucket"].to_pylist():
-            load[bucket] += 1
+        for shard in context.shards:
+            changes = read_changes(context, window, modality.name, context.shards.buckets(shard))
+            for counted in changes["bucket"].value_counts().to_pylist():
+                load[counted["values"]] += counted["counts"]
     return runs([load[bucket] for bucket in sorted(load)], num_groups)
 
 
@@ -100,8 +102,8 @@ def refresh_days(days: list[str], buckets: list[int], *, config: str | None = No
     with window_events(context, first, whole=False), ProcessPool(context.settings, context.now) as pool:
         for _ in walk_buckets(pool, [date.fromisoformat(ds) for ds in days], buckets):
             pass
-    records = [context.ledger.bucket_record(bucket, date.fromisoformat(ds)) for ds in days for bucket in buckets]
-    prefixes = sum(record.counts["prefixes"] for record in records if record is not None)
+    records = [record for ds in days for record in context.ledger.bucket_records(date.fromisoformat(ds), buckets)]
+    prefixes = sum(record.counts["prefixes"] for record in records)
     return {"buckets": sorted(buckets), "prefixes": prefixes}
 
 

@@ -1,13 +1,14 @@
 """What every step needs: the settings, the ledger, a clock that was read once, and where things lie."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from updater.domain import columns
 from updater.domain.declared.modality import Modality
 from updater.domain.fingerprint import fingerprint
+from updater.domain.shards import Shards
 from updater.domain.window import Window, buffer_start, day_window
 from updater.errors import ConfigError
 from updater.lake import partitions
@@ -25,6 +26,8 @@ Progress = Callable[[str, int, int], None]
 
 _FORMER_KEYS = {"privacy.pseudonymize": "privacy.pseudonymise"}
 """Config keys that the ledger still has under the name with which their rows were written."""
+_ABSENT = {"buffer.num_shards": "1"}
+"""Values that are not written down, so that a state without them is as it was before there was a choice."""
 KEY_FINGERPRINT = "privacy.key"
 """Setting of the ledger with the fingerprint of the key that made the pseudonyms."""
 
@@ -80,6 +83,11 @@ class Context:
         )
 
     @property
+    def shards(self) -> Shards:
+        """The shards of the state."""
+        return Shards(self.settings.buffer.num_buckets, self.settings.buffer.num_shards)
+
+    @property
     def layout(self) -> StateLayout:
         """Where everything lies in the state."""
         return StateLayout(self.settings.paths.state)
@@ -92,17 +100,28 @@ class Context:
         """Event files of the modality's landed days up to `last`, inclusive."""
         return self.all_event_files(last, modality)[modality]
 
-    def all_event_files(self, last: date, modality: str | None = None) -> dict[str, list[EventFile]]:
-        """Event files of landed days up to `last`, inclusive, of every modality or of one."""
+    def all_event_files(
+        self, last: date, modality: str | None = None, buckets: Collection[int] = ()
+    ) -> dict[str, list[EventFile]]:
+        """Event files of landed days up to `last`, inclusive, of every modality or of one; those that may hold rows of
+        `buckets`, of which none means all.
+        """
         files: dict[str, list[EventFile]] = {m.name: [] for m in self.settings.modalities}
         for record in self.ledger.partitions(modality, to_date=last):
             if record.events_file and record.modality in files:
-                files[record.modality].append(self.event_file(record.modality, record.ds, record.events_file))
+                files[record.modality] += self.files_of_day(record.modality, record.ds, record.events_file, buckets)
         return files
 
-    def event_file(self, modality: str, ds: date, name: str) -> EventFile:
-        """The event file of a landed day by the name that the ledger has for it: one with a `/` was merged."""
-        return EventFile(ds, self.layout.event_file(modality, ds, name), merged="/" in name)
+    def files_of_day(self, modality: str, ds: date, name: str, buckets: Collection[int] = ()) -> list[EventFile]:
+        """The event files of a landed day, one per shard or per shard of `buckets`, by the name that the ledger has:
+        with a `/` in it they were merged.
+        """
+        return [self.event_file(modality, ds, name, shard) for shard in self.shards.of(buckets)]
+
+    def event_file(self, modality: str, ds: date, name: str, shard: int) -> EventFile:
+        """The event file of a landed day and a shard."""
+        path = self.layout.event_file(modality, ds, self.shards.file(name, shard))
+        return EventFile(ds, path, merged="/" in name, buckets=self.shards.buckets(shard))
 
     def live_model(self) -> ModelRecord:
         """The model version that the daily update uses. Raises ConfigError before `updater init`."""
@@ -191,8 +210,8 @@ def open_writable(settings: Settings, now: datetime | None = None) -> WritableCo
 def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
     """Raise ConfigError if a value that the state depends on is not the one that the state was made with."""
     known = ledger.settings()
-    for key, value in fixed_values(settings).items():
-        stored = known.get(setting_key(key))
+    for key, value in {**_ABSENT, **fixed_values(settings)}.items():
+        stored = known.get(setting_key(key), _ABSENT.get(key) if known else None)
         if stored is None or stored == value:
             continue
         if key.startswith("modality."):
@@ -223,6 +242,7 @@ def fixed_values(settings: Settings) -> dict[str, str]:
         **{f"modality.{m.name}": settings.modality_fingerprint(m.name) for m in settings.modalities},
         "timezone": settings.timezone,
         "buffer.num_buckets": str(settings.buffer.num_buckets),
+        **({"buffer.num_shards": str(settings.buffer.num_shards)} if settings.buffer.num_shards > 1 else {}),
         "buffer.days": str(settings.buffer.days),
         "model.text_encoder": settings.model.text_encoder,
         "privacy.pseudonymize": str(settings.privacy.pseudonymize).lower(),

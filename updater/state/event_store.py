@@ -5,7 +5,7 @@ At `as_of` a stream holds, per (user, event id), the newest version that had lan
 as it was known then.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -37,6 +37,12 @@ class EventFile:
     path: str
     merged: bool = False
     """The file also holds rows of other days, which may count no longer."""
+    buckets: range | None = None
+    """The only buckets that it has rows of; None: any."""
+
+    def may_hold(self, buckets: Collection[int]) -> bool:
+        """False if it has no rows of `buckets`, of which none means all."""
+        return not buckets or self.buckets is None or any(bucket in self.buckets for bucket in buckets)
 
 
 def connect(*roots: str) -> duckdb.DuckDBPyConnection:
@@ -156,7 +162,7 @@ class Buffer:
         return self._query(
             f" select {columns} from ({self._newest('events', where)}) where {self._held('$start')} order by {order}",
             {"start": self._start(window)},
-            events=self._held_files(window.ds),
+            events=self._held_files(window.ds, buckets),
         )
 
     def changes(self, window: Window, buckets: Sequence[int] = (), compared: Sequence[str] = ()) -> pa.Table:
@@ -172,8 +178,8 @@ class Buffer:
             `CHANGES_SCHEMA`, one row per user and reason, sorted by bucket, user and reason.
         """
         previous = day_window(window.ds - timedelta(days=1), self.timezone)
-        today = [file for file in self._files if file.ds == window.ds]
-        past = self._held_files(previous.ds)
+        today = [file for file in self._files if file.ds == window.ds and file.may_hold(buckets)]
+        past = self._held_files(previous.ds, buckets)
         where = _of_buckets(buckets)
         names = [*numeric_columns(self._modality), *compared]
         others = [f"(before.{name} is not distinct from after.{name})" for name in names]
@@ -201,7 +207,7 @@ class Buffer:
             select user_id, bucket, 'new' as reason, count(*) as num_events
             from ({self._newest("events", _of_buckets(buckets))}) where {self._held("$start")}
             group by all order by bucket, user_id"""
-        return self._query(query, {"start": self._start(window)}, events=self._held_files(window.ds))
+        return self._query(query, {"start": self._start(window)}, events=self._held_files(window.ds, buckets))
 
     def _newest(self, source: str, where: str) -> str:
         if self._modality.kind == "snapshot":
@@ -217,10 +223,10 @@ class Buffer:
     def _start(self, window: Window) -> datetime:
         return _naive(buffer_start(window, self._buffer_days, self.timezone))
 
-    def _held_files(self, last: date) -> list[EventFile]:
-        """Files that can hold content at the end of `last`; a snapshot stays until it is replaced."""
+    def _held_files(self, last: date, buckets: Collection[int]) -> list[EventFile]:
+        """Files that can hold content of `buckets` at the end of `last`; a snapshot stays until it is replaced."""
         first = first_buffer_day(last, self._buffer_days) if self._modality.kind == "stream" else date.min
-        return [file for file in self._files if first <= file.ds <= last]
+        return [file for file in self._files if first <= file.ds <= last and file.may_hold(buckets)]
 
     def _query(
         self, sql: str, parameters: dict[str, datetime], where: str = "true", **sources: list[EventFile]

@@ -2,7 +2,7 @@
 
 ```
 events/<modality>/ds=D/<digest>-<declaration>.parquet     events/<modality>/merged/…
-changes/<modality>/ds=D/{changes.parquet,encoded.json}
+changes/<modality>/ds=D/{changes.parquet,encoded.json}    with shards: shard-NNN-<name of an event or changes file>
 rejected/<modality>/ds=D/rejected.parquet
 texts/<encoder version>/<digest>.arrow
 staged/ds=D/bucket-NNN/<digest>-<view>
@@ -110,9 +110,9 @@ class StateLayout:
         """Rejected rows of landing day `ds`."""
         return self.path(StatePart.REJECTED, modality, _day(ds), "rejected.parquet")
 
-    def changes_file(self, modality: str, ds: date) -> str:
-        """Who changed in the window of `ds`."""
-        return self.path(StatePart.CHANGES, modality, _day(ds), "changes.parquet")
+    def changes_file(self, modality: str, ds: date, name: str = "changes.parquet") -> str:
+        """Who changed in the window of `ds`; of a shard by the `name` of its file."""
+        return self.path(StatePart.CHANGES, modality, _day(ds), name)
 
     def encoded_file(self, modality: str, ds: date) -> str:
         """How many texts the window of `ds` had encoded."""

@@ -32,7 +32,7 @@ def merge_events(
     connection: duckdb.DuckDBPyConnection,
     modality: Modality,
     files: Sequence[EventFile],
-    num_buckets: int,
+    buckets: range,
     newest_only: bool,
     path: str,
 ) -> None:
@@ -42,7 +42,7 @@ def merge_events(
         connection: DuckDB over the state.
         modality: whose events they are.
         files: the landed days and where their rows lie.
-        num_buckets: of the deployment.
+        buckets: the buckets of the files.
         newest_only: of each user only the rows of the newest of these days.
         path: the file to write, atomically.
     """
@@ -53,10 +53,10 @@ def merge_events(
         f"with events as ({scan('events', files, bound)}) select {', '.join(schema.names)} from events "
         f"where bucket between $low and $high {newest} order by {', '.join(ORDER)}"
     )
-    step = -(-num_buckets // READS_PER_MERGE)
+    step = -(-len(buckets) // READS_PER_MERGE)
     waiting: list[pa.Table] = []
     with partitions.write_file(path) as file, pq.ParquetWriter(file, schema, **EVENT_FORMAT) as writer:
-        for low in range(0, num_buckets, step):
+        for low in buckets[::step]:
             bounds = {"low": low, "high": low + step - 1}
             table = connection.execute(query, {**bound, **bounds}).to_arrow_table().cast(schema)
             for rows in _by_bucket(table):

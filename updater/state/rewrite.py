@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from updater.domain.columns import JOIN_KEY
+from updater.domain.shards import parts_of
 from updater.errors import DataRefusedError
 from updater.lake import partitions
 from updater.lake.erased_rows import Among, rows_of_users, without_users
@@ -47,6 +48,12 @@ def events_name(source_digest: str, modality_fingerprint: str, content: bytes | 
         file = BytesIO(content) if isinstance(content, bytes) else content
         mark = f"-{file_digest(file, 'sha256').hexdigest()[:_CONTENT_DIGITS]}"
     return f"{source_digest}-{modality_fingerprint[:8]}{mark}.parquet"
+
+
+def replacing(file: str, content: bytes) -> str:
+    """Name of the event file with the `content` that is left of `file`, in whose place it comes."""
+    shard, source_digest, modality_fingerprint = parts_of(file)
+    return f"{shard}{events_name(source_digest, modality_fingerprint, content)}"
 
 
 def _as_written(schema: pa.Schema) -> pa.Schema:

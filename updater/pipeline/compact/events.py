@@ -19,27 +19,29 @@ def plan_event_files(context: Context, scope: Scope, modality: Modality) -> Even
     return plan_events(names, is_stream, scope.watermark, scope.earliest_recomputable, context.settings.buffer.days)
 
 
-def count_events(plan: EventsPlan) -> Part:
+def count_events(plan: EventsPlan, num_shards: int) -> Part:
     """The files that a plan is about."""
     return Part(
-        merged=sum(len(set(merge.names.values())) for merge in plan.merges),
-        made=len(plan.merges),
-        dropped=len(set(plan.dropped.values())),
+        merged=num_shards * sum(len(set(merge.names.values())) for merge in plan.merges),
+        made=num_shards * len(plan.merges),
+        dropped=num_shards * len(set(plan.dropped.values())),
     )
 
 
 def compact_events(context: WritableContext, scope: Scope, modality: Modality, plan: EventsPlan) -> None:
-    """Merge and drop event files of a modality: the new file first, then the ledger, which all readers ask.
+    """Merge and drop event files of a modality: the new files first, one per shard, then the ledger, which all readers
+    ask.
 
     A day that is recorded again meanwhile keeps its month as it is until the next maintenance.
     """
-    num_buckets = context.settings.buffer.num_buckets
     with connect(context.settings.paths.state) as connection:
         for merge in plan.merges:
-            files = [context.event_file(modality.name, ds, name) for ds, name in merge.names.items()]
-            path = f"{context.layout.events(modality.name)}/{merge.target}"
-            with crash_point("merged_events"):
-                merge_events(connection, modality, files, num_buckets, merge.newest_only, path)
+            for shard in context.shards:
+                files = [context.event_file(modality.name, ds, name, shard) for ds, name in merge.names.items()]
+                path = f"{context.layout.events(modality.name)}/{context.shards.file(merge.target, shard)}"
+                with crash_point("merged_events"):
+                    buckets = context.shards.buckets(shard)
+                    merge_events(connection, modality, files, buckets, merge.newest_only, path)
             with crash_point("swapped"):
                 context.ledger.swap_event_files(modality.name, merge.names, merge.target, scope.num_erased)
     if plan.dropped:
@@ -51,9 +53,10 @@ def unnamed_files(context: Context, scope: Scope, modality: Modality) -> list[st
     """Event files that the ledger names for no landed day up to the watermark: merged, restated, or left by a kill."""
     root = context.layout.events(modality.name)
     named = {
-        context.event_file(modality.name, record.ds, record.events_file).path
+        file.path
         for record in context.ledger.partitions(modality.name)
         if record.events_file
+        for file in context.files_of_day(modality.name, record.ds, record.events_file)
     }
     settled = f"ds={scope.watermark.isoformat()}"
     return [

@@ -127,7 +127,7 @@ def _jobs(context: Context, scope: Scope) -> Iterator[Job]:
     for modality in context.settings.modalities:
         events = plan_event_files(context, scope, modality)
         carry_out = partial(compact_events, scope=scope, modality=modality, plan=events)
-        yield Job(modality.name, StatePart.EVENTS, count_events(events), carry_out)
+        yield Job(modality.name, StatePart.EVENTS, count_events(events, len(context.shards)), carry_out)
     for root in roots(context):
         merges = plan_buckets(context, scope, root)
         part = StatePart(_part(context, root))

@@ -83,7 +83,7 @@ def read_buffer(
     table = pa.table({"user_id": pa.array(sorted(users), pa.string())})
     if not users:
         return BufferedUsers(table, [])
-    files = context.all_event_files(window.ds)
+    files = context.all_event_files(window.ds, buckets=buckets)
     events = []
     for modality in settings.modalities:
         buffer = Buffer(session.connection, modality, files[modality.name], settings.buffer.days, settings.timezone)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
+from itertools import islice
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -62,17 +63,19 @@ def plan_window(context: Context, ds: date) -> DryRun:
     check_order(context, window)
     in_lake = check_landed(context, window)
     with TemporaryDirectory(prefix="updater-plan-") as scratch, connect(context.settings.paths.state) as connection:
-        plan = plan_changes(context, window, partial(into_scratch, context, scratch), connection, in_lake=in_lake)
+        land = partial(into_scratch, context, scratch)
+        plan = plan_changes(context, window, land, in_lake=in_lake, scratch=scratch)
         return _estimated(context, _dry_run(plan, _buckets(context, plan, connection)))
 
 
 def _buckets(context: Context, plan: WindowPlan, connection: duckdb.DuckDBPyConnection) -> dict[int, BucketPlan]:
     """What a run has each bucket do, of those that do anything."""
-    heads, erased, changes = context.ledger.heads(), context.ledger.erased(), plan.changes
-    plans = {
-        bucket: bucket_plan(context, lambda: connection, changes, bucket, heads.get(bucket), erased)
-        for bucket in range(context.settings.buffer.num_buckets)
-    }
+    heads, erased = context.ledger.heads(), context.ledger.erased()
+    plans: dict[int, BucketPlan] = {}
+    for shard in context.shards:
+        changes = plan.changes(shard)
+        for bucket in context.shards.buckets(shard):
+            plans[bucket] = bucket_plan(context, lambda: connection, changes, bucket, heads.get(bucket), erased)
     return {bucket: planned for bucket, planned in plans.items() if planned.num_prefixes}
 
 
@@ -83,16 +86,17 @@ def _dry_run(plan: WindowPlan, buckets: dict[int, BucketPlan]) -> DryRun:
             "rows": modality.rows,
             "rejected": modality.rejected,
             "changed_users": modality.changed_users,
-            "reasons": modality.reasons,
+            "reasons": dict(modality.reasons),
             "texts_to_encode": modality.texts.texts.num_rows,
         }
         for modality in plan.modalities
     ]
-    first = [
-        {"user_id": row["user_id"], "modality": name, "reason": row["reason"]}
-        for name, rows in plan.changes.items()
-        for row in rows.slice(0, SHOWN_USERS).to_pylist()
-    ]
+    first = (
+        {"user_id": row["user_id"], "modality": modality.modality, "reason": row["reason"]}
+        for modality in plan.modalities
+        for path in modality.changes
+        for row in partitions.read_table(path).slice(0, SHOWN_USERS).to_pylist()
+    )
     return DryRun(
         ds=str(plan.window),
         modalities=modalities,
@@ -105,7 +109,7 @@ def _dry_run(plan: WindowPlan, buckets: dict[int, BucketPlan]) -> DryRun:
             {"bucket": bucket, "changed_users": len(planned.users), "backfill_users": len(planned.backfill_users)}
             for bucket, planned in buckets.items()
         ],
-        users=first[:SHOWN_USERS],
+        users=list(islice(first, SHOWN_USERS)),
     )
 
 

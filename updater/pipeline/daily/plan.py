@@ -1,15 +1,15 @@
 """The plan of a window: what it takes in, whom that changes and why, which texts are new, what each bucket has to do.
 
 One function makes it, for who runs the window and for who only wants to know. They differ in where days are landed that
-have not landed yet. A run executes the plan: it keeps the changes for the processes that refresh buckets, encodes the
-texts, and refreshes each bucket by its plan (docs/architecture.md).
+have not landed yet, and where it is written down who changed. A run executes the plan: it keeps the changes for the
+processes that refresh buckets, encodes the texts, and refreshes each bucket by its plan (docs/architecture.md).
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import groupby
 
 import duckdb
 import pyarrow as pa
@@ -21,16 +21,17 @@ from updater.domain.plan import BucketPlan, new_scenarios, plan_bucket
 from updater.domain.window import Window
 from updater.lake import partitions
 from updater.ledger import Head
-from updater.pipeline.changes import read_changes
+from updater.pipeline.changes import changes_file
 from updater.pipeline.daily.intake.admission import landing_days
 from updater.pipeline.daily.intake.encode import NewTexts, find_new_texts
 from updater.pipeline.daily.intake.land import Land, check_kept, is_published
+from updater.pipeline.daily.shard_changes import Part, find_changes, sum_reasons
 from updater.runtime.deployment import Context, Progress, no_progress
+from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import text_vectors
 from updater.state import summaries as summary_store
 from updater.state.bucket_files import bucket_files
-from updater.state.event_store import CHANGES_SCHEMA, Buffer
-from updater.state.text_vectors import TextVectors
+from updater.state.event_store import EventFile
 
 logger = logging.getLogger(__name__)
 
@@ -50,23 +51,13 @@ class ModalityPlan:
     rows: int
     """Rows of these days."""
     rejected: int
-    changes: pa.Table
-    """`CHANGES_SCHEMA`."""
+    changed_users: int
+    reasons: Mapping[str, int]
+    """Events by reason."""
+    changes: Sequence[str]
+    """Per shard the file with who changed."""
     texts: NewTexts
     """Those that no modality before it has either."""
-
-    @property
-    def changed_users(self) -> int:
-        """Users with a change."""
-        return len(pc.unique(self.changes["user_id"]))
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """Events by reason."""
-        counted: Counter[str] = Counter()
-        for reason, count in zip(*(self.changes[name].to_pylist() for name in ("reason", "num_events")), strict=True):
-            counted[reason] += count
-        return dict(counted)
 
 
 @dataclass(frozen=True)
@@ -75,36 +66,36 @@ class WindowPlan:
 
     window: Window
     modalities: Sequence[ModalityPlan] = field(default_factory=list)
+    changed_users: int = 0
+    """Users with a change in any modality."""
 
-    @property
-    def changes(self) -> Changes:
-        """Who changed, per modality."""
-        return {plan.modality: plan.changes for plan in self.modalities}
-
-    @property
-    def changed_users(self) -> int:
-        """Users with a change in any modality."""
-        names = [plan.changes["user_id"] for plan in self.modalities]
-        return len(pc.unique(pa.chunked_array([chunk for column in names for chunk in column.chunks], pa.string())))
+    def changes(self, shard: int) -> Changes:
+        """Who of a shard changed, per modality."""
+        return {plan.modality: partitions.read_table(plan.changes[shard]) for plan in self.modalities}
 
 
 def plan_changes(
     context: Context,
     window: Window,
     land: Land,
-    connection: duckdb.DuckDBPyConnection,
+    pool: ProcessPool | None = None,
     progress: Progress = no_progress,
     in_lake: Mapping[str, Collection[date]] | None = None,
+    modalities: Sequence[Modality] = (),
+    scratch: str = "",
 ) -> WindowPlan:
-    """Plan a window.
+    """Plan a window: land its days, and write down who changed.
 
     Args:
         context: the deployment.
         window: the window; the days before it have been detected.
         land: lands the days that it takes in.
-        connection: DuckDB over the state.
+        pool: the processes that compare shards with the buffer; this one if left out.
         progress: called as days are landed.
         in_lake: days of each modality that the lake has, if somebody listed them.
+        modalities: what to plan; all if empty.
+        scratch: directory for who changed; if empty, it is written down in the state. What values of a published bucket
+            rest on stays as it is.
 
     Raises:
         NotLandedError: a day has no `_SUCCESS` and its modality is not optional.
@@ -112,44 +103,65 @@ def plan_changes(
         WindowOrderError: what the plan takes has been dropped.
     """
     vectors = text_vectors(context)
+    is_first = context.first_window() in (None, window.ds)
+    taken = [
+        _take_in(context, window, modality, land, is_first, progress, in_lake.get(modality.name) if in_lake else None)
+        for modality in modalities or context.settings.modalities
+    ]
+    shards = [[_part(context, window, each, shard, scratch) for each in taken] for shard in context.shards]
+    if not all(part.is_kept for parts in shards for part in parts):
+        check_kept(context, window)
+    found = list(find_changes(pool, context.settings, window.ds, is_first, shards))
     plans: list[ModalityPlan] = []
-    for modality in context.settings.modalities:
-        listed = in_lake.get(modality.name) if in_lake else None
-        known = [plan.texts for plan in plans]
-        plans.append(plan_modality(context, window, modality, land, connection, vectors, progress, listed, known))
-    return WindowPlan(window, plans)
+    for number, each in enumerate(taken):
+        brought = [file for ds, files in each.files.items() if is_first or ds == window.ds for file in files]
+        name = each.modality.name
+        texts = find_new_texts(brought, vectors, [plan.texts for plan in plans])
+        _warn_of_identifiers(each.modality, each.rows - each.rejected, texts.texts.num_rows)
+        plans.append(
+            ModalityPlan(
+                modality=name,
+                days=each.days,
+                rows=each.rows,
+                rejected=each.rejected,
+                changed_users=sum(shard.by_modality[name] for shard in found),
+                reasons=sum_reasons(found, name),
+                changes=[parts[number].path for parts in shards],
+                texts=texts,
+            )
+        )
+    return WindowPlan(window, plans, sum(shard.changed_users for shard in found))
 
 
-def plan_modality(
+@dataclass(frozen=True)
+class _Taken:
+    """What a window takes in of a modality."""
+
+    modality: Modality
+    days: Sequence[date]
+    rows: int
+    rejected: int
+    files: Mapping[date, Sequence[EventFile]]
+    """Of all landed days up to the window's: one per shard, or none without rows."""
+
+
+def _take_in(
     context: Context,
     window: Window,
     modality: Modality,
     land: Land,
-    connection: duckdb.DuckDBPyConnection,
-    vectors: TextVectors,
-    progress: Progress = no_progress,
-    in_lake: Collection[date] | None = None,
-    known: Sequence[NewTexts] = (),
-) -> ModalityPlan:
-    """Plan one modality. The first window ever takes in every day that its buffer reaches back to.
-
-    Args:
-        context: the deployment.
-        window: the window.
-        modality: what to plan.
-        land: lands the days that the window takes in.
-        connection: DuckDB over the state.
-        vectors: the texts that have a vector.
-        progress: called as days are landed.
-        in_lake: days of the modality that the lake has, if somebody listed them.
-        known: texts that are to be encoded before.
-    """
-    settings = context.settings
-    is_first = context.first_window() in (None, window.ds)
+    is_first: bool,
+    progress: Progress,
+    in_lake: Collection[date] | None,
+) -> _Taken:
+    """Land what a window takes in. The first window ever takes in every day that its buffer reaches back to."""
     if is_first and in_lake is None:
-        in_lake = partitions.landed_days(partitions.join(settings.paths.lake, modality.name))
+        in_lake = partitions.landed_days(partitions.join(context.settings.paths.lake, modality.name))
     wanted = dict.fromkeys([*(landing_days(context, window, modality, in_lake or ()) if is_first else []), window.ds])
-    files = {file.ds: file for file in context.event_files(modality.name, window.ds)}
+    files: dict[date, Sequence[EventFile]] = {
+        ds: list(group)
+        for ds, group in groupby(context.event_files(modality.name, window.ds), key=lambda file: file.ds)
+    }
     days, rows, rejected = [], 0, 0
     for done, ds in enumerate(wanted):
         if is_first:
@@ -159,21 +171,18 @@ def plan_modality(
             continue
         days.append(ds)
         rows, rejected = rows + landed.num_rows, rejected + landed.num_rejected
-        if landed.file is not None:
-            files[ds] = landed.file
-        else:
-            files.pop(ds, None)
-    if is_published(context, window.ds) and partitions.exists(context.layout.changes_file(modality.name, window.ds)):
-        changes = read_changes(context, window, modality.name)
-    else:
-        check_kept(context, window)
-        buffer = Buffer(connection, modality, list(files.values()), settings.buffer.days, settings.timezone)
-        compared = settings.profile.compared_columns(modality)
-        changes = buffer.everyone(window) if is_first else buffer.changes(window, compared=compared)
-    brought = [file for ds, file in files.items() if is_first or ds == window.ds]
-    texts = find_new_texts(brought, vectors, known)
-    _warn_of_identifiers(modality, rows - rejected, texts.texts.num_rows)
-    return ModalityPlan(modality.name, days, rows, rejected, changes.cast(CHANGES_SCHEMA), texts)
+        files[ds] = landed.files
+    return _Taken(modality, days, rows, rejected, files)
+
+
+def _part(context: Context, window: Window, taken: _Taken, shard: int, scratch: str) -> Part:
+    """What is to be compared of a modality in a shard."""
+    name, path = taken.modality.name, changes_file(context, window, taken.modality.name, shard)
+    is_kept = is_published(context, window.ds) and partitions.exists(path)
+    if scratch and not is_kept:
+        path = f"{scratch}/{name}-changes-{shard}.parquet"
+    files = [files[shard] for files in taken.files.values() if files]
+    return Part(name, files, path, is_kept)
 
 
 def _warn_of_identifiers(modality: Modality, rows: int, new_texts: int) -> None:

@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
+from functools import lru_cache, partial
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from updater.errors import WindowOrderError
 from updater.ledger import BucketRecord, Head
 from updater.pipeline.changes import read_changes
 from updater.pipeline.daily.bucket_values import BucketResult, compute, read_buffer, read_stored
-from updater.pipeline.daily.plan import bucket_plan
+from updater.pipeline.daily.plan import Changes, bucket_plan
 from updater.pipeline.daily.publishing.bucket_commit import commit_bucket, outputs_digest
 from updater.pipeline.daily.publishing.staging import move_into_place, stage
 from updater.runtime.deployment import Context, WritableContext, day_after, day_before, open_writable
@@ -52,7 +53,7 @@ def refresh_buckets(
         ConcurrentUpdateError: another attempt published other values, users were erased or a version became live.
     """
     erased = context.ledger.erased()
-    changes: dict[str, pa.Table] = {}
+    changed = lru_cache(maxsize=1)(partial(_changes, context, window))  # neighbours are of one shard
     counts: list[dict[str, int]] = []
     waiting: list[tuple[int, Head | None, BucketPlan]] = []
     heads = context.ledger.heads()
@@ -64,13 +65,19 @@ def refresh_buckets(
             counts.append(done)
             continue
         _check_order(context, head, window, bucket)
-        changes = changes or {m.name: read_changes(context, window, m.name) for m in context.settings.modalities}
+        changes = changed(context.shards.shard(bucket))
         plan = bucket_plan(context, lambda: session.connection, changes, bucket, head, erased)
         if waiting and sum(other.num_prefixes for _, _, other in waiting) + plan.num_prefixes > USERS_PER_READ:
             counts += _refresh_group(context, session, window, waiting, len(erased))
             waiting = []
         waiting.append((bucket, head, plan))
     return counts + _refresh_group(context, session, window, waiting, len(erased))
+
+
+def _changes(context: Context, window: Window, shard: int) -> Changes:
+    """Who of a shard changed, per modality."""
+    buckets = context.shards.buckets(shard)
+    return {m.name: read_changes(context, window, m.name, buckets) for m in context.settings.modalities}
 
 
 def _refresh_group(
@@ -90,7 +97,7 @@ def _refresh_group(
     results = compute(context, session, buffered, stored, [plan for _, _, plan in planned])
     opened = context.ledger.window(window.ds)
     created = opened.opened_at if opened else context.now
-    before = _records_before(context, [head for _, head, _ in planned])
+    before = _records_before(context, [head for _, head, _ in planned if head is not None])
     counts = [
         _publish_bucket(context, session, window, bucket, head, plan, result, created, before.get(bucket), num_erased)
         for (bucket, head, plan), result in zip(planned, results, strict=True)
@@ -219,10 +226,13 @@ def _check_order(context: Context, head: Head | None, window: Window, bucket: in
     )
 
 
-def _records_before(context: Context, heads: Sequence[Head | None]) -> dict[int, BucketRecord]:
+def _records_before(context: Context, heads: Sequence[Head]) -> dict[int, BucketRecord]:
     """What was published with `heads`, by bucket."""
-    days = {head.ds for head in heads if head is not None}
-    return {record.bucket: record for ds in days for record in context.ledger.bucket_records(ds)}
+    found: dict[int, BucketRecord] = {}
+    for ds in {head.ds for head in heads}:
+        records = context.ledger.bucket_records(ds, [head.bucket for head in heads if head.ds == ds])
+        found.update({record.bucket: record for record in records})
+    return found
 
 
 def refresh_days(

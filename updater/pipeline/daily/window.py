@@ -8,7 +8,7 @@ from typing import Any
 
 from updater.domain.window import Window, days
 from updater.errors import UnfinishedWorkError, VerificationError
-from updater.pipeline.daily.detect import detected, save_changes
+from updater.pipeline.daily.detect import detected, log_changes
 from updater.pipeline.daily.intake.admission import open_window
 from updater.pipeline.daily.intake.encode import encode, encoded_before
 from updater.pipeline.daily.intake.land import into_state
@@ -22,7 +22,6 @@ from updater.runtime.deployment import Context, Progress, WritableContext, no_pr
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import text_vectors
 from updater.runtime.timing import StepTimes, Stopwatch
-from updater.state.event_store import connect
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,10 @@ def prepare(
     """Plan a window that is open, keep what the plan says of users, and encode its texts. What is left of the plan is
     to refresh the buckets, which may be done elsewhere.
     """
-    with steps("detect"), connect(context.settings.paths.state) as connection:
+    with steps("detect"):
         watch = Stopwatch()
-        plan = plan_changes(context, window, partial(into_state, context), connection, progress, in_lake)
-        save_changes(context, window, plan.modalities, watch)
+        plan = plan_changes(context, window, partial(into_state, context), pool, progress, in_lake)
+        log_changes(plan, watch)
     with steps("encode"):
         vectors = text_vectors(context)
         for modality, planned in zip(context.settings.modalities, plan.modalities, strict=True):

@@ -16,7 +16,7 @@ from updater.lake.schemas import EVENT_ROWS
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext
 from updater.state.layout import ERASURE, Erasure, StateLayout, StatePart
-from updater.state.rewrite import events_name, read_without
+from updater.state.rewrite import read_without, replacing
 
 BUCKET = re.compile(r"(?:^|/)bucket-(\d{3,})")
 
@@ -33,20 +33,27 @@ class FileChanges:
         return FileChanges(self.rows + other.rows, self.rewritten + other.rewritten, self.removed + other.removed)
 
 
-def erase_from_events(context: WritableContext, among: Among, progress: Progress) -> FileChanges:
-    """Put event files without the users' rows in the place of those with them; the ledger names the new ones."""
+def erase_from_events(
+    context: WritableContext, buckets: Sequence[int], among: Among, progress: Progress
+) -> FileChanges:
+    """Put event files without the rows of the users, who are in `buckets`, in the place of those with them; the ledger
+    names the new ones.
+    """
     found = FileChanges()
-    landed = [(path, _day(path)) for path in files_below(context, StatePart.EVENTS) if path.endswith(".parquet")]
+    paths = [path for path in files_below(context, StatePart.EVENTS) if path.endswith(".parquet")]
+    landed = [(path, _day(path)) for path in paths if context.shards.may_hold(_name(path), buckets)]
     for done, (path, ds) in enumerate(landed):
         progress("erasing from events", done, len(landed))
         table, num_rows = read_without(path, among) if ds else (None, 0)
         if ds is None or not num_rows:
             continue
-        new = _write_events(path, table)
+        new = _write_events(context, path, table)
         modality = path.rsplit("/", 3)[1]
         _repoint_plan(context, modality, ds, _name(path), new)
-        with crash_point("partition_without"):
-            context.ledger.replace_events(modality, ds, _name(path), new, num_rows)
+        record = context.ledger.partition(modality, ds)
+        if record is not None and (names := _renamed(context, record.events_file, _name(path), new)):
+            with crash_point("partition_without"):
+                context.ledger.replace_events(modality, ds, *names, num_rows)
         with crash_point("events_removed"):
             partitions.remove(path)
         found += FileChanges(num_rows, rewritten=int(new is not None), removed=int(new is None))
@@ -98,13 +105,14 @@ def files_below(context: Context, *names: str) -> Iterator[str]:
     yield from sorted(fs.find(inner))
 
 
-def _write_events(path: str, table: pa.Table) -> str | None:
-    """Write an event file beside `path` under the name of its content. Returns the name; None without rows."""
-    if not table.num_rows:
+def _write_events(context: Context, path: str, table: pa.Table) -> str | None:
+    """Write an event file beside `path` under the name of its content. Returns the name; None without rows, unless
+    other shards have some.
+    """
+    if not table.num_rows and len(context.shards) == 1:
         return None
     content = partitions.to_parquet(table, EVENT_ROWS)
-    source_digest, modality_fingerprint = _name(path).removesuffix(".parquet").split("-")[:2]
-    name = events_name(source_digest, modality_fingerprint, content)
+    name = replacing(_name(path), content)
     with crash_point("events_without"):
         write(path.rpartition("/")[0] + f"/{name}", content)
     return name
@@ -117,12 +125,22 @@ def _repoint_plan(context: WritableContext, modality: str, ds: date, old: str, n
     table = partitions.read_table(context.layout.restatement_plan())
     about = json.loads(table.schema.metadata[b"restatement"])
     for record in about["records"]:
-        if (record["modality"], record["ds"], record["events_file"]) == (modality, ds.isoformat(), old):
-            record["events_file"] = new
+        names = _renamed(context, record["events_file"], old, new)
+        if names and (record["modality"], record["ds"]) == (modality, ds.isoformat()):
+            record["events_file"] = names[1]
             with crash_point("plan_without"):
                 partitions.write_table(
                     context.layout.restatement_plan(), table.replace_schema_metadata({"restatement": json.dumps(about)})
                 )
+
+
+def _renamed(context: Context, name: str | None, old: str, new: str | None) -> tuple[str, str | None] | None:
+    """The ledger's name for a landed day, and the one in its place once the file `old` gives way to `new`; None if it
+    does not stand for that file.
+    """
+    if name is None or not context.shards.names(name, old):
+        return None
+    return name, context.shards.renamed(name, new) if new else None
 
 
 def _may_hold(context: Context, path: str, buckets: Sequence[int]) -> bool:
@@ -134,6 +152,8 @@ def _may_hold(context: Context, path: str, buckets: Sequence[int]) -> bool:
     part, (directory, name) = _part(context, path), path.rsplit("/", 2)[1:]
     bucket = BUCKET.search(inside)
     if ERASURE.get(part) is Erasure.NO_USERS or (bucket and int(bucket[1]) not in buckets):
+        return False
+    if part in (StatePart.EVENTS, StatePart.CHANGES) and not context.shards.may_hold(name, buckets):
         return False
     if unfinished := TEMPORARY.fullmatch(name):
         return part == StatePart.STAGED or unfinished["name"].endswith(".parquet")

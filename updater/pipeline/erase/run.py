@@ -77,7 +77,7 @@ def erase(context: WritableContext, user_ids: Sequence[str], progress: Progress 
         num_buckets = context.settings.buffer.num_buckets
         buckets = sorted({bucket_of(user, num_buckets) for user in users})
         among = _Among(users)
-        found = erase_from_events(context, among, progress)
+        found = erase_from_events(context, buckets, among, progress)
         found += erase_from_buckets(context, buckets, among, progress)
         found += erase_from_others(context, buckets, among, progress)
         missing = _not_online(context, [user for user in users if user not in among.seen | erased_before])

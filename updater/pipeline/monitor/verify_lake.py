@@ -84,10 +84,11 @@ def _stored(
     schema = event_schema(modality)
     if not record.events_file:
         return schema.empty_table(), True
-    file = context.event_file(modality.name, record.ds, record.events_file)
-    if not file.merged:
-        return lookup.whole(file.path).select(schema.names).cast(schema), True
-    rows = pa.concat_tables([lookup.of_value(file.path, ("bucket", bucket)) for bucket in buckets])
+    files = context.files_of_day(modality.name, record.ds, record.events_file)
+    if not files[0].merged:
+        return pa.concat_tables([lookup.whole(file.path).select(schema.names).cast(schema) for file in files]), True
+    found = ((file.path, bucket) for bucket in buckets for file in files if file.may_hold([bucket]))
+    rows = pa.concat_tables([lookup.of_value(path, ("bucket", bucket)) for path, bucket in found])
     rows = rows.filter(pc.equal(rows["ds"], pa.scalar(record.ds)))
     return rows.select(schema.names).cast(schema), not is_base(record.events_file)
 

@@ -97,15 +97,16 @@ class Sampler:
         schema = event_schema(modality)
         tables = [
             self.lookup.rows(name, users, ("bucket", bucket)).cast(schema)
-            for name in dict.fromkeys(file.path for file in files)
+            for name, file in {file.path: file for file in files}.items()
             for bucket, users in chosen.items()
+            if file.may_hold([bucket])
         ]
         if not tables:
             return []
         rows = pa.concat_tables(tables)
         keys = [(name, "ascending") for name in ("bucket", "user_id", "event_time", "event_id", "ds")]
         partitions.write_table(path, rows.sort_by(keys), row_group_size=EVENT_ROWS)
-        return [EventFile(file.ds, path, merged=True) for file in files]
+        return [EventFile(ds, path, merged=True) for ds in dict.fromkeys(file.ds for file in files)]
 
     def _users(self, bucket: int) -> Iterator[str]:
         """All users of a bucket, each once, from the first user of its run on and round to that user again."""
@@ -125,7 +126,7 @@ class Sampler:
         """Sorted lists of the bucket's users: each summary file by modality, and each event file."""
         summaries = bucket_files(self.context.layout.summaries(), bucket, self.window.ds)
         names = [modality.name for modality in self.context.settings.modalities]
-        events = {file.path for files in self.event_files.values() for file in files}
+        events = {file.path for files in self.event_files.values() for file in files if file.may_hold([bucket])}
         stored: list[tuple[str, Only]] = [(path, ("modality", name)) for path in summaries for name in names]
         return [*stored, *((path, ("bucket", bucket)) for path in sorted(events))]
 

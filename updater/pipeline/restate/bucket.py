@@ -92,13 +92,13 @@ def _users(
 
 def _changed(context: Context, session: Session, window: Window, bucket: int) -> set[str]:
     compared = [context.settings.profile.compared_columns(modality) for modality in context.settings.modalities]
-    buffers = _buffers(context, session, window)
+    buffers = _buffers(context, session, window, bucket)
     found = [buffer.changes(window, [bucket], names) for buffer, names in zip(buffers, compared, strict=True)]
     return {user for rows in found for user in rows["user_id"].to_pylist()}
 
 
 def _with_content(context: Context, session: Session, window: Window, bucket: int) -> set[str]:
-    found = [buffer.everyone(window, [bucket]) for buffer in _buffers(context, session, window)]
+    found = [buffer.everyone(window, [bucket]) for buffer in _buffers(context, session, window, bucket)]
     return {user for rows in found for user in rows["user_id"].to_pylist()}
 
 
@@ -112,10 +112,11 @@ def _published(context: Context, window: Window, bucket: int) -> set[str]:
     return users
 
 
-def _buffers(context: Context, session: Session, window: Window) -> list[Buffer]:
+def _buffers(context: Context, session: Session, window: Window, bucket: int) -> list[Buffer]:
     settings = context.settings
+    files = context.all_event_files(window.ds, buckets=[bucket])
     return [
-        Buffer(session.connection, m, context.event_files(m.name, window.ds), settings.buffer.days, settings.timezone)
+        Buffer(session.connection, m, files[m.name], settings.buffer.days, settings.timezone)
         for m in settings.modalities
     ]
 

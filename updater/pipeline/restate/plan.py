@@ -103,7 +103,7 @@ def _different_users(
     """Users whose rows in a partition are not the same as before."""
     names = [record.events_file for record in (old, new) if record is not None and record.events_file]
     compared = [name for name in event_schema(modality).names if name != "text"]
-    rows = read_rows([context.event_file(modality.name, new.ds, name) for name in names], compared)
+    rows = read_rows([file for name in names for file in context.files_of_day(modality.name, new.ds, name)], compared)
     if rows is None or len(set(names)) < len(names):
         return AFFECTED_SCHEMA.empty_table()
     with connect() as connection:

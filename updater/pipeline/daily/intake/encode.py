@@ -56,7 +56,7 @@ def _window_files(context: Context, window: Window, modality: Modality) -> list[
     if context.first_window() == window.ds:
         return context.event_files(modality.name, window.ds)
     record = context.ledger.partition(modality.name, window.ds)
-    return [context.event_file(modality.name, window.ds, record.events_file)] if record and record.events_file else []
+    return context.files_of_day(modality.name, window.ds, record.events_file) if record and record.events_file else []
 
 
 def find_new_texts(files: Sequence[EventFile], vectors: TextVectors, known: Sequence[NewTexts] = ()) -> NewTexts:

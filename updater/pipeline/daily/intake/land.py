@@ -1,12 +1,15 @@
-"""Landing: a day of a modality becomes an event file, once, or for a plan a file that is thrown away.
+"""Landing: a day of a modality becomes an event file per shard, once, or for a plan files that are thrown away.
 
 Landing is pure in a day's rows, and days may land in any order.
 """
 
-from collections.abc import Callable, Collection
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from tempfile import TemporaryFile
+
+import pyarrow as pa
 
 from updater.domain.declared.modality import Modality
 from updater.domain.window import Window
@@ -27,8 +30,8 @@ from updater.state.rewrite import events_name
 class LandedDay:
     """A landed day of a modality as a window takes it in."""
 
-    file: EventFile | None
-    """None without any row."""
+    files: Sequence[EventFile]
+    """One per shard; none without any row."""
     num_rows: int
     num_rejected: int
     num_erased: int
@@ -57,19 +60,21 @@ def into_scratch(
         return _recorded(context, record) if record else None
     landed = context.landed(modality, ds)
     check_rejected_share(landed, context.lake(modality.name, ds), context.settings.limits)
-    file = None
-    if landed.events.num_rows:
-        file = EventFile(ds, f"{scratch}/{modality.name}-{ds}.parquet")
-        partitions.write_table(file.path, landed.events, EVENT_ROWS)
-    return LandedDay(file, landed.num_rows, landed.rejected.num_rows, landed.num_erased)
+    files = []
+    for shard, events in _by_shard(context, landed.events):
+        files.append(
+            EventFile(ds, f"{scratch}/{modality.name}-{ds}-{shard}.parquet", buckets=context.shards.buckets(shard))
+        )
+        partitions.write_table(files[-1].path, events, EVENT_ROWS)
+    return LandedDay(files, landed.num_rows, landed.rejected.num_rows, landed.num_erased)
 
 
 def land_day(
     context: WritableContext, ds: date, modality: Modality, in_lake: Collection[date] | None = None
 ) -> PartitionRecord | None:
-    """Turn a landed partition into an event file, once; None if an optional modality has none.
+    """Turn a landed partition into event files, one per shard, once; None if an optional modality has none.
 
-    A partition whose window is published keeps its event file even if the lake's files were rewritten, and one that
+    A partition whose window is published keeps its event files even if the lake's files were rewritten, and one that
     comes only then gets none; `rewritten` reports both.
 
     Args:
@@ -113,12 +118,12 @@ def _standing(
 
 def _recorded(context: Context, record: PartitionRecord) -> LandedDay:
     name = record.events_file
-    file = context.event_file(record.modality, record.ds, name) if name else None
-    return LandedDay(file, record.num_rows, record.num_rejected, record.num_erased)
+    files = context.files_of_day(record.modality, record.ds, name) if name else []
+    return LandedDay(files, record.num_rows, record.num_rejected, record.num_erased)
 
 
 def read_landed(context: WritableContext, ds: date, modality: Modality) -> PartitionRecord:
-    """Read and check a landed partition and write its event file; the record is the caller's to keep.
+    """Read and check a landed partition and write its event files; the record is the caller's to keep.
 
     See `land_day` for errors.
     """
@@ -141,9 +146,9 @@ def read_landed(context: WritableContext, ds: date, modality: Modality) -> Parti
                 partitions.write_parquet(landed.events, content, EVENT_ROWS)
                 content.seek(0)
             name = events_name(landed.digest, modality_fingerprint, content if landed.num_erased else None)
-        path = context.layout.event_file(modality.name, ds, name)
-        with crash_point("events"):
-            partitions.write_table(path, landed.events, EVENT_ROWS)
+        for shard, events in _by_shard(context, landed.events):
+            with crash_point("events"):
+                partitions.write_table(context.event_file(modality.name, ds, name, shard).path, events, EVENT_ROWS)
     return PartitionRecord(
         modality=modality.name,
         ds=ds,
@@ -157,6 +162,22 @@ def read_landed(context: WritableContext, ds: date, modality: Modality) -> Parti
         recorded_at=context.now,
         num_erased=landed.num_erased,
     )
+
+
+def _by_shard(context: Context, events: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of each shard, of a table sorted by bucket: none, but a table, where a shard has none. Empty without
+    any rows.
+    """
+    if not events.num_rows:
+        return
+    buckets = events["bucket"]
+    start = 0
+    for shard in context.shards:
+        # The table may lie on the disk: a search reads some values of the column, and not all of them.
+        after = context.shards.buckets(shard).stop
+        stop = bisect_left(range(events.num_rows), after, lo=start, key=lambda row: buckets[row].as_py())
+        yield shard, events.slice(start, stop - start)
+        start = stop
 
 
 def check_kept(context: Context, window: Window) -> None:

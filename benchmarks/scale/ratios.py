@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event, Thread
 from typing import Any
-
-import psutil
 
 from benchmarks.deployment import FIRST_DAY
 from benchmarks.row import Row, measured
+from benchmarks.scale.family import Peak
 from benchmarks.stores import FEATURE_REPO
 from benchmarks.timing import ratios
 from updater.pipeline.daily.window import run_window
@@ -34,7 +32,6 @@ from updater.sources.synthetic import EventsPerActiveDay, SyntheticSpec, land
 HISTORY_DAYS = 8
 ACTIVE_SHARE = 0.25
 EVENTS = EventsPerActiveDay(bill=1.0, mini=0.0, spm=0.0, search=0.0, app=0.0, tabular=0.0)
-SECONDS_BETWEEN_SAMPLES = 0.2
 CONFIG = f"""
 [paths]
 feature_repo = {json.dumps(str(FEATURE_REPO))}
@@ -134,7 +131,7 @@ class _Deployment:
         initialize(self.settings)
 
     def __enter__(self) -> "_Deployment":
-        command = [sys.executable, "-m", "benchmarks.scale", str(self.settings.source)]
+        command = [sys.executable, "-m", "benchmarks.scale.ratios", str(self.settings.source)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         return self
 
@@ -146,47 +143,13 @@ class _Deployment:
         ds = FIRST_DAY + timedelta(days=HISTORY_DAYS - 1 + number)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        with _Peak(self.process.pid) as peak:
+        with Peak(self.process.pid) as peak:
             self.process.stdin.write(f"{ds}\n")
             self.process.stdin.flush()
             line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"The process of {self.root.name} users ended with {self.process.wait()} in {ds}.")
         return Day(**json.loads(line), peak_bytes=peak.bytes)
-
-
-class _Peak:
-    """The most that a process and its children held together, sampled."""
-
-    def __init__(self, pid: int) -> None:
-        self.bytes = 0
-        self._family = psutil.Process(pid)
-        self._done = Event()
-        self._thread = Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "_Peak":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(SECONDS_BETWEEN_SAMPLES):
-            try:
-                family = [self._family, *self._family.children(recursive=True)]
-            except psutil.Error:
-                return
-            self.bytes = max(self.bytes, sum(map(_held, family)))
-
-
-def _held(process: psutil.Process) -> int:
-    """Proportional share of memory: pages that forked workers share count once."""
-    try:
-        return int(process.memory_full_info().pss)
-    except psutil.Error:
-        return 0
 
 
 def main() -> None:
