@@ -6,7 +6,6 @@ from contextlib import closing, contextmanager
 from updater.pipeline.profile_llm.speakers import open_speaker
 from updater.profile.language_model.prompt import Question, system_prompt, user_prompt
 from updater.settings import Settings
-from updater.state.layout import StateLayout
 from updater.training.profile.texts.dataset import Ask
 from updater.training.useru.language_model.replies import Replies
 
@@ -22,15 +21,15 @@ def candidates(settings: Settings) -> Iterator[Ask | None]:
     if not choice.enabled:
         yield None
         return
-    replies = Replies(StateLayout(settings.paths.state).generator_replies())
+    replies = Replies.of(settings)
     with closing(open_speaker(settings)) as speaker:
 
-        def ask(question: Question) -> str:
+        def ask(user_id: str, question: Question) -> str:
             request = speaker.request(system_prompt(question.budget_tokens), user_prompt(question))
-            kept = replies.get(request)
+            kept = replies.get(user_id, request)
             if kept is None:
                 reply = speaker.ask(request)
-                replies.put(request, reply.text, reply.total_tokens)
+                replies.put(user_id, request, reply.text, reply.total_tokens)
                 kept = reply.text
             return kept
 

@@ -1,5 +1,6 @@
 """All that a training reads: the texts that are learned, and the chains by which the model is examined."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from updater.errors import ConfigError
@@ -29,7 +30,7 @@ def gather(context: Context, events: Events | None, policy: Policy, progress: Pr
 
     Args:
         context: the deployment.
-        events: lands what is not landed yet; None where nothing may be written.
+        events: lands what is not landed yet; None where nothing may be written and no language model be asked.
         policy: whose prompts they are.
         progress: called with what is done.
 
@@ -47,7 +48,8 @@ def gather(context: Context, events: Events | None, policy: Policy, progress: Pr
 
     found = collect(context, events, progress)
     progress("making training texts", 0, len(found.trained))
-    with candidates(context.settings) as ask:
+    # A look costs no requests: without a language model's candidates there are at most as many texts.
+    with candidates(context.settings) if events else nullcontext() as ask:
         made = make_training_updates(found.trained, found.limits, policy.prompt, fits, ask)
     if not made.texts:
         raise ConfigError(
