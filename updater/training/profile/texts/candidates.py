@@ -11,14 +11,16 @@ from updater.training.useru.language_model.replies import Replies
 
 
 @contextmanager
-def candidates(settings: Settings) -> Iterator[Ask | None]:
-    """Asks the language model of the config; None where it is not enabled. Replies are kept, by their requests.
+def candidates(settings: Settings, may_ask: bool = True) -> Iterator[Ask | None]:
+    """Asks the language model of the config; None where it is not enabled, or may not be asked.
+
+    Replies are kept, by their requests and users.
 
     Raises:
         ConfigError: the key's environment variable is not set, a package is missing, or there is no such local model.
     """
     choice = settings.profile.language_model
-    if not choice.enabled:
+    if not (choice.enabled and may_ask):
         yield None
         return
     replies = Replies.of(settings)

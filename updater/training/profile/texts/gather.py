@@ -1,6 +1,5 @@
 """All that a training reads: the texts that are learned, and the chains by which the model is examined."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 from updater.errors import ConfigError
@@ -48,8 +47,8 @@ def gather(context: Context, events: Events | None, policy: Policy, progress: Pr
 
     found = collect(context, events, progress)
     progress("making training texts", 0, len(found.trained))
-    # A look costs no requests: without a language model's candidates there are at most as many texts.
-    with candidates(context.settings) if events else nullcontext() as ask:
+    # A look costs no requests: it counts the texts that the rules' candidates give.
+    with candidates(context.settings, may_ask=events is not None) as ask:
         made = make_training_updates(found.trained, found.limits, policy.prompt, fits, ask)
     if not made.texts:
         raise ConfigError(
