@@ -12,10 +12,10 @@ called again after a crash. Opening loads neither torch nor Feast; a method load
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
-from updater.settings import Settings
+from updater.opened import Opened
 
 if TYPE_CHECKING:
     from updater.explanation.explain import Explanation
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from updater.pipeline.query_file import EmbedFileReport
     from updater.pipeline.versions.promote import PromotionReport
     from updater.report.facts import Facts
-    from updater.runtime.deployment import Context, Progress, WritableContext
+    from updater.training.profile.run import UpdaterReport
 
 
 @dataclass(frozen=True)
-class Deployment:
+class Deployment(Opened):
     """One config and the state that it names.
 
     Args:
@@ -46,10 +46,6 @@ class Deployment:
         now: the clock of everything that is recorded, in UTC; None for the time of each call.
         progress: called with a label, the units done and the units in all.
     """
-
-    settings: Settings
-    now: datetime | None = None
-    progress: "Progress | None" = None
 
     def init(self, model: str | None = None) -> "SetupReport":
         """Create the ledger and the state, and register the feature views; safe to repeat.
@@ -75,10 +71,8 @@ class Deployment:
             WindowOrderError: `ds` does not follow the newest window.
         """
         from updater.pipeline.daily.window import run_window
-        from updater.runtime.process_pool import ProcessPool
 
-        context = self._writable()
-        with ProcessPool(self.settings, context.now) as pool:
+        with self._pool(self._writable()) as (context, pool):
             return run_window(context, pool, ds, self._progress())
 
     def plan_backfill(self, from_date: date, to_date: date, restate: bool = False) -> "BackfillPlan":
@@ -90,10 +84,8 @@ class Deployment:
     def backfill(self, from_date: date, to_date: date) -> "list[WindowReport]":
         """Run the missing windows of a range of landing days, oldest first; both dates are inclusive."""
         from updater.pipeline.daily.backfill import backfill
-        from updater.runtime.process_pool import ProcessPool
 
-        context = self._writable()
-        with ProcessPool(self.settings, context.now) as pool:
+        with self._pool(self._writable()) as (context, pool):
             return backfill(context, pool, from_date, to_date, self._progress())
 
     def restate(self, from_date: date, to_date: date) -> dict[str, int]:
@@ -102,10 +94,8 @@ class Deployment:
         Returns users, days and values restated; empty if nothing was rewritten.
         """
         from updater.pipeline.restate.run import restate_range
-        from updater.runtime.process_pool import ProcessPool
 
-        context = self._writable()
-        with ProcessPool(self.settings, context.now) as pool:
+        with self._pool(self._writable()) as (context, pool):
             return restate_range(context, pool, from_date, to_date, self._progress())
 
     def status(self, check: bool = False) -> "StatusReport":
@@ -162,10 +152,8 @@ class Deployment:
             NotFoundError: a user is unknown or was erased, or the scenario is unknown.
         """
         from updater.pipeline.query import embed_users
-        from updater.runtime.process_pool import ProcessPool
 
-        context = self._context()
-        with ProcessPool(self.settings, context.now) as pool:
+        with self._pool(self._context()) as (context, pool):
             return embed_users(context, pool, users, query, scenario, self._progress())
 
     def embed_to_parquet(
@@ -182,10 +170,8 @@ class Deployment:
             scenario: a scenario of the config.
         """
         from updater.pipeline.query_file import embed_to_parquet
-        from updater.runtime.process_pool import ProcessPool
 
-        context = self._context()
-        with ProcessPool(self.settings, context.now) as pool:
+        with self._pool(self._context()) as (context, pool):
             return embed_to_parquet(context, pool, users, query, scenario, output, self._progress())
 
     def embed_everybody(self, output: str, query: str | None = None, scenario: str | None = None) -> "EmbedFileReport":
@@ -200,10 +186,8 @@ class Deployment:
             NotFoundError: nobody has an event, or the scenario is unknown.
         """
         from updater.pipeline.asking.everybody import embed_everybody
-        from updater.runtime.process_pool import ProcessPool
 
-        context = self._context()
-        with ProcessPool(self.settings, context.now) as pool:
+        with self._pool(self._context()) as (context, pool):
             return embed_everybody(context, pool, query, scenario, output, self._progress())
 
     def similar(self, user: str, scenario: str, top: int = 50) -> "SimilarReport":
@@ -269,6 +253,19 @@ class Deployment:
 
         return update_profiles(self._writable(), ds, progress=self._progress())
 
+    def train_updater(self, max_cpu_seconds: float | None = None) -> "UpdaterReport":
+        """Train a language model that updates textual profiles; called again, it goes on where it was.
+
+        Args:
+            max_cpu_seconds: CPU time that this call may train for, in seconds; None for as long as it takes.
+
+        Raises:
+            ConfigError, NotLandedError: there is no such model, or nothing to learn from.
+        """
+        from updater.training.profile.run import train_updater
+
+        return train_updater(self._writable(), max_cpu_seconds, self._progress())
+
     def erase(self, users: Iterable[str]) -> "ErasureReport":
         """Remove users from everything but the lake, permanently; later rows of theirs are dropped."""
         from updater.pipeline.erase.run import erase
@@ -292,12 +289,9 @@ class Deployment:
             from_date: first landing day of which the version gets all rows; None for the first there is.
         """
         from updater.pipeline.versions.promote import promote, resolve_model
-        from updater.runtime.process_pool import ProcessPool
 
-        context = self._writable()
-        record = resolve_model(context, version, model)
-        with ProcessPool(self.settings, context.now) as pool:
-            return promote(context, pool, record, from_date, self._progress())
+        with self._pool(self._writable()) as (context, pool):
+            return promote(context, pool, resolve_model(context, version, model), from_date, self._progress())
 
     def fidelity(
         self,
@@ -317,25 +311,9 @@ class Deployment:
             readers: who reads beside the probe, of `native` and `asked`; None for what costs little.
         """
         from updater.fidelity.run import measure_fidelity
-        from updater.runtime.process_pool import ProcessPool
 
-        context, progress = self._writable(), self._progress()
-        with ProcessPool(self.settings, context.now) as pool:
+        progress = self._progress()
+        with self._pool(self._writable()) as (context, pool):
             return measure_fidelity(
                 context, pool, ds, users=users, version=version, model=model, readers=readers, progress=progress
             )
-
-    def _context(self) -> "Context":
-        from updater.runtime.deployment import open_context
-
-        return open_context(self.settings, self.now)
-
-    def _writable(self) -> "WritableContext":
-        from updater.runtime.deployment import open_writable
-
-        return open_writable(self.settings, self.now)
-
-    def _progress(self) -> "Progress":
-        from updater.runtime.deployment import no_progress
-
-        return self.progress or no_progress

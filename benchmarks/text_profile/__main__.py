@@ -124,10 +124,11 @@ def tables(report: dict[str, Any]) -> str:
         lines += ["", f"`{PROFILE}` keeps {auc['kept_above_half']:.0%} of what `text` has above 1/2, and "]
         lines[-1] += f"{auc['kept_above_recency']:.0%} of what it has above recency."
     if cost := report.get("cost"):
-        lines += ["", "| day | with | without | ratio |", "|---|---|---|---|"]
-        lines += [f"| {row['ds']} | {row['with']} | {row['without']} | {row['ratio']} |" for row in cost["windows"]]
+        lines += ["", "| round | day | with | without | ratio |", "|---|---|---|---|---|"]
+        names = ("round", "ds", "with", "without", "ratio")
+        lines += ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in cost["windows"]]
         total = cost["cpu_seconds"]
-        lines.append(f"| all | {total['with']} | {total['without']} | {cost['ratio']} |")
+        lines.append(f"| all | | {total['with']} | {total['without']} | {cost['ratio']} |")
     return "\n".join(lines)
 
 

@@ -1,8 +1,11 @@
-"""CPU seconds of daily windows with textual profiles and without, on the same days, in turn."""
+"""CPU seconds of daily windows with textual profiles and without: the same days, in turn, again and again."""
 
 import shutil
 import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,49 +13,85 @@ from typing import Any
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.window import run_window
 from updater.pipeline.init import initialize
-from updater.runtime.deployment import WritableContext, open_writable
+from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
 
 FIRST = date(2017, 6, 30)
+BEGUN = date(2017, 7, 2)
+"""Both states have the windows up to here before a round, which runs the next one without measuring it."""
 NUM_WINDOWS = 4
+ROUNDS = 3
 TARGET = 1.2
 
 
 def measure_cost(settings: Settings, root: Path) -> dict[str, Any]:
-    """Windows of two states below `root` that differ in `profile.enabled`, in one process each.
+    """Windows of two states below `root` that differ in `profile.enabled`.
 
-    Which of them is first changes from day to day. Vectors of texts are taken from the state of `settings`, so that few
-    windows encode a text. Windows that the states have already are not measured again: the days after them are.
+    Each round puts both states back and runs the same days in a process of its own. Which state is first changes from
+    day to day and from round to round. The first window of each state in a process, which imports and opens everything,
+    is not measured. Vectors of texts are taken from the state of `settings`, so that few windows encode a text.
     """
-    contexts = {name: _state(settings, root / name, name) for name in ("with", "without")}
-    begun = max(context.ledger.watermark() or FIRST for context in contexts.values())
-    for context in contexts.values():
-        with ProcessPool(context.settings, context.now) as pool:
-            backfill(context, pool, FIRST, begun)
+    states = {name: state_settings(settings, root, name) for name in ("with", "without")}
+    for own in states.values():
+        if not _saved(own).exists():
+            _in_a_process(_begin, own, Path(settings.paths.state) / "texts")
+            shutil.copytree(own.paths.state, _saved(own))
+    rows: list[dict[str, Any]] = []
+    for number in range(1, ROUNDS + 1):
+        for own in states.values():
+            shutil.rmtree(own.paths.state)
+            shutil.copytree(_saved(own), own.paths.state)
+        rows += [{"round": number, **row} for row in _in_a_process(_round, states, number)]
+    return {"windows": rows, **summary(rows), "target": TARGET}
+
+
+def _in_a_process(work: Callable[..., Any], *args: Any) -> Any:
+    with ProcessPoolExecutor(1, get_context("spawn")) as processes:
+        return processes.submit(work, *args).result()
+
+
+def _begin(own: Settings, texts: Path) -> None:
+    """The windows up to `BEGUN`."""
+    shutil.rmtree(own.paths.state, ignore_errors=True)
+    shutil.copytree(texts, Path(own.paths.state) / "texts")
+    initialize(own)
+    context = open_writable(own)
+    with ProcessPool(own, context.now) as pool:
+        backfill(context, pool, FIRST, BEGUN)
+
+
+def _round(states: Mapping[str, Settings], number: int) -> list[dict[str, Any]]:
     rows = []
-    for number in range(1, NUM_WINDOWS + 1):
-        ds = begun + timedelta(days=number)
-        names = ("with", "without") if number % 2 else ("without", "with")
-        used = {name: _run(contexts[name], ds) for name in names}
-        rows.append({"ds": ds.isoformat(), **used, "ratio": round(used["with"] / used["without"], 3)})
-        print(rows[-1], flush=True)
-    total = {name: round(sum(row[name] for row in rows), 2) for name in contexts}
+    for day in range(NUM_WINDOWS + 1):
+        ds = BEGUN + timedelta(days=day + 1)
+        used = {name: _run(states[name], ds) for name in sorted(states, reverse=bool((day + number) % 2))}
+        row = {"ds": ds.isoformat(), **{name: round(used[name], 2) for name in states}}
+        row["ratio"] = round(used["with"] / used["without"], 3)
+        print("measured" if day else "not measured", number, row, flush=True)
+        rows += [row] if day else []
+    return rows
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The ratio of all windows; its spread is that of single windows and of rounds."""
+    rounds = sorted({row["round"] for row in rows})
+    totals = {
+        name: [sum(row[name] for row in rows if row["round"] == number) for number in rounds]
+        for name in ("with", "without")
+    }
+    by_round = [one / other for one, other in zip(totals["with"], totals["without"], strict=True)]
     return {
-        "windows": rows,
-        "cpu_seconds": total,
-        "ratio": round(total["with"] / total["without"], 3),
-        "median_ratio": median(row["ratio"] for row in rows),
-        "target": TARGET,
+        "cpu_seconds": {name: round(sum(each), 2) for name, each in totals.items()},
+        "ratio": round(sum(totals["with"]) / sum(totals["without"]), 3),
+        "ratio_of_rounds": [round(one, 3) for one in by_round],
+        "median_ratio": round(median(row["ratio"] for row in rows), 3),
+        "smallest_and_largest_ratio": [choose(row["ratio"] for row in rows) for choose in (min, max)],
     }
 
 
-def _state(settings: Settings, root: Path, name: str) -> WritableContext:
-    if not (texts := root / "state" / "texts").exists():
-        shutil.copytree(Path(settings.paths.state) / "texts", texts)
-    own = state_settings(settings, root.parent, name)
-    initialize(own)
-    return open_writable(own)
+def _saved(own: Settings) -> Path:
+    return Path(own.paths.state).with_name("saved")
 
 
 def state_settings(settings: Settings, root: Path, name: str) -> Settings:
@@ -67,8 +106,9 @@ def state_settings(settings: Settings, root: Path, name: str) -> Settings:
     return load_settings(settings.source, environ)
 
 
-def _run(context: WritableContext, ds: date) -> float:
-    with ProcessPool(context.settings, context.now) as pool:
+def _run(own: Settings, ds: date) -> float:
+    context = open_writable(own)
+    with ProcessPool(own, context.now) as pool:
         begin = time.process_time()
         run_window(context, pool, ds)
-        return round(time.process_time() - begin, 2)
+        return time.process_time() - begin

@@ -30,7 +30,17 @@ def render(report: Mapping[str, Any]) -> str:
         f"{_percent(readers['agreement'])} of them."
     )
     if readers["model"]:
-        said += f" The causal language model {readers['model']} is asked in words, in both orders of the options."
+        found = readers["language_model"]
+        said += (
+            f" The causal language model {readers['model']} is asked in words, in both orders of the options. It "
+            f"prefers the first letter in {_percent(found['first_letter'])} of its prompts and agrees with the rules' "
+            f"reader on {_percent(found['agreement_with_rules'])} of the questions. "
+        )
+        said += (
+            "With a profile it has more right than without, by more than two standard errors."
+            if found["can_read"]
+            else "It has not more right with a profile than without, by two standard errors: it is no reader of them."
+        )
     page: str = (
         page_templates("benchmarks.text_profile")
         .get_template("transfer.html.j2")

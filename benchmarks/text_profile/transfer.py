@@ -30,6 +30,7 @@ QUESTIONS_PER_PASS = 8
 SHARED_VALUES = ("item", "coupon", "redemption")
 """Modalities whose categories have the same names."""
 NEGATIVES = ("popular", "uniform", "own")
+ABOVE = "language model: with less without"
 UNKNOWN = "Nothing is known of this household."
 
 Named = Sequence[Mapping[tuple[str, str], float]]
@@ -100,19 +101,34 @@ def _readers(
     near = _nearness(context, asked, chosen, texts)
     answers = {"rules": rules, "sentence encoder": near, "popularity": popularity}
     answers |= {"rules less popularity": rules - popularity, "sentence encoder less popularity": near - popularity}
+    reads: dict[str, Any] | None = None
     if model:
-        with_text = _choices(context, asked, chosen, texts, model, progress)
-        without = _choices(context, asked, chosen, [UNKNOWN] * len(chosen), model, progress)
+        with_text, first_letter = _choices(context, asked, chosen, texts, model, progress)
+        without, _ = _choices(context, asked, chosen, [UNKNOWN] * len(chosen), model, progress)
         answers |= {"language model": with_text, "language model without the profile": without}
-        answers["language model: with less without"] = with_text - without
+        answers[ABOVE] = with_text - without
+        reads = {"first_letter": first_letter, "agreement_with_rules": _agreement(with_text, rules)}
+    shares = {name: _plain(discounted_share([users], [values])) for name, values in answers.items()}
+    if reads is not None:
+        reads["can_read"] = can_read(shares[ABOVE])
     return {
         "encoder": context.settings.model.text_encoder,
         "model": model.name if model else None,
         "questions": len(chosen),
         "of": len(asked.questions),
-        "shares": {name: _plain(discounted_share([users], [values])) for name, values in answers.items()},
-        "agreement": round(float((near == rules).mean()), 4) if chosen else None,
+        "shares": shares,
+        "agreement": _agreement(near, rules),
+        "language_model": reads,
     }
+
+
+def _agreement(one: np.ndarray, other: np.ndarray) -> float | None:
+    return round(float((one == other).mean()), 4) if len(one) else None
+
+
+def can_read(above: Mapping[str, float | None] | None) -> bool:
+    """Whether a reader has more right with a profile than without: two standard errors above nothing."""
+    return bool(above and above["value"] is not None and above["error"] and above["value"] > 2 * above["error"])
 
 
 def _nearness(context: Context, asked: Asked, questions: Sequence[Question], texts: Sequence[str]) -> np.ndarray:
@@ -133,11 +149,13 @@ def _choices(
     texts: Sequence[str],
     model: LanguageModel,
     progress: Progress,
-) -> np.ndarray:
-    """What the language model's choices are worth; each question is asked in both orders, so that no letter decides."""
+) -> tuple[np.ndarray, float]:
+    """What the language model's choices are worth; each question is asked in both orders, so that no letter decides.
+    And the share of the prompts for which it prefers the first letter.
+    """
     import torch
 
-    letters, margins = model.letter_tokens(2), np.zeros(len(questions))
+    letters, margins, first = model.letter_tokens(2), np.zeros(len(questions)), 0
     for swapped in (False, True):
         prompts = []
         for one, text in zip(questions, texts, strict=True):
@@ -151,9 +169,10 @@ def _choices(
             with torch.inference_mode():
                 found = model.letter_log_probs(torch.zeros(len(batch), 0, model.width), batch, letters).numpy()
             difference = found[:, 0] - found[:, 1]
+            first += int((difference > 0).sum())
             margins[start : start + len(batch)] += -difference if swapped else difference
             progress("reading with a language model", start, len(prompts))
-    return (np.sign(margins) + 1) / 2
+    return (np.sign(margins) + 1) / 2, round(first / max(2 * len(questions), 1), 4)
 
 
 def _modalities(context: Context, asked: Sequence[Asked], told: Sequence[Named]) -> list[dict[str, Any]]:

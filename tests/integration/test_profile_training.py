@@ -6,14 +6,17 @@ The model is tiny, random and speaks in whole lines (see `tests.updater_training
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+import updater
 from tests.factories import bill
 from tests.updater_training import CONFIG, DAYS, FIRST, land, liked, make_line_model, user_id
 from updater.cli import main
@@ -25,6 +28,7 @@ from updater.model.sources import file_digest
 from updater.pipeline.init import create_ledger
 from updater.profile.language_model.prompt import system_prompt, user_prompt
 from updater.runtime.deployment import Progress, WritableContext, no_progress, open_writable
+from updater.runtime.threads import one_thread
 from updater.settings import Settings
 from updater.training.profile import run
 from updater.training.profile.history.collect import Collected, collect
@@ -35,6 +39,8 @@ from updater.training.profile.phases.trainers import Budget
 from updater.training.profile.run import train_updater
 from updater.training.profile.texts.candidates import candidates
 from updater.training.profile.texts.dataset import make_training_updates
+from updater.training.profile.texts.gather import gather
+from updater.training.useru.language_model.replies import SCHEMA
 
 MakeSettings = Callable[..., Settings]
 TRAINING = {
@@ -203,7 +209,8 @@ def test_a_run_leaves_a_model_that_the_served_path_opens_and_says_what_was_seen(
     reply = speaker.ask(speaker.request(system_prompt(question.budget_tokens), user_prompt(question))).text
     assert policy.draw([policy.prompt(question)], 4) == [reply]
 
-    # Run again, it finds the run done.
+    # From Python it is the same; run again, it finds the run done.
+    assert replace(updater.open(settings.source), now=context.now).train_updater() == report
     before = file_digest(model / "model.safetensors"), (model / "README.md").stat().st_mtime_ns
     assert train_updater(context) == report
     assert (file_digest(model / "model.safetensors"), (model / "README.md").stat().st_mtime_ns) == before
@@ -211,19 +218,27 @@ def test_a_run_leaves_a_model_that_the_served_path_opens_and_says_what_was_seen(
 
 def test_a_configured_model_is_asked_once_for_candidates(make_settings: MakeSettings, tmp_path: Path) -> None:
     settings = make(make_settings)
-    question = collected(settings).trained[0].first.question
+    update = collected(settings).trained[0].first
     with candidates(settings) as ask:
         assert ask is None
     model = make_line_model(tmp_path / "model", ["one", "two"])
     chosen = {**CONFIG["profile"], "enabled": True, "language_model": {"enabled": True, "model": str(model)}}
-    configured = make_settings("one", **{**CONFIG, "profile": chosen})
+    configured = make_settings("one", **{**CONFIG, "profile": chosen}, profile_training=TRAINING)
     with candidates(configured) as ask:
         assert ask is not None
-        reply = ask(question)
-        kept = list(Path(settings.paths.state).glob("training/llm/*/*.json"))
-        assert [json.loads(path.read_text())["text"] for path in kept] == [reply]
-        kept[0].write_text(json.dumps({"text": "kept"}))
-        assert ask(question) == "kept"
+        reply = ask(update.user_id, update.question)
+        [kept] = Path(settings.paths.state).glob("training/llm/*/*.parquet")
+        [row] = pq.read_table(kept).to_pylist()
+        assert (row["user_id"], json.loads(row["reply"])) == (update.user_id, reply)
+        pq.write_table(pa.Table.from_pylist([{**row, "reply": '"kept"'}], SCHEMA), kept)
+        assert ask(update.user_id, update.question) == "kept"
+    # A look asks nobody.
+    context = context_of(configured)
+    with one_thread():
+        policy = open_policy(str(model))
+        kept.unlink()
+        assert gather(context, None, policy, no_progress).made.texts
+    assert not list(Path(settings.paths.state).glob("training/llm/*/*"))
 
 
 class Killed(BaseException):

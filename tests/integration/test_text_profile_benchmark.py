@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.text_profile import transfer
 from benchmarks.text_profile.auc import profile_texts
+from benchmarks.text_profile.cost import summary
 from benchmarks.text_profile.page import render
 from tests.deployment import Deployment
 from tests.factories import bill, land_rows, search
@@ -68,6 +69,7 @@ def test_texts_in_other_hands(made, monkeypatch):
     # Who prefers a letter and is asked in both orders says nothing, with the text and without it.
     assert readers["shares"]["language model"]["value"] == 0.5
     assert readers["shares"]["language model: with less without"]["value"] == 0
+    assert readers["language_model"] == {"first_letter": 1.0, "agreement_with_rules": 0.0, "can_read": False}
     assert sum(transfer.UNKNOWN in content for content in model.read) == len(model.read) / 2
     # What is bought is what is searched for, so a text of either tells both.
     assert {(one["source"], one["target"]): one["share"]["value"] for one in found["modalities"]} == {
@@ -80,8 +82,24 @@ def test_texts_in_other_hands(made, monkeypatch):
 
     page = render({**found, **dict.fromkeys(("data", "days", "command", "commit", "machine"), "<made up>")})
     assert "&lt;made up&gt;" in page
+    assert "it is no reader of them" in page
     assert page.count("<table>") == 4
     assert "None" not in page
+
+
+@pytest.mark.parametrize(("value", "error", "reads"), [(0.1, 0.04, True), (0.1, 0.06, False), (-0.1, 0.01, False)])
+def test_who_reads_has_more_right_with_a_profile(value, error, reads):
+    assert transfer.can_read({"value": value, "error": error}) is reads
+    assert not transfer.can_read({"value": 1.0, "error": None})
+
+
+def test_a_ratio_is_that_of_all_windows_and_its_spread_that_of_rounds():
+    used = [(1, 2.0, 1.0), (1, 1.0, 1.0), (2, 3.0, 2.0)]
+    rows = [{"round": n, "with": one, "without": other, "ratio": one / other} for n, one, other in used]
+    found = summary(rows)
+    assert (found["ratio"], found["ratio_of_rounds"], found["median_ratio"]) == (1.5, [1.5, 1.5], 1.5)
+    assert found["cpu_seconds"] == {"with": 6.0, "without": 4.0}
+    assert found["smallest_and_largest_ratio"] == [1.0, 2.0]
 
 
 def test_what_is_encoded_is_what_is_published(made):

@@ -16,13 +16,16 @@ from tests.factories import bill, event_table, search
 from tests.integration.chat_server import TOKENS, Answer, ChatServer, completion, listed, prompt, speak, step
 from tests.profiles import MODALITIES, SHOPPER
 from updater.domain.declared.generator import GeneratorChoice
+from updater.domain.erasure import Erased
 from updater.domain.window import day_window, days
 from updater.errors import ConfigError, ServiceUnavailableError, UpdaterError
 from updater.lake.landing import read_partition
 from updater.lake.partitions import day_directory, join
 from updater.language_models.chat import Chat
+from updater.pipeline.init import create_ledger
 from updater.settings import Settings
 from updater.state.event_store import EventFile
+from updater.state.layout import StateLayout
 from updater.training.useru.answers import LogGenerator
 from updater.training.useru.dataset import DatedSplit, Recipe, build, read_split
 from updater.training.useru.facts.topics import topic_pool
@@ -49,6 +52,7 @@ class Deployed:
         choice = {"kind": "llm", "url": url, "model": "test-model", "api_key_env": "LLM_KEY", "max_retries": 0}
         self.settings = make_settings(buffer={"days": 10, "num_buckets": 2}, generator=choice)
         self.files: dict[str, list[EventFile]] = {"bill": [], "search": []}
+        create_ledger(self.settings)
         purchases = [
             bill(user, f"{n}", f"2024-03-0{n + 1} 18:00:00", category=category, merchant=f"card of {user}")
             for user, categories in BOUGHT.items()
@@ -89,7 +93,10 @@ class Deployed:
         return [row for row in rows if row["generator"] == generator.version]
 
     def kept(self) -> list[Path]:
-        return sorted(Path(self.settings.paths.state, "training", "llm").rglob("*.json"))
+        return sorted(Path(self.settings.paths.state, "training", "llm").rglob("*.parquet"))
+
+    def replies(self) -> list[str]:
+        return [reply for path in self.kept() for reply in pq.read_table(path)["reply"].to_pylist()]
 
 
 @pytest.fixture
@@ -119,7 +126,7 @@ def test_answers_are_checked_by_the_model_and_then_by_the_log(deployed: Deployed
 def test_the_users_id_stays_here(deployed: Deployed, server: ChatServer) -> None:
     deployed.build(deployed.generator())
     assert all("opening hours" in prompt(body) and 'category "' in prompt(body) for body in server.asked)
-    sent = json.dumps(server.asked) + json.dumps(server.headers) + "".join(p.read_text() for p in deployed.kept())
+    sent = json.dumps([server.asked, server.headers, deployed.replies()])
     assert not [user for user in BOUGHT if user in sent]
     assert "2024" not in "".join(map(prompt, server.asked))
 
@@ -132,7 +139,7 @@ def test_a_second_build_asks_nothing_and_writes_the_same(deployed: Deployed, ser
     assert (len(server.asked), generator.progress.num_kept, generator.progress.num_tokens) == (asked, 9, 0)
     for path in (deployed.root / "again").rglob("*.parquet"):
         assert path.read_bytes() == (deployed.root / "useru" / path.relative_to(deployed.root / "again")).read_bytes()
-    deployed.kept()[0].write_bytes(b'{"text": ')
+    deployed.kept()[0].write_bytes(b"PAR1")
     assert deployed.build(deployed.generator(), "damaged") == rows and len(server.asked) == asked + 1
 
 
@@ -179,6 +186,7 @@ def test_the_key_is_sent_and_nowhere_else(
         errors.append(str(caught.value))
     assert "$LLM_KEY" in errors[0]
     written = b"".join(path.read_bytes() for path in deployed.root.rglob("*") if path.is_file())
+    written += "".join(deployed.replies()).encode()
     assert b"test-model" in written and KEY.encode() not in written
     spoken = caplog.text + "".join(errors) + deployed.generator().version + repr(deployed.generator()._chat)
     assert "127.0.0.1" in spoken and KEY not in spoken
@@ -205,7 +213,7 @@ def test_the_config_decides_who_writes(make_settings: Callable[..., Settings], m
 
 def drafts_of(server: ChatServer, root: Path) -> tuple[LlmGenerator, list[Any]]:
     choice = GeneratorChoice(kind="llm", url=server.url, model="m")
-    generator = LlmGenerator(Chat(choice), Replies(str(root)), 1_000_000)
+    generator = LlmGenerator(Chat(choice), Replies(StateLayout(str(root)), Erased), 1_000_000)
     return generator, generator.drafts(SHOPPER, POOL)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.deployment import NOW, Deployment, rows_below
 from tests.property.test_invariants import SCENARIO_NAMES, deployment
 from tests.strategies import TOUR, History, histories
+from updater.domain.columns import PROFILE_VIEW
 from updater.model.checkpoint import load_model
 from updater.pipeline.compact.run import maintain
 from updater.pipeline.monitor.verify import verify
@@ -21,7 +22,7 @@ from updater.state.event_store import connect
 pytestmark = pytest.mark.campaign
 
 few = settings(max_examples=settings.default.max_examples // 15)
-VIEWS = [*(f"{name}_v1" for name in SCENARIO_NAMES), "modality_summaries"]
+VIEWS = [*(f"{name}_v1" for name in SCENARIO_NAMES), "modality_summaries", PROFILE_VIEW]
 
 
 def offline_values(made: Deployment) -> dict[str, list[str]]:
@@ -53,7 +54,7 @@ def newest_summaries(made: Deployment) -> dict[str, Any]:
 @example(TOUR, {3, 4, 7})
 @given(histories(9, "UTC"), st.sets(st.integers(0, 8)))
 def test_maintenance_at_any_time_changes_no_value(history: History, stops: set[int]) -> None:
-    shape: dict[str, Any] = {"buffer": {"num_buckets": 2}}
+    shape: dict[str, Any] = {"buffer": {"num_buckets": 2}, "profile": {"enabled": True}}
     with deployment(history, **shape) as plain, deployment(history, retention={"history_days": 1}, **shape) as made:
         plain.run(history.windows)
         for number, ds in enumerate(history.windows):

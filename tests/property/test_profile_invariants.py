@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from tests import oracle
 from tests.deployment import Deployment
 from tests.profile_events import write
-from tests.strategies import TOUR, WORDS, Day, History, Row, histories
-from updater.domain.columns import PROFILE_VIEW
+from tests.strategies import BUFFER_DAYS, TOUR, WORDS, Day, History, Row, histories
+from updater.domain.columns import PROFILE_AS_OF, PROFILE_VIEW
+from updater.pipeline.monitor.verify import verify
 
 MEMORY = Path("/dev/shm")
+NOTHING = "No events are known."
 few = settings(max_examples=max(settings.default.max_examples // 50, 1))
 
 
@@ -49,7 +51,7 @@ def test_days_in_any_partition_give_the_texts_of_one_rebuild(history: History) -
             newest |= rows
             rebuilt = expected(history, ds)
             for user, row in newest.items():
-                text = rebuilt[user].text if user in rebuilt else "No events are known."
+                text = rebuilt[user].text if user in rebuilt else NOTHING
                 assert row["profile_text"] == text, f"{user!r} at {ds}"
                 assert row["profile_modalities"] == list(rebuilt[user].modalities if user in rebuilt else ())
                 seconds = rebuilt[user].newest_event if user in rebuilt else None
@@ -80,12 +82,13 @@ def years(draw: st.DrawFn, num_days: int) -> History:
 @settings(max_examples=1)
 @given(st.data())
 def test_a_year_of_windows_does_not_drift(num_days: int, data: st.DataObject) -> None:
-    """After any number of updates the newest row is what one look at the buffer gives, and no day without a change
-    of the buffer wrote a row.
+    """After any number of updates the newest row is what one look at the buffer gives, and what a state writes that
+    begins on the last day; no day without a change of the buffer wrote a row.
     """
     history = data.draw(years(num_days))
+    shape: dict[str, Any] = {"profile": {"enabled": True}, "model": {"backbone": "none"}}
     with TemporaryDirectory(prefix="updater-", dir=MEMORY if MEMORY.is_dir() else None) as root:
-        made = Deployment.create(Path(root), profile={"enabled": True}, model={"backbone": "none"})
+        made = Deployment.create(Path(root, "year"), **shape)
         history.land(made.lake)
         newest: dict[str, Any] = {}
         num_written = 0
@@ -96,6 +99,19 @@ def test_a_year_of_windows_does_not_drift(num_days: int, data: st.DataObject) ->
             newest |= rows
             num_written += len(rows)
             rebuilt = expected(history, ds)
-            text = rebuilt["ann"].text if rebuilt else "No events are known."
+            text = rebuilt["ann"].text if rebuilt else NOTHING
             assert newest["ann"]["profile_text"] == text, ds
         assert 0 < num_written < num_days
+        assert verify(made.context, None).differences == []
+        last = history.windows[-1]
+        begun = Deployment.create(Path(root, "day"), **shape)
+        history.land(begun.lake, history.days[-BUFFER_DAYS:])
+        begun.run([last])
+        written = begun.offline_rows(PROFILE_VIEW, last)
+        assert [values(row) for row in written] == [values(newest["ann"]) for _ in written]
+        assert bool(written) == bool(expected(history, last))
+
+
+def values(row: dict[str, Any]) -> dict[str, Any]:
+    """What a row says, without when it was said."""
+    return {name: value for name, value in row.items() if name.startswith("profile_") and name != PROFILE_AS_OF}

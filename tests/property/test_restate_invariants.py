@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from tests import oracle
 from tests.deployment import NOW, Deployment
+from tests.property import test_profile_invariants as profiles
 from tests.property.test_invariants import QUERIES, SCENARIO_NAMES, TOLERANCE, deployment, text_encoder
 from tests.strategies import TOUR, Day, History, histories
+from updater.domain.columns import PROFILE_VIEW
 from updater.model.checkpoint import load_model
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.run import restate_range
@@ -53,7 +55,7 @@ def test_restated_values_are_those_of_the_rewritten_lake(history: History, other
         for name, rows in landings[number].items()
     }
     changed = replace(history, landings=tuple(landings))
-    with deployment(history) as made:
+    with deployment(history, profile={"enabled": True}) as made:
         made.run(history.windows)
         changed.land(made.lake, [history.days[number]])
         context = Deployment(made.settings, NOW + timedelta(hours=1)).context
@@ -69,6 +71,10 @@ def test_restated_values_are_those_of_the_rewritten_lake(history: History, other
                     expected = oracle.embeddings(changed, user, ds, model, text_encoder(), QUERIES)[position]
                     found = np.array(row[f"{name}_embedding"], np.float32)
                     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE, err_msg=f"{user!r} at {ds}")
+            texts = profiles.expected(changed, ds)
+            for user, row in point_in_time(made, PROFILE_VIEW, ds).items():
+                text = texts[user].text if user in texts else profiles.NOTHING
+                assert row["profile_text"] == text, f"{user!r} at {ds}"
         assert verify(context, None).differences == []
 
 

@@ -1,14 +1,16 @@
 """The pure parts around a language model: reading replies, waiting, the profile as text, the choice in the config."""
 
-import json
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.profiles import SHOPPER, event, profile
 from updater.domain.declared.generator import GeneratorChoice
+from updater.domain.erasure import HASH_BYTES, Erased, erasure_hash
 from updater.errors import ConfigError
 from updater.language_models.chat import backoff, retry_after
+from updater.state.layout import StateLayout
 from updater.training.useru.language_model.generator import PROMPTS
 from updater.training.useru.language_model.items import read
 from updater.training.useru.language_model.rendering import MOST_CHARACTERS, MOST_EVENTS, profile_text
@@ -97,18 +99,31 @@ def test_words_of_users_are_quoted_cut_and_free_of_the_id():
     assert "parcel" not in text and "category" not in text.lower().replace("categories", "")
 
 
-def test_replies_are_kept_by_request_alone(tmp_path):
-    replies = Replies(str(tmp_path))
+def test_replies_are_kept_by_request_and_shared_by_users_who_read_the_same(tmp_path):
+    replies = Replies(StateLayout(str(tmp_path)), Erased)
     request = {"model": "m", "messages": [{"role": "user", "content": "q"}], "temperature": 0.5}
-    assert replies.get(request) is None
-    replies.put(request, "lone \ud800", 3)
-    assert replies.get(dict(reversed(request.items()))) == "lone \ud800"
-    assert replies.get({**request, "temperature": 0.6}) is None
-    [path] = tmp_path.rglob("*.json")
-    for damage in (b"", b"{", b"[]", b'{"text": 1}', b"\xff"):
+    assert replies.get("ann", request) is None
+    replies.put("ann", request, "lone \ud800", 3)
+    assert replies.get("ben", dict(reversed(request.items()))) == "lone \ud800"
+    assert replies.get("ann", {**request, "temperature": 0.6}) is None
+    [path] = tmp_path.rglob("*.parquet")
+    assert pq.read_table(path)["user_id"].to_pylist() == ["ann", "ben"]
+    for damage in (b"", b"{", path.read_bytes()[:-9]):
         path.write_bytes(damage)
-        assert replies.get(request) is None
-    assert not list(tmp_path.rglob("*.tmp")) and json.loads(b"1") == 1
+        assert replies.get("ann", request) is None
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_no_reply_is_kept_about_who_was_erased_meanwhile(tmp_path):
+    salt = "00" * HASH_BYTES
+    erased = Erased(salt, frozenset({erasure_hash(salt, "ann")}))
+    replies, request = Replies(StateLayout(str(tmp_path)), lambda: erased), {"model": "m"}
+    replies.put("ann", request, "ann likes tea", 3)
+    assert replies.get("ann", request) is None and not list(tmp_path.rglob("*.parquet"))
+    replies.put("ben", request, "ben likes tea", 3)
+    assert replies.get("ann", request) == "ben likes tea"
+    [path] = tmp_path.rglob("*.parquet")
+    assert pq.read_table(path)["user_id"].to_pylist() == ["ben"]
 
 
 def test_the_prompts_have_the_places_that_are_filled():

@@ -9,7 +9,8 @@ staged/ds=D/bucket-NNN/<digest>-<view>
 summaries/ds=D/bucket-NNN[-gG].parquet                    summaries/{span,base}=A_B/…
 offline/<view>/ds=D/bucket-NNN[-gG].parquet               offline/<view>/{span,base}=A_B/…
 profiles/language_model/ds=D/bucket-NNN.parquet
-models/v<N>/…   restatement/pending.parquet   maintenance/retired.json   training/…
+models/v<N>/…   restatement/pending.parquet   maintenance/retired.json
+training/…      training/llm/NN/<digest>.parquet
 evaluation/…    evaluation/models/<digest>.json
 ```
 """
@@ -23,6 +24,7 @@ from typing import Final
 from updater.domain.bucket_file_names import file_name
 
 _DAY: Final = "ds="
+_REPLIES: Final = "llm"
 SUMMARIES: Final = "summaries"
 """Name of the summaries among the views of a bucket's files."""
 
@@ -92,6 +94,15 @@ class StateLayout:
     def relative(self, path: str) -> str:
         """`path`, which lies below the root, without it."""
         return path.removeprefix(self.root.rstrip("/")).lstrip("/")
+
+    def stays_empty(self, path: str) -> bool:
+        """Whether a file stays that has lost its last row. One that is there only if it has rows does not: rejected
+        rows, and what a language model replied about users.
+        """
+        inside = self.relative(path)
+        return not inside.startswith(
+            (f"{StatePart.REJECTED}/", f"{StatePart.PROFILES}/", f"{StatePart.TRAINING}/{_REPLIES}/")
+        )
 
     def part_of(self, path: str) -> str:
         """The first name of `path` below the root: a `StatePart`, or the name of a file that lies directly there."""
@@ -203,8 +214,8 @@ class StateLayout:
         return self.path(StatePart.TRAINING, "useru")
 
     def generator_replies(self) -> str:
-        """Directory of a language model's replies."""
-        return self.path(StatePart.TRAINING, "llm")
+        """Directory of a language model's replies, each with the users it is about."""
+        return self.path(StatePart.TRAINING, _REPLIES)
 
     def evaluation(self) -> str:
         """Directory of the evaluation's report."""

@@ -81,8 +81,8 @@ def erase_from_others(
         if not num_rows:
             continue
         part = _part(context, path)
-        # Staged files are named by their content, and rejected rows are there only if there are any.
-        if ERASURE.get(part) is Erasure.REMOVED or (part == StatePart.REJECTED and not table.num_rows):
+        # Staged files are named by their content.
+        if ERASURE.get(part) is Erasure.REMOVED or not (table.num_rows or _layout(context).stays_empty(path)):
             with crash_point("other_without"):
                 partitions.remove(path)
             found += FileChanges(num_rows, removed=1)
@@ -148,7 +148,7 @@ def _may_hold(context: Context, path: str, buckets: Sequence[int]) -> bool:
 
     Below `staged` no file has a suffix.
     """
-    inside = StateLayout(partitions.filesystem(context.layout.root)[1]).relative(path)
+    inside = _layout(context).relative(path)
     part, (directory, name) = _part(context, path), path.rsplit("/", 2)[1:]
     bucket = BUCKET.search(inside)
     if ERASURE.get(part) is Erasure.NO_USERS or (bucket and int(bucket[1]) not in buckets):
@@ -164,7 +164,12 @@ def _may_hold(context: Context, path: str, buckets: Sequence[int]) -> bool:
 
 
 def _part(context: Context, path: str) -> str:
-    return StateLayout(partitions.filesystem(context.layout.root)[1]).part_of(path)
+    return _layout(context).part_of(path)
+
+
+def _layout(context: Context) -> StateLayout:
+    """The layout as the paths of `files_below` have it."""
+    return StateLayout(partitions.filesystem(context.layout.root)[1])
 
 
 def _day(path: str) -> date | None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from updater.domain.declared.endpoint import key_of
 from updater.errors import ConfigError
 from updater.settings import Settings
-from updater.state.layout import StateLayout
 from updater.training.useru.answers import Generator, LogGenerator
 
 
@@ -28,5 +27,4 @@ def make_generator(settings: Settings, environ: Mapping[str, str] | None = None)
             f"generator.kind 'llm' needs the package {error.name!r}; run `pip install 'updater[endpoint]'`."
         ) from None
     key = key_of(choice, os.environ if environ is None else environ)
-    replies = Replies(StateLayout(settings.paths.state).generator_replies())
-    return LlmGenerator(Chat(choice, key), replies, choice.max_tokens_total)
+    return LlmGenerator(Chat(choice, key), Replies.of(settings), choice.max_tokens_total)

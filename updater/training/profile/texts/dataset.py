@@ -23,8 +23,8 @@ SCHEMA = pa.schema(
         ("right", pa.int8()),
     ]
 )
-Ask = Callable[[Question], str]
-"""Asks a language model for a candidate."""
+Ask = Callable[[str, Question], str]
+"""Asks a language model for a candidate of a user's text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def _texts(
             return
         candidates = rule_candidates(update)
         if ask is not None:
-            candidates += model_candidate(ask(update.question))
+            candidates += model_candidate(ask(update.user_id, update.question))
         text = make_text(update, candidates, limits)
         if text is None:
             return

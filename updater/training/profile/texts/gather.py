@@ -29,7 +29,7 @@ def gather(context: Context, events: Events | None, policy: Policy, progress: Pr
 
     Args:
         context: the deployment.
-        events: lands what is not landed yet; None where nothing may be written.
+        events: lands what is not landed yet; None where nothing may be written and no language model be asked.
         policy: whose prompts they are.
         progress: called with what is done.
 
@@ -47,7 +47,8 @@ def gather(context: Context, events: Events | None, policy: Policy, progress: Pr
 
     found = collect(context, events, progress)
     progress("making training texts", 0, len(found.trained))
-    with candidates(context.settings) as ask:
+    # A look costs no requests: it counts the texts that the rules' candidates give.
+    with candidates(context.settings, may_ask=events is not None) as ask:
         made = make_training_updates(found.trained, found.limits, policy.prompt, fits, ask)
     if not made.texts:
         raise ConfigError(

@@ -84,21 +84,21 @@ class LlmGenerator:
             UpdaterError: the tokens of this run are used up, or the endpoint gives no replies.
         """
         topics = _candidates(profile, pool)
-        drafts = self._drafts(profile_text(profile), topics) if topics else []
+        drafts = self._drafts(profile.user_id, profile_text(profile), topics) if topics else []
         self.progress.num_profiles += 1
         if self.progress.num_profiles % PROFILES_PER_LOG == 0:
             logger.info("generator: %s", asdict(self.progress))
         return drafts
 
-    def _drafts(self, profile: str, topics: Mapping[int, Topic]) -> list[Draft]:
+    def _drafts(self, user_id: str, profile: str, topics: Mapping[int, Topic]) -> list[Draft]:
         listed = {number: {"topic": topic.question} for number, topic in topics.items()}
-        chosen = self._collect("questions", profile, listed, choose=min(TOPICS_PER_PROFILE, len(topics)))
+        chosen = self._collect(user_id, "questions", profile, listed, choose=min(TOPICS_PER_PROFILE, len(topics)))
         questions = {number: " ".join(text.split()) for number, text in chosen.items()}
         answers = self._collect(
-            "answers", profile, {number: {"question": question} for number, question in questions.items()}
+            user_id, "answers", profile, {number: {"question": question} for number, question in questions.items()}
         )
         drafts = {number: {"question": questions[number], "draft": text} for number, text in answers.items() if text}
-        revised = self._collect("reflection", profile, drafts)
+        revised = self._collect(user_id, "reflection", profile, drafts)
         return [
             Draft(topics[number].name, question, free_text=revised[number])
             for number, question in questions.items()
@@ -106,7 +106,7 @@ class LlmGenerator:
         ]
 
     def _collect(
-        self, step: str, profile: str, listed: Mapping[int, Mapping[str, str]], choose: int = 0
+        self, user_id: str, step: str, profile: str, listed: Mapping[int, Mapping[str, str]], choose: int = 0
     ) -> dict[int, str]:
         """The model's texts for the listed items, asked for again while replies lack them.
 
@@ -119,7 +119,7 @@ class LlmGenerator:
         while len(found) < enough and attempt < MAX_ATTEMPTS:
             attempt += 1
             left = [{"number": number, **item} for number, item in listed.items() if number not in found]
-            reply = items.read(self._reply(step, profile, left, wanted, attempt))
+            reply = items.read(self._reply(user_id, step, profile, left, wanted, attempt))
             open_numbers = listed.keys() - found.keys()
             usable = [
                 (number, text) for number, text in reply.items() if number in open_numbers and (text or not choose)
@@ -131,13 +131,15 @@ class LlmGenerator:
             logger.warning("%s topics of a profile are left out: %s replies had no %s", missing, attempt, step)
         return found
 
-    def _reply(self, step: str, profile: str, left: Sequence[Mapping[str, Any]], count: int, attempt: int) -> str:
+    def _reply(
+        self, user_id: str, step: str, profile: str, left: Sequence[Mapping[str, Any]], count: int, attempt: int
+    ) -> str:
         places = {"profile": profile, "items": items.written(left), "count": str(count)}
         prompt = Template(PROMPTS[step]).substitute(places)
         if attempt > 1:
             prompt += "\n" + Template(PROMPTS["again"]).substitute(attempt=str(attempt))
         request = self._chat.request(PROMPTS["system"], prompt)
-        kept = self._replies.get(request)
+        kept = self._replies.get(user_id, request)
         if kept is not None:
             self.progress.num_kept += 1
             return kept
@@ -145,7 +147,7 @@ class LlmGenerator:
         reply = self._chat.ask(request)
         self.progress.num_asked += 1
         self.progress.num_tokens += reply.total_tokens
-        self._replies.put(request, reply.text, reply.total_tokens)
+        self._replies.put(user_id, request, reply.text, reply.total_tokens)
         return reply.text
 
     def _check_budget(self) -> None:

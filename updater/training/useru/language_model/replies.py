@@ -1,42 +1,85 @@
 """A language model's replies on disk, so that no run pays for a question twice.
 
-`<root>/<first two digits>/<digest of the request>.json`. A request says nothing of whom it is about, so neither does
-a file here; users whose profiles read the same share their replies.
+`<root>/<first two digits>/<digest of the request>.parquet`, with a row for each user whom the request was about: users
+whose profiles read the same share a reply, and an erasure takes a user's row out, or the file if it was the only one.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
+import pyarrow as pa
+
+from updater.domain.columns import JOIN_KEY
+from updater.domain.erasure import Erased
 from updater.domain.fingerprint import fingerprint
 from updater.lake import partitions
+from updater.ledger import open_reader
+from updater.runtime.state_lock import StateLock
+from updater.settings import Settings
+from updater.state.layout import StateLayout
+
+SCHEMA = pa.schema(
+    {JOIN_KEY: pa.string(), "model": pa.string(), "reply": pa.string(), "total_tokens": pa.int64()},
+)
+"""A reply is written as JSON: a model may say what no text column can hold."""
 
 
 class Replies:
-    """Replies below a directory or URL."""
+    """Replies that training keeps in a state.
 
-    def __init__(self, root: str) -> None:
-        self._root = root
+    Args:
+        layout: names below the state.
+        erased: says who was erased by now.
+    """
 
-    def get(self, request: Mapping[str, Any]) -> str | None:
-        """What was replied to `request`; None if it was not asked, or if the file is damaged."""
+    def __init__(self, layout: StateLayout, erased: Callable[[], Erased]) -> None:
+        self._root, self._lock = layout.generator_replies(), StateLock(layout.rewriting_lock())
+        self._erased = erased
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Replies":
+        """Those of a deployment, whose ledger is opened when the first one is kept."""
+        ledger = cache(open_reader)
+        return cls(StateLayout(settings.paths.state), lambda: ledger(settings.ledger.url).erased())
+
+    def get(self, user_id: str, request: Mapping[str, Any]) -> str | None:
+        """What was replied to `request`, about this user or one of whom it says the same; None if it was not asked, or
+        if the file is damaged.
+        """
+        rows = self._rows(request)
+        if not rows:
+            return None
+        if user_id not in rows:
+            self._write(request, rows, user_id, next(iter(rows.values())))
+        text: str = json.loads(rows[min(rows)]["reply"])
+        return text
+
+    def put(self, user_id: str, request: Mapping[str, Any], text: str, total_tokens: int) -> None:
+        """Keep a reply about a user, atomically, unless the user was erased while the model thought."""
+        row = {"model": request["model"], "reply": json.dumps(text), "total_tokens": total_tokens}
+        self._write(request, self._rows(request), user_id, row)
+
+    def _rows(self, request: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         path = self._path(request)
         if not partitions.exists(path):
-            return None
-        fs, inner = partitions.filesystem(path)
+            return {}
         try:
-            kept = json.loads(fs.cat_file(inner))
-        except ValueError:
-            return None
-        text = kept.get("text") if isinstance(kept, dict) else None
-        return text if isinstance(text, str) else None
+            return {row[JOIN_KEY]: row for row in partitions.read_table(path).to_pylist()}
+        except (pa.ArrowException, OSError):
+            return {}
 
-    def put(self, request: Mapping[str, Any], text: str, total_tokens: int) -> None:
-        """Keep a reply, atomically."""
-        content = {"model": request["model"], "text": text, "total_tokens": total_tokens}
-        with partitions.write_file(self._path(request)) as file:
-            file.write(json.dumps(content, sort_keys=True).encode())
+    def _write(
+        self, request: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], user_id: str, row: Mapping[str, Any]
+    ) -> None:
+        made = {**rows, user_id: {**row, JOIN_KEY: user_id}}
+        with self._lock.shared():
+            erased = self._erased()
+            kept = [made[user] for user in sorted(made) if user not in erased]
+            if kept:
+                partitions.write_table(self._path(request), pa.Table.from_pylist(kept, SCHEMA))
 
     def _path(self, request: Mapping[str, Any]) -> str:
         digest = fingerprint(request)
-        return partitions.join(self._root, digest[:2], f"{digest}.json")
+        return partitions.join(self._root, digest[:2], f"{digest}.parquet")
