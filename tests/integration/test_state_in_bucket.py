@@ -115,9 +115,9 @@ def test_what_does_not_work_in_a_bucket_is_refused_in_a_sentence(tmp_path: Path,
     before = objects(s3_bucket)
     with ProcessPool(made.settings, context.now) as pool:
         for call, said in (
-            (lambda: erase(context, ["ann"]), "to erase users"),
+            (lambda: erase(context, ["ann"]), "An erasure"),
             (lambda: find(context, ["ann"]), "A search for users"),
-            (lambda: maintain(context), "to maintain the state"),
+            (lambda: maintain(context), "Maintenance"),
             (lambda: plan_maintenance(context), "Maintenance"),
             (lambda: register_model(context, tmp_path, "other", True), "Adding a model version"),
             (lambda: prune_version(context, 1), "Removing a model version"),

@@ -170,18 +170,6 @@ class StateLayout:
         """Files that nobody reads, waiting for the end of their grace period."""
         return self.path(StatePart.MAINTENANCE, "retired.json")
 
-    def rewriting_lock(self) -> str:
-        """Exclusive: files are rewritten or removed. Shared: files are written that an erasure has to find."""
-        return self.path("erasure.lock")
-
-    def online_lock(self) -> str:
-        """Exclusive: users leave the online store. Shared: rows that were read from files go there."""
-        return self.path("online.lock")
-
-    def profile_lock(self) -> str:
-        """Exclusive: a language model's texts are written."""
-        return self.path("profiles.lock")
-
     def training_run(self, recipe: str) -> str:
         """Checkpoints and metrics of a training run."""
         return self.path(StatePart.TRAINING, "runs", recipe)

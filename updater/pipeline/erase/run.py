@@ -19,7 +19,8 @@ from updater.pipeline.monitor import audit
 from updater.pipeline.user_ids import state_ids
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
-from updater.runtime.state_lock import StateLock
+from updater.runtime.state_lock import Lock, StateLock
+from updater.runtime.state_place import needs_directory
 from updater.runtime.timing import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -68,9 +69,10 @@ def erase(context: WritableContext, user_ids: Sequence[str], progress: Progress 
     """
     from updater.store.online.erasing import erase_online
 
+    needs_directory(context.settings, "An erasure")
     watch = Stopwatch()
     users = state_ids(context, user_ids)
-    with StateLock(context.layout.rewriting_lock()).exclusive():
+    with StateLock(context, Lock.REWRITING).exclusive():
         erased_before = context.ledger.erased().among(users)
         with crash_point("erasure"):
             erased = context.ledger.record_erasures(users, context.now)
@@ -82,7 +84,7 @@ def erase(context: WritableContext, user_ids: Sequence[str], progress: Progress 
         found += erase_from_others(context, buckets, among, progress)
         missing = _not_online(context, [user for user in users if user not in among.seen | erased_before])
         # Whoever read the users' rows before they left the files has brought them online when this lock is held.
-        with StateLock(context.layout.online_lock()).exclusive():
+        with StateLock(context, Lock.ONLINE).exclusive():
             with crash_point("online_without"):
                 online_rows = erase_online(context.settings, users)
             hashes = [erasure_hash(erased.salt, user) for user in users]
