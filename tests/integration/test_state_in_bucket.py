@@ -19,8 +19,6 @@ from updater.fidelity.run import measure_fidelity
 from updater.pipeline.compact.run import maintain, plan_maintenance
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.dry_run import plan_window
-from updater.pipeline.erase.proof import find
-from updater.pipeline.erase.run import erase
 from updater.pipeline.init import initialize
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
@@ -115,8 +113,6 @@ def test_what_does_not_work_in_a_bucket_is_refused_in_a_sentence(tmp_path: Path,
     before = objects(s3_bucket)
     with ProcessPool(made.settings, context.now) as pool:
         for call, said in (
-            (lambda: erase(context, ["ann"]), "An erasure"),
-            (lambda: find(context, ["ann"]), "A search for users"),
             (lambda: maintain(context), "Maintenance"),
             (lambda: plan_maintenance(context), "Maintenance"),
             (lambda: register_model(context, tmp_path, "other", True), "Adding a model version"),
@@ -129,7 +125,6 @@ def test_what_does_not_work_in_a_bucket_is_refused_in_a_sentence(tmp_path: Path,
             with pytest.raises(ConfigError, match=f"{said}.*directory.*docs/operations.md"):
                 call()
     assert objects(s3_bucket) == before
-    assert context.ledger.unfinished_erasures() == 0
 
 
 @pytest.mark.parametrize(

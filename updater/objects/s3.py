@@ -5,7 +5,7 @@ by then. So each conditional put has a mark of its own among the object's metada
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -26,7 +26,7 @@ from obstore.store import S3Store
 
 from updater.errors import ConfigError, ServiceUnavailableError
 from updater.objects.s3_access import Access, access_from
-from updater.objects.s3_versions import delete_versions, keeps_versions
+from updater.objects.s3_versions import delete_versions, keeps_versions, request, versions_below
 from updater.objects.store import Held
 
 if TYPE_CHECKING:
@@ -151,14 +151,32 @@ class S3Objects:
         keys = [self._key(name) for name in names]
         if not keys:
             return
-        if self._keeps_versions is None:
-            self._keeps_versions = keeps_versions(self._access, self._bucket)
-        if self._keeps_versions:
+        if self._has_versions():
             for key in keys:
                 delete_versions(self._access, self._bucket, key)
             return
         with self._answering():
             obstore.delete(self._store, keys)
+
+    def old_versions(self, below: str) -> Sequence[tuple[str, str]]:
+        """Name and id of each version of the objects below a directory that is not what a reader finds there now."""
+        if not self._has_versions():
+            return []
+        found = versions_below(self._access, self._bucket, f"{self._key(below)}/")
+        return [(self._name(one.key), one.id) for one in found if not (one.is_latest or one.is_marker)]
+
+    def get_version(self, name: str, version: str) -> bytes:
+        """The content of a version of an object. Raises FileNotFoundError if there is none."""
+        return request(self._access, "GET", self._bucket, self._key(name), {"versionId": version})
+
+    def delete_version(self, name: str, version: str) -> None:
+        """Delete one version of an object."""
+        request(self._access, "DELETE", self._bucket, self._key(name), {"versionId": version})
+
+    def _has_versions(self) -> bool:
+        if self._keeps_versions is None:
+            self._keeps_versions = keeps_versions(self._access, self._bucket)
+        return self._keeps_versions
 
     def _put_if(self, name: str, content: bytes, mode: "PutMode") -> bool:
         mark, pause = uuid4().hex, FIRST_PAUSE_SECONDS

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from io import BytesIO
 
 import pyarrow as pa
 
@@ -12,11 +13,12 @@ from updater.domain.bucket_file_names import parse
 from updater.domain.temporary_files import TEMPORARY
 from updater.lake import partitions
 from updater.lake.erased_rows import Among
+from updater.lake.old_versions import old_versions
 from updater.lake.schemas import EVENT_ROWS
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext
-from updater.state.layout import ERASURE, Erasure, StateLayout, StatePart
-from updater.state.rewrite import events_name, read_without
+from updater.state.layout import ERASURE, Erasure, StatePart
+from updater.state.rewrite import events_name, read_without, rows_without
 
 BUCKET = re.compile(r"(?:^|/)bucket-(\d{3,})")
 
@@ -58,7 +60,9 @@ def erase_from_others(
 ) -> FileChanges:
     """Rewrite all other files of the state that hold rows of the users, who are in `buckets`, in place."""
     found = FileChanges()
-    paths = [path for path in files_below(context) if _may_hold(context, path, buckets)]
+    paths = [
+        path for path in files_below(context) if _may_hold(context, path, buckets) and not _is_named(context, path)
+    ]
     for done, path in enumerate(paths):
         progress("erasing from files", done, len(paths))
         if TEMPORARY.fullmatch(_name(path)):
@@ -86,16 +90,39 @@ def erase_from_others(
     return found
 
 
+def erase_from_versions(
+    context: WritableContext, buckets: Sequence[int], among: Among, progress: Progress
+) -> FileChanges:
+    """Remove what the state's bucket kept of files as they were with rows of the users, who are in `buckets`.
+
+    All of them are looked through: what a killed erasure rewrote holds no user any more, and is not rewritten again.
+    """
+    versions = [one for one in old_versions(context.layout.root) if _may_hold(context, one.path, buckets)]
+    found = FileChanges()
+    with crash_point("versions_removed"):
+        for done, version in enumerate(versions):
+            progress("erasing from old versions", done, len(versions))
+            try:
+                content = version.read()
+            except FileNotFoundError:
+                continue  # by a rule of the bucket
+            if rows_without(BytesIO(content), str(version), among)[1]:
+                version.remove()
+                found += FileChanges(removed=1)
+    return found
+
+
 def write(path: str, content: bytes) -> None:
     """Write a file, atomically."""
     with partitions.write_file(path) as file:
         file.write(content)
 
 
-def files_below(context: Context, *names: str) -> Iterator[str]:
+def files_below(context: Context, *names: str) -> list[str]:
     """All files below a part of the state, hidden ones included, sorted."""
-    fs, inner = partitions.filesystem(context.layout.path(*names))
-    yield from sorted(fs.find(inner))
+    root = context.layout.path(*names)
+    fs, inner = partitions.filesystem(root)
+    return [partitions.join(root, str(path).removeprefix(inner).lstrip("/")) for path in sorted(fs.find(inner))]
 
 
 def _write_events(path: str, table: pa.Table) -> str | None:
@@ -126,25 +153,24 @@ def _repoint_plan(context: WritableContext, modality: str, ds: date, old: str, n
 
 
 def _may_hold(context: Context, path: str, buckets: Sequence[int]) -> bool:
-    """False for files that cannot hold rows of users in `buckets`, and for those that were rewritten with the ledger.
-
-    Below `staged` no file has a suffix.
-    """
-    inside = StateLayout(partitions.filesystem(context.layout.root)[1]).relative(path)
-    part, (directory, name) = _part(context, path), path.rsplit("/", 2)[1:]
-    bucket = BUCKET.search(inside)
+    """False for files that cannot hold rows of users in `buckets`. Below `staged` no file has a suffix."""
+    part, bucket = _part(context, path), BUCKET.search(context.layout.relative(path))
     if ERASURE.get(part) is Erasure.NO_USERS or (bucket and int(bucket[1]) not in buckets):
         return False
-    if unfinished := TEMPORARY.fullmatch(name):
-        return part == StatePart.STAGED or unfinished["name"].endswith(".parquet")
-    if ERASURE.get(part) is Erasure.REPOINTED:
-        named = _day(path) if part == StatePart.EVENTS else parse(directory, name, path)
-        return name.endswith(".parquet") and not named
-    return part == StatePart.STAGED or name.endswith(".parquet")
+    unfinished = TEMPORARY.fullmatch(_name(path))
+    return part == StatePart.STAGED or (unfinished["name"] if unfinished else path).endswith(".parquet")
+
+
+def _is_named(context: Context, path: str) -> bool:
+    """True for files that the ledger names, and that are rewritten with what it says of them."""
+    part, (directory, name) = _part(context, path), path.rsplit("/", 2)[1:]
+    if ERASURE.get(part) is not Erasure.REPOINTED or TEMPORARY.fullmatch(name):
+        return False
+    return bool(_day(path) if part == StatePart.EVENTS else parse(directory, name, path))
 
 
 def _part(context: Context, path: str) -> str:
-    return StateLayout(partitions.filesystem(context.layout.root)[1]).part_of(path)
+    return context.layout.part_of(path)
 
 
 def _day(path: str) -> date | None:

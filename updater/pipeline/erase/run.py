@@ -14,13 +14,12 @@ from updater.domain.buckets import bucket_of
 from updater.domain.erasure import erasure_hash
 from updater.lake.pseudonyms import known_id
 from updater.pipeline.erase.buckets import erase_from_buckets
-from updater.pipeline.erase.files import erase_from_events, erase_from_others
+from updater.pipeline.erase.files import erase_from_events, erase_from_others, erase_from_versions
 from updater.pipeline.monitor import audit
 from updater.pipeline.user_ids import state_ids
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.state_lock import Lock, StateLock
-from updater.runtime.state_place import needs_directory
 from updater.runtime.timing import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -69,7 +68,6 @@ def erase(context: WritableContext, user_ids: Sequence[str], progress: Progress 
     """
     from updater.store.online.erasing import erase_online
 
-    needs_directory(context.settings, "An erasure")
     watch = Stopwatch()
     users = state_ids(context, user_ids)
     with StateLock(context, Lock.REWRITING).exclusive():
@@ -82,6 +80,7 @@ def erase(context: WritableContext, user_ids: Sequence[str], progress: Progress 
         found = erase_from_events(context, among, progress)
         found += erase_from_buckets(context, buckets, among, progress)
         found += erase_from_others(context, buckets, among, progress)
+        found += erase_from_versions(context, buckets, among, progress)
         missing = _not_online(context, [user for user in users if user not in among.seen | erased_before])
         # Whoever read the users' rows before they left the files has brought them online when this lock is held.
         with StateLock(context, Lock.ONLINE).exclusive():
