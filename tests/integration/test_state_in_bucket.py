@@ -23,7 +23,6 @@ from updater.pipeline.init import initialize
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.run import restate_range
-from updater.pipeline.versions.registry import prune_version, register_model
 from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
@@ -115,8 +114,6 @@ def test_what_does_not_work_in_a_bucket_is_refused_in_a_sentence(tmp_path: Path,
         for call, said in (
             (lambda: maintain(context), "Maintenance"),
             (lambda: plan_maintenance(context), "Maintenance"),
-            (lambda: register_model(context, tmp_path, "other", True), "Adding a model version"),
-            (lambda: prune_version(context, 1), "Removing a model version"),
             (lambda: build_data(context, pool), "Training"),
             (lambda: training_layout(context), "Training"),
             (lambda: evaluate(context, pool), "An evaluation"),

@@ -25,6 +25,8 @@ from updater.domain.bucket_file_names import file_name
 _DAY: Final = "ds="
 SUMMARIES: Final = "summaries"
 """Name of the summaries among the views of a bucket's files."""
+MODEL_MARK: Final = "config.json"
+"""Name of the file without which a model is none."""
 
 
 class StatePart(StrEnum):
@@ -161,6 +163,10 @@ class StateLayout:
     def model(self, version: int) -> str:
         """Directory of a model version."""
         return self.path(StatePart.MODELS, f"v{version}")
+
+    def model_mark(self, version: int) -> str:
+        """The file of a model version that is put last and removed first: while it is there, so are the others."""
+        return f"{self.model(version)}/{MODEL_MARK}"
 
     def restatement_plan(self) -> str:
         """The plan of a restatement, there from its start to its end."""
