@@ -5,17 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment import Deployment, tree
+from tests.deployment import Deployment, tree, write_config
 from tests.state_objects import DATA, DATABASES, objects
 from tests.strategies import TOUR
 from updater.errors import ConfigError, NotFoundError
 from updater.ledger import ModelRecord
-from updater.model.checkpoint import create_config, create_model, save_model
+from updater.model.checkpoint import create_config, create_model, model_digest, save_model
 from updater.objects.filesystem import S3FileSystem, objects_at
+from updater.pipeline.init import initialize
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.versions.promote import promote
 from updater.pipeline.versions.registry import model_version, prune_version, register_model
 from updater.runtime.process_pool import ProcessPool
+from updater.settings import load_settings
 from updater.store.repository.features import model_versions
 
 DAYS = TOUR.windows[:3]
@@ -89,8 +91,13 @@ def die_at(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, number: int)
 def test_a_version_of_which_a_file_is_missing_is_none(
     tmp_path: Path, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Deployment.create(tmp_path, paths={"state": f"s3://{s3_bucket}/state"}, **DATABASES)
-    directory = new_model(made, tmp_path / "new")
+    config = write_config(tmp_path, paths={"state": f"s3://{s3_bucket}/state"}, **DATABASES)
+    made = Deployment(load_settings(config, environ={}))
+    first, directory = new_model(made, tmp_path / "first", 98), new_model(made, tmp_path / "new")
+    initialize(made.settings, str(first))
+    live = made.context.live_model()
+    assert (live.trained, live.digest) == (True, model_digest(first))
+    assert register_model(made.context, first, "first", trained=True) == live
     live_again = die_at(monkeypatch, S3FileSystem, "put_file", 3)
     with pytest.raises(Killed):
         register_model(made.context, directory, "new", trained=True)
