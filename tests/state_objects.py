@@ -19,4 +19,4 @@ def objects(bucket: str) -> dict[str, str]:
     """Digest of every object of the state `s3://<bucket>/state`, by name."""
     store, root = objects_at(f"s3://{bucket}/state")
     names = (name for name in store.list(root) if name.split("/")[1] in DATA)
-    return {name.partition("/")[2]: sha256(store.get(name).content).hexdigest() for name in names}
+    return {name.partition("/")[2]: sha256(store.get(name)).hexdigest() for name in names}

@@ -83,7 +83,7 @@ def erase_while_loading(monkeypatch: pytest.MonkeyPatch, made: Deployment, user:
     waiting: list[str] = []
 
     def take(lock: StateLock) -> Any:
-        waiting.append(lock._path.rpartition("/")[2])
+        waiting.append(lock.lock)
         return exclusive(lock)
 
     def load(*arguments: Any) -> Any:

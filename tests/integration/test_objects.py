@@ -1,4 +1,4 @@
-"""One contract, kept by a directory and by a bucket, and by a bucket behind a network that fails."""
+"""Objects of a bucket, and of a bucket behind a network that fails."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,25 +10,20 @@ import pytest
 from tests.s3_proxy import Fault, Proxy, proxy_of
 from tests.s3_server import S3Server, environment, s3_running
 from updater.errors import ConfigError, ServiceUnavailableError
-from updater.objects.local import LocalObjects
 from updater.objects.s3 import FIRST_BYTES, S3Objects
 from updater.objects.s3_access import access_from
 from updater.objects.s3_versions import versions_of
-from updater.objects.store import Objects
 
 ODD_NAMES = ["a/b=c/d", "50%+ü x", "a.b-c_d~e", "ds=2024-01-01/bucket-000.parquet"]
 FAULTS: tuple[Fault, ...] = ("503", "cut", "lost")
-Open = Callable[[], Objects]
+Open = Callable[[], S3Objects]
 """Opens the same store once more, as another process would."""
 
 
-@pytest.fixture(params=["directory", "bucket"])
-def open_objects(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    if request.param == "directory":
-        return lambda: LocalObjects(str(tmp_path / "root"))
-    server: S3Server = request.getfixturevalue("s3_server")
-    bucket = server.bucket()
-    return lambda: S3Objects(server.access, bucket, "a prefix/of it")
+@pytest.fixture
+def open_objects(s3_server: S3Server) -> Open:
+    bucket = s3_server.bucket()
+    return lambda: S3Objects(s3_server.access, bucket, "a prefix/of it")
 
 
 @pytest.fixture
@@ -41,67 +36,20 @@ def test_what_is_put_is_read_whole_under_its_name(open_objects: Open) -> None:
     objects = open_objects()
     for number, name in enumerate(ODD_NAMES):
         objects.put(name, bytes([number]) * (number * 1000))
-    assert [objects.get(name).content for name in ODD_NAMES] == [bytes([n]) * (n * 1000) for n in range(4)]
+    assert [objects.get(name) for name in ODD_NAMES] == [bytes([n]) * (n * 1000) for n in range(4)]
     assert open_objects().list() == {name: 1000 * ODD_NAMES.index(name) for name in sorted(ODD_NAMES)}
     objects.put(ODD_NAMES[0], b"again")
-    assert open_objects().get(ODD_NAMES[0]).content == b"again"
+    assert open_objects().get(ODD_NAMES[0]) == b"again"
 
 
 def test_a_listing_keeps_to_its_directory_and_sees_at_once_what_others_do(open_objects: Open) -> None:
     one, other = open_objects(), open_objects()
     for name in ("a/b", "a/b/c", "a/bc", "ab/c"):
-        if name == "a/b" and isinstance(one, LocalObjects):
-            continue  # a file has nothing below it
         one.put(name, b"x")
     assert list(other.list("a/b")) == ["a/b/c"]
-    assert [name for name in other.list("a") if name != "a/b"] == ["a/b/c", "a/bc"]
+    assert list(other.list("a")) == ["a/b", "a/b/c", "a/bc"]
     other.delete(["a/b/c", "a/nothing"])
     assert list(one.list("a/b")) == list(one.list("nowhere")) == []
-
-
-def test_an_object_is_new_once(open_objects: Open) -> None:
-    objects = open_objects()
-    assert objects.put_new("a/name", b"first")
-    assert not objects.put_new("a/name", b"second")
-    assert objects.get("a/name").content == b"first"
-    objects.delete(["a/name"])
-    assert objects.put_new("a/name", b"third")
-
-
-def test_of_many_who_put_a_new_object_one_does(open_objects: Open) -> None:
-    stores = [open_objects() for _ in range(6)]
-    with ThreadPoolExecutor(len(stores)) as threads:
-        for round_ in range(4):
-            name = f"round-{round_}"
-            made = list(threads.map(lambda n, name=name: stores[n].put_new(name, bytes([n])), range(len(stores))))
-            assert made.count(True) == 1
-            assert stores[0].get(name).content == bytes([made.index(True)])
-
-
-def test_only_what_was_read_is_replaced(open_objects: Open) -> None:
-    objects = open_objects()
-    objects.put("name", b"0")
-    before = objects.get("name").version
-    assert objects.replace("name", b"1", before)
-    assert not objects.replace("name", b"2", before)
-    assert not objects.replace("nothing", b"3", before)
-    assert list(objects.list()) == ["name"]
-    assert objects.get("name").content == b"1"
-
-
-def test_no_step_of_many_counters_is_lost(open_objects: Open) -> None:
-    open_objects().put("counter", b"0")
-
-    def count(objects: Objects) -> None:
-        for _ in range(5):
-            while True:
-                held = objects.get("counter")
-                if objects.replace("counter", b"%d" % (int(held.content) + 1), held.version):
-                    break
-
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(count, [open_objects() for _ in range(4)]))
-    assert open_objects().get("counter").content == b"20"
 
 
 def test_a_copy_is_the_object_and_needs_one(open_objects: Open) -> None:
@@ -109,7 +57,7 @@ def test_a_copy_is_the_object_and_needs_one(open_objects: Open) -> None:
     objects.put("from/x", b"content")
     objects.put("to/y", b"former")
     objects.copy("from/x", "to/y")
-    assert objects.get("to/y").content == b"content"
+    assert objects.get("to/y") == b"content"
     with pytest.raises(FileNotFoundError):
         objects.copy("from/nothing", "to/z")
     with pytest.raises(FileNotFoundError):
@@ -130,7 +78,7 @@ def test_a_large_object_is_never_seen_in_part(open_objects: Open) -> None:
     thread = Thread(target=write)
     thread.start()
     while not done.is_set():
-        assert reader.get("large").content in contents
+        assert reader.get("large") in contents
     thread.join()
 
 
@@ -166,29 +114,20 @@ def test_a_fault_changes_no_answer(proxied: tuple[Proxy, S3Objects], fault: Faul
     proxy, objects = proxied
     for kind in ("PUT", "GET", "LIST", "COPY", "HEAD"):
         proxy.plan(kind, fault, times=2)
-    assert objects.put_new("name", b"x" * 100_000)
-    assert not objects.put_new("name", b"y")
+    objects.put("name", b"x" * 100_000)
     proxy.plan("PUT", fault, times=2)
-    assert objects.replace("name", b"z" * 100_000, objects.get("name").version)
+    objects.put("name", b"z" * 100_000)
+    assert objects.get("name") == b"z" * 100_000
     objects.copy("name", "copy")
     assert objects.list() == {"copy": 100_000, "name": 100_000}
-    assert objects.get("copy").content == b"z" * 100_000
+    assert objects.get("copy") == b"z" * 100_000
     assert objects.size("copy") == 100_000
     objects.delete(["name"])
     assert list(objects.list()) == ["copy"]
     assert proxy.faults.total() >= 10
 
 
-def test_the_winner_of_a_race_knows_it_though_its_answer_is_lost(proxied: tuple[Proxy, S3Objects]) -> None:
-    proxy, objects = proxied
-    proxy.plan("PUT", "lost")
-    assert objects.put_new("name", b"mine")
-    assert proxy.faults["lost"] == 1
-    # The same bytes from somebody else are somebody else's.
-    assert not objects.put_new("name", b"mine")
-
-
-def test_wrong_credentials_and_places_are_said(s3_server: S3Server, tmp_path: Path) -> None:
+def test_wrong_credentials_and_places_are_said(s3_server: S3Server) -> None:
     wrong = access_from({**s3_server.environment, "AWS_SECRET_ACCESS_KEY": "wrong"})
     with pytest.raises(ConfigError, match="check the credentials"):
         S3Objects(wrong, s3_server.bucket()).list()
@@ -208,17 +147,15 @@ def test_a_killed_server_comes_back_to_a_client_that_waits(tmp_path: Path) -> No
         objects.put("before", b"x")
         server.kill()
         with ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(objects.put_new, "meanwhile", b"y")
+            waiting = threads.submit(objects.put, "meanwhile", b"y")
             server.start()
-            assert waiting.result()
+            waiting.result()
         assert objects.list() == {"before": 1, "meanwhile": 1}
-        assert not objects.put_new("before", b"z")
 
 
 def test_a_server_that_stays_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("updater.objects.s3.RETRIES", {"max_retries": 0})
-    monkeypatch.setattr("updater.objects.s3.ATTEMPTS", 1)
     objects = S3Objects(access_from(environment(1)), "bucket")
-    for call in (lambda: objects.put("name", b""), lambda: objects.put_new("name", b""), objects.list):
+    for call in (lambda: objects.put("name", b""), objects.list):
         with pytest.raises(ServiceUnavailableError, match="check that it runs"):
             call()

@@ -19,13 +19,10 @@ from updater.fidelity.run import measure_fidelity
 from updater.pipeline.compact.run import maintain, plan_maintenance
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.dry_run import plan_window
-from updater.pipeline.erase.proof import find
-from updater.pipeline.erase.run import erase
 from updater.pipeline.init import initialize
 from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.run import restate_range
-from updater.pipeline.versions.registry import prune_version, register_model
 from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
@@ -115,12 +112,8 @@ def test_what_does_not_work_in_a_bucket_is_refused_in_a_sentence(tmp_path: Path,
     before = objects(s3_bucket)
     with ProcessPool(made.settings, context.now) as pool:
         for call, said in (
-            (lambda: erase(context, ["ann"]), "to erase users"),
-            (lambda: find(context, ["ann"]), "A search for users"),
-            (lambda: maintain(context), "to maintain the state"),
+            (lambda: maintain(context), "Maintenance"),
             (lambda: plan_maintenance(context), "Maintenance"),
-            (lambda: register_model(context, tmp_path, "other", True), "Adding a model version"),
-            (lambda: prune_version(context, 1), "Removing a model version"),
             (lambda: build_data(context, pool), "Training"),
             (lambda: training_layout(context), "Training"),
             (lambda: evaluate(context, pool), "An evaluation"),
@@ -129,7 +122,6 @@ def test_what_does_not_work_in_a_bucket_is_refused_in_a_sentence(tmp_path: Path,
             with pytest.raises(ConfigError, match=f"{said}.*directory.*docs/operations.md"):
                 call()
     assert objects(s3_bucket) == before
-    assert context.ledger.unfinished_erasures() == 0
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -213,7 +214,7 @@ def test_the_config_decides_who_writes(make_settings: Callable[..., Settings], m
 
 def drafts_of(server: ChatServer, root: Path) -> tuple[LlmGenerator, list[Any]]:
     choice = GeneratorChoice(kind="llm", url=server.url, model="m")
-    generator = LlmGenerator(Chat(choice), Replies(StateLayout(str(root)), Erased), 1_000_000)
+    generator = LlmGenerator(Chat(choice), Replies(StateLayout(str(root)), Erased, nullcontext), 1_000_000)
     return generator, generator.drafts(SHOPPER, POOL)
 
 

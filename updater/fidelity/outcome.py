@@ -16,7 +16,7 @@ from updater.fidelity.readers.asked import Asked
 from updater.fidelity.report import Json
 from updater.lake import partitions
 from updater.runtime.deployment import Context, WritableContext
-from updater.runtime.state_lock import StateLock
+from updater.runtime.state_lock import Lock, StateLock
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def no_erasure(context: WritableContext, users: Iterable[str]) -> Iterator[None]
     Raises:
         ConcurrentUpdateError: some of them are erased.
     """
-    with StateLock(context.layout.rewriting_lock()).shared():
+    with StateLock(context, Lock.REWRITING).shared():
         if context.ledger.erased().among(set(users)):
             raise ConcurrentUpdateError(
                 "Users were erased while this ran; run the same command again.", cause="erasure"

@@ -1,13 +1,15 @@
 """Looking at the ledger."""
 
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from datetime import date
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, func, select
 
 from updater.domain.erasure import Erased
-from updater.ledger.engine import create_ledger_engine
+from updater.ledger.engine import create_ledger_engine, is_sqlite
+from updater.ledger.locks import advisory_lock
 from updater.ledger.records import (
     AuditRecord,
     BucketRecord,
@@ -57,6 +59,16 @@ class LedgerReader:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    @property
+    def file(self) -> str | None:
+        """The SQLite file that it is in; None on a server."""
+        url = self._engine.url
+        return str(url.database) if is_sqlite(url) else None
+
+    def lock(self, key: int, *, shared: bool) -> AbstractContextManager[None]:
+        """See `advisory_lock`; only a server has them."""
+        return advisory_lock(self._engine, key, shared=shared)
 
     def head(self, bucket: int) -> Head | None:
         """What was last published for `bucket`; None if nothing was."""

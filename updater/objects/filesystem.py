@@ -55,7 +55,7 @@ class S3FileSystem(AbstractFileSystem):  # type: ignore[misc]
         """The bytes of an object, or those from `start` to before `end`."""
         bucket, name = _split(path)
         if start is None and end is None:
-            return bucket_objects(bucket).get(name).content
+            return bucket_objects(bucket).get(name)
         return bucket_objects(bucket).bytes_between(name, start or 0, self.size(path) if end is None else end)
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:

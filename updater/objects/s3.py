@@ -1,41 +1,28 @@
-"""Objects in an S3 bucket, or in any store with S3's interface, through obstore.
-
-A conditional put whose answer was lost is found to have been refused when it is made again, because the object is there
-by then. So each conditional put has a mark of its own among the object's metadata, by which it knows its own work.
-"""
+"""Objects in an S3 bucket, or in any store with S3's interface, through obstore."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from time import sleep
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import obstore
 from obstore.exceptions import (
-    AlreadyExistsError,
     BaseError,
     GenericError,
     PermissionDeniedError,
-    PreconditionError,
     UnauthenticatedError,
 )
 from obstore.store import S3Store
 
 from updater.errors import ConfigError, ServiceUnavailableError
 from updater.objects.s3_access import Access, access_from
-from updater.objects.s3_versions import delete_versions, keeps_versions
-from updater.objects.store import Held
+from updater.objects.s3_versions import delete_versions, keeps_versions, request, versions_below
 
 if TYPE_CHECKING:
-    from obstore import PutMode
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
-ATTEMPTS = 6
-"""Of a conditional put that obstore does not make again by itself."""
-FIRST_PAUSE_SECONDS = 0.2
 RETRIES: "RetryConfig" = {
     "max_retries": 1000,
     "retry_timeout": timedelta(seconds=60),
@@ -44,16 +31,22 @@ RETRIES: "RetryConfig" = {
 """A server that is started again has a minute until it answers."""
 FIRST_BYTES = 4 << 20
 """Read of an object in a first request, which also says how large it is; most objects are smaller."""
-_MARK = "updater-put"
 
 
 class S3Objects:
-    """Objects below a prefix of a bucket.
+    """Objects below a prefix of a bucket. Names are relative to it, with `/` between their parts.
+
+    A reader finds an object whole or not at all, whoever is putting it. A request that is refused for a moment, or
+    whose answer is lost, is made again.
 
     Args:
         access: where the bucket is.
         bucket: its name.
         prefix: of all names; empty for the whole bucket.
+
+    Raises:
+        ConfigError: by any call: the bucket is not there, or refuses the credentials.
+        ServiceUnavailableError: by any call: its server does not answer.
     """
 
     def __init__(self, access: Access, bucket: str, prefix: str = "") -> None:
@@ -70,12 +63,8 @@ class S3Objects:
         self._store = S3Store(bucket, config=config, client_options=options, retry_config=RETRIES)
         self._keeps_versions: bool | None = None
 
-    def put_new(self, name: str, content: bytes) -> bool:
-        """See `Objects.put_new`."""
-        return self._put_if(name, content, "create")
-
     def put(self, name: str, content: bytes) -> None:
-        """See `Objects.put`."""
+        """Put an object, or replace it."""
         with self._answering():
             obstore.put(self._store, self._key(name), content)
 
@@ -84,20 +73,18 @@ class S3Objects:
         with self._answering(), open(path, "rb") as file:  # noqa: PTH123 - obstore takes an open file
             obstore.put(self._store, self._key(name), file)
 
-    def replace(self, name: str, content: bytes, version: str) -> bool:
-        """See `Objects.replace`."""
-        return self._put_if(name, content, {"e_tag": version})
-
     def copy(self, source: str, target: str) -> None:
-        """See `Objects.copy`: the store copies, no bytes pass through here."""
+        """Copy an object, over another one if need be: the store does it, no bytes pass through here.
+
+        Raises FileNotFoundError without `source`.
+        """
         with self._answering():
             obstore.copy(self._store, self._key(source), self._key(target))
 
-    def get(self, name: str) -> Held:
-        """See `Objects.get`."""
+    def get(self, name: str) -> bytes:
+        """The content of an object. Raises FileNotFoundError if there is none."""
         with self._answering():
-            found = obstore.get(self._store, self._key(name))
-            return Held(bytes(found.bytes()), str(found.meta["e_tag"]))
+            return bytes(obstore.get(self._store, self._key(name)).bytes())
 
     def first_bytes(self, name: str) -> tuple[bytes, int]:
         """The first `FIRST_BYTES` of an object, or all of a smaller one, and its size."""
@@ -125,7 +112,10 @@ class S3Objects:
                 return None
 
     def list(self, below: str = "") -> dict[str, int]:
-        """See `Objects.list`: a request per thousand objects."""
+        """Names of all objects below the directory `below`, sorted, with their sizes in bytes.
+
+        It takes a request per thousand objects.
+        """
         with self._answering():
             found = obstore.list(self._store, self._key(below) or None, chunk_size=1000)
             named = {self._name(meta["path"]): meta["size"] for chunk in found for meta in chunk}
@@ -147,42 +137,36 @@ class S3Objects:
         return tuple(sorted(map(self._name, found["common_prefixes"]))), objects
 
     def delete(self, names: Iterable[str]) -> None:
-        """See `Objects.delete`."""
+        """Delete objects for good, in all versions that the bucket keeps; those that are not there are passed over."""
         keys = [self._key(name) for name in names]
         if not keys:
             return
-        if self._keeps_versions is None:
-            self._keeps_versions = keeps_versions(self._access, self._bucket)
-        if self._keeps_versions:
+        if self._has_versions():
             for key in keys:
                 delete_versions(self._access, self._bucket, key)
             return
         with self._answering():
             obstore.delete(self._store, keys)
 
-    def _put_if(self, name: str, content: bytes, mode: "PutMode") -> bool:
-        mark, pause = uuid4().hex, FIRST_PAUSE_SECONDS
-        for attempt in range(ATTEMPTS):
-            with self._answering():
-                try:
-                    obstore.put(self._store, self._key(name), content, mode=mode, attributes={_MARK: mark})
-                    return True
-                except (AlreadyExistsError, PreconditionError, FileNotFoundError):
-                    return self._mark_of(name) == mark
-                except GenericError:
-                    # Perhaps it was put and only the answer is missing: obstore leaves that to whoever asked.
-                    if attempt == ATTEMPTS - 1:
-                        raise
-            sleep(pause)
-            pause *= 2
-        raise AssertionError
+    def old_versions(self, below: str) -> Sequence[tuple[str, str]]:
+        """Name and id of each version of the objects below a directory that is not what a reader finds there now."""
+        if not self._has_versions():
+            return []
+        found = versions_below(self._access, self._bucket, f"{self._key(below)}/")
+        return [(self._name(one.key), one.id) for one in found if not (one.is_latest or one.is_marker)]
 
-    def _mark_of(self, name: str) -> str | None:
-        try:
-            found = obstore.get(self._store, self._key(name), options={"head": True})
-        except FileNotFoundError:
-            return None
-        return found.attributes.get(_MARK)
+    def get_version(self, name: str, version: str) -> bytes:
+        """The content of a version of an object. Raises FileNotFoundError if there is none."""
+        return request(self._access, "GET", self._bucket, self._key(name), {"versionId": version})
+
+    def delete_version(self, name: str, version: str) -> None:
+        """Delete one version of an object."""
+        request(self._access, "DELETE", self._bucket, self._key(name), {"versionId": version})
+
+    def _has_versions(self) -> bool:
+        if self._keeps_versions is None:
+            self._keeps_versions = keeps_versions(self._access, self._bucket)
+        return self._keeps_versions
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}{name}".strip("/")

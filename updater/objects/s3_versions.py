@@ -5,6 +5,7 @@ They are signed by Signature Version 4 (https://docs.aws.amazon.com/AmazonS3/lat
 
 import hmac
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from http.client import HTTPException
@@ -23,6 +24,17 @@ TIMEOUT_SECONDS = 30.0
 _UNSIGNED_BODY = sha256(b"").hexdigest()
 
 
+@dataclass(frozen=True)
+class Version:
+    """One version of an object."""
+
+    key: str
+    id: str
+    is_latest: bool
+    is_marker: bool
+    """It has no content, and says that the object was deleted."""
+
+
 def keeps_versions(access: Access, bucket: str) -> bool:
     """Whether the bucket keeps what is deleted or replaced, or has kept it once."""
     answer = _tree(request(access, "GET", bucket, query={"versioning": ""}))
@@ -38,13 +50,19 @@ def delete_versions(access: Access, bucket: str, key: str) -> None:
 
 def versions_of(access: Access, bucket: str, key: str) -> list[str]:
     """Ids of all versions of an object, and of the marks that say that it was deleted, newest first."""
-    found: list[str] = []
+    return [version.id for version in versions_below(access, bucket, key) if version.key == key]
+
+
+def versions_below(access: Access, bucket: str, prefix: str) -> list[Version]:
+    """All versions of all objects whose keys begin with `prefix`, by key, and of each the newest first."""
+    found: list[Version] = []
     after: dict[str, str] = {}
     while True:
-        answer = _tree(request(access, "GET", bucket, query={"versions": "", "prefix": key, **after}))
+        answer = _tree(request(access, "GET", bucket, query={"versions": "", "prefix": prefix, **after}))
         for entry in answer:
-            if _name(entry) in ("Version", "DeleteMarker") and _text(entry, "Key") == key:
-                found.append(_text(entry, "VersionId"))
+            if (kind := _name(entry)) in ("Version", "DeleteMarker"):
+                is_latest = _text(entry, "IsLatest") == "true"
+                found.append(Version(_text(entry, "Key"), _text(entry, "VersionId"), is_latest, kind != "Version"))
         if _text(answer, "IsTruncated") != "true":
             return found
         after = {
@@ -59,6 +77,7 @@ def request(
     """The body of the answer to a request that may be made again.
 
     Raises:
+        FileNotFoundError: there is no object `key` to get, or no such version of it.
         ServiceUnavailableError: the server refuses it, or does not answer in several attempts.
     """
     path = quote(f"/{bucket}/{key}" if key else f"/{bucket}", safe="/-_.~")
@@ -72,6 +91,8 @@ def request(
                 content: bytes = answer.read()
                 return content
         except HTTPError as error:
+            if method == "GET" and key and error.code == 404:
+                raise FileNotFoundError(f"s3://{bucket}/{key}") from error
             reason, is_final = f"{error.code} {error.reason}", error.code < 500
         except (OSError, HTTPException) as error:
             reason, is_final = str(error) or type(error).__name__, False

@@ -45,6 +45,7 @@ ERASURE_WRITES = (
     "file_without",
     "active_without",
     "other_without",
+    "versions_removed",
     "online_without",
     "erased",
 )

@@ -141,7 +141,7 @@ class Context:
 
     def has_model(self, version: int) -> bool:
         """False for a model version whose files were removed."""
-        return partitions.exists(self.layout.model(version))
+        return partitions.exists(self.layout.model_mark(version))
 
     def first_window(self) -> date | None:
         """Landing day of the first window ever opened; it takes in the whole buffer at once."""

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from updater.domain.temporary_files import temporary_name
 from updater.lake import partitions
 from updater.locations import is_s3
+from updater.state.layout import MODEL_MARK
 
 
 @contextmanager
@@ -18,11 +19,16 @@ def making_model(directory: str) -> Iterator[str]:
     if not is_s3(directory):
         yield partitions.filesystem(directory)[1]
         return
-    fs, inner = partitions.filesystem(directory)
     with TemporaryDirectory(prefix="updater-model-") as scratch:
         yield scratch
-        for path in sorted(Path(scratch).iterdir()):
-            fs.put_file(str(path), f"{inner}/{path.name}")
+        put_model(scratch, directory)
+
+
+def put_model(source: str | Path, directory: str) -> None:
+    """Put the files of a model below `directory` in a bucket, where they are its files when the last one is there."""
+    fs, inner = partitions.filesystem(directory)
+    for path in sorted(Path(source).iterdir(), key=lambda path: (path.name == MODEL_MARK, path.name)):
+        fs.put_file(str(path), f"{inner}/{path.name}")
 
 
 def local_model(directory: str, digest: str) -> str:

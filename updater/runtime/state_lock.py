@@ -1,52 +1,81 @@
-"""Locks on a state that processes hold while something must not happen beside them.
+"""Locks on a state that processes hold while something must not happen beside them. Whoever dies loses them.
 
-They are `flock` locks on a file below `paths.state`: the operating system takes them from a process that dies. Between
-machines they hold where the filesystem passes them on (NFS from version 3 with a lock service, version 4, CephFS,
-GPFS); it does not on an NFS mounted with `nolock` or `local_lock=flock`, nor on most FUSE filesystems.
+With a ledger in PostgreSQL they are advisory locks of its server, on a connection that is kept open as long. With one
+in a SQLite file they are `flock` locks on a file in the state's directory, or beside the ledger if the state is in a
+bucket. Between machines these hold where the filesystem passes them on (NFS from version 3 with a lock service, version
+4, CephFS, GPFS); it does not on an NFS mounted with `nolock` or `local_lock=flock`, nor on most FUSE filesystems.
 """
 
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 
-from updater.errors import ConfigError
 from updater.lake import partitions
+from updater.runtime.deployment import Context
+
+
+class Lock(StrEnum):
+    """What is locked: the beginning of the file's name."""
+
+    REWRITING = "erasure"
+    """Exclusive: files are rewritten or removed. Shared: files are written that an erasure has to find."""
+    ONLINE = "online"
+    """Exclusive: users leave the online store. Shared: rows that were read from files go there."""
+    PROFILES = "profiles"
+    """Exclusive: a language model's texts are written."""
 
 
 class StateLock:
     """One lock of a state.
 
     Args:
-        path: the file that is locked: `StateLayout.rewriting_lock` or `StateLayout.online_lock`.
+        context: the deployment.
+        lock: which one.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, context: Context, lock: Lock) -> None:
+        self._ledger = context.ledger
+        self._name = f"{lock}.lock"
+        self.lock = lock
+        self._path = context.layout.path(self._name)
+        if (file := context.ledger.file) and not partitions.is_local(self._path):
+            self._path = f"{file}.{self._name}"
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Wait until nobody holds the lock, and hold it alone. Raises ConfigError if the state is not on a disk."""
-        if not partitions.is_local(self._path):
-            raise ConfigError(
-                f"{self._path} cannot be locked, because it lies on no disk: to erase users and to maintain the state, "
-                "paths.state has to be a directory; docs/operations.md says what works in a bucket."
-            )
-        with self._held(fcntl.LOCK_EX):
+        """Wait until nobody holds the lock, and hold it alone.
+
+        Raises:
+            ServiceUnavailableError: the ledger's server does not answer, or went away meanwhile.
+        """
+        with self._held(shared=False):
             yield
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """Wait until nobody holds the lock alone, and hold it together with others who share it."""
-        # Who cannot hold it alone needs not be waited for.
-        if not partitions.is_local(self._path):
-            yield
-            return
-        with self._held(fcntl.LOCK_SH):
+        """Wait until nobody holds the lock alone, and hold it together with others who share it.
+
+        Raises:
+            ServiceUnavailableError: the ledger's server does not answer, or went away meanwhile.
+        """
+        with self._held(shared=True):
             yield
 
+    @property
+    def failure(self) -> tuple[str, str]:
+        """What is wrong where it did not hold, and the way out."""
+        if self._ledger.file is None:
+            return "locks in the ledger's database do not hold", "connect to it without a pooler of transactions"
+        return f"locks on files in {Path(self._path).parent} do not hold between its machines", "mount one with locks"
+
     @contextmanager
-    def _held(self, how: int) -> Iterator[None]:
+    def _held(self, *, shared: bool) -> Iterator[None]:
+        if self._ledger.file is None:
+            with self._ledger.lock(int.from_bytes(self._name.encode()[:8]), shared=shared):
+                yield
+            return
         with Path(partitions.filesystem(self._path)[1]).open("w") as file:
-            fcntl.flock(file, how)
+            fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield

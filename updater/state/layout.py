@@ -27,6 +27,8 @@ _DAY: Final = "ds="
 _REPLIES: Final = "llm"
 SUMMARIES: Final = "summaries"
 """Name of the summaries among the views of a bucket's files."""
+MODEL_MARK: Final = "config.json"
+"""Name of the file without which a model is none."""
 
 
 class StatePart(StrEnum):
@@ -173,6 +175,10 @@ class StateLayout:
         """Directory of a model version."""
         return self.path(StatePart.MODELS, f"v{version}")
 
+    def model_mark(self, version: int) -> str:
+        """The file of a model version that is put last and removed first: while it is there, so are the others."""
+        return f"{self.model(version)}/{MODEL_MARK}"
+
     def restatement_plan(self) -> str:
         """The plan of a restatement, there from its start to its end."""
         return self.path(StatePart.RESTATEMENT, "pending.parquet")
@@ -180,18 +186,6 @@ class StateLayout:
     def retired(self) -> str:
         """Files that nobody reads, waiting for the end of their grace period."""
         return self.path(StatePart.MAINTENANCE, "retired.json")
-
-    def rewriting_lock(self) -> str:
-        """Exclusive: files are rewritten or removed. Shared: files are written that an erasure has to find."""
-        return self.path("erasure.lock")
-
-    def online_lock(self) -> str:
-        """Exclusive: users leave the online store. Shared: rows that were read from files go there."""
-        return self.path("online.lock")
-
-    def profile_lock(self) -> str:
-        """Exclusive: a language model's texts are written."""
-        return self.path("profiles.lock")
 
     def training_run(self, recipe: str) -> str:
         """Checkpoints and metrics of a training run."""

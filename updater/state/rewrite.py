@@ -2,6 +2,7 @@
 
 from hashlib import file_digest
 from io import BufferedIOBase, BytesIO
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,20 +26,25 @@ def read_without(path: str, among: Among) -> tuple[pa.Table, int]:
     """
     fs, inner = partitions.filesystem(path)
     with fs.open(inner, "rb") as file:
-        try:
-            parquet = pq.ParquetFile(file)
-            names = [name for name in (JOIN_KEY, *REJECTED_SCHEMA.names) if name in parquet.schema_arrow.names]
-            keys = parquet.read(columns=names)
-            if not pc.any(rows_of_users(keys, among)).as_py():
-                return keys, 0
-            table = parquet.read()
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataRefusedError(
-                f"{path} is not a readable Parquet file ({reason}), so nobody can be erased from it; "
-                "restore it or remove it, and run again."
-            ) from error
-        return without_users(table.cast(_as_written(table.schema)), among)
+        return rows_without(file, path, among)
+
+
+def rows_without(file: IO[bytes], path: str, among: Among) -> tuple[pa.Table, int]:
+    """The same of an open file, which errors call `path`."""
+    try:
+        parquet = pq.ParquetFile(file)
+        names = [name for name in (JOIN_KEY, *REJECTED_SCHEMA.names) if name in parquet.schema_arrow.names]
+        keys = parquet.read(columns=names)
+        if not pc.any(rows_of_users(keys, among)).as_py():
+            return keys, 0
+        table = parquet.read()
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataRefusedError(
+            f"{path} is not a readable Parquet file ({reason}), so nobody can be erased from it; "
+            "restore it or remove it, and run again."
+        ) from error
+    return without_users(table.cast(_as_written(table.schema)), among)
 
 
 def events_name(source_digest: str, modality_fingerprint: str, content: bytes | BufferedIOBase | None = None) -> str:

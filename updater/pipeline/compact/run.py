@@ -22,7 +22,7 @@ from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.session import text_vectors
-from updater.runtime.state_lock import StateLock
+from updater.runtime.state_lock import Lock, StateLock
 from updater.runtime.state_place import needs_directory
 from updater.runtime.timing import Stopwatch
 from updater.state.layout import StatePart
@@ -81,8 +81,9 @@ def maintain(context: WritableContext, progress: Progress = no_progress) -> Main
         UnfinishedWorkError: a restatement or an erasure is unfinished.
         ConcurrentUpdateError: users were erased meanwhile; run it again.
     """
+    needs_directory(context.settings, "Maintenance")
     watch = Stopwatch()
-    with StateLock(context.layout.rewriting_lock()).exclusive():
+    with StateLock(context, Lock.REWRITING).exclusive():
         scope = scope_of(context)
         ds, earliest = str(scope.watermark), _iso(scope.earliest_recomputable)
         if scope.earliest_recomputable is not None:

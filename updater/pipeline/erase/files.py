@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from io import BytesIO
 
 import pyarrow as pa
 
@@ -12,11 +13,12 @@ from updater.domain.bucket_file_names import parse
 from updater.domain.temporary_files import TEMPORARY
 from updater.lake import partitions
 from updater.lake.erased_rows import Among
+from updater.lake.old_versions import old_versions
 from updater.lake.schemas import EVENT_ROWS
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext
-from updater.state.layout import ERASURE, Erasure, StateLayout, StatePart
-from updater.state.rewrite import read_without, replacing
+from updater.state.layout import ERASURE, Erasure, StatePart
+from updater.state.rewrite import read_without, replacing, rows_without
 
 BUCKET = re.compile(r"(?:^|/)bucket-(\d{3,})")
 
@@ -65,7 +67,9 @@ def erase_from_others(
 ) -> FileChanges:
     """Rewrite all other files of the state that hold rows of the users, who are in `buckets`, in place."""
     found = FileChanges()
-    paths = [path for path in files_below(context) if _may_hold(context, path, buckets)]
+    paths = [
+        path for path in files_below(context) if _may_hold(context, path, buckets) and not _is_named(context, path)
+    ]
     for done, path in enumerate(paths):
         progress("erasing from files", done, len(paths))
         if TEMPORARY.fullmatch(_name(path)):
@@ -82,7 +86,7 @@ def erase_from_others(
             continue
         part = _part(context, path)
         # Staged files are named by their content.
-        if ERASURE.get(part) is Erasure.REMOVED or not (table.num_rows or _layout(context).stays_empty(path)):
+        if ERASURE.get(part) is Erasure.REMOVED or not (table.num_rows or context.layout.stays_empty(path)):
             with crash_point("other_without"):
                 partitions.remove(path)
             found += FileChanges(num_rows, removed=1)
@@ -93,16 +97,39 @@ def erase_from_others(
     return found
 
 
+def erase_from_versions(
+    context: WritableContext, buckets: Sequence[int], among: Among, progress: Progress
+) -> FileChanges:
+    """Remove what the state's bucket kept of files as they were with rows of the users, who are in `buckets`.
+
+    All of them are looked through: what a killed erasure rewrote holds no user any more, and is not rewritten again.
+    """
+    versions = [one for one in old_versions(context.layout.root) if _may_hold(context, one.path, buckets)]
+    found = FileChanges()
+    with crash_point("versions_removed"):
+        for done, version in enumerate(versions):
+            progress("erasing from old versions", done, len(versions))
+            try:
+                content = version.read()
+            except FileNotFoundError:
+                continue  # by a rule of the bucket
+            if rows_without(BytesIO(content), str(version), among)[1]:
+                version.remove()
+                found += FileChanges(removed=1)
+    return found
+
+
 def write(path: str, content: bytes) -> None:
     """Write a file, atomically."""
     with partitions.write_file(path) as file:
         file.write(content)
 
 
-def files_below(context: Context, *names: str) -> Iterator[str]:
+def files_below(context: Context, *names: str) -> list[str]:
     """All files below a part of the state, hidden ones included, sorted."""
-    fs, inner = partitions.filesystem(context.layout.path(*names))
-    yield from sorted(fs.find(inner))
+    root = context.layout.path(*names)
+    fs, inner = partitions.filesystem(root)
+    return [partitions.join(root, str(path).removeprefix(inner).lstrip("/")) for path in sorted(fs.find(inner))]
 
 
 def _write_events(context: Context, path: str, table: pa.Table) -> str | None:
@@ -144,32 +171,26 @@ def _renamed(context: Context, name: str | None, old: str, new: str | None) -> t
 
 
 def _may_hold(context: Context, path: str, buckets: Sequence[int]) -> bool:
-    """False for files that cannot hold rows of users in `buckets`, and for those that were rewritten with the ledger.
-
-    Below `staged` no file has a suffix.
-    """
-    inside = _layout(context).relative(path)
-    part, (directory, name) = _part(context, path), path.rsplit("/", 2)[1:]
-    bucket = BUCKET.search(inside)
+    """False for files that cannot hold rows of users in `buckets`. Below `staged` no file has a suffix."""
+    part, bucket = _part(context, path), BUCKET.search(context.layout.relative(path))
     if ERASURE.get(part) is Erasure.NO_USERS or (bucket and int(bucket[1]) not in buckets):
         return False
-    if part in (StatePart.EVENTS, StatePart.CHANGES) and not context.shards.may_hold(name, buckets):
+    if part in (StatePart.EVENTS, StatePart.CHANGES) and not context.shards.may_hold(_name(path), buckets):
         return False
-    if unfinished := TEMPORARY.fullmatch(name):
-        return part == StatePart.STAGED or unfinished["name"].endswith(".parquet")
-    if ERASURE.get(part) is Erasure.REPOINTED:
-        named = _day(path) if part == StatePart.EVENTS else parse(directory, name, path)
-        return name.endswith(".parquet") and not named
-    return part == StatePart.STAGED or name.endswith(".parquet")
+    unfinished = TEMPORARY.fullmatch(_name(path))
+    return part == StatePart.STAGED or (unfinished["name"] if unfinished else path).endswith(".parquet")
+
+
+def _is_named(context: Context, path: str) -> bool:
+    """True for files that the ledger names, and that are rewritten with what it says of them."""
+    part, (directory, name) = _part(context, path), path.rsplit("/", 2)[1:]
+    if ERASURE.get(part) is not Erasure.REPOINTED or TEMPORARY.fullmatch(name):
+        return False
+    return bool(_day(path) if part == StatePart.EVENTS else parse(directory, name, path))
 
 
 def _part(context: Context, path: str) -> str:
-    return _layout(context).part_of(path)
-
-
-def _layout(context: Context) -> StateLayout:
-    """The layout as the paths of `files_below` have it."""
-    return StateLayout(partitions.filesystem(context.layout.root)[1])
+    return context.layout.part_of(path)
 
 
 def _day(path: str) -> date | None:

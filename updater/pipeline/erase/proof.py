@@ -9,7 +9,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from json import dumps
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,11 +23,11 @@ from updater.domain.columns import JOIN_KEY
 from updater.errors import VerificationError
 from updater.lake import partitions
 from updater.lake.erased_rows import without_users
+from updater.lake.old_versions import OldVersion, old_versions
 from updater.lake.schemas import is_text
 from updater.pipeline.erase.files import files_below
 from updater.pipeline.user_ids import state_ids
 from updater.runtime.deployment import Context, Progress, no_progress
-from updater.runtime.state_place import needs_directory
 
 MIN_BYTES, MIN_DIGITS = 8, 16
 LONGEST_BOUNDED = 47
@@ -54,20 +56,20 @@ def find(context: Context, user_ids: Sequence[str], progress: Progress = no_prog
     """
     from updater.store.online.erasing import find_online
 
-    needs_directory(context.settings, "A search for users")
     known = state_ids(context, user_ids)
     users = sorted({*user_ids, *known})
     places: list[str] = []
     databases = _databases(context)
-    paths = [*files_below(context), *_databases_elsewhere(context, databases)]
-    for done, path in enumerate(paths):
-        progress("searching", done, len(paths))
-        places += [f"{place} of {path}" for place in _places(path, users)]
+    files: list[str | OldVersion] = [*files_below(context), *_databases_elsewhere(context, databases)]
+    files += old_versions(context.layout.root)
+    for done, file in enumerate(files):
+        progress("searching", done, len(files))
+        places += [f"{place} of {file}" for place in _places(file, users)]
     for url, purpose in databases.items():
         if not is_sqlite(make_url(url)):
             places += _find_in_database(create_database_engine(url, purpose), users)
     places += find_online(context.settings, users)
-    return ErasureProof(len(known), len(paths), places)
+    return ErasureProof(len(known), len(files), places)
 
 
 def raise_if_found(proof: ErasureProof) -> None:
@@ -101,17 +103,16 @@ def _patterns(users: Sequence[str]) -> re.Pattern[bytes]:
     return re.compile(b"|".join(forms))
 
 
-def _places(path: str, users: Sequence[str]) -> Iterator[str]:
+def _places(path: str | OldVersion, users: Sequence[str]) -> Iterator[str]:
     """What of a file holds a user."""
     pattern = _patterns(users)
-    fs, inner = partitions.filesystem(path)
     try:
-        with fs.open(inner, "rb") as file:
+        with _opened(path) as file:
             head = file.read(len(PARQUET_MAGIC))
             if _bytes_hold(head, file, pattern):
                 yield "bytes"
-        if head == PARQUET_MAGIC:
-            with fs.open(inner, "rb") as file:
+            if head == PARQUET_MAGIC:
+                file.seek(0)
                 yield from _parquet_places(pq.ParquetFile(file), users, pattern)
     except FileNotFoundError:
         return  # a file that was there when the search began
@@ -119,10 +120,18 @@ def _places(path: str, users: Sequence[str]) -> Iterator[str]:
         yield "what a killed writer left, which cannot be searched,"
 
 
-def _bytes_hold(head: bytes, file: object, pattern: re.Pattern[bytes]) -> bool:
+def _opened(path: str | OldVersion) -> IO[bytes]:
+    if isinstance(path, OldVersion):
+        return BytesIO(path.read())
+    fs, inner = partitions.filesystem(path)
+    file: IO[bytes] = fs.open(inner, "rb")
+    return file
+
+
+def _bytes_hold(head: bytes, file: IO[bytes], pattern: re.Pattern[bytes]) -> bool:
     kept = head
     overlap = max(1024, len(pattern.pattern))
-    while chunk := file.read(CHUNK):  # type: ignore[attr-defined]
+    while chunk := file.read(CHUNK):
         kept = kept[-overlap:] + chunk
         if pattern.search(kept):
             return True
@@ -171,7 +180,8 @@ def _databases_elsewhere(context: Context, urls: Iterable[str]) -> list[str]:
     """SQLite files of ledger and registry that do not lie in the state."""
     databases = [url.database for url in map(make_url, urls) if is_sqlite(url)]
     files = {f"{database}{suffix}" for database in databases for suffix in ("", "-wal")}
-    return sorted(path for path in files - set(files_below(context)) if partitions.exists(path))
+    below = {partitions.filesystem(path)[1] for path in files_below(context)}
+    return sorted(path for path in files - below if partitions.exists(path))
 
 
 def _find_in_database(engine: Engine, users: Sequence[str]) -> list[str]:

@@ -14,12 +14,12 @@ from updater.domain.buckets import bucket_of
 from updater.domain.erasure import erasure_hash
 from updater.lake.pseudonyms import known_id
 from updater.pipeline.erase.buckets import erase_from_buckets
-from updater.pipeline.erase.files import erase_from_events, erase_from_others
+from updater.pipeline.erase.files import erase_from_events, erase_from_others, erase_from_versions
 from updater.pipeline.monitor import audit
 from updater.pipeline.user_ids import state_ids
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
-from updater.runtime.state_lock import StateLock
+from updater.runtime.state_lock import Lock, StateLock
 from updater.runtime.timing import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def erase(context: WritableContext, user_ids: Sequence[str], progress: Progress 
 
     watch = Stopwatch()
     users = state_ids(context, user_ids)
-    with StateLock(context.layout.rewriting_lock()).exclusive():
+    with StateLock(context, Lock.REWRITING).exclusive():
         erased_before = context.ledger.erased().among(users)
         with crash_point("erasure"):
             erased = context.ledger.record_erasures(users, context.now)
@@ -80,9 +80,10 @@ def erase(context: WritableContext, user_ids: Sequence[str], progress: Progress 
         found = erase_from_events(context, buckets, among, progress)
         found += erase_from_buckets(context, buckets, among, progress)
         found += erase_from_others(context, buckets, among, progress)
+        found += erase_from_versions(context, buckets, among, progress)
         missing = _not_online(context, [user for user in users if user not in among.seen | erased_before])
         # Whoever read the users' rows before they left the files has brought them online when this lock is held.
-        with StateLock(context.layout.online_lock()).exclusive():
+        with StateLock(context, Lock.ONLINE).exclusive():
             with crash_point("online_without"):
                 online_rows = erase_online(context.settings, users)
             hashes = [erasure_hash(erased.salt, user) for user in users]

@@ -16,7 +16,7 @@ from updater.profile.language_model.prompt import system_prompt, updater_name, u
 from updater.profile.language_model.reply import read_reply
 from updater.runtime.deployment import WritableContext
 from updater.runtime.session import Session
-from updater.runtime.state_lock import StateLock
+from updater.runtime.state_lock import Lock, StateLock
 from updater.state.bucket_files import all_files, bucket_files
 from updater.state.profiles import WrittenText, read_written, written_rows
 
@@ -106,7 +106,7 @@ class BucketUpdate:
         for text in judged:
             if text is not None:
                 found[text.user_id] = text
-        with StateLock(self._context.layout.rewriting_lock()).shared():
+        with StateLock(self._context, Lock.REWRITING).shared():
             erased = self._context.ledger.erased()
             kept = {key: one for key, one in self._replies.items() if one.user_id not in erased}
             if kept:
@@ -160,7 +160,7 @@ class BucketUpdate:
         path = self._context.layout.bucket_file(PROFILE_LLM_VIEW, self._window.ds, self._bucket, 0)
         opened = self._context.ledger.window(self._window.ds)
         created = opened.opened_at if opened else self._context.now
-        with StateLock(self._context.layout.rewriting_lock()).shared():
+        with StateLock(self._context, Lock.REWRITING).shared():
             erased = self._context.ledger.erased()
             texts = [text for user, text in made.items() if user not in erased]
             if texts:

@@ -26,7 +26,7 @@ from updater.pipeline.profile_llm.speakers import open_speaker
 from updater.profile.language_model.prompt import updater_name
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.session import Session
-from updater.runtime.state_lock import StateLock
+from updater.runtime.state_lock import Lock, StateLock
 from updater.state.bucket_files import all_files
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def update_profiles(
     model = owned or speaker
     assert model is not None
     try:
-        with StateLock(context.layout.profile_lock()).exclusive(), Session(context) as session:
+        with StateLock(context, Lock.PROFILES).exclusive(), Session(context) as session:
             return _update(context, session, window, model, progress)
     finally:
         if owned is not None:

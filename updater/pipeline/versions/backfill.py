@@ -29,7 +29,7 @@ from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, WritableContext, day_after, open_writable
 from updater.runtime.process_pool import ProcessPool, open_session
 from updater.runtime.session import Session
-from updater.runtime.state_lock import StateLock
+from updater.runtime.state_lock import Lock, StateLock
 from updater.runtime.timing import Stopwatch
 from updater.settings import Settings
 from updater.state import embeddings as offline
@@ -190,7 +190,7 @@ def _fill(context: WritableContext, session: Session, job: VersionBackfill, all_
     results = compute(context, session, buffered, stored, plans)
     for missing, plan, result in zip(all_missing, plans, results, strict=True):
         # An erasure that begins later waits for these files, and finds them.
-        with StateLock(context.layout.rewriting_lock()).shared():
+        with StateLock(context, Lock.REWRITING).shared():
             erased = context.ledger.erased()
             kept = {user: row for row, user in enumerate(plan.users) if user not in erased}
             for position, scenario in enumerate(context.settings.scenarios):

@@ -28,7 +28,7 @@ from updater.pipeline.versions.registry import check_model, model_version, regis
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
-from updater.runtime.state_lock import StateLock
+from updater.runtime.state_lock import Lock, StateLock
 from updater.runtime.timing import Stopwatch
 from updater.state.bucket_files import all_files
 from updater.state.event_store import connect
@@ -250,7 +250,7 @@ def _make(context: WritableContext, pool: ProcessPool, job: VersionBackfill, pro
         progress("materializing", start, len(job.windows))
         part = job.windows[start : start + WINDOWS_PER_QUERY]
         # So that no erased user's row, read before the erasure, comes online after it.
-        with crash_point("materialized"), StateLock(context.layout.rewriting_lock()).shared():
+        with crash_point("materialized"), StateLock(context, Lock.REWRITING).shared():
             online_rows += sum(materialize(store, part[-1], own, first=part[0]).values())
     return _Made(prefixes, rows, online_rows)
 

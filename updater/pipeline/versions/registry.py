@@ -1,7 +1,8 @@
 """Model versions: adding one to a state, and removing one that nobody reads any more.
 
 The ledger gives a version its number and says which digest its files have; only then do the files move to
-`<state>/models/v<N>`. A version whose files are gone was removed; its number is not used again.
+`<state>/models/v<N>`, or in a bucket are put there, config.json last. A version whose files are gone was removed; its
+number is not used again.
 """
 
 import os
@@ -9,17 +10,20 @@ import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from updater.domain.columns import PROFILE_LLM_VIEW, PROFILE_VIEW
 from updater.domain.temporary_files import temporary_name
 from updater.errors import ConfigError, NotFoundError
 from updater.lake import partitions
 from updater.ledger import ModelRecord
+from updater.locations import is_s3
 from updater.pipeline.monitor import audit
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, WritableContext
-from updater.runtime.state_place import needs_directory
+from updater.runtime.model_files import put_model
 from updater.settings import Settings
 
 NO_NAME = re.compile(r"[^a-z0-9]+")
@@ -50,14 +54,20 @@ def register_model(context: WritableContext, directory: str | Path, name_hint: s
     Raises:
         ConfigError: the checkpoint is incomplete, or was made for another config or text encoder.
     """
-    needs_directory(context.settings, "Adding a model version")
     digest = check_model(context.settings, directory)
     record = _registered(context, digest)
     if record is not None and context.has_model(record.version):
         return record
+    add = partial(_add, context, digest, name_hint, trained)
+    if is_s3(context.layout.models()):
+        with TemporaryDirectory(prefix="updater-model-") as scratch:
+            _copy(directory, Path(scratch), digest)
+            record = record or add()
+            with crash_point("model_placed"):
+                put_model(scratch, context.layout.model(record.version))
+        return record
     staged = _stage(context, directory, digest)
-    while record is None:
-        record = _add(context, digest, name_hint, trained)
+    record = record or add()
     with crash_point("model_placed"):
         _move_into_place(staged, Path(context.model_directory(record.version)))
     return record
@@ -100,11 +110,13 @@ def prune_version(context: WritableContext, version: int) -> PruneReport:
     """
     from updater.store.definitions import remove
 
-    needs_directory(context.settings, "Removing a model version")
     record = _recorded(context, version)
     if record.live:
         raise ConfigError(f"Model version {version} is live; promote another one before you remove it.")
     if not context.has_model(version):
+        if is_s3(context.layout.models()):
+            # A killed removal leaves files without the one that says that they are there.
+            partitions.remove(context.layout.model(version))
         return PruneReport(version, record.name, True, [], 0)
     with crash_point("pruned_views"):
         removed = remove(context.settings, version)
@@ -119,7 +131,7 @@ def prune_version(context: WritableContext, version: int) -> PruneReport:
             partitions.remove(context.layout.offline(view))
     audit.record(context, "prune", version=version, model=record.name, feature_views=removed)
     with crash_point("pruned_model"):
-        _discard(Path(context.model_directory(version)))
+        _discard(context, version)
     return PruneReport(version, record.name, False, removed, num_files)
 
 
@@ -147,22 +159,13 @@ def _models(context: Context) -> Path:
 
 def _stage(context: WritableContext, directory: str | Path, digest: str) -> Path:
     """A complete copy of the model beside the versions; what is copied is what was checked."""
-    from updater.model.card import CARD
-    from updater.model.checkpoint import FILES, model_digest
-
     staged = _models(context) / f".{digest}"
     if staged.is_dir():
         return staged
     temporary = staged.with_name(temporary_name(digest))
     try:
         temporary.mkdir(parents=True)
-        has_card = Path(directory, CARD).is_file()
-        for name in (*FILES, CARD) if has_card else FILES:
-            shutil.copyfile(Path(directory, name), temporary / name)
-            with (temporary / name).open("rb") as file:
-                os.fsync(file.fileno())
-        if model_digest(temporary) != digest:
-            raise ConfigError(f"The model in {directory} changed while it was read; run the same command again.")
+        _copy(directory, temporary, digest)
         with crash_point("model_staged"):
             _move_into_place(temporary, staged)
     finally:
@@ -170,22 +173,38 @@ def _stage(context: WritableContext, directory: str | Path, digest: str) -> Path
     return staged
 
 
-def _add(context: WritableContext, digest: str, name_hint: str, trained: bool) -> ModelRecord | None:
-    """A ledger row with the next number; None if another process took that number for another model."""
-    version = 1 + max((known.version for known in context.ledger.models()), default=0)
+def _copy(directory: str | Path, target: Path, digest: str) -> None:
+    """Copy the model with this digest into the directory `target`."""
+    from updater.model.card import CARD
+    from updater.model.checkpoint import FILES, model_digest
+
+    has_card = Path(directory, CARD).is_file()
+    for name in (*FILES, CARD) if has_card else FILES:
+        shutil.copyfile(Path(directory, name), target / name)
+        with (target / name).open("rb") as file:
+            os.fsync(file.fileno())
+    if model_digest(target) != digest:
+        raise ConfigError(f"The model in {directory} changed while it was read; run the same command again.")
+
+
+def _add(context: WritableContext, digest: str, name_hint: str, trained: bool) -> ModelRecord:
+    """A ledger row with the next number that no other process takes for another model."""
     hint = NO_NAME.sub("-", name_hint.lower()).strip("-") or "model"
-    record = ModelRecord(
-        version=version,
-        digest=digest,
-        name=f"v{version}-{hint}-{digest[:8]}",
-        trained=trained,
-        created_at=context.now,
-        live=False,
-    )
-    # add_model refuses a number that another model has: then the next one is tried.
-    with suppress(ConfigError), crash_point("model"):
-        context.ledger.add_model(record)
-    return _registered(context, digest)
+    while True:
+        version = 1 + max((known.version for known in context.ledger.models()), default=0)
+        record = ModelRecord(
+            version=version,
+            digest=digest,
+            name=f"v{version}-{hint}-{digest[:8]}",
+            trained=trained,
+            created_at=context.now,
+            live=False,
+        )
+        # add_model refuses a number that another model has: then the next one is tried.
+        with suppress(ConfigError), crash_point("model"):
+            context.ledger.add_model(record)
+        if (added := _registered(context, digest)) is not None:
+            return added
 
 
 def _move_into_place(source: Path, target: Path) -> None:
@@ -197,8 +216,13 @@ def _move_into_place(source: Path, target: Path) -> None:
     shutil.rmtree(source, ignore_errors=True)
 
 
-def _discard(directory: Path) -> None:
-    """Remove a model's directory; it is gone at once, never half there."""
+def _discard(context: WritableContext, version: int) -> None:
+    """Remove a model's files; it is gone at once, never half there."""
+    if is_s3(context.layout.models()):
+        partitions.remove(context.layout.model_mark(version))
+        partitions.remove(context.layout.model(version))
+        return
+    directory = Path(context.model_directory(version))
     temporary = directory.with_name(temporary_name(directory.name))
     directory.rename(temporary)
     shutil.rmtree(temporary)

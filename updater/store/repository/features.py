@@ -23,7 +23,7 @@ from updater.domain.declared.profile import RULES
 from updater.domain.declared.scenario import Scenario
 from updater.lake import partitions
 from updater.settings import Settings
-from updater.state.layout import StateLayout
+from updater.state.layout import MODEL_MARK, StateLayout
 from updater.store.repository.deployment import repository_settings
 
 LAYOUT = {"layout": "daily"}
@@ -61,7 +61,7 @@ def feature_objects(config: Path) -> dict[str, Any]:
 
 def model_versions(settings: Settings) -> tuple[int, ...]:
     """Versions whose models lie in the state, which are served side by side; 1 before there is any."""
-    names = partitions.list_names(StateLayout(settings.paths.state).models())
+    names = partitions.list_tree(StateLayout(settings.paths.state).models(), MODEL_MARK)
     return tuple(sorted(int(name[1:]) for name in names if re.fullmatch(r"v[1-9]\d*", name))) or (1,)
 
 

@@ -19,7 +19,7 @@ from updater.model.sources import file_digest, locate, weight_files
 from updater.profile.language_model.prompt import updater_name
 from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.device import model_device
-from updater.runtime.state_lock import StateLock
+from updater.runtime.state_lock import Lock, StateLock
 from updater.runtime.threads import one_thread
 from updater.training.profile.card import updater_card
 from updater.training.profile.examine import Seen, baseline, examine
@@ -137,7 +137,7 @@ class _Training:
     def _keep_texts(self) -> None:
         """Write the training texts where an erasure finds them. Raises ConcurrentUpdateError if one came before."""
         table = self._made.table()
-        with StateLock(self._context.layout.rewriting_lock()).shared():
+        with StateLock(self._context, Lock.REWRITING).shared():
             if self._context.ledger.erased().among(set(table["user_id"].to_pylist())):
                 raise ConcurrentUpdateError(
                     "Users were erased while this ran; run the same command again.", cause="erasure"

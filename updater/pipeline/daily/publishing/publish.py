@@ -12,7 +12,7 @@ from updater.ledger import WindowRecord
 from updater.pipeline.daily.publishing.staging import discard, move_into_place
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import WritableContext
-from updater.runtime.state_lock import StateLock
+from updater.runtime.state_lock import Lock, StateLock
 from updater.runtime.timing import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -70,15 +70,16 @@ def materialize(context: WritableContext, window: Window, views: Sequence[str] |
     # An erasure takes its users out of the files first and then out of the online store, and for that it waits until
     # nobody is on the way from the one to the other.
     watch = Stopwatch()
-    with StateLock(context.layout.online_lock()).shared():
+    lock = StateLock(context, Lock.ONLINE)
+    with lock.shared():
         erased = ledger.completed_erasures()
         with crash_point("materialized"):
             num_rows = load(context.settings, window, context.feature_views() if views is None else views)
         if ledger.completed_erasures() != erased:
+            cause, remedy = lock.failure
             raise ConfigError(
-                f"Users were erased while {window} was loaded into the online store, so locks on files in "
-                f"{context.layout.root} do not hold between its machines; run `updater user erase` for them again, "
-                "and mount one with locks."
+                f"Users were erased while {window} was loaded into the online store, so {cause}; "
+                f"run `updater user erase` for them again, and {remedy}."
             )
     logger.info(
         "materialized %s: %d rows of %d feature views, %.1f s",

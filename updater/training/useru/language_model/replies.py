@@ -6,6 +6,7 @@ whose profiles read the same share a reply, and an erasure takes a user's row ou
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -15,8 +16,8 @@ from updater.domain.columns import JOIN_KEY
 from updater.domain.erasure import Erased
 from updater.domain.fingerprint import fingerprint
 from updater.lake import partitions
-from updater.ledger import open_reader
-from updater.runtime.state_lock import StateLock
+from updater.runtime.deployment import open_context
+from updater.runtime.state_lock import Lock, StateLock
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 
@@ -32,17 +33,23 @@ class Replies:
     Args:
         layout: names below the state.
         erased: says who was erased by now.
+        locked: keeps an erasure from running meanwhile.
     """
 
-    def __init__(self, layout: StateLayout, erased: Callable[[], Erased]) -> None:
-        self._root, self._lock = layout.generator_replies(), StateLock(layout.rewriting_lock())
-        self._erased = erased
+    def __init__(
+        self, layout: StateLayout, erased: Callable[[], Erased], locked: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._root, self._erased, self._locked = layout.generator_replies(), erased, locked
 
     @classmethod
     def of(cls, settings: Settings) -> "Replies":
         """Those of a deployment, whose ledger is opened when the first one is kept."""
-        ledger = cache(open_reader)
-        return cls(StateLayout(settings.paths.state), lambda: ledger(settings.ledger.url).erased())
+        context = cache(lambda: open_context(settings))
+        return cls(
+            StateLayout(settings.paths.state),
+            lambda: context().ledger.erased(),
+            lambda: StateLock(context(), Lock.REWRITING).shared(),
+        )
 
     def get(self, user_id: str, request: Mapping[str, Any]) -> str | None:
         """What was replied to `request`, about this user or one of whom it says the same; None if it was not asked, or
@@ -74,7 +81,7 @@ class Replies:
         self, request: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], user_id: str, row: Mapping[str, Any]
     ) -> None:
         made = {**rows, user_id: {**row, JOIN_KEY: user_id}}
-        with self._lock.shared():
+        with self._locked():
             erased = self._erased()
             kept = [made[user] for user in sorted(made) if user not in erased]
             if kept:
