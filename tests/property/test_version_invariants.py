@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tests.deployment import Deployment
 from tests.property.test_invariants import SCENARIO_NAMES, TOLERANCE, deployment
 from tests.strategies import TOUR, History, histories
-from updater.domain.columns import PROFILE_VIEW
 from updater.model.checkpoint import create_model, save_model
 from updater.model.config import create_config
 from updater.pipeline.monitor.verify import verify
@@ -52,17 +51,12 @@ def values(made: Deployment, version: int) -> dict[tuple[str, str, Any], np.ndar
     }
 
 
-def profiles(made: Deployment) -> dict[str, str]:
-    """The files of the textual profiles, which no model has a part in."""
-    return {path: digest for path, digest in made.published().items() if f"/{PROFILE_VIEW}/" in path}
-
-
 @few
 @example(TOUR, [1, 1, 2, 2, 1])
 @given(histories(4), st.lists(st.sampled_from([1, 2]), min_size=4, max_size=4))
 def test_days_and_promotions_in_any_order_give_the_same_values(history: History, live: list[int]) -> None:
-    shape: dict[str, Any] = {"buffer": {"num_buckets": 2}, "profile": {"enabled": True}}
-    with deployment(history, **shape) as mixed, deployment(history, **shape) as always:
+    buckets = {"buffer": {"num_buckets": 2}}
+    with deployment(history, **buckets) as mixed, deployment(history, **buckets) as always:
         add_version(mixed)
         add_version(always)
         make_live(always, 2)
@@ -75,5 +69,4 @@ def test_days_and_promotions_in_any_order_give_the_same_values(history: History,
         assert found.keys() == expected.keys()
         for key, vector in expected.items():
             np.testing.assert_allclose(found[key], vector, rtol=0, atol=TOLERANCE, err_msg=str(key))
-        assert profiles(mixed) == profiles(always)
         assert verify(mixed.context, None).differences == []
