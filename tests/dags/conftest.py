@@ -116,14 +116,20 @@ def states(run: Any) -> dict[str, list[str]]:
     return found
 
 
+def landed(root: Path) -> Deployment:
+    """A deployment whose four days have landed."""
+    made = Deployment.create(root, buffer={"num_buckets": 4}, timezone="Europe/Berlin")
+    for ds in DAYS:
+        land(made.lake, ds)
+    return made
+
+
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a deployment whose four days have landed; UPDATER_CONFIG and the clock are those of the newest one."""
 
     def create(name: str) -> Deployment:
-        made = Deployment.create(tmp_path / name, buffer={"num_buckets": 4}, timezone="Europe/Berlin")
-        for ds in DAYS:
-            land(made.lake, ds)
+        made = landed(tmp_path / name)
         monkeypatch.setenv("UPDATER_CONFIG", str(made.settings.source))
         monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(NOW.timestamp())))
         return made
