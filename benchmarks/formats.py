@@ -10,21 +10,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import numpy as np
 from feast import FeatureStore
 
 from benchmarks.online import WARMING, Reader, entities_of, read_in_turns
-from benchmarks.row import Row, failed, measured
-from benchmarks.stores import make_settings, opened, user_id, write_offline
+from benchmarks.row import Row, measured
+from benchmarks.stores import in_each_store, opened, user_id, write_offline
 from benchmarks.timing import cpu_seconds, in_turns, ratios
 from updater.domain.columns import JOIN_KEY
 from updater.domain.values import EmbeddingFormat
 from updater.domain.window import Window
-from updater.errors import ServiceUnavailableError
 from updater.settings import Settings
 from updater.store.online.proto_encoding import entity_keys
 
@@ -38,13 +35,7 @@ READS = {1: 200, 100: 20}
 def rows(smoke: bool) -> Iterator[Row]:
     """Rows of each store and format."""
     num_users, rounds, reads = (200, 2, {1: 20, 100: 20}) if smoke else (5_000, 5, READS)
-    for kind in KINDS:
-        with TemporaryDirectory(prefix="updater-bench-") as root:
-            settings = make_settings(Path(root), kind)
-            try:
-                yield from _compare(settings, num_users, rounds, reads)
-            except ServiceUnavailableError as error:
-                yield failed(f"formats in {kind}", str(error))
+    yield from in_each_store(KINDS, partial(_compare, num_users=num_users, rounds=rounds, reads=reads), "formats in")
 
 
 def _compare(settings: Settings, num_users: int, rounds: int, reads: dict[int, int]) -> Iterator[Row]:

@@ -8,19 +8,16 @@ import io
 from collections.abc import Iterator
 from contextlib import ExitStack, redirect_stdout
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from feast import FeatureService, FeatureStore
 
-from benchmarks.row import Row, failed, measured
-from benchmarks.stores import SERVICE, STORES, make_settings, opened, user_id, write_offline
+from benchmarks.row import Row, measured
+from benchmarks.stores import SERVICE, STORES, in_each_store, opened, user_id, write_offline
 from benchmarks.timing import ratios, top_functions
 from updater.domain.columns import JOIN_KEY
-from updater.errors import ServiceUnavailableError
 from updater.settings import Settings
 
 PERCENTILES = (50, 99)
@@ -35,13 +32,9 @@ WARMING = 20
 def rows(smoke: bool) -> Iterator[Row]:
     """Rows of each store, number of users and percentile."""
     num_users, rounds, reads = (500, 2, {1: 20, 100: 5}) if smoke else (20_000, 5, READS)
-    for kind in STORES:
-        with TemporaryDirectory(prefix="updater-bench-") as root:
-            settings = make_settings(Path(root), kind)
-            try:
-                yield from _compare(settings, num_users, rounds, reads)
-            except ServiceUnavailableError as error:
-                yield failed(f"online read from {kind}", str(error))
+    yield from in_each_store(
+        STORES, partial(_compare, num_users=num_users, rounds=rounds, reads=reads), "online read from"
+    )
 
 
 def _compare(settings: Settings, num_users: int, rounds: int, reads: dict[int, int]) -> Iterator[Row]:

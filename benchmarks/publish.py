@@ -8,16 +8,13 @@ import io
 from collections.abc import Iterator
 from contextlib import ExitStack, redirect_stdout
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from feast import FeatureStore
 
-from benchmarks.row import Row, failed, measured
-from benchmarks.stores import STORES, make_settings, opened, write_offline
+from benchmarks.row import Row, measured
+from benchmarks.stores import STORES, in_each_store, opened, write_offline
 from benchmarks.timing import cpu_seconds, in_turns, ratios, top_functions
 from updater.domain.window import Window
-from updater.errors import ServiceUnavailableError
 from updater.settings import Settings
 
 VIEW = "lapse_v1"
@@ -27,17 +24,11 @@ RUNS = ("empty store", "over itself")
 def rows(smoke: bool) -> Iterator[Row]:
     """Two rows per online store."""
     num_users, rounds = (1_000, 2) if smoke else (30_000, 3)
-    for kind in STORES:
-        with TemporaryDirectory(prefix="updater-bench-") as root:
-            settings = make_settings(Path(root), kind)
-            window = write_offline(settings, num_users)
-            try:
-                yield from _compare(settings, window, num_users, rounds)
-            except ServiceUnavailableError as error:
-                yield failed(f"materialize into {kind}", str(error))
+    yield from in_each_store(STORES, partial(_compare, num_users=num_users, rounds=rounds), "materialize into")
 
 
-def _compare(settings: Settings, window: Window, num_users: int, rounds: int) -> Iterator[Row]:
+def _compare(settings: Settings, num_users: int, rounds: int) -> Iterator[Row]:
+    window = write_offline(settings, num_users)
     with ExitStack() as stack:
         stores = {name: stack.enter_context(opened(settings, stock=name == "stock")) for name in ("ours", "stock")}
         runs = {name: _Runs(store, window) for name, store in stores.items()}

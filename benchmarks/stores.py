@@ -2,17 +2,20 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, date, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlparse
 
 import numpy as np
 from feast import FeatureStore, RepoConfig
 
+from benchmarks.row import Row, failed
 from updater.domain import columns
 from updater.domain.window import Window, day_window
+from updater.errors import ServiceUnavailableError
 from updater.lake.partitions import write_partition
 from updater.settings import Settings, load_settings
 from updater.state.embeddings import scenario_rows, summary_rows
@@ -53,6 +56,23 @@ def make_settings(root: Path, kind: str) -> Settings:
     source = root / "updater.toml"
     source.write_text("\n".join(lines), encoding="utf-8")
     return load_settings(source, environ={})
+
+
+def in_each_store(kinds: Sequence[str], compare: Callable[[Settings], Iterator[Row]], what: str) -> Iterator[Row]:
+    """The rows of `compare` for each kind of online store, or one that says why there are none.
+
+    Args:
+        kinds: of online stores.
+        compare: makes rows with settings whose state is thrown away afterwards.
+        what: is done in a store, such as `online read from`.
+    """
+    for kind in kinds:
+        with TemporaryDirectory(prefix="updater-bench-") as root:
+            settings = make_settings(Path(root), kind)
+            try:
+                yield from compare(settings)
+            except ServiceUnavailableError as error:
+                yield failed(f"{what} {kind}", str(error))
 
 
 def user_id(number: int) -> str:

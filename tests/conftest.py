@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -17,6 +17,9 @@ from tests import s3_server as s3
 from tests.browser import looking
 from tests.factories import MODALITIES, SCENARIOS, toml_text
 from updater.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tests.identity import IdentityProvider
 
 ROOT = Path(__file__).parents[1]
 POSTGRES_URL = os.environ.get("UPDATER_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
@@ -188,6 +191,16 @@ def redis_url() -> Iterator[str]:
         registry.delete(mine, lock)
         return
     pytest.fail(f"all of the databases 1 to 15 of {REDIS_URL} are in use; empty one.", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def provider() -> "Iterator[IdentityProvider]":
+    """An identity provider on loopback, whose tokens a state with its `[auth]` takes."""
+    from tests.identity import IdentityProvider
+
+    made = IdentityProvider()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,11 @@ num_shards = {shards}
 backbone = "none"
 [run]
 processes = {processes}
+"""
+DECLARED = """
 [[modalities]]
 name = "bill"
-text = "{{category}}"
+text = "{category}"
 numeric = ["amount"]
 max_events = 8
 [[scenarios]]
@@ -38,6 +40,7 @@ name = "lapse"
 domain = "risk"
 query = "Will this user stop coming in the next four weeks?"
 """
+"""One modality and one scenario: light, so that many users take minutes."""
 
 
 def make_settings(root: Path, buckets: int, shards: int, processes: int) -> Settings:
@@ -45,7 +48,8 @@ def make_settings(root: Path, buckets: int, shards: int, processes: int) -> Sett
     root.mkdir(parents=True, exist_ok=True)
     path = root / "updater.toml"
     repo = json.dumps(str(FEATURE_REPO))
-    path.write_text(CONFIG.format(repo=repo, buckets=buckets, shards=shards, processes=processes), encoding="utf-8")
+    values = CONFIG.format(repo=repo, buckets=buckets, shards=shards, processes=processes)
+    path.write_text(values + DECLARED, encoding="utf-8")
     return load_settings(path, environ={})
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.deployment import FIRST_DAY
 from benchmarks.row import Row, measured
+from benchmarks.scale.deployment import DECLARED
 from benchmarks.scale.family import Peak
 from benchmarks.stores import FEATURE_REPO
 from benchmarks.timing import ratios
@@ -37,16 +38,7 @@ CONFIG = f"""
 feature_repo = {json.dumps(str(FEATURE_REPO))}
 [model]
 backbone_layers = 1
-[[modalities]]
-name = "bill"
-text = "{{category}}"
-numeric = ["amount"]
-max_events = 8
-[[scenarios]]
-name = "lapse"
-domain = "risk"
-query = "Will this user stop coming in the next four weeks?"
-"""
+{DECLARED}"""
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import pytest
 
 from tests import report_state
 from tests.dags.shop import DAYS, USERS
 from tests.deployment import Deployment, write_config
-from tests.integration.test_permissions import PERMISSIONS, IdentityProvider
+from tests.http_client import post
+from tests.identity import PERMISSIONS, IdentityProvider
 from tests.processes import fork_updater, start_updater
 
 pytestmark = pytest.mark.slow
@@ -38,13 +38,7 @@ def served(made: Deployment, *options: str) -> "Iterator[tuple[str, Popen[str]]]
 
 
 def ask(url: str, user: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-    body = json.dumps({"user_id": user, "query": MILK}).encode()
-    headers = {"Content-Type": "application/json", **(headers or {})}
-    try:
-        with urlopen(Request(f"{url}/embed", body, headers), timeout=60) as answer:
-            return answer.status, json.load(answer)
-    except HTTPError as refused:
-        return refused.code, json.load(refused)
+    return post(f"{url}/embed", {"user_id": user, "query": MILK}, headers)
 
 
 def test_it_answers_as_the_command_does_until_it_is_stopped(tmp_path: Path) -> None:
@@ -68,21 +62,15 @@ def test_it_answers_as_the_command_does_until_it_is_stopped(tmp_path: Path) -> N
 
 
 @pytest.mark.campaign
-def test_roles_are_asked_for(tmp_path: Path) -> None:
-    provider = IdentityProvider()
-    try:
-        auth = {"type": "oidc", "auth_discovery_url": provider.url, "client_id": "feast"}
-        made = report_state.create(tmp_path, auth=auth, permissions=PERMISSIONS)
-        made.run(DAYS[:1])
-        with served(made) as (url, process):
-            assert ask(url, USERS[3])[0] == 401
-            assert ask(url, USERS[3], provider.token("risk_reader"))[0] == 403
-            status, answer = ask(url, USERS[3], provider.token("risk_reader", "marketing_reader"))
-            process.terminate()
-            assert process.wait(LONGEST_STOP) == -signal.SIGTERM
-    finally:
-        provider.server.shutdown()
-        provider.server.server_close()
+def test_roles_are_asked_for(tmp_path: Path, provider: IdentityProvider) -> None:
+    made = report_state.create(tmp_path, auth=provider.auth, permissions=PERMISSIONS)
+    made.run(DAYS[:1])
+    with served(made) as (url, process):
+        assert ask(url, USERS[3])[0] == 401
+        assert ask(url, USERS[3], provider.token("risk_reader"))[0] == 403
+        status, answer = ask(url, USERS[3], provider.token("risk_reader", "marketing_reader"))
+        process.terminate()
+        assert process.wait(LONGEST_STOP) == -signal.SIGTERM
     assert (status, answer["embedding"]) == (200, made.embed(USERS[3], MILK).embedding)
 
 

@@ -1,6 +1,5 @@
 """Feast's servers start on a state and answer, as the docs say."""
 
-import json
 import os
 import re
 import shlex
@@ -13,15 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import pytest
 
 from tests.conftest import ROOT, SettingsFactory
 from tests.dags.shop import USERS
+from tests.http_client import post
+from tests.identity import PERMISSIONS, IdentityProvider
 from tests.integration.store_helpers import VIEW, vectors, write_lapse
-from tests.integration.test_permissions import PERMISSIONS, IdentityProvider
 from tests.report_state import with_windows
 from updater import store
 from updater.settings import Settings
@@ -75,13 +74,7 @@ def ask(
     port: int, what: dict[str, Any], users: list[str], headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, Any]]:
     """Status and answer of a read over HTTP."""
-    body = json.dumps({**what, "entities": {"user_id": users}}).encode()
-    headers = {"Content-Type": "application/json", **(headers or {})}
-    try:
-        with urlopen(Request(f"http://127.0.0.1:{port}/get-online-features", body, headers), timeout=60) as answer:
-            return answer.status, json.load(answer)
-    except HTTPError as refused:
-        return refused.code, json.load(refused)
+    return post(f"http://127.0.0.1:{port}/get-online-features", {**what, "entities": {"user_id": users}}, headers)
 
 
 def _listens(port: int) -> bool:
@@ -120,21 +113,15 @@ def test_the_curl_of_the_docs_and_every_service(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
-def test_roles_are_asked_for_over_http(tmp_path: Path) -> None:
-    provider = IdentityProvider()
-    try:
-        auth = {"type": "oidc", "auth_discovery_url": provider.url, "client_id": "feast"}
-        made = with_windows(tmp_path / "state", auth=auth, permissions=PERMISSIONS)
-        with served(made.settings, tmp_path, "serve") as port:
-            risk = {"feature_service": "risk_v1"}
-            assert ask(port, risk, [USERS[3]])[0] == 401
-            assert ask(port, risk, [USERS[3]], provider.token("marketing_reader"))[0] == 403
-            status, answer = ask(port, risk, [USERS[3]], provider.token("risk_reader"))
-        assert status == 200
-        assert "PRESENT" in str(answer)
-    finally:
-        provider.server.shutdown()
-        provider.server.server_close()
+def test_roles_are_asked_for_over_http(tmp_path: Path, provider: IdentityProvider) -> None:
+    made = with_windows(tmp_path / "state", auth=provider.auth, permissions=PERMISSIONS)
+    with served(made.settings, tmp_path, "serve") as port:
+        risk = {"feature_service": "risk_v1"}
+        assert ask(port, risk, [USERS[3]])[0] == 401
+        assert ask(port, risk, [USERS[3]], provider.token("marketing_reader"))[0] == 403
+        status, answer = ask(port, risk, [USERS[3]], provider.token("risk_reader"))
+    assert status == 200
+    assert "PRESENT" in str(answer)
 
 
 def test_the_user_interface_answers(settings: Settings, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from feast.ui_server import get_app
 
 from tests import report_state
 from tests.dags.shop import DAYS, USERS
-from tests.integration.test_permissions import PERMISSIONS, IdentityProvider
+from tests.identity import PERMISSIONS, IdentityProvider
 from updater.settings import Settings
 from updater.store.repository.connecting import open_store
 
@@ -20,17 +20,8 @@ VALUES = {"feature_view": "takeout_v1", "entity_keys": {"user_id": [USERS[3]]}}
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[IdentityProvider]:
-    made = IdentityProvider()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-
-
-@pytest.fixture(scope="module")
 def settings(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    auth = {"type": "oidc", "auth_discovery_url": provider.url, "client_id": "feast"}
-    made = report_state.create(tmp_path_factory.mktemp("ui"), auth=auth, permissions=PERMISSIONS)
+    made = report_state.create(tmp_path_factory.mktemp("ui"), auth=provider.auth, permissions=PERMISSIONS)
     made.run(DAYS[:1])
     return made.settings
 

@@ -1,15 +1,10 @@
 """Feast's servers let roles read what `[[permissions]]` says, and refuse the rest: a real server, real tokens."""
 
-import json
-import threading
-import time
 from collections.abc import Iterator
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.testclient import TestClient
@@ -27,6 +22,7 @@ from feast.permissions.server.utils import (
 from tests.conftest import SettingsFactory
 from tests.deployment import Deployment
 from tests.factories import MODALITIES, bill, land_rows, search
+from tests.identity import PERMISSIONS, IdentityProvider
 from updater.errors import ConfigError
 from updater.settings import load_settings
 from updater.store.access import online_rows
@@ -35,61 +31,16 @@ from updater.store.repository.config import write_feature_store_yaml
 from updater.store.repository.connecting import open_store
 
 DAY = date(2024, 5, 1)
-PERMISSIONS = [
-    {"domain": "risk", "roles": ["risk_reader", "auditor"]},
-    {"domain": "marketing", "roles": ["marketing_reader"]},
-]
 PROFILES = {"domain": "profile", "roles": ["profile_reader"]}
-
-
-class IdentityProvider:
-    """Signs tokens, and publishes by HTTP how to check them, as OpenID Connect has it."""
-
-    def __init__(self) -> None:
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
-        provider = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                answer = {"keys": [{**public, "kid": "1", "use": "sig", "alg": "RS256"}]}
-                if self.path != "/keys":
-                    names = ("authorization_endpoint", "token_endpoint")
-                    answer = {**dict.fromkeys(names, provider.url), "jwks_uri": f"{provider.url}/keys"}
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(json.dumps(answer).encode())
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def token(self, *roles: str, key: Any = None) -> dict[str, str]:
-        """The header of a request by somebody with these roles."""
-        claims = {"preferred_username": "somebody", "roles": list(roles), "exp": int(time.time()) + 3600}
-        signed = jwt.encode(claims, key or self.key, algorithm="RS256", headers={"kid": "1"})
-        return {"Authorization": f"Bearer {signed}"}
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[IdentityProvider]:
-    made = IdentityProvider()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
 
 
 @pytest.fixture(scope="module")
 def made(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    auth = {"type": "oidc", "auth_discovery_url": provider.url, "client_id": "feast"}
     root = tmp_path_factory.mktemp("permissions")
     made = Deployment.create(
         root,
         modalities=MODALITIES,
-        auth=auth,
+        auth=provider.auth,
         permissions=[*PERMISSIONS, PROFILES],
         profile={"enabled": True},
     )

@@ -15,7 +15,7 @@ from feast.permissions.security_manager import no_security_manager
 from tests import report_state
 from tests.dags.shop import DAYS, USERS
 from tests.deployment import Deployment
-from tests.integration.test_permissions import PERMISSIONS, IdentityProvider
+from tests.identity import PERMISSIONS, IdentityProvider
 from tests.integration.test_versions import make_live, new_model
 from updater.lake.pseudonyms import known_id
 from updater.pipeline.erase.run import erase
@@ -75,17 +75,8 @@ def test_users_are_named_as_the_feature_store_names_them(tmp_path: Path, monkeyp
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[IdentityProvider]:
-    made = IdentityProvider()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-
-
-@pytest.fixture(scope="module")
 def guarded(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    auth = {"type": "oidc", "auth_discovery_url": provider.url, "client_id": "feast"}
-    made = report_state.create(tmp_path_factory.mktemp("guarded"), auth=auth, permissions=PERMISSIONS)
+    made = report_state.create(tmp_path_factory.mktemp("guarded"), auth=provider.auth, permissions=PERMISSIONS)
     made.run(DAYS[:1])
     yield made
     no_security_manager()

@@ -125,7 +125,7 @@ class ModelConfig:
 
 def _check_format(found: object) -> None:
     if found != FORMAT:
-        release = "an earlier" if found in (1, 2) else "another"
+        release = "an earlier" if found in range(1, FORMAT) else "another"
         raise ConfigError(
             f"The model was written by {release} release, whose models this one does not compute; train a new one "
             "with `updater model train` and make it live with `updater model promote --model DIR`."

@@ -26,8 +26,8 @@ Progress = Callable[[str, int, int], None]
 
 _FORMER_KEYS = {"privacy.pseudonymize": "privacy.pseudonymise"}
 """Config keys that the ledger still has under the name with which their rows were written."""
-_ABSENT = {"buffer.num_shards": "1"}
-"""Values that are not written down, so that a state without them is as it was before there was a choice."""
+_BEFORE_A_CHOICE = {"buffer.num_shards": "1"}
+"""What a state has whose ledger says nothing of it: such a value is not written down, as it was not before."""
 KEY_FINGERPRINT = "privacy.key"
 """Setting of the ledger with the fingerprint of the key that made the pseudonyms."""
 
@@ -210,8 +210,8 @@ def open_writable(settings: Settings, now: datetime | None = None) -> WritableCo
 def check_fixed_values(ledger: LedgerReader, settings: Settings) -> None:
     """Raise ConfigError if a value that the state depends on is not the one that the state was made with."""
     known = ledger.settings()
-    for key, value in {**_ABSENT, **fixed_values(settings)}.items():
-        stored = known.get(setting_key(key), _ABSENT.get(key) if known else None)
+    for key, value in {**_BEFORE_A_CHOICE, **fixed_values(settings)}.items():
+        stored = known.get(setting_key(key), _BEFORE_A_CHOICE.get(key) if known else None)
         if stored is None or stored == value:
             continue
         if key.startswith("modality."):
@@ -238,16 +238,17 @@ def setting_key(key: str) -> str:
 def fixed_values(settings: Settings) -> dict[str, str]:
     """Config values that cannot change once state exists. Raises ConfigError if a key is needed and missing."""
     hashes = pseudonyms(settings)
-    return {
+    values = {
         **{f"modality.{m.name}": settings.modality_fingerprint(m.name) for m in settings.modalities},
         "timezone": settings.timezone,
         "buffer.num_buckets": str(settings.buffer.num_buckets),
-        **({"buffer.num_shards": str(settings.buffer.num_shards)} if settings.buffer.num_shards > 1 else {}),
+        "buffer.num_shards": str(settings.buffer.num_shards),
         "buffer.days": str(settings.buffer.days),
         "model.text_encoder": settings.model.text_encoder,
         "privacy.pseudonymize": str(settings.privacy.pseudonymize).lower(),
         **({KEY_FINGERPRINT: hashes.fingerprint} if hashes else {}),
     }
+    return {key: value for key, value in values.items() if _BEFORE_A_CHOICE.get(key) != value}
 
 
 def day_before(ds: date) -> date:

@@ -54,7 +54,7 @@ def detect(
         window: the window.
         modality: what to detect changes of.
         progress: called as days are landed.
-        pool: the processes that compare shards with the buffer; this one if left out.
+        pool: the processes that compare shards with the buffer; this process does it if left out.
 
     Raises:
         NotLandedError: the day has no `_SUCCESS` and the modality is not optional.
