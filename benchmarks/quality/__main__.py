@@ -3,7 +3,8 @@
 Writes benchmarks/quality/report.json and report.html. What is done is left alone, so a run that was cut short is run
 again. `ablations` adds the ablations to the report that is there, or only those that are named after it, `seeds 8`
 what depends on a seed, with another one, `beside 8 NAME=DIR` a further model to that seed, and `throughput` how fast
-pre-training is. `rounding` prints what rounded embeddings cost. `tables` prints the report as the page has it.
+pre-training is. `rounding` prints what rounded embeddings cost, `few_labels` what soft prompts gain with few labels.
+`tables` prints the report as the page has it.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from benchmarks.quality.ablations import ROWS, run_ablations
 from benchmarks.quality.adding import add, commit
 from benchmarks.quality.beside import run_beside
 from benchmarks.quality.coles import coles
+from benchmarks.quality.few_labels import run_few_labels
 from benchmarks.quality.rounding import run_rounding
 from benchmarks.quality.seeds import run_seeds
 from benchmarks.quality.tables import tables
@@ -66,6 +68,9 @@ def main() -> None:
         speed = measure(context)
         add(REPORT, "throughput", speed)
         print(json.dumps(speed, indent=1))
+        return
+    if given.part == "few_labels":
+        print(json.dumps(run_few_labels(context, progress), indent=1))
         return
     external = partial(external_systems, context, given.coles, progress)
     with ProcessPool(settings, context.now) as pool:
@@ -118,6 +123,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     beside.add_argument("seed", type=int)
     beside.add_argument("models", nargs="+", type=named, metavar="NAME=DIR")
     parts.add_parser("rounding")
+    parts.add_parser("few_labels")
     parts.add_parser("throughput")
     parts.add_parser("tables")
     known = parser.parse_args(given)

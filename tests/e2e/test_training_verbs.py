@@ -157,7 +157,9 @@ def test_tune(scene: Scene, trained: dict[str, Any], tuned: dict[str, Any]) -> N
     assert [each["tasks"] for each in tuned["scenarios"]] == [1, 2]
     assert tuned["model"].startswith(f"{trained['model']}-tuned-")
     model, base = load_model(tuned["model"]), load_model(trained["model"])
-    assert sorted(model.soft_prompts) == sorted(model.count_gates) == sorted(model.prototypes) == ["lapse", "will_buy"]
+    assert (
+        sorted(model.soft_prompts) == sorted(model.question_shifts) == sorted(model.prototypes) == ["lapse", "will_buy"]
+    )
     assert {tuple(prompt.shape) for prompt in model.soft_prompts.values()} == {(TUNING["tokens"], 128)}
     assert not base.soft_prompts
     for name, value in base.state_dict().items():

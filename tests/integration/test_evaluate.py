@@ -22,7 +22,6 @@ from updater.labels.tables import label_tables
 from updater.labels.tasks import question, read_tasks
 from updater.lake.partitions import read_table
 from updater.model.checkpoint import load_model
-from updater.model.layouts.anchored_counts import NUM_NUMBERS
 from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
@@ -106,7 +105,7 @@ def test_the_whole_verb(config):
     assert not list(state.glob("scratch-*"))
 
 
-def test_a_scenario_that_learned_only_gates_is_evaluated_as_it_was_tuned(config, tmp_path):
+def test_a_scenario_that_learned_only_a_shift_is_evaluated_as_it_was_tuned(config, tmp_path):
     context = open_writable(load_settings(config, environ={}))
     model = load_model(context.model_directory(context.live_model().version))
     scenario = next(
@@ -114,7 +113,8 @@ def test_a_scenario_that_learned_only_gates_is_evaluated_as_it_was_tuned(config,
         for task in read_tasks(context.settings.evaluation.tasks)
         if (asked := question(context.settings, task)).scenario
     )
-    model.count_gates[scenario] = torch.nn.Parameter(torch.linspace(0.0, 2.0, NUM_NUMBERS))
+    width = model.layout.counts.question_keys.linear.out_features
+    model.question_shifts[scenario] = torch.nn.Parameter(torch.linspace(-1.0, 1.0, width))
     model.save_pretrained(tmp_path / "tuned")
     done = call(
         config,

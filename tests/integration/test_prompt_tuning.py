@@ -1,4 +1,4 @@
-"""Soft prompts: the model stays as it is, tokens, gates and centres learn, and serving computes what tuning did."""
+"""Soft prompts: the model stays as it is, tokens, shifts and centres learn, and serving computes what tuning did."""
 
 import dataclasses
 from pathlib import Path
@@ -13,7 +13,6 @@ from tests.training_data import ANCHORS, make_profiles
 from updater.domain.declared.training import Tuning
 from updater.errors import ConfigError
 from updater.model.checkpoint import load_model, save_model
-from updater.model.layouts.anchored_counts import NUM_NUMBERS
 from updater.model.user_model import UserModel
 from updater.training.tuning import labelled_users, prompt_tuning
 from updater.training.tuning.labelled_users import LabelledUsers, Labels
@@ -23,7 +22,7 @@ USERS = sorted(f"u{number}" for number in range(24))
 PROFILES = {anchor: make_profiles(anchor, USERS) for anchor in ANCHORS}
 OPTIONS = Tuning(tokens=3, steps=32, users_per_step=16, learning_rate=0.02)
 SCENARIO = "lapse"
-LEARNED = ("soft_prompts", "count_gates", "prototypes")
+LEARNED = ("soft_prompts", "question_shifts", "prototypes")
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +57,7 @@ def make_classes() -> np.ndarray:
 
 
 CLASSES = make_classes()
+KEY_WIDTH = make_anchored().layout.counts.question_keys.linear.out_features
 
 
 def make_labels(questions: tuple[str, ...] = (QUERIES[0],)) -> Labels:
@@ -85,7 +85,7 @@ def scores(model: UserModel, labels: Labels) -> np.ndarray:
     return np.array(found)
 
 
-def test_only_tokens_gates_and_centres_are_learned_and_the_loss_falls(kept: None) -> None:
+def test_only_tokens_shift_and_centres_are_learned_and_the_loss_falls(kept: None) -> None:
     model = make_anchored()
     before, labels = state(model), make_labels()
     losses: list[float] = []
@@ -94,7 +94,7 @@ def test_only_tokens_gates_and_centres_are_learned_and_the_loss_falls(kept: None
     learned = {name: value.shape for name, value in after.items() if name not in before}
     assert learned == {
         f"soft_prompts.{SCENARIO}": (OPTIONS.tokens, 32),
-        f"count_gates.{SCENARIO}": (NUM_NUMBERS,),
+        f"question_shifts.{SCENARIO}": (KEY_WIDTH,),
         f"prototypes.{SCENARIO}": (2, model.config.embedding_dim),
     }
     assert all(torch.equal(after[name], value) for name, value in before.items())
@@ -122,21 +122,21 @@ def test_what_tuning_makes_lies_where_the_model_does(backbone: str) -> None:
 def test_tuning_sees_what_serving_computes(backbone: str) -> None:
     model, labels = make_anchored(backbone), make_labels(tuple(QUERIES))
     generator = torch.Generator().manual_seed(0)
-    prompt, gates = torch.randn(OPTIONS.tokens, 32, generator=generator), torch.rand(NUM_NUMBERS, generator=generator)
+    prompt, shift = torch.randn(OPTIONS.tokens, 32, generator=generator), torch.rand(KEY_WIDTH, generator=generator)
     model.soft_prompts[SCENARIO] = torch.nn.Parameter(prompt, requires_grad=False)
-    model.count_gates[SCENARIO] = torch.nn.Parameter(gates, requires_grad=False)
+    model.question_shifts[SCENARIO] = torch.nn.Parameter(shift, requires_grad=False)
     users = LabelledUsers(model.requires_grad_(False), PROFILES)
     chosen = np.array([0, 30, 7, 7, 47])
     # The second time, all prefixes are kept ones.
     for _ in range(2):
-        got = users.embed(prompt, gates, labels, chosen).detach().numpy()
+        got = users.embed(prompt, shift, labels, chosen).detach().numpy()
         plain = users.embed(None, None, labels, chosen).detach().numpy()
         for place, embedding, before in zip(chosen, got, plain, strict=True):
             batch = PROFILES[labels.anchors[place]].batch(labels.rows[[place]])
             question = labels.questions[place]
             np.testing.assert_allclose(embedding, model.embed(batch, [question], [SCENARIO])[0, 0], atol=1e-5)
             np.testing.assert_allclose(before, model.embed(batch, [question])[0, 0], atol=1e-5)
-            assert np.abs(embedding - before).max() > 1e-2
+            assert np.abs(embedding - before).max() > 1e-3
 
 
 def test_what_does_no_better_for_other_users_is_left_out() -> None:
@@ -148,7 +148,7 @@ def test_what_does_no_better_for_other_users_is_left_out() -> None:
         options = dataclasses.replace(OPTIONS, labels=few)
         guessed = dataclasses.replace(labels, classes=chance)
         assert not PromptTuner(model, PROFILES, options).tune(SCENARIO, guessed).kept
-        assert not model.soft_prompts and not model.count_gates and set(model.prototypes) == {SCENARIO}
+        assert not model.soft_prompts and not model.question_shifts and set(model.prototypes) == {SCENARIO}
         batch = PROFILES[ANCHORS[0]].batch(np.arange(5))
         np.testing.assert_array_equal(model.embed(batch, QUERIES, [SCENARIO]), plain.embed(batch, QUERIES))
 
@@ -159,7 +159,7 @@ def test_of_few_labels_little_is_learned(monkeypatch: pytest.MonkeyPatch, kept: 
         monkeypatch.setattr(prompt_tuning, "SHRINK", pull)
         model = make_anchored()
         PromptTuner(model, PROFILES, OPTIONS).tune(SCENARIO, make_labels())
-        moved.append(float((model.count_gates[SCENARIO] - 1).abs().max()))
+        moved.append(float(model.question_shifts[SCENARIO].abs().max()))
     assert moved[0] > 2 * moved[1] and moved[1] > 2 * moved[2]
 
 

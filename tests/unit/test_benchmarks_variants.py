@@ -53,7 +53,8 @@ def read(model, batch, numbers):
     gates[:, list(numbers)] = 1.0
     users = model.layout.users(batch)
     with torch.no_grad():
-        return model.layout.counted(model.layout.numbers(users, model.question_vectors(QUERIES)) * gates[0])
+        keys = model.layout.counts.question_keys(model.question_vectors(QUERIES))
+        return model.layout.counted(model.layout.numbers(users, keys) * gates[0])
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_numbers_that_are_taken_away_say_nothing(change, silent):
 def test_nothing_but_the_counts_differs_between_users_or_questions(change):
     model, batch = trained(change)
     with torch.no_grad():
-        rest_BSD = model.layout.uncounted(model.layout.users(batch), model.question_vectors(QUERIES))
+        rest_BSD = model.layout.uncounted(model.layout.users(batch).user_BD, model.question_vectors(QUERIES))
     dim = 0 if change is without_user_token else 1
     same = rest_BSD.select(dim, 0).unsqueeze(dim).expand_as(rest_BSD)
 

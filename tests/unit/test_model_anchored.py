@@ -69,7 +69,7 @@ def test_what_a_question_counts() -> None:
         expected += weight * np.array(reported)
     wanted = [*np.log1p(expected[:6]), 0.3 * np.log(0.001 + expected[6]), expected[7] / (0.5 + expected[8])]
     np.testing.assert_allclose(numbers[user, question, kernel].detach(), wanted, rtol=1e-4)
-    torch.testing.assert_close(MODEL.layout.numbers(users, questions_SX), numbers.flatten(2))
+    torch.testing.assert_close(MODEL.layout.numbers(users, counts.question_keys(questions_SX)), numbers.flatten(2))
 
 
 def test_taste_is_the_weighted_mean_of_text_vectors() -> None:

@@ -19,7 +19,6 @@ from updater.model.checkpoint import create_model, load_model, model_digest, sav
 from updater.model.config import FORMAT, ModelConfig, create_config
 from updater.model.inference import InferenceModel
 from updater.model.layers.own_answers import OwnAnswers
-from updater.model.layouts.anchored_counts import NUM_NUMBERS
 from updater.model.loading import load_encoder
 from updater.model.text_encoder import text_encoder_version
 from updater.model.user_model import UserModel
@@ -38,7 +37,8 @@ def config(tmp_path: Path) -> ModelConfig:
 def test_saved_model_gives_the_same_bits(tmp_path: Path) -> None:
     model = make_model()
     model.soft_prompts["lapse"] = torch.nn.Parameter(torch.randn(6, 32))
-    model.count_gates["lapse"] = torch.nn.Parameter(torch.randn(NUM_NUMBERS))
+    width = model.layout.counts.question_keys.linear.out_features
+    model.question_shifts["lapse"] = torch.nn.Parameter(torch.randn(width))
     batch = make_batch(model.config)
     save_model(model, tmp_path / "v1")
     loaded = load_model(tmp_path / "v1")
@@ -152,6 +152,14 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     state.pop("user_emb_D")
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(ConfigError, match="user_emb_D"):
+        load_model(tmp_path)
+
+
+def test_what_an_earlier_version_tuned_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    save_model(make_model(), tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    save_file({**state, "count_gates.lapse": torch.ones(24)}, tmp_path / "model.safetensors")
+    with pytest.raises(ConfigError, match=r"scenario 'lapse' has count_gates.* `updater model tune`"):
         load_model(tmp_path)
 
 

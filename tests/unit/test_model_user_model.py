@@ -20,7 +20,8 @@ from tests.model_factories import (
 from updater.errors import ConfigError
 from updater.model.batch import UserBatch
 from updater.model.inference import InferenceModel
-from updater.model.layouts.anchored_counts import NUM_NUMBERS
+from updater.model.layouts.anchored_counts import sum_padded
+from updater.model.layouts.layout import run_module
 from updater.model.loading import empty_backbone
 from updater.model.user_model import UserModel
 
@@ -126,12 +127,17 @@ def test_soft_prompt_changes_its_scenario_only() -> None:
     np.testing.assert_array_equal(model.embed(BATCH, QUERIES[:2]), before)
 
 
-def test_a_gate_turns_the_counts_of_its_scenario_only() -> None:
+def test_a_shift_moves_the_question_of_its_scenario_only() -> None:
     model = make_model(backbone="none")
     before = model.embed(BATCH, QUERIES[:2], ["lapse", "brand"])
-    model.count_gates["lapse"] = torch.nn.Parameter(torch.ones(NUM_NUMBERS))
-    np.testing.assert_array_equal(model.embed(BATCH, QUERIES[:2], ["lapse", "brand"]), before)
-    model.count_gates["lapse"] = torch.nn.Parameter(torch.full((NUM_NUMBERS,), 1.5))
+    keys = model.layout.counts.question_keys(model.question_vectors(QUERIES[:2]))
+    model.question_shifts["lapse"] = torch.nn.Parameter((keys[1] - keys[0]).detach())
+    users = model.layout.users(BATCH)
+    shifts = [model.question_shifts["lapse"], None]
+    moved = model.layout.ends(users, model.question_vectors(QUERIES[:2]), shifts, run_module, sum_padded)
+    own = model.layout.question_linear(model.question_vectors(QUERIES[:2]))
+    # Moved to the other's key, a question counts what the other does.
+    torch.testing.assert_close(moved[:, 0] - own[0], moved[:, 1] - own[1])
     after = model.embed(BATCH, QUERIES[:2], ["lapse", "brand"])
     assert np.abs(before[:, 0] - after[:, 0]).max() > 1e-3
     np.testing.assert_array_equal(before[:, 1], after[:, 1])

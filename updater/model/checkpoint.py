@@ -26,8 +26,9 @@ from updater.model.user_model import UserModel
 __all__ = ["create_config", "create_model", "load_model", "model_digest", "save_model"]
 
 CONFIG, WEIGHTS, TOKENIZER = FILES = ("config.json", "model.safetensors", "tokenizer.json")
-LEARNED = ("soft_prompts", "prototypes", "count_gates")
+LEARNED = ("soft_prompts", "prototypes", "question_shifts")
 """Dictionaries of a model that have a key for each tuned scenario."""
+FORMERLY_LEARNED = "count_gates"
 
 
 def create_model(config: ModelConfig, seed: int | None = None) -> UserModel:
@@ -90,6 +91,11 @@ def load_model(directory: str | Path) -> UserModel:
     model = UserModel(config, empty_backbone(config), Tokenizer.from_file(str(source / TOKENIZER)))
     for name in state:
         kind, _, scenario = name.partition(".")
+        if kind == FORMERLY_LEARNED:
+            raise ConfigError(
+                f"{source} was tuned by an earlier version: scenario {scenario!r} has {FORMERLY_LEARNED}, which are "
+                "not computed any more. Tune its base again with `updater model tune`, and promote what that writes."
+            )
         if kind in LEARNED:
             getattr(model, kind)[scenario] = nn.Parameter(state[name])
     if "answers.weight" in state:

@@ -18,7 +18,7 @@ from updater.model.layers.event_adapter import LinearResidualMLP
 from updater.model.layers.own_answers import OwnAnswers
 from updater.model.layers.reference import Read, read_suffixes
 from updater.model.layers.training_pass import read_suffixes_together
-from updater.model.layouts.anchored_counts import NUM_NUMBERS, sum_padded
+from updater.model.layouts.anchored_counts import sum_padded
 from updater.model.layouts.anchored_layout import AnchoredLayout
 from updater.model.layouts.layout import Add, Layout, PackedRows, Run, run_module
 from updater.model.layouts.paper_layout import PaperLayout
@@ -85,8 +85,8 @@ class UserModel(nn.Module):
         """Per scenario name learned tokens in front of its query, shape (tokens, D)."""
         self.prototypes = nn.ParameterDict()
         """Per scenario name the learned centre of each class, shape (classes, embedding_dim)."""
-        self.count_gates = nn.ParameterDict()
-        """Per scenario name what the numbers of its question's counts are multiplied by, shape (NUM_NUMBERS,)."""
+        self.question_shifts = nn.ParameterDict()
+        """Per scenario name what is added to its question's key, by which texts are counted, shape (KEY_DIM,)."""
         self.answers: nn.Linear | None = None
         """From a question's vector to where embeddings lie of users to whose first answer it is yes, (X) to (E): what
         training on dense labels learns beside the model. None in a model that was not trained so.
@@ -135,8 +135,8 @@ class UserModel(nn.Module):
 
     @property
     def tuned_scenarios(self) -> list[str]:
-        """Scenarios that learned something of their own: a soft prompt, or what their counts are multiplied by."""
-        return sorted({*self.soft_prompts, *self.count_gates})
+        """Scenarios that learned something of their own: a soft prompt, or a shift of the question."""
+        return sorted({*self.soft_prompts, *self.question_shifts})
 
     def fit(self, batches: Iterable[UserBatch], questions: Sequence[str]) -> None:
         """Fit what is not learned to training users and questions: means, deviations, first maps of the counts.
@@ -189,29 +189,11 @@ class UserModel(nn.Module):
     ) -> Tensor:
         """What stands at <USER_EMB>, per user (as `layout.users` knows them) and question: shape (B, S, D)."""
         questions_SX = self.question_vectors(queries)
-        gates = [
-            self.count_gates[scenarios[i]] if i < len(scenarios) and scenarios[i] in self.count_gates else None
+        shifts = [
+            self.question_shifts[scenarios[i]] if i < len(scenarios) and scenarios[i] in self.question_shifts else None
             for i in range(len(queries))
         ]
-        neutral_N = torch.ones(NUM_NUMBERS, device=self.user_emb_D.device)
-        gates_SN = torch.stack([neutral_N if gate is None else gate for gate in gates])
-        return self.user_emb_D + self.layout.ends(users, questions_SX, gates_SN, run, add)
-
-    @torch.no_grad()
-    def taken_apart(self, batch: UserBatch, queries: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """What stands at <USER_EMB> before a scenario's gates: the numbers of the counts (B, S, NUM_NUMBERS), and all
-        else (B, S, D). `put_together` makes one of the two.
-        """
-        users, questions_SX = self.layout.users(batch), self.question_vectors(queries)
-        if isinstance(self.layout, AnchoredLayout):
-            rest_BSD = self.layout.uncounted(users, questions_SX)
-            return self.layout.numbers(users, questions_SX), self.user_emb_D + rest_BSD
-        rest_BSD = self.ends(users, queries)
-        return rest_BSD.new_zeros(*rest_BSD.shape[:2], NUM_NUMBERS), rest_BSD
-
-    def put_together(self, numbers: Tensor, rest: Tensor) -> Tensor:
-        """What stands at <USER_EMB> (…, D), from the numbers of the counts (…, NUM_NUMBERS) and all else (…, D)."""
-        return rest + self.layout.counted(numbers) if isinstance(self.layout, AnchoredLayout) else rest
+        return self.user_emb_D + self.layout.ends(users, questions_SX, shifts, run, add)
 
     def final_norm(self, states: Tensor) -> Tensor:
         """What comes after the layers, for states that have not been through them."""

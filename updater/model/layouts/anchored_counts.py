@@ -67,6 +67,11 @@ class TextKeys(QuestionKeys):
         return normalize(self.linear(texts) + self.modality(modalities), dim=-1)
 
 
+def shifted(key_H: Tensor, shift_H: Tensor) -> Tensor:
+    """A question's key, moved by what its scenario learned; of length 1 again."""
+    return normalize(key_H + shift_H, dim=-1)
+
+
 class Kernels(nn.Module):
     """How much a text is what a question asks for: a logistic curve of their likeness, by three kernels."""
 

@@ -18,8 +18,8 @@ from updater.model.batch import Int64, ModalityBatch, UserBatch
 from updater.model.config import ModelConfig
 from updater.model.layers.event_adapter import LinearResidualMLP
 from updater.model.layers.standardization import Centring, Standardization
-from updater.model.layouts.anchored_counts import AnchoredCounts, Likeness, sum_padded, summed
-from updater.model.layouts.layout import Add, PackedRows, Run, assemble, run_module
+from updater.model.layouts.anchored_counts import AnchoredCounts, Likeness, shifted, sum_padded, summed
+from updater.model.layouts.layout import Add, PackedRows, Run, Shifts, assemble, run_module
 from updater.model.layouts.text_statistics import NUM_STATISTICS, ORDER, UserTexts, user_texts
 from updater.model.layouts.user_columns import num_columns, user_columns
 
@@ -135,33 +135,36 @@ class AnchoredLayout(nn.Module):
         )
         return total_BX / (1 + weight_B1)
 
-    def ends(self, users: AnchoredUsers, questions_SX: Tensor, gates_SN: Tensor, run: Run, add: Add) -> Tensor:
+    def ends(self, users: AnchoredUsers, questions_SX: Tensor, shifts: Shifts, run: Run, add: Add) -> Tensor:
         """What <USER_EMB> is given beside its learned vector, per user and question: shape (B, S, D)."""
-        numbers_BSN = self.numbers(users, questions_SX, run, add) * gates_SN
-        return self.counted(numbers_BSN, run) + self.uncounted(users, questions_SX, run)
+        keys_SH = run(self.counts.question_keys, questions_SX)
+        moved = [key if shift is None else shifted(key, shift) for key, shift in zip(keys_SH, shifts, strict=True)]
+        numbers_BSN = self.numbers(users, torch.stack(moved), run, add)
+        return self.counted(numbers_BSN, run) + self.uncounted(users.user_BD, questions_SX, run)
 
-    def numbers(
-        self, users: AnchoredUsers, questions_SX: Tensor, run: Run = run_module, add: Add = sum_padded
-    ) -> Tensor:
-        """What each question counts of each user, as numbers to learn from, (B, S, NUM_NUMBERS)."""
+    def numbers(self, users: AnchoredUsers, keys_SH: Tensor, run: Run = run_module, add: Add = sum_padded) -> Tensor:
+        """What questions with these keys count of each user, as numbers to learn from, (B, S, NUM_NUMBERS)."""
         counts, texts = self.counts, users.texts
-        likeness = Likeness(counts.kernels, run(counts.question_keys, questions_SX))
-        vectors_VX = run(self.text_centring, self._tensor(texts.vectors_VX))
-        modalities_VM = torch.eye(len(self.config.modalities), device=vectors_VX.device)[self._tensor(texts.modality_V)]
-        keys_VH = run(counts.text_keys, torch.cat([vectors_VX, modalities_VM], dim=1))
-        weights_TW = run(likeness, keys_VH[self._tensor(texts.row_T)])
+        text_keys_VH = self.text_keys(texts, run)
+        weights_TW = run(Likeness(counts.kernels, keys_SH), text_keys_VH[self._tensor(texts.row_T)])
         sums_BWK = add(weights_TW, self._tensor(summed(texts)), self._tensor(texts.offsets_B1))
-        num_users, num_questions = len(sums_BWK), len(questions_SX)
+        num_users, num_questions = len(sums_BWK), len(keys_SH)
         numbers_RN = run(counts.numbers, sums_BWK.reshape(num_users * num_questions, -1))
         return numbers_RN.view(num_users, num_questions, -1)
+
+    def text_keys(self, texts: UserTexts, run: Run = run_module) -> Tensor:
+        """Keys of the distinct texts, (V, H)."""
+        vectors_VX = run(self.text_centring, self._tensor(texts.vectors_VX))
+        modalities_VM = torch.eye(len(self.config.modalities), device=vectors_VX.device)[self._tensor(texts.modality_V)]
+        return run(self.counts.text_keys, torch.cat([vectors_VX, modalities_VM], dim=1))
 
     def counted(self, numbers: Tensor, run: Run = run_module) -> Tensor:
         """What the numbers of counts (…, NUM_NUMBERS) add to <USER_EMB>, (…, D)."""
         return run(self.counts.adapter, numbers.flatten(0, -2)).view(*numbers.shape[:-1], -1)
 
-    def uncounted(self, users: AnchoredUsers, questions_SX: Tensor, run: Run = run_module) -> Tensor:
-        """All else that <USER_EMB> is given, (B, S, D)."""
-        return run(self.question_linear, questions_SX) + users.user_BD[:, None]
+    def uncounted(self, user_BD: Tensor, questions_SX: Tensor, run: Run = run_module) -> Tensor:
+        """All else that <USER_EMB> is given, (B, S, D), with the user tokens."""
+        return run(self.question_linear, questions_SX) + user_BD[:, None]
 
     def rows(
         self,

@@ -19,6 +19,8 @@ Run = Callable[[nn.Module, Tensor], Tensor]
 """Applies a module to rows: directly in training, in calls of fixed shape in serving."""
 Add = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Adds up weighted rows of each user, as `anchored_counts.sum_padded` does."""
+Shifts = Sequence[Tensor | None]
+"""What the scenario of each question learned to add to its key, (KEY_DIM,); None where it learned nothing."""
 
 
 def run_module(module: nn.Module, rows: Tensor) -> Tensor:
@@ -47,11 +49,8 @@ class Layout(Protocol):
     def users(self, batch: UserBatch, run: Run = run_module) -> Any:
         """What is known of the users before a question is asked; its `select` takes some of them."""
 
-    def ends(self, users: Any, questions_SX: Tensor, gates_SN: Tensor, run: Run, add: Add) -> Tensor:
-        """What <USER_EMB> is given beside its learned vector, per user and question: shape (B, S, D).
-
-        `gates_SN` multiply the numbers of a question's counts.
-        """
+    def ends(self, users: Any, questions_SX: Tensor, shifts: Shifts, run: Run, add: Add) -> Tensor:
+        """What <USER_EMB> is given beside its learned vector, per user and question: shape (B, S, D)."""
 
     def rows(
         self,

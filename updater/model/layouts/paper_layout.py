@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from updater.model.batch import Int64, UserBatch
 from updater.model.config import ModelConfig
 from updater.model.layers.event_adapter import Adapter
-from updater.model.layouts.layout import Add, PackedRows, Run, assemble, run_module
+from updater.model.layouts.layout import Add, PackedRows, Run, Shifts, assemble, run_module
 from updater.model.layouts.paper_features import (
     event_dim,
     event_features,
@@ -78,7 +78,7 @@ class PaperLayout(nn.Module):
         """The users as they are."""
         return PaperUsers(batch)
 
-    def ends(self, users: PaperUsers, questions_SX: Tensor, gates_SN: Tensor, run: Run, add: Add) -> Tensor:
+    def ends(self, users: PaperUsers, questions_SX: Tensor, shifts: Shifts, run: Run, add: Add) -> Tensor:
         """Zeros: <USER_EMB> is given nothing."""
         return questions_SX.new_zeros(users.batch.num_users, len(questions_SX), self.marker_MD.shape[1])
 

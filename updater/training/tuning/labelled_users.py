@@ -1,11 +1,12 @@
-"""Embeddings of labelled users with a prompt before their questions and gates on their counts, as often as tuning asks.
+"""Embeddings of labelled users with a prompt before their questions and a shift of these, as often as tuning asks.
 
 A user's prefix depends on neither, so its keys and values are computed once and kept, within a bound of memory, for all
-steps and scenarios; so are the numbers of its counts.
+steps and scenarios; so are the keys of its texts.
 """
 
-# B users, P prefix rows, W suffix rows, N numbers of a question's counts, D model width, E embedding_dim
+# B users, P prefix rows, W suffix rows, H width of a key, D model width, E embedding_dim
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,8 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from updater.model.batch import Int64
+from updater.model.layouts.anchored_counts import shifted
+from updater.model.layouts.anchored_layout import AnchoredLayout
 from updater.model.user_model import UserModel
 from updater.training.profiles import Profiles
+from updater.training.tuning.counted_texts import CountedTexts, read_texts
 
 MOST_BYTES = 4_000_000_000
 """Keys and values that are kept; beyond it they are computed again."""
@@ -69,18 +73,18 @@ class LabelledUsers:
         self._profiles = profiles
         self._kept: dict[tuple[date, int], KeptPrefix] = {}
         self._bytes = 0
-        self._asked: dict[tuple[date, int, str], tuple[Tensor, Tensor]] = {}
+        self._texts: dict[date, CountedTexts] = {}
 
     def user(self, labels: Labels, position: int) -> str:
         """Id of a labelled user."""
         return str(self._profiles[labels.anchors[position]].users[labels.rows[position]])
 
-    def embed(self, prompt: Tensor | None, gates: Tensor | None, labels: Labels, chosen: Int64) -> Tensor:
-        """Embeddings of the labelled users at `chosen`, shape (B, E), with `prompt` before their questions and `gates`
-        on their counts.
+    def embed(self, prompt: Tensor | None, shift: Tensor | None, labels: Labels, chosen: Int64) -> Tensor:
+        """Embeddings of the labelled users at `chosen`, shape (B, E), with `prompt` before their questions, whose keys
+        are moved by `shift`.
         """
         model = self._model
-        ends_BD = self._ends(gates, labels, chosen)
+        ends_BD = self._ends(shift, labels, chosen)
         device = ends_BD.device
         if model.backbone is None:
             return self._read(model.final_norm(ends_BD))
@@ -117,23 +121,32 @@ class LabelledUsers:
         embeddings: Tensor = self._model.head(states)
         return embeddings
 
-    def embed_all(self, prompt: Tensor | None, gates: Tensor | None, labels: Labels, size: int) -> Tensor:
+    def embed_all(self, prompt: Tensor | None, shift: Tensor | None, labels: Labels, size: int) -> Tensor:
         """Of all labelled users, `size` at a time, (N, E)."""
         everyone = np.arange(len(labels.rows))
         groups = np.array_split(everyone, -(-len(everyone) // size))
-        return torch.cat([self.embed(prompt, gates, labels, group) for group in groups])
+        return torch.cat([self.embed(prompt, shift, labels, group) for group in groups])
 
-    def _ends(self, gates: Tensor | None, labels: Labels, chosen: Int64) -> Tensor:
+    def _ends(self, shift: Tensor | None, labels: Labels, chosen: Int64) -> Tensor:
         """What <USER_EMB> is given, (B, D)."""
-        keys = [(labels.anchors[i], int(labels.rows[i]), labels.questions[i]) for i in chosen]
-        for anchor, row, question in keys:
-            if (anchor, row, question) not in self._asked:
-                block = self._block(anchor, row)
-                numbers_BSN, rest_BSD = self._model.taken_apart(self._profiles[anchor].batch(block), [question])
-                for b, other in enumerate(block.tolist()):
-                    self._asked[anchor, other, question] = numbers_BSN[b, 0], rest_BSD[b, 0]
-        numbers_BN, rest_BD = (torch.stack(part) for part in zip(*(self._asked[key] for key in keys), strict=True))
-        return self._model.put_together(numbers_BN if gates is None else numbers_BN * gates, rest_BD)
+        model, layout = self._model, self._model.layout
+        if not isinstance(layout, AnchoredLayout):
+            return model.user_emb_D.expand(len(chosen), -1)
+        groups: dict[tuple[date, str], list[int]] = defaultdict(list)
+        for place, i in enumerate(chosen.tolist()):
+            groups[labels.anchors[i], labels.questions[i]].append(place)
+        parts = []
+        for (anchor, question), places in groups.items():
+            if anchor not in self._texts:
+                self._texts[anchor] = read_texts(layout, self._profiles[anchor])
+            texts, questions_1X = self._texts[anchor], model.question_vectors([question])
+            key_H = layout.counts.question_keys(questions_1X)[0]
+            users_R = torch.from_numpy(labels.rows[chosen[places]]).to(key_H.device)
+            numbers_RN = texts.numbers(layout.counts, users_R, key_H if shift is None else shifted(key_H, shift))
+            uncounted_R1D = layout.uncounted(texts.user_BD[users_R], questions_1X)
+            parts.append(model.user_emb_D + layout.counted(numbers_RN) + uncounted_R1D[:, 0])
+        order = [place for places in groups.values() for place in places]
+        return torch.cat(parts)[np.argsort(order)]
 
     def _prefixes(self, keys: Sequence[tuple[date, int]]) -> list[KeptPrefix]:
         found: dict[tuple[date, int], KeptPrefix] = {}

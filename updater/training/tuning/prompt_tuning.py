@@ -1,11 +1,12 @@
 """Cluster-based soft prompt tuning (arXiv 2602.14492, Eq. 7): learned tokens in the suffix, learned class centres.
 
-Beside the tokens a scenario learns what the numbers of its question's counts are multiplied by. Everything else is
-frozen. A user's prefix does not depend on the prompt, so its keys and values are computed once and kept, within a bound
-of memory, for all steps and scenarios. What was learned is kept if it does better for users it was not learned from.
+Beside the tokens a scenario learns where its question lies among the texts that it counts: what is added to the
+question's key. Everything else is frozen. A user's prefix does not depend on the prompt, so its keys and values are
+computed once and kept, within a bound of memory, for all steps and scenarios. What was learned is kept if it does
+better for users it was not learned from.
 """
 
-# B users, P prefix rows, W suffix rows, N numbers of a question's counts, D model width, E embedding_dim
+# B users, P prefix rows, W suffix rows, H width of a key, D model width, E embedding_dim
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 from updater.domain.buckets import bucket_of
 from updater.domain.declared.training import Tuning
 from updater.errors import ConfigError
-from updater.model.layouts.anchored_counts import NUM_NUMBERS
+from updater.model.layouts.anchored_layout import AnchoredLayout
 from updater.model.user_model import UserModel
 from updater.training.paper.losses import prototype_loss
 from updater.training.profiles import Profiles
@@ -36,7 +37,7 @@ FIRST_STEPS = 50
 FIRST_DECAY = 0.02
 """Pulls the first centres to the classes' means; some labels are few."""
 SHRINK = 10.0
-"""Pull of prompt and gates to where they begin, over the number of labels."""
+"""Pull of prompt and shift to where they begin, over the number of labels."""
 VALIDATION_FOLDS = 5
 """One in so many users validates what was learned from the others."""
 STANDARD_ERRORS = 2.0
@@ -56,19 +57,19 @@ class Tuned:
 
 
 class _Learned(nn.Module):
-    """What a scenario learns. Without a prompt and with gates of 1 it says nothing."""
+    """What a scenario learns. Without a prompt and with a shift of zeros it says nothing."""
 
-    def __init__(self, prompt: Tensor, num_gates: int, centres: Tensor) -> None:
+    def __init__(self, prompt: Tensor, shift: Tensor, centres: Tensor) -> None:
         super().__init__()
         self.first = prompt
         self.prompt = nn.Parameter(prompt.clone())
-        self.gates = nn.Parameter(torch.ones(num_gates, device=prompt.device))
+        self.shift = nn.Parameter(shift)
         self.centres = nn.Parameter(centres)
 
     def distance(self) -> Tensor:
-        """How far prompt and gates are from where they began."""
+        """How far prompt and shift are from where they began."""
         moved = (self.prompt - self.first).square().sum() / self.first.square().sum().clamp(min=1e-9)
-        return moved + (self.gates - 1).square().sum()
+        return moved + self.shift.square().sum()
 
 
 class PromptTuner:
@@ -80,10 +81,11 @@ class PromptTuner:
         self._options = options
 
     def tune(self, scenario: str, labels: Labels, seed: int = 0, report: Report | None = None) -> Tuned:
-        """Learn `soft_prompts`, `count_gates` and `prototypes` of a scenario, starting anew.
+        """Learn `soft_prompts`, `question_shifts` and `prototypes` of a scenario, starting anew.
 
         A fifth of the users validates: if what was learned does not do better for them than the plain question, prompt
-        and gates are left out, and the prototypes are those of the plain question.
+        and shift are left out, and the prototypes are those of the plain question. A model without layers learns no
+        prompt that says anything, and one of the paper's layout no shift.
 
         Raises:
             ConfigError: the labels hold one class only.
@@ -99,20 +101,21 @@ class PromptTuner:
         learn = learn if len(np.unique(learn.classes)) == CLASSES else labels
         plain = self._first_centres(None, None, learn, rng)
         first = self._first_prompt(labels.questions[0])
-        learned = _Learned(first, NUM_NUMBERS, self._first_centres(first, None, learn, rng))
+        learned = _Learned(first, self._no_shift(), self._first_centres(first, None, learn, rng))
         loss = self._learn(learned, learn, rng, report)
         kept = self._is_better(learned, plain, validate)
-        for values in (self._model.soft_prompts, self._model.count_gates, self._model.prototypes):
+        for values in (self._model.soft_prompts, self._model.question_shifts, self._model.prototypes):
             values.pop(scenario) if scenario in values else None
         self._model.prototypes[scenario] = _frozen(learned.centres if kept else plain)
         if kept:
             self._model.soft_prompts[scenario] = _frozen(learned.prompt)
-            self._model.count_gates[scenario] = _frozen(learned.gates)
+            if len(learned.shift):
+                self._model.question_shifts[scenario] = _frozen(learned.shift)
         return Tuned(loss, kept)
 
     def _learn(self, learned: _Learned, labels: Labels, rng: np.random.Generator, report: Report | None) -> float:
         options = self._options
-        rates = {learned.prompt: 1.0, learned.gates: 1.0, learned.centres: CENTRES_RATE}
+        rates = {learned.prompt: 1.0, learned.shift: 1.0, learned.centres: CENTRES_RATE}
         optimizer = torch.optim.AdamW([{"params": [p]} for p in rates], weight_decay=0.0)
         losses: list[float] = []
         order = np.empty(0, dtype=np.int64)
@@ -122,7 +125,7 @@ class PromptTuner:
             chosen, order = order[: options.users_per_step], order[options.users_per_step :]
             for group, share in zip(optimizer.param_groups, rates.values(), strict=True):
                 group["lr"] = options.learning_rate * share * 0.5 * (1 + math.cos(math.pi * step / options.steps))
-            embeddings = self._users.embed(learned.prompt, learned.gates, labels, chosen)
+            embeddings = self._users.embed(learned.prompt, learned.shift, labels, chosen)
             classes = torch.from_numpy(labels.classes[chosen]).to(embeddings.device)
             loss = prototype_loss(embeddings, learned.centres, classes, temperature=options.temperature)
             optimizer.zero_grad()
@@ -148,14 +151,20 @@ class PromptTuner:
         classes = torch.from_numpy(validate.classes).to(plain.device)
         temperature = self._options.temperature
         losses = [
-            F.cross_entropy(self._embed(prompt, gates, validate) @ centres.T / temperature, classes, reduction="none")
-            for prompt, gates, centres in ((None, None, plain), (learned.prompt, learned.gates, learned.centres))
+            F.cross_entropy(self._embed(prompt, shift, validate) @ centres.T / temperature, classes, reduction="none")
+            for prompt, shift, centres in ((None, None, plain), (learned.prompt, learned.shift, learned.centres))
         ]
         gains = losses[0] - losses[1]
         return bool(gains.mean() > STANDARD_ERRORS * gains.std() / math.sqrt(len(gains)))
 
-    def _embed(self, prompt: Tensor | None, gates: Tensor | None, labels: Labels) -> Tensor:
-        return self._users.embed_all(prompt, gates, labels, self._options.users_per_step)
+    def _embed(self, prompt: Tensor | None, shift: Tensor | None, labels: Labels) -> Tensor:
+        return self._users.embed_all(prompt, shift, labels, self._options.users_per_step)
+
+    def _no_shift(self) -> Tensor:
+        """Zeros as wide as a question's key; of no width where questions count nothing."""
+        layout = self._model.layout
+        width = layout.counts.question_keys.linear.out_features if isinstance(layout, AnchoredLayout) else 0
+        return torch.zeros(width, device=self._model.user_emb_D.device)
 
     def _first_prompt(self, question: str) -> Tensor:
         """The question's own first words, repeated if it is short: a prompt that says nothing new yet."""
@@ -163,7 +172,7 @@ class PromptTuner:
         return words.repeat(tokens // max(1, len(words)) + 1, 1)[:tokens].clone()
 
     def _first_centres(
-        self, prompt: Tensor | None, gates: Tensor | None, labels: Labels, rng: np.random.Generator
+        self, prompt: Tensor | None, shift: Tensor | None, labels: Labels, rng: np.random.Generator
     ) -> Tensor:
         """The centres that separate the classes best before the prompt has moved, (K, E).
 
@@ -172,7 +181,7 @@ class PromptTuner:
         options = self._options
         sample = labels.take(rng.permutation(len(labels.rows))[:FIRST_USERS])
         with torch.no_grad():
-            embeddings = self._embed(prompt, gates, sample)
+            embeddings = self._embed(prompt, shift, sample)
         classes = torch.from_numpy(sample.classes).to(embeddings.device)
         overall = embeddings.mean(dim=0)
         means = [embeddings[classes == k].mean(dim=0) if (classes == k).any() else overall for k in range(CLASSES)]

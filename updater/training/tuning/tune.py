@@ -31,7 +31,7 @@ from updater.training.runs import training_layout
 from updater.training.tuning.labelled_users import Labels
 from updater.training.tuning.prompt_tuning import PromptTuner
 
-PROMPT, GATES, CENTRES = "prompt", "count_gates", "prototypes"
+PROMPT, SHIFT, CENTRES = "prompt", "question_shifts", "prototypes"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def tune_group(settings: Settings, now: datetime, model: str, scenarios: Sequenc
         made = _labels(profiles, chosen[scenario], labels, settings)
         tuned = tuner.tune(scenario, made, settings.training.seed)
         path = _prompt_file(context, model, scenario)
-        learned = {PROMPT: loaded.soft_prompts, GATES: loaded.count_gates, CENTRES: loaded.prototypes}
+        learned = {PROMPT: loaded.soft_prompts, SHIFT: loaded.question_shifts, CENTRES: loaded.prototypes}
         tensors = {name: values[scenario].data for name, values in learned.items() if scenario in values}
         num_labels = min(len(made.rows), settings.tuning.labels or len(made.rows))
         report = TuneReport(
@@ -119,7 +119,7 @@ def join_prompts(context: Context, model: str) -> str:
     """Write the model together with all prompts that were tuned on it under this config. Returns the directory."""
     loaded = load_model(model)
     prompts = _prompt_directory(context, model)
-    learned = {PROMPT: loaded.soft_prompts, GATES: loaded.count_gates, CENTRES: loaded.prototypes}
+    learned = {PROMPT: loaded.soft_prompts, SHIFT: loaded.question_shifts, CENTRES: loaded.prototypes}
     for path in sorted(prompts.glob("*.safetensors")):
         for name, values in load_file(path).items():
             learned[name][path.stem] = nn.Parameter(values)
