@@ -30,12 +30,12 @@ warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
 
 
 def said(text: str) -> list[str]:
-    """What a profile says, a piece for each value: `buys long-term "BEEF"`. Values hold no double quotes."""
+    """What a profile says, a piece for each value: `buys regularly "BEEF"`. Values hold no double quotes."""
     pieces, noun, kind = [], "", ""
     parts = text.split('"')
     for before, value in zip(parts[:-1:2], parts[1::2], strict=True):
         if before == " to ":
-            kind = "changed to"
+            kind = "shifted to"
         elif before.startswith("; "):
             kind = before.removeprefix("; ").strip()
         elif before != ", ":

@@ -5,7 +5,7 @@ each line of its vocabulary and random weights: a reply is one token, and traini
 what rewards is learned, and nothing of what a language model can do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from tests.factories import bill, land_rows
+from updater.labels.events import open_events
+from updater.pipeline.init import create_ledger
+from updater.runtime.deployment import WritableContext, no_progress, open_writable
+from updater.settings import Settings
+from updater.training.profile.history.collect import Collected, collect
+from updater.training.profile.texts.dataset import make_training_updates
 
 FIRST = date(2024, 3, 1)
 DAYS = 9
@@ -27,6 +33,22 @@ CONFIG: dict[str, Any] = {
     "profile": {"short_half_life_days": 1.0, "long_half_life_days": 3.0},
 }
 END = "[END]"
+TRAINING = {
+    "stage_days": 1,
+    "chains": 1,
+    "users": 40,
+    "examine_users": 2,
+    "supervised_steps": 3,
+    "texts_per_step": 4,
+    "supervised_learning_rate": 0.05,
+    "reinforced_steps": 3,
+    "reinforced_learning_rate": 0.01,
+    "group": 4,
+    "lora_rank": 0,
+    "max_reply_tokens": 4,
+    "save_every": 1,
+}
+MakeSettings = Callable[..., Settings]
 
 
 def liked(user: int) -> str:
@@ -72,3 +94,33 @@ def make_line_model(directory: Path, lines: Iterable[str], seed: int = 5) -> Pat
         Qwen2ForCausalLM(config).save_pretrained(directory)
     tokenizer.save(str(directory / "tokenizer.json"))
     return directory
+
+
+def context_of(settings: Settings) -> WritableContext:
+    create_ledger(settings)
+    return open_writable(settings)
+
+
+def collected(settings: Settings) -> Collected:
+    context = context_of(settings)
+    with open_events(context) as events:
+        return collect(context, events, no_progress)
+
+
+def make(make_settings: MakeSettings, directory: str = "one", **training: Any) -> Settings:
+    settings = make_settings(directory, **CONFIG, profile_training={**TRAINING, **training})
+    if not Path(settings.paths.lake).exists():
+        land(settings.paths.lake)
+    return settings
+
+
+def deployment(make_settings: MakeSettings, tmp_path: Path, directory: str = "one", **training: Any) -> Settings:
+    """A lake and a model that knows the replies that can be learned from it."""
+    found = collected(make(make_settings, directory, **training))
+    made = make_training_updates(found.trained, found.limits, lambda question: question.former, lambda update: True)
+    assert made.texts
+    lines = [*(text.reply for text in made.texts), '{"clauses": []}', "I do not know."]
+    model = tmp_path / "model"
+    if not model.exists():
+        make_line_model(model, lines)
+    return make(make_settings, directory, model=str(model), **training)

@@ -5,11 +5,10 @@ The model is tiny, random and speaks in whole lines (see `tests.updater_training
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,20 +17,31 @@ from click.testing import CliRunner
 
 import updater
 from tests.factories import bill
-from tests.updater_training import CONFIG, DAYS, FIRST, land, liked, make_line_model, user_id
+from tests.updater_training import (
+    CONFIG,
+    DAYS,
+    FIRST,
+    TRAINING,
+    MakeSettings,
+    collected,
+    context_of,
+    deployment,
+    land,
+    liked,
+    make,
+    make_line_model,
+    user_id,
+)
 from updater.cli import main
 from updater.domain.buckets import is_held_out
 from updater.domain.declared.profile_training import ProfileTraining
-from updater.labels.events import open_events
 from updater.language_models.local import LocalSpeaker
 from updater.model.sources import file_digest
 from updater.pipeline.init import create_ledger
 from updater.profile.language_model.prompt import system_prompt, user_prompt
-from updater.runtime.deployment import Progress, WritableContext, no_progress, open_writable
+from updater.runtime.deployment import Progress, no_progress
 from updater.runtime.threads import one_thread
-from updater.settings import Settings
 from updater.training.profile import run
-from updater.training.profile.history.collect import Collected, collect
 from updater.training.profile.phases.policy import Policy, open_policy
 from updater.training.profile.phases.reinforced import reinforce
 from updater.training.profile.phases.supervised import supervise
@@ -41,53 +51,6 @@ from updater.training.profile.texts.candidates import candidates
 from updater.training.profile.texts.dataset import make_training_updates
 from updater.training.profile.texts.gather import gather
 from updater.training.useru.language_model.replies import SCHEMA
-
-MakeSettings = Callable[..., Settings]
-TRAINING = {
-    "stage_days": 1,
-    "chains": 1,
-    "users": 40,
-    "examine_users": 2,
-    "supervised_steps": 3,
-    "texts_per_step": 4,
-    "supervised_learning_rate": 0.05,
-    "reinforced_steps": 3,
-    "reinforced_learning_rate": 0.01,
-    "group": 4,
-    "lora_rank": 0,
-    "max_reply_tokens": 4,
-    "save_every": 1,
-}
-
-
-def context_of(settings: Settings) -> WritableContext:
-    create_ledger(settings)
-    return open_writable(settings)
-
-
-def collected(settings: Settings) -> Collected:
-    context = context_of(settings)
-    with open_events(context) as events:
-        return collect(context, events, no_progress)
-
-
-def make(make_settings: MakeSettings, directory: str = "one", **training: Any) -> Settings:
-    settings = make_settings(directory, **CONFIG, profile_training={**TRAINING, **training})
-    if not Path(settings.paths.lake).exists():
-        land(settings.paths.lake)
-    return settings
-
-
-def deployment(make_settings: MakeSettings, tmp_path: Path, directory: str = "one", **training: Any) -> Settings:
-    """A lake and a model that knows the replies that can be learned from it."""
-    found = collected(make(make_settings, directory, **training))
-    made = make_training_updates(found.trained, found.limits, lambda question: question.former, lambda update: True)
-    assert made.texts
-    lines = [*(text.reply for text in made.texts), '{"clauses": []}', "I do not know."]
-    model = tmp_path / "model"
-    if not model.exists():
-        make_line_model(model, lines)
-    return make(make_settings, directory, model=str(model), **training)
 
 
 def test_what_happens_or_lands_later_changes_nothing_of_what_is_asked(make_settings: MakeSettings) -> None:

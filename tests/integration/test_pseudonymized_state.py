@@ -112,7 +112,7 @@ def test_features_are_read_by_pseudonym_online_and_offline(made: Deployment) -> 
     assert [list(row) for row in offline["lapse_embedding"][:3]] == online["lapse_embedding"][:3]
     assert offline["bill_num_events"].isna().tolist() == [False, False, False, True]
     texts = online_rows(store, asked, "profile_v1")["profile_text"]
-    assert texts[0].startswith("bill: long-term ")
+    assert texts[0].startswith("bill: regularly ")
     assert texts[3] is None
     assert historical_rows(store, labels, "profile_v1")["profile_text"].tolist()[:3] == texts[:3]
 

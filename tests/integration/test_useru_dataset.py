@@ -1,6 +1,7 @@
 """The data set of a small made-up lake: rows that the log bears out, windows that do not touch, equal bytes again."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from updater.domain.erasure import Erased
 from updater.domain.window import day_window, days
 from updater.errors import ConfigError, DataRefusedError, NotLandedError
 from updater.lake.landing import read_partition
@@ -88,7 +90,8 @@ class Deployed:
 
     def build(self, root: Path, anchors: list[date], generator: Any = None, recipe: Recipe | None = None) -> Any:
         chosen = generator or LogGenerator(), recipe or self.recipe
-        return build(str(root), self.settings, self.files, (DAY, SPEC.last_day), anchors, *chosen)
+        log = self.settings, self.files, (DAY, SPEC.last_day)
+        return build(str(root), *log, anchors, *chosen, no_erasure=lambda: nullcontext(Erased()))
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,11 @@ DAIRY = {"customer-ada": "3", "customer-cy": "1"}
 POOL = topic_pool(MODALITIES)
 
 
+def nobody() -> "nullcontext[Erased]":
+    """Nobody was erased, and nobody is meanwhile."""
+    return nullcontext(Erased())
+
+
 class Deployed:
     """A landed lake of three users, and what `build` needs of it."""
 
@@ -89,7 +94,8 @@ class Deployed:
 
     def build(self, generator: LlmGenerator, name: str = "useru") -> list[dict[str, Any]]:
         """The rows that the generator wrote."""
-        build(str(self.root / name), self.settings, self.files, (FIRST, LAST), [ANCHOR], generator, self.recipe)
+        log = self.settings, self.files, (FIRST, LAST), [ANCHOR]
+        build(str(self.root / name), *log, generator, self.recipe, no_erasure=nobody)
         rows = read_split(str(self.root / name), "train").to_pylist()
         return [row for row in rows if row["generator"] == generator.version]
 
@@ -214,7 +220,7 @@ def test_the_config_decides_who_writes(make_settings: Callable[..., Settings], m
 
 def drafts_of(server: ChatServer, root: Path) -> tuple[LlmGenerator, list[Any]]:
     choice = GeneratorChoice(kind="llm", url=server.url, model="m")
-    generator = LlmGenerator(Chat(choice), Replies(StateLayout(str(root)), Erased, nullcontext), 1_000_000)
+    generator = LlmGenerator(Chat(choice), Replies(StateLayout(str(root)), nobody), 1_000_000)
     return generator, generator.drafts(SHOPPER, POOL)
 
 

@@ -25,7 +25,7 @@ def test_a_user_worked_out_by_hand() -> None:
     # Long-term weights: milk 3.17 of 6.80, baby food 1.93, cigarettes .76, tea .93 (days are whole, 2^-(days / 30)).
     # Recent weights: milk 1 + .5 + .06 + ..., baby food .87 + .76, so both have more than .3 of 3.87.
     # Of all events cigarettes are 3 of 11, which is less than .4.
-    assert profile.text == 'buys: long-term "milk"; recently "baby food". app: currently "Chat", "Maps".'
+    assert profile.text == 'buys: regularly "milk"; recently "baby food". app: currently "Chat", "Maps".'
     assert profile.modalities == ("item", "app")
     assert profile.newest_event == NEWEST.timestamp()
     assert profile.num_tokens == len(profile.text) / 4
@@ -35,14 +35,14 @@ def test_what_stopped_and_what_changed_is_said() -> None:
     choice = ProfileChoice(min_long_share=0.2, min_recent_share=0.2)
     [profile] = write([{"item": events(beer=[31, 32, 33, 34, 35, 36], tea=[0, 1])}], choice).profiles
     # Beer: 2^-(31/30) and less, 2.77 together, against tea's 1.98; tea's recent weight is 1.87 against beer's .06.
-    assert profile.text == 'item: long-term "tea"; changed from "beer" to "tea"; no longer "beer".'
+    assert profile.text == 'item: regularly "tea"; shifted from "beer" to "tea"; no longer "beer".'
     changed = profile.mentions[1]
-    assert (changed.kind, len(changed.facets)) == (Kind.CHANGED, 2)
+    assert (changed.kind, len(changed.facets)) == (Kind.SHIFTED, 2)
 
 
 def test_ties_are_broken_by_the_value() -> None:
     one = {"item": events(b=[0, 1], a=[0, 1], d=[0, 1], c=[0, 1])}
-    assert write([one]).profiles[0].text == 'item: long-term "a", "b", "c".'
+    assert write([one]).profiles[0].text == 'item: regularly "a", "b", "c".'
 
 
 def test_nothing_and_little() -> None:
@@ -81,7 +81,7 @@ HOSTILE = {
 def test_hostile_values_are_short_data_on_one_line(value: str, shown: str) -> None:
     assert clean(value) == shown[:MAX_CHARACTERS] or clean(value) == clean(shown)
     [profile] = write([{"search": [(time, value) for time in ago(0, 1)]}]).profiles
-    assert profile.text == (f'search: long-term "{clean(value)}".' if shown else "Little is known: 2 events.")
+    assert profile.text == (f'search: regularly "{clean(value)}".' if shown else "Little is known: 2 events.")
     assert profile.text.isprintable()
     assert profile.text.count('"') in (0, 2)
 

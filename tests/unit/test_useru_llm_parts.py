@@ -101,7 +101,7 @@ def test_words_of_users_are_quoted_cut_and_free_of_the_id():
 
 
 def test_replies_are_kept_by_request_and_shared_by_users_who_read_the_same(tmp_path):
-    replies = Replies(StateLayout(str(tmp_path)), Erased, nullcontext)
+    replies = Replies(StateLayout(str(tmp_path)), lambda: nullcontext(Erased()))
     request = {"model": "m", "messages": [{"role": "user", "content": "q"}], "temperature": 0.5}
     assert replies.get("ann", request) is None
     replies.put("ann", request, "lone \ud800", 3)
@@ -118,7 +118,7 @@ def test_replies_are_kept_by_request_and_shared_by_users_who_read_the_same(tmp_p
 def test_no_reply_is_kept_about_who_was_erased_meanwhile(tmp_path):
     salt = "00" * HASH_BYTES
     erased = Erased(salt, frozenset({erasure_hash(salt, "ann")}))
-    replies, request = Replies(StateLayout(str(tmp_path)), lambda: erased, nullcontext), {"model": "m"}
+    replies, request = Replies(StateLayout(str(tmp_path)), lambda: nullcontext(erased)), {"model": "m"}
     replies.put("ann", request, "ann likes tea", 3)
     assert replies.get("ann", request) is None and not list(tmp_path.rglob("*.parquet"))
     replies.put("ben", request, "ben likes tea", 3)

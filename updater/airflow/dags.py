@@ -246,3 +246,26 @@ def profiles(config: str | None = None, dag_id: str = "profiles", namespace: str
         task(**model_task())(profile_tasks.update)()
 
     return dag
+
+
+def train_profiles(config: str | None = None, dag_id: str = "train_profiles") -> DAG:
+    """A language model that keeps users' texts, trained on the lake's past.
+
+        airflow dags trigger train_profiles
+
+    Returns the model's directory. Nothing is switched over: it writes texts once `[profile.language_model]` names it.
+    `daily_update` and `profiles` may run at the same time.
+    """
+    settings = load_settings(config)
+
+    with DAG(
+        dag_id=dag_id,
+        schedule=None,
+        start_date=start_date(settings.timezone),
+        catchup=False,
+        params={"config": _config(config)},
+        **_common(train_profiles.__doc__),
+    ) as dag:
+        task(**model_task())(profile_tasks.train)()
+
+    return dag

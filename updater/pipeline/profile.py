@@ -38,7 +38,7 @@ class Evidence:
 
     modality: str
     kind: str
-    """What the text says of the value: long-term, recently, changed, no longer, currently."""
+    """What the text says of the value: regularly, recently, shifted, no longer, currently."""
     value: str
     """As the text has it."""
     events: int

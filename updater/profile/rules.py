@@ -2,11 +2,11 @@
 
 A value is mentioned only if it rests on `MIN_EVENTS` events. Of a modality with times it is
 
-- `long-term` if it has a large share of the long-term weight and occurred within the long half-life,
-- `recently` if it has a large share of the recent weight, occurred within two short half-lives, and is not long-term,
+- `regularly` if it has a large share of the long-term weight and occurred within the long half-life,
+- `recently` if it has a large share of the recent weight, occurred within two short half-lives, and is not regular,
 - `no longer` if it is a large share of all events and occurred not within the long half-life.
 
-`changed` names two values: the one with the largest long-term weight, and the one with the largest recent weight, where
+`shifted` names two values: the one with the largest long-term weight, and the one with the largest recent weight, where
 they differ and the second has at least twice the recent weight of the first. A state has its values as they are.
 """
 
@@ -34,9 +34,9 @@ Mask = npt.NDArray[np.bool_]
 class Kind(StrEnum):
     """What is said of a value, in the words of the text and in their order."""
 
-    LONG_TERM = "long-term"
+    REGULAR = "regularly"
     RECENT = "recently"
-    CHANGED = "changed"
+    SHIFTED = "shifted"
     STOPPED = "no longer"
     STATE = "currently"
 
@@ -84,13 +84,13 @@ def _of_stream(facets: Facets, modality: int, newest_U: Int64, choice: ProfileCh
     silence_F = newest_U[facets.user_F] - facets.last_F
     grounded = facets.count_F >= MIN_EVENTS
     is_over = silence_F > round(choice.long_half_life_days * DAY)
-    long_term = grounded & ~is_over & _has_share(facets, facets.long_F, choice.min_long_share)
+    regular = grounded & ~is_over & _has_share(facets, facets.long_F, choice.min_long_share)
     recent = grounded & (silence_F <= round(2 * choice.short_half_life_days * DAY))
-    recent &= ~long_term & _has_share(facets, facets.short_F, choice.min_recent_share)
+    recent &= ~regular & _has_share(facets, facets.short_F, choice.min_recent_share)
     stopped = grounded & is_over & _has_share(facets, facets.count_F, choice.min_long_share)
-    yield from _ranked(facets, modality, Kind.LONG_TERM, long_term, facets.long_F)
+    yield from _ranked(facets, modality, Kind.REGULAR, regular, facets.long_F)
     yield from _ranked(facets, modality, Kind.RECENT, recent, facets.short_F)
-    yield from _changed(facets, modality, long_term | stopped, long_term | recent)
+    yield from _shifted(facets, modality, regular | stopped, regular | recent)
     yield from _ranked(facets, modality, Kind.STOPPED, stopped, facets.count_F)
 
 
@@ -99,7 +99,7 @@ def _has_share(facets: Facets, weight_F: Int64, share: float) -> Mask:
     return has
 
 
-def _changed(facets: Facets, modality: int, before: Mask, after: Mask) -> Iterator[tuple[int, Mention]]:
+def _shifted(facets: Facets, modality: int, before: Mask, after: Mask) -> Iterator[tuple[int, Mention]]:
     """The users whose first value by recent weight is another than by long-term weight."""
     old_by_user = dict(_first_of_each(facets, facets.count_F >= MIN_EVENTS, facets.long_F))
     new_by_user = dict(_first_of_each(facets, facets.count_F >= MIN_EVENTS, facets.short_F))
@@ -108,7 +108,7 @@ def _changed(facets: Facets, modality: int, before: Mask, after: Mask) -> Iterat
         is_more = facets.short_F[new] >= CHANGE_FACTOR * facets.short_F[old]
         if new != old and before[old] and after[new] and is_more:
             words = f"from {_words(facets, old)} to {_words(facets, new)}"
-            yield user, Mention(0, Kind.CHANGED, modality, words, (old, new))
+            yield user, Mention(0, Kind.SHIFTED, modality, words, (old, new))
 
 
 def _first_of_each(facets: Facets, mask: Mask, weight_F: Int64) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ DISCOUNT = 0.9
 def named_values(profile: Profile, facets: Sequence[Facets]) -> dict[tuple[str, str], float]:
     """How much a text says for each (modality, value) that it names as going on: the shares of the two weights, added.
 
-    What is `no longer`, and what something changed from, counts nothing, as what is not named.
+    What is `no longer`, and what something shifted from, counts nothing, as what is not named.
     """
     named: dict[tuple[str, str], float] = {}
     for mention in profile.mentions:

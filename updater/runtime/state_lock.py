@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
+from updater.domain.erasure import Erased
 from updater.lake import partitions
 from updater.runtime.deployment import Context
 
@@ -79,3 +80,14 @@ class StateLock:
         with Path(partitions.filesystem(self._path)[1]).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
+
+
+@contextmanager
+def no_erasure_meanwhile(context: Context) -> Iterator[Erased]:
+    """Hold off erasures while files are written that they have to find; yields who was erased before.
+
+    Raises:
+        ServiceUnavailableError: the ledger's server does not answer, or went away meanwhile.
+    """
+    with StateLock(context, Lock.REWRITING).shared():
+        yield context.ledger.erased()

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 
 from updater.errors import ConfigError, NotLandedError
 from updater.lake import partitions
 from updater.pipeline.daily.intake.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress, open_context
 from updater.runtime.process_pool import ProcessPool
+from updater.runtime.state_lock import no_erasure_meanwhile
 from updater.runtime.state_place import needs_directory
 from updater.settings import Settings
 from updater.state.event_store import connect
@@ -146,10 +148,11 @@ def build_anchors(
     buckets: Sequence[int] = (),
 ) -> list[Built]:
     """Write the rows of `anchors` and of some buckets, or all; runs in a worker process."""
-    files = open_context(settings, now).all_event_files(plan.last)
-    landed = plan.first, plan.last
+    context = open_context(settings, now)
+    files, landed = context.all_event_files(plan.last), (plan.first, plan.last)
+    hold = partial(no_erasure_meanwhile, context)
     with closing(make_generator(settings)) as generator:
-        return build(data_root(settings), settings, files, landed, anchors, generator, recipe, buckets)
+        return build(data_root(settings), settings, files, landed, anchors, generator, recipe, buckets, no_erasure=hold)
 
 
 def _sum(known: Built | None, part: Built) -> Built:

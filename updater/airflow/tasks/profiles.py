@@ -1,4 +1,4 @@
-"""The task that has a language model keep users' texts. XCom carries counts only."""
+"""The tasks that have a language model keep users' texts, or train one to. XCom carries counts and paths only."""
 
 from dataclasses import asdict
 from datetime import date
@@ -27,3 +27,14 @@ def update(**context: Any) -> dict[str, Any]:
     if report.overtaken_by:
         raise AirflowSkipException(f"{report.overtaken_by} has texts already.")
     return asdict(report)
+
+
+def train(params: dict[str, Any]) -> str | None:
+    """Train a language model that keeps texts; tried again, it goes on. Returns its directory."""
+    from updater.pipeline.init import create_ledger
+    from updater.runtime.deployment import open_writable
+    from updater.training.profile.run import train_updater
+
+    settings = load_settings(params["config"])
+    create_ledger(settings)
+    return train_updater(open_writable(settings)).model

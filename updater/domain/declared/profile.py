@@ -14,7 +14,7 @@ from updater.domain.fingerprint import fingerprint
 from updater.domain.values import Checked, Positive, PositiveShare
 from updater.errors import ConfigError
 
-RULES = "rules@2"
+RULES = "rules@3"
 """Who writes the text: fixed rules, in their first version. Another text for the same events is another version."""
 MAX_WORDING = 40
 
@@ -30,11 +30,11 @@ class ProfileChoice(Checked, table="profile"):
     budget_tokens: Annotated[int, Interval(ge=16, le=4096)] = 120
     """Longest text; a token is four bytes of UTF-8."""
     long_half_life_days: Positive = 30.0
-    """Age, counted from the user's newest event, at which an event counts half for what is long-term."""
+    """Age, counted from the user's newest event, at which an event counts half for what is regular."""
     short_half_life_days: Positive = 5.0
     """The same for what is recent."""
     min_long_share: PositiveShare = 0.05
-    """Least share of a modality's long-term weight with which a value is called long-term."""
+    """Least share of a modality's long-term weight with which a value is called regular."""
     min_recent_share: PositiveShare = 0.1
     """Least share of a modality's recent weight with which a value is called recent."""
     forbidden_columns: tuple[str, ...] = ()

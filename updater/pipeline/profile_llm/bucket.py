@@ -16,7 +16,7 @@ from updater.profile.language_model.prompt import system_prompt, updater_name, u
 from updater.profile.language_model.reply import read_reply
 from updater.runtime.deployment import WritableContext
 from updater.runtime.session import Session
-from updater.runtime.state_lock import Lock, StateLock
+from updater.runtime.state_lock import no_erasure_meanwhile
 from updater.state.bucket_files import all_files, bucket_files
 from updater.state.profiles import WrittenText, read_written, written_rows
 
@@ -106,8 +106,7 @@ class BucketUpdate:
         for text in judged:
             if text is not None:
                 found[text.user_id] = text
-        with StateLock(self._context, Lock.REWRITING).shared():
-            erased = self._context.ledger.erased()
+        with no_erasure_meanwhile(self._context) as erased:
             kept = {key: one for key, one in self._replies.items() if one.user_id not in erased}
             if kept:
                 write_replies(self._context.layout.profile_replies(self._window.ds, self._bucket), kept)
@@ -160,8 +159,7 @@ class BucketUpdate:
         path = self._context.layout.bucket_file(PROFILE_LLM_VIEW, self._window.ds, self._bucket, 0)
         opened = self._context.ledger.window(self._window.ds)
         created = opened.opened_at if opened else self._context.now
-        with StateLock(self._context, Lock.REWRITING).shared():
-            erased = self._context.ledger.erased()
+        with no_erasure_meanwhile(self._context) as erased:
             texts = [text for user, text in made.items() if user not in erased]
             if texts:
                 write_if_other(path, written_rows(texts, self._window.as_of, created), "profile_rows")

@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from updater.airflow.dags import backfill, daily_update, fidelity, maintain_state, profiles, train_model
+from updater.airflow.dags import (
+    backfill,
+    daily_update,
+    fidelity,
+    maintain_state,
+    profiles,
+    train_model,
+    train_profiles,
+)
 
 CONFIG = str(Path(__file__).resolve().parents[1] / "updater.toml")
 
@@ -14,3 +22,4 @@ maintenance = maintain_state(CONFIG, dag_id="@NAME@_maintain_state")
 reading = fidelity(CONFIG, dag_id="@NAME@_fidelity", namespace="@NAME@")
 texts = profiles(CONFIG, dag_id="@NAME@_profiles", namespace="@NAME@")
 training = train_model(CONFIG, dag_id="@NAME@_train_model")
+text_training = train_profiles(CONFIG, dag_id="@NAME@_train_profiles")

@@ -5,7 +5,8 @@ by the same recipe from the same event files is left alone, so a run that was cu
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from updater.domain.erasure import Erased
 from updater.domain.fingerprint import fingerprint
 from updater.domain.window import first_buffer_day
 from updater.errors import ConfigError, DataRefusedError, NotLandedError
@@ -117,6 +119,8 @@ def build(
     generator: Generator,
     recipe: Recipe,
     buckets: Collection[int] = (),
+    *,
+    no_erasure: Callable[[], AbstractContextManager[Erased]],
 ) -> list[Built]:
     """Write the rows of each anchor day: one about the future of every user with a profile, and the generator's.
 
@@ -131,6 +135,8 @@ def build(
         generator: of the answers about profiles; reflection follows.
         recipe: the rest.
         buckets: those whose rows are written and counted; all if empty.
+        no_erasure: holds off erasures while a file is written, and says who was erased before: their rows, which may
+            have been read earlier, are left out.
 
     Raises:
         NotLandedError: the profile or the future of an anchor day reaches beyond the landed days.
@@ -155,7 +161,10 @@ def build(
             for bucket in chosen:
                 if counts[bucket] is None:
                     rows, num_refused = rows_of_bucket(reader, anchor, bucket, generator, recipe, split)
-                    counts[bucket] = _write(paths[bucket], rows, num_refused, mark)
+                    with no_erasure() as erased:
+                        gone = erased.among({row["user_id"] for row in rows})
+                        kept = [row for row in rows if row["user_id"] not in gone]
+                        counts[bucket] = _write(paths[bucket], kept, num_refused, mark)
             # Whoever writes the last one finds all of them.
             if all(_counts(path, mark) for path in paths):
                 partitions.mark_success(root, anchor)

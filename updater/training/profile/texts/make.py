@@ -81,7 +81,7 @@ def variants(choice: ProfileChoice) -> list[ProfileChoice]:
 def rule_candidates(update: Update) -> list[Statements]:
     """Generate: what the rules say under each variant, of the values that the model was told of.
 
-    That something changed from one value to another is left out: both are long-term, recent or over, which is said.
+    That something shifted from one value to another is left out: both are regular, recent or over, which is said.
     """
     told = {facet.key: facet for facet in update.question.facets}
     found = []
@@ -92,7 +92,7 @@ def rule_candidates(update: Update) -> list[Statements]:
             events = made.facets[mention.modality].events
             value = events.values[made.facets[mention.modality].value_F[mention.facets[0]]]
             facet = told.get((events.modality, value))
-            if mention.kind is not Kind.CHANGED and facet is not None:
+            if mention.kind is not Kind.SHIFTED and facet is not None:
                 said.append(Statement(f"{facet.source}: {mention.kind}", (facet.id,), value))
         found.append(tuple(said))
     return list(dict.fromkeys(found))

@@ -17,7 +17,7 @@ from updater.domain.erasure import Erased
 from updater.domain.fingerprint import fingerprint
 from updater.lake import partitions
 from updater.runtime.deployment import open_context
-from updater.runtime.state_lock import Lock, StateLock
+from updater.runtime.state_lock import no_erasure_meanwhile
 from updater.settings import Settings
 from updater.state.layout import StateLayout
 
@@ -32,24 +32,17 @@ class Replies:
 
     Args:
         layout: names below the state.
-        erased: says who was erased by now.
-        locked: keeps an erasure from running meanwhile.
+        no_erasure: holds off erasures, and says who was erased before.
     """
 
-    def __init__(
-        self, layout: StateLayout, erased: Callable[[], Erased], locked: Callable[[], AbstractContextManager[None]]
-    ) -> None:
-        self._root, self._erased, self._locked = layout.generator_replies(), erased, locked
+    def __init__(self, layout: StateLayout, no_erasure: Callable[[], AbstractContextManager[Erased]]) -> None:
+        self._root, self._no_erasure = layout.generator_replies(), no_erasure
 
     @classmethod
     def of(cls, settings: Settings) -> "Replies":
         """Those of a deployment, whose ledger is opened when the first one is kept."""
         context = cache(lambda: open_context(settings))
-        return cls(
-            StateLayout(settings.paths.state),
-            lambda: context().ledger.erased(),
-            lambda: StateLock(context(), Lock.REWRITING).shared(),
-        )
+        return cls(StateLayout(settings.paths.state), lambda: no_erasure_meanwhile(context()))
 
     def get(self, user_id: str, request: Mapping[str, Any]) -> str | None:
         """What was replied to `request`, about this user or one of whom it says the same; None if it was not asked, or
@@ -81,8 +74,7 @@ class Replies:
         self, request: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], user_id: str, row: Mapping[str, Any]
     ) -> None:
         made = {**rows, user_id: {**row, JOIN_KEY: user_id}}
-        with self._locked():
-            erased = self._erased()
+        with self._no_erasure() as erased:
             kept = [made[user] for user in sorted(made) if user not in erased]
             if kept:
                 partitions.write_table(self._path(request), pa.Table.from_pylist(kept, SCHEMA))
