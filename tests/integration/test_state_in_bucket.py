@@ -16,7 +16,6 @@ from tests.strategies import TOUR
 from updater.errors import ConfigError
 from updater.evaluation.evaluate import evaluate
 from updater.fidelity.run import measure_fidelity
-from updater.pipeline.compact.run import maintain, plan_maintenance
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.dry_run import plan_window
 from updater.pipeline.init import initialize
@@ -112,8 +111,6 @@ def test_what_does_not_work_in_a_bucket_is_refused_in_a_sentence(tmp_path: Path,
     before = objects(s3_bucket)
     with ProcessPool(made.settings, context.now) as pool:
         for call, said in (
-            (lambda: maintain(context), "Maintenance"),
-            (lambda: plan_maintenance(context), "Maintenance"),
             (lambda: build_data(context, pool), "Training"),
             (lambda: training_layout(context), "Training"),
             (lambda: evaluate(context, pool), "An evaluation"),
