@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 # From the end of a month to the end of the next one's third week.
 SOME = DAYS[:22]
-CONFIG = {"buffer": {"num_buckets": 2}, "retention": {"history_days": 1, "rejected_days": 5}}
+CONFIG: dict[str, Any] = {"buffer": {"num_buckets": 2}, "retention": {"history_days": 1, "rejected_days": 5}}
 CLOCKS = (1, 26)
 """Hours after the windows: files are merged, and after the grace period removed."""
 POINTS = ("after:merged_events", "before:swapped", "after:merged_bucket", "after:merged_texts")
