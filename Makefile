@@ -20,7 +20,7 @@ campaign: $(INSTALLED) ## The long tests: kills, erasure, maintenance, model ver
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m campaign
 
 chaos: $(INSTALLED) ## 200 random histories with random faults against undisturbed runs (about a quarter of an hour)
-	@$(BIN)/python -m tests.chaos
+	@$(BIN)/python -m tests.chaos $(OPTIONS)
 
 lint: $(INSTALLED) ## Style, formatting, types, import directions, declared dependencies
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --seed 1 --cases 200 [--services]`; `--only SEED` runs one case of a campaign again."""
+"""`python -m tests.chaos --seed 1 --cases 200 [--services] [--bucket]`; `--only SEED` runs one case again."""
 
 import argparse
 import os
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, default=200, help="histories x faults (default 200)")
     parser.add_argument("--only", type=int, metavar="SEED", help="run the one case of this seed")
     parser.add_argument("--services", action="store_true", help="ledger and registry in PostgreSQL, online in Redis")
+    parser.add_argument("--bucket", action="store_true", help="the state in a bucket of an S3 server of its own")
     chosen = parser.parse_args(arguments)
 
     from tests.chaos.campaign import CASES_PER_HISTORY, Failed, case_seeds, run_cases
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shared = [list(group) for _, group in groupby(seeds, lambda seed: seed // CASES_PER_HISTORY)]
     counts: Counter[str] = Counter()
     started = time.monotonic()
-    with open_place(chosen.services) as place:
+    with open_place(chosen.services, chosen.bucket) as place:
         for number, group in enumerate(shared, start=1):
             try:
                 for case in run_cases(place, group):

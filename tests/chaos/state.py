@@ -9,14 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.chaos.buckets import as_directory
 from tests.chaos.servers import redis_hashes
 from tests.deployment import tree
 from updater.domain.bucket_file_names import live
 from updater.ledger import LedgerReader, open_reader
-from updater.runtime.deployment import open_context
-from updater.runtime.session import text_vectors
+from updater.model.sources import text_encoder_version
 from updater.settings import Settings
 from updater.state.bucket_files import all_files
+from updater.state.layout import StateLayout
+from updater.state.text_vectors import TextVectors
 
 Items = dict[str, list[str]]
 """What there is under a name; a name that has two values where one is due has something twice."""
@@ -34,16 +36,13 @@ NOT_COMPARED = ("recorded_at", "committed_at", "source_etag", "events_file", "co
 def items(settings: Settings) -> Items:
     """Offline rows, summaries, text vectors, online values, the ledger, and what must not be left over."""
     found: Items = defaultdict(list)
-    state = Path(settings.paths.state)
-    _rows(found, state)
-    _texts(found, settings)
+    with as_directory(settings.paths.state) as state:
+        _rows(found, state)
+        _texts(found, TextVectors(StateLayout(str(state)).texts(text_encoder_version(settings.model.text_encoder))))
+        _files(found, state)
     _ledger(found, open_reader(settings.ledger.url))
     for name, value in online_values(settings):
         found[f"online {name}"].append(value)
-    for path, digest in tree(state, ("offline", "summaries", "events", "rejected")).items():
-        found[f"{LAYOUT}{path}"].append(digest)
-    for path in [*(state / "staged").rglob("*"), *(state / "restatement").rglob("*"), *state.rglob("*.tmp")]:
-        found[f"left over {path.relative_to(state)}"].append("")
     return dict(found)
 
 
@@ -58,8 +57,14 @@ def _rows(found: Items, state: Path) -> None:
                 found[f"{root.name} {row['user_id']!r} {day}{of}"].append(repr(row))
 
 
-def _texts(found: Items, settings: Settings) -> None:
-    vectors = text_vectors(open_context(settings))
+def _files(found: Items, state: Path) -> None:
+    for path, digest in tree(state, ("offline", "summaries", "events", "rejected")).items():
+        found[f"{LAYOUT}{path}"].append(digest)
+    for path in [*(state / "staged").rglob("*"), *(state / "restatement").rglob("*"), *state.rglob("*.tmp")]:
+        found[f"left over {path.relative_to(state)}"].append("")
+
+
+def _texts(found: Items, vectors: TextVectors) -> None:
     covered = set(vectors.covered())
     for path in sorted(Path(vectors.root).glob("*.arrow")):
         if str(path) not in covered:

@@ -25,7 +25,7 @@ CONFIG: dict[str, Any] = {
     "profile": {"enabled": True},
 }
 WINDOWS, FIRST, SECOND = "1717200000", "1717203600", "1717300000"
-PARTS = ("events", "summaries", "offline", "texts", "changes", "rejected", "maintenance")
+PARTS = ("events", "summaries", "offline", "texts", "changes", "rejected")
 
 
 class Scene(SavedState):
@@ -50,7 +50,7 @@ class Scene(SavedState):
                 "select modality, ds, events_file from ledger_partitions order by 1, 2"
             ).fetchall()
             reach = connection.execute("select ds from ledger_reach").fetchall()
-        files = {path: digest for path, digest in tree(self.state, PARTS).items() if "retired.json" not in path}
+        files = tree(self.state, PARTS)
         assert not [path for path in files if path.endswith(".tmp")]
         return {"files": files, "named": named, "reach": reach}
 

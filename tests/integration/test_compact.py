@@ -89,9 +89,9 @@ class Story:
 
     def outcome(self) -> dict[str, Any]:
         """All files of the state but databases, and what the ledger says of them."""
-        files = tree(self.made.state, (*PARTS, "changes", "rejected", "maintenance"))
-        ledger = self.made.context.ledger
-        return {"files": files, "partitions": ledger.partitions(), "reach": ledger.earliest_recomputable()}
+        files, ledger = tree(self.made.state, (*PARTS, "changes", "rejected")), self.made.context.ledger
+        named = {"partitions": ledger.partitions(), "reach": ledger.earliest_recomputable()}
+        return {"files": files, "retired": ledger.retired(), **named}
 
     def num_files(self, *parts: str) -> int:
         return sum(path.is_file() for path in self.made.state.joinpath(*parts).rglob("*"))
@@ -123,7 +123,7 @@ def test_files_become_few_and_values_stay(story: Story) -> None:
 
     plan = plan_maintenance(story.at(1, history_days=1))
     assert story.made.published() == published
-    assert not (story.made.state / "maintenance").exists(), "a dry run changes nothing"
+    assert not story.made.context.ledger.retired(), "a dry run changes nothing"
 
     first = story.maintain(1, history_days=1)
     assert {name: (part.merged, part.made, part.dropped) for name, part in first.parts.items()} == {
@@ -197,6 +197,30 @@ def test_a_day_of_a_merged_month_can_be_restated(story: Story) -> None:
     assert status(story.at(61)).rewritten == []
 
 
+def test_a_file_that_was_read_again_begins_its_grace_period_anew(story: Story) -> None:
+    """A day is rewritten, set back and rewritten once more: its first file was named again in between."""
+    day = LAST
+
+    def restate(hours: float, amount: float) -> str:
+        land(story.made.lake, day, amount)
+        context = story.at(hours)
+        with ProcessPool(context.settings, context.now) as pool:
+            restate_range(context, pool, day, LAST)
+        return context.layout.relative(context.event_files("bill", day)[-1].path)
+
+    first = story.made.context.layout.relative(story.made.context.event_files("bill", day)[-1].path)
+    restate(1, 900.0)
+    story.maintain(2)
+    assert first in story.at(2).ledger.retired()
+    assert restate(3, 1.0) == first
+    restate(25, 900.0)
+    story.maintain(30)
+    assert story.at(30).ledger.retired()[first].since == story.at(30).now
+    assert (story.made.state / first).exists(), "whoever read it an hour ago has time"
+    story.maintain(55)
+    assert not (story.made.state / first).exists()
+
+
 def test_what_lies_beyond_the_reach_is_refused(story: Story) -> None:
     story.maintain(1)
     rows = [row(USERS[0], "a", DAYS[0], "another app")]
@@ -262,12 +286,10 @@ def die_at(point: str) -> Callable[[str], None]:
 
 def test_maintenance_waits_for_what_is_unfinished(story: Story) -> None:
     context = story.at(1)
-    plan = Path(context.layout.restatement_plan())
-    plan.parent.mkdir(parents=True)
-    plan.touch()
+    context.ledger.begin_restatement(context.now)
     with pytest.raises(UnfinishedWorkError, match="restatement was started but not finished"):
         maintain(context)
-    plan.unlink()
+    context.ledger.end_restatement()
     context.ledger.record_erasures(["somebody"], context.now)
     with pytest.raises(UnfinishedWorkError, match="erasure of 1 users was started but not finished"):
         maintain(context)

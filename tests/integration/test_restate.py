@@ -18,6 +18,7 @@ from updater.pipeline.monitor.status import status
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.plan import plan_restatement
 from updater.pipeline.restate.run import restate, restate_range
+from updater.runtime.crash_points import RESTATEMENT_WRITES
 from updater.runtime.deployment import WritableContext, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings
@@ -154,3 +155,32 @@ def test_a_killed_restatement_goes_on_and_stops_new_windows(
         assert restate_range(again, pool, DAYS[0], DAYS[-1])["users"] == 1
         run_window(again, pool, DAYS[-1] + timedelta(days=1))
     assert verify(again, None).differences == []
+
+
+def test_a_restatement_that_ends_at_any_of_its_writes(deployed: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, reached, point = open_writable(deployed, later()), list[str](), ""
+
+    def die(here: str) -> None:
+        reached.append(here)
+        if here == point:
+            raise KeyboardInterrupt
+
+    with ProcessPool(deployed, context.now) as pool:
+        for number, write in enumerate(RESTATEMENT_WRITES):
+            for when in ("before", "after"):
+                point = f"{when}:{write}"
+                reached.clear()
+                land(deployed.paths.lake, DAYS[1], amount=900.0 + 2 * number + (when == "after"))
+                with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                    patch.setattr("updater.runtime.crash_points.reach", die)
+                    restate_range(context, pool, DAYS[0], DAYS[-1])
+                # From its first write to its last it is said to be under way, whatever lies in the state.
+                is_under_way = "after:restatement" in reached and point != "after:restated"
+                assert (context.ledger.restatement() is not None) == is_under_way, point
+                restate_range(context, pool, DAYS[0], DAYS[-1])
+                assert context.ledger.restatement() is None, point
+                assert not partitions.exists(context.layout.restatement_plan()), point
+                assert status(context).rewritten == [], point
+        land(deployed.paths.lake, DAYS[-1] + timedelta(days=1))
+        run_window(context, pool, DAYS[-1] + timedelta(days=1))
+    assert verify(context, None).differences == []

@@ -14,9 +14,6 @@ from tests.s3_server import S3Server, environment
 from tests.state_objects import DATA, DATABASES, objects
 from tests.strategies import TOUR
 from updater.errors import ConfigError
-from updater.evaluation.evaluate import evaluate
-from updater.fidelity.run import measure_fidelity
-from updater.pipeline.compact.run import maintain, plan_maintenance
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.dry_run import plan_window
 from updater.pipeline.init import initialize
@@ -28,8 +25,7 @@ from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.store.access import historical_rows
 from updater.store.repository.connecting import open_store
-from updater.training.build import build_data
-from updater.training.runs import training_layout
+from updater.training.profile.run import train_updater
 
 INSTANTS = ["2024-04-01", "2024-04-03", "2024-04-05", "2024-03-01"]
 
@@ -110,17 +106,8 @@ def test_what_does_not_work_in_a_bucket_is_refused_in_a_sentence(tmp_path: Path,
     made.run(TOUR.windows[:1])
     context = made.context
     before = objects(s3_bucket)
-    with ProcessPool(made.settings, context.now) as pool:
-        for call, said in (
-            (lambda: maintain(context), "Maintenance"),
-            (lambda: plan_maintenance(context), "Maintenance"),
-            (lambda: build_data(context, pool), "Training"),
-            (lambda: training_layout(context), "Training"),
-            (lambda: evaluate(context, pool), "An evaluation"),
-            (lambda: measure_fidelity(context, pool), "A report of fidelity"),
-        ):
-            with pytest.raises(ConfigError, match=f"{said}.*directory.*docs/operations.md"):
-                call()
+    with pytest.raises(ConfigError, match=r"Training an updater of profiles.*directory.*docs/operations.md"):
+        train_updater(context)
     assert objects(s3_bucket) == before
 
 

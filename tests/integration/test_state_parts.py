@@ -53,7 +53,7 @@ WITH_USERS = {
     "fidelity_action_questions": LAYOUT.fidelity_action_questions(DAY),
 }
 """Each kind of file that has rows of users, where one lies that no ledger names, as a killed command leaves it."""
-WITHOUT_USERS = {"encoded_file", "texts", "model", "model_mark", "retired"}
+WITHOUT_USERS = {"encoded_file", "texts", "model", "model_mark", "former_retired"}
 WITHOUT_USERS |= {"trained_model", "fitted_model", "prompts", "model_evaluation", "feature_store"}
 """Counts, vectors of texts, weights, names of files, reports and locks."""
 DIRECTORIES = {"events", "staged", "views", "offline", "bucket_files", "models", "evaluation", "fidelity"}

@@ -26,7 +26,7 @@ PATHS = {
     LAYOUT.profile_replies(DAY, 7): "profiles/language_model/ds=2024-01-02/bucket-007.parquet",
     LAYOUT.model(3): "models/v3",
     LAYOUT.restatement_plan(): "restatement/pending.parquet",
-    LAYOUT.retired(): "maintenance/retired.json",
+    LAYOUT.former_retired(): "maintenance/retired.json",
     LAYOUT.feature_store(): "feature_store.yaml",
 }
 

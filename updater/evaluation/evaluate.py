@@ -25,8 +25,8 @@ from updater.lake import partitions
 from updater.model.checkpoint import load_model
 from updater.pipeline.versions.registry import check_model, model_version
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
+from updater.runtime.model_files import version_directory
 from updater.runtime.process_pool import ProcessPool
-from updater.runtime.state_place import needs_directory
 from updater.settings import Settings
 from updater.store.scratch import Scratch
 from updater.training.fitted import can_fit
@@ -78,7 +78,6 @@ def evaluate(
         NotLandedError: a day that a feature or a label needs has not landed.
     """
     settings = context.settings
-    needs_directory(settings, "An evaluation")
     names = _names(context, systems, version, model)
     candidate, model_name = None, "baselines"
     if models or {*OF_CANDIDATE, "live"} & {*names}:
@@ -147,9 +146,9 @@ def _candidate(
         name = known[0] if known else Path(directory).resolve().name
     else:
         record = model_version(context, version) if version is not None else context.live_model()
-        digest, path, name = record.digest, context.model_directory(record.version), record.name
+        digest, path, name = record.digest, version_directory(context, record), record.name
     other = live is not None and live.digest != digest
-    return Candidate(path, context.model_directory(live.version) if live is not None and other else "", models), name
+    return Candidate(path, version_directory(context, live) if live is not None and other else "", models), name
 
 
 def zero_shot_scores(

@@ -20,9 +20,9 @@ from updater.fidelity.systems.stored import computed, provenance, published
 from updater.pipeline.versions.registry import check_model, model_version
 from updater.runtime.deployment import Context, Progress, WritableContext, day_before, no_progress
 from updater.runtime.device import model_device
+from updater.runtime.model_files import version_directory
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.session import Session
-from updater.runtime.state_place import needs_directory
 
 USERS = 2000
 """Users who are asked, if nobody says how many: the same ones every day."""
@@ -62,9 +62,8 @@ def measure_fidelity(
         WindowOrderError: `ds` is none of the committed windows.
         ConfigError: the model does not fit, or a package is missing.
     """
-    needs_directory(context.settings, "A report of fidelity")
     window, live = _window(context, ds), context.live_model()
-    directory = _candidate(context, model, version)
+    directory, candidate = _candidate(context, model, version)
     progress("making questions", 0, 1)
     questions = make_questions(context, window.ds, users=users)
     known = provenance(context, window, sorted(set(questions.table["user_id"].to_pylist())))
@@ -80,9 +79,7 @@ def measure_fidelity(
     names = asked.users.tolist()
     matrices = {
         "published": asked.matrix(published(context, live.version, window, names)),
-        "rebuilt": asked.matrix(
-            computed(context, pool, context.model_directory(live.version), window, names, progress)
-        ),
+        "rebuilt": asked.matrix(computed(context, pool, version_directory(context, live), window, names, progress)),
     }
     if directory:
         matrices["candidate"] = asked.matrix(computed(context, pool, directory, window, names, progress))
@@ -110,7 +107,7 @@ def measure_fidelity(
             lines = event_lines(context, session.connection, window, names)
             vectors = UserVectors(asked.users, compared.matrices["published"])
             about_llm = read_with_llm(questions.table, vectors, lines, llm, progress)
-    about = about_questions(context, window, questions, asked) | {"candidate": Path(directory).name}
+    about = about_questions(context, window, questions, asked) | {"candidate": candidate}
     report = make_report(asked, scorer, compared.answers, compared.columns, kept, about) | {"llm": about_llm}
     return write_report(report, output or context.layout.fidelity(window.ds))
 
@@ -125,14 +122,15 @@ def _window(context: Context, ds: date | None) -> Window:
     return context.window(ds or watermark)
 
 
-def _candidate(context: Context, directory: str | None, version: int | None) -> str:
-    """Directory of the model that is compared with the live one; empty if there is none, or it is the live one."""
+def _candidate(context: Context, directory: str | None, version: int | None) -> tuple[str, str]:
+    """Directory and name of the model that is compared with the live one; empty if there is none, or it is that one."""
     live = context.live_model()
     if directory:
-        return "" if check_model(context.settings, Path(directory)) == live.digest else directory
+        is_live = check_model(context.settings, Path(directory)) == live.digest
+        return ("", "") if is_live else (directory, Path(directory).name)
     if version is None or version == live.version:
-        return ""
-    return context.model_directory(model_version(context, version).version)
+        return "", ""
+    return version_directory(context, model_version(context, version)), f"v{version}"
 
 
 def _kept(

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from io import BytesIO
 from pathlib import Path
@@ -71,12 +71,28 @@ def list_names(directory: str) -> list[str]:
 def list_tree(directory: str, suffix: str = ".parquet") -> dict[str, list[str]]:
     """As `list_files`, of the directories directly below `directory` by name: one listing of an object store."""
     fs, inner = filesystem(directory)
+    if isinstance(fs, LocalFileSystem):
+        listed = {name: list_files(join(directory, name), suffix) for name in list_names(directory)}
+        return {name: files for name, files in listed.items() if files}
     found: dict[str, list[str]] = {}
     for path in sorted(map(str, fs.find(inner))):
         below, slash, name = path.removeprefix(inner).strip("/").partition("/")
         if slash and "/" not in name and name.endswith(suffix) and not name.startswith((".", "_")):
             found.setdefault(below, []).append(join(directory, below, name))
     return found
+
+
+def file_sizes(directory: str) -> dict[str, int]:
+    """Bytes of all files below a directory, hidden ones too, by full path: one listing of an object store."""
+    fs, inner = filesystem(directory)
+    if not isinstance(fs, LocalFileSystem):
+        found = fs.find(inner, detail=True)
+        return {join(directory, path.removeprefix(inner).lstrip("/")): one["size"] for path, one in found.items()}
+    sizes: dict[str, int] = {}
+    for path in sorted(path for path in Path(inner).rglob("*") if path.is_file()):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            sizes[join(directory, str(path.relative_to(inner)))] = path.stat().st_size
+    return sizes
 
 
 @contextmanager
@@ -206,6 +222,17 @@ def remove(path: str) -> None:
     fs, inner = filesystem(path)
     if fs.exists(inner):
         fs.rm(inner, recursive=True)
+
+
+def remove_file(path: str) -> None:
+    """Remove a file, and on a local disk its directory if that is empty then; nothing happens if it is not there."""
+    fs, inner = filesystem(path)
+    if not isinstance(fs, LocalFileSystem):
+        fs.rm(inner)
+        return
+    Path(inner).unlink(missing_ok=True)
+    with suppress(OSError):
+        Path(inner).parent.rmdir()
 
 
 def move(source: str, target: str) -> None:

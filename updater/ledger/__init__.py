@@ -7,10 +7,12 @@ from updater.ledger.reader import LedgerReader, open_reader
 from updater.ledger.records import (
     AuditRecord,
     BucketRecord,
+    FormerFiles,
     Head,
     ModelRecord,
     PartitionRecord,
     Published,
+    RetiredFile,
     WindowRecord,
 )
 from updater.ledger.revisions import upgrade
@@ -19,12 +21,14 @@ from updater.ledger.writer import LedgerWriter, open_writer
 __all__ = [
     "AuditRecord",
     "BucketRecord",
+    "FormerFiles",
     "Head",
     "LedgerReader",
     "LedgerWriter",
     "ModelRecord",
     "PartitionRecord",
     "Published",
+    "RetiredFile",
     "WindowRecord",
     "open_reader",
     "open_writer",

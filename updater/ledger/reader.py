@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
-from datetime import date
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, func, select
@@ -17,6 +17,7 @@ from updater.ledger.records import (
     ModelRecord,
     PartitionRecord,
     Published,
+    RetiredFile,
     WindowRecord,
 )
 from updater.ledger.revisions import check_revision
@@ -30,6 +31,8 @@ from updater.ledger.tables import (
     MODELS,
     PARTITIONS,
     REACH,
+    RESTATEMENT,
+    RETIRED,
     SETTINGS,
     WINDOWS,
 )
@@ -175,6 +178,16 @@ class LedgerReader:
     def earliest_recomputable(self) -> date | None:
         """Earliest day whose window can be computed again, since older days were dropped; None if none was."""
         return self._day(select(REACH.c.ds))
+
+    def retired(self) -> dict[str, RetiredFile]:
+        """Files that nobody reads any more and that maintenance has not removed yet, by path below the state's root."""
+        return {file.path: file for file in self._all(RetiredFile, select(RETIRED).order_by(RETIRED.c.path))}
+
+    def restatement(self) -> datetime | None:
+        """When the restatement began that is under way; None if there is none."""
+        with self._engine.connect() as connection:
+            began: datetime | None = connection.scalar(select(RESTATEMENT.c.began))
+        return began
 
     def erased(self) -> Erased:
         """The users whose rows must not come back."""

@@ -1,5 +1,6 @@
 """Rows of the ledger as values. Datetimes are timezone-aware UTC, with microseconds; `ds` is a landing day."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -80,6 +81,27 @@ class ModelRecord:
     trained: bool
     created_at: datetime
     live: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetiredFile:
+    """A file that nobody reads any more, waiting for the end of its grace period."""
+
+    path: str
+    """Below the state's root."""
+    since: datetime
+    """When it was first found, by the clock of that maintenance."""
+    size: int
+    """Bytes: a file of that name with others is another one, whose grace period begins anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormerFiles:
+    """What files of the state said that the ledger says since revision 0005."""
+
+    retired: Sequence[RetiredFile] = ()
+    restatement: datetime | None = None
+    """When the restatement that is under way began; None if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, func, select
 
 from updater.errors import ConfigError
 from updater.ledger.engine import create_ledger_engine, is_sqlite, parse_url, shown, writing
+from updater.ledger.records import FormerFiles
 
 VERSION_TABLE = "ledger_revision"
 """Not Alembic's default name, because Airflow's metadata may share the database."""
@@ -22,10 +23,14 @@ _LOCK = 0x6C6564676572
 """PostgreSQL advisory lock of a migration: "ledger" in ASCII."""
 
 
-def upgrade(url: str) -> None:
+def upgrade(url: str, former: FormerFiles | None = None) -> None:
     """Create the ledger at `url`, or migrate it to the newest schema, in one transaction.
 
     Several processes may do so at once; the first migrates, the others find it done.
+
+    Args:
+        url: The database.
+        former: What a ledger that is older than revision 0005 takes over with the migration; a newer one nothing.
 
     Raises:
         ConfigError: the ledger was written by a newer release, or its directory cannot be made.
@@ -41,7 +46,7 @@ def upgrade(url: str) -> None:
         revision = current_revision(connection)
         if revision is not None:
             _refuse_unknown(engine, revision)
-        command.upgrade(_config(connection=connection), "head")
+        command.upgrade(_config(connection=connection, former=former or FormerFiles()), "head")
     if is_sqlite(parsed):
         _switch_to_wal(engine)
 

@@ -130,6 +130,22 @@ REACH = Table(
     Column("ds", Date, nullable=False),
 )
 
+# While there is a row a restatement is under way; its plan is a file of the state.
+RESTATEMENT = Table(
+    "ledger_restatement",
+    METADATA,
+    Column("id", Integer, CheckConstraint("id = 1", name="single_row"), primary_key=True, autoincrement=False),
+    Column("began", UTCDateTime, nullable=False),
+)
+
+RETIRED = Table(
+    "ledger_retired",
+    METADATA,
+    Column("path", Text, primary_key=True),
+    Column("since", UTCDateTime, nullable=False),
+    Column("size", BigInteger, nullable=False),
+)
+
 SETTINGS = Table(
     "ledger_settings",
     METADATA,

@@ -1,19 +1,27 @@
 """Writing to the ledger: every method is one transaction, and safe to repeat."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import and_, delete, insert, select, update
 
 from updater.domain.erasure import HASH_BYTES, Erased, erasure_hash
 from updater.errors import ConcurrentUpdateError, ConfigError, NotFoundError, WindowOrderError
 from updater.ledger.engine import create_ledger_engine, writing
 from updater.ledger.head_transitions import conflict_error, is_successor
 from updater.ledger.reader import ERASURE_SALT, LedgerReader, read_published
-from updater.ledger.records import BucketRecord, Head, ModelRecord, PartitionRecord, Published, WindowRecord
+from updater.ledger.records import (
+    BucketRecord,
+    Head,
+    ModelRecord,
+    PartitionRecord,
+    Published,
+    RetiredFile,
+    WindowRecord,
+)
 from updater.ledger.revisions import check_revision
 from updater.ledger.statements import (
     check_erasures,
@@ -33,6 +41,8 @@ from updater.ledger.tables import (
     MODELS,
     PARTITIONS,
     REACH,
+    RESTATEMENT,
+    RETIRED,
     SETTINGS,
     WINDOWS,
 )
@@ -240,6 +250,23 @@ class LedgerWriter(LedgerReader):
                     connection.rollback()
                     return False
         return True
+
+    def replace_retired(self, files: Iterable[RetiredFile]) -> None:
+        """Let `files` be all that nobody reads any more and that is there."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(RETIRED))
+            if rows := [asdict(file) for file in files]:
+                connection.execute(insert(RETIRED), rows)
+
+    def begin_restatement(self, now: datetime) -> None:
+        """Say that a restatement is under way, before anything of it is; one that is said to be stays as it is."""
+        with writing(self._engine) as connection:
+            insert_if_absent(connection, RESTATEMENT, {"id": 1, "began": now})
+
+    def end_restatement(self) -> None:
+        """Say that no restatement is under way."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(RESTATEMENT))
 
     def record_erasures(self, user_ids: Sequence[str], now: datetime) -> Erased:
         """Record that `user_ids` are erased from now on; returns all erased users. What is known is left as it is."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from updater.lake import partitions
 from updater.ledger import LedgerWriter, ModelRecord, open_writer, upgrade
+from updater.pipeline.former_files import forget_former_files, former_files
 from updater.runtime.deployment import Context, check_fixed_values, clock, fixed_values, setting_key
 from updater.runtime.model_files import making_model
 from updater.runtime.state_place import check_place
@@ -47,7 +48,9 @@ def create_ledger(settings: Settings) -> LedgerWriter:
         ServiceUnavailableError: a database does not answer.
     """
     check_place(settings)
-    upgrade(settings.ledger.url)
+    layout = StateLayout(settings.paths.state)
+    upgrade(settings.ledger.url, former_files(layout, clock()))
+    forget_former_files(layout)
     ledger = open_writer(settings.ledger.url)
     check_fixed_values(ledger, settings)
     for key, value in fixed_values(settings).items():

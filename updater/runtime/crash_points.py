@@ -62,6 +62,8 @@ MAINTENANCE_WRITES = (
     "noted",
 )
 """Writes of a maintenance, in their order."""
+RESTATEMENT_WRITES = ("restatement", "plan", "partition", "restated")
+"""Writes of a restatement beside those of the windows that it makes again, in their order."""
 EMBEDDING_WRITES = ("part", "joined", "parts_removed")
 """Writes of a file of everybody's embeddings, in their order."""
 PROFILE_WRITES = ("profile_replies", "profile_rows", "materialized")

@@ -9,7 +9,9 @@ from tempfile import TemporaryDirectory
 
 from updater.domain.temporary_files import temporary_name
 from updater.lake import partitions
+from updater.ledger import ModelRecord
 from updater.locations import is_s3
+from updater.runtime.deployment import Context
 from updater.state.layout import MODEL_MARK
 
 
@@ -42,7 +44,7 @@ def local_model(directory: str, digest: str) -> str:
     """
     if not is_s3(directory):
         return partitions.filesystem(directory)[1]
-    copy = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "updater", "models", digest)
+    copy = machine_cache() / "models" / digest
     if copy.is_dir():
         return str(copy)
     fs, inner = partitions.filesystem(directory)
@@ -56,6 +58,16 @@ def local_model(directory: str, digest: str) -> str:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return str(copy)
+
+
+def version_directory(context: Context, record: ModelRecord) -> str:
+    """`local_model` of a model version."""
+    return local_model(context.layout.model(record.version), record.digest)
+
+
+def machine_cache() -> Path:
+    """The directory of what this machine keeps of states in buckets."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "updater")
 
 
 def _move(source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from updater.model.sources import text_encoder_version
 from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context
 from updater.runtime.device import model_device
-from updater.runtime.model_files import local_model
+from updater.runtime.model_files import version_directory
 from updater.settings import Settings
 from updater.state.event_store import connect
 from updater.state.text_vectors import TextVectors
@@ -62,7 +62,7 @@ class Session:
         the config.
         """
         record = self.model_record
-        directory = local_model(self.context.layout.model(record.version), record.digest)
+        directory = version_directory(self.context, record)
         if (found := model_digest(directory)) != record.digest:
             raise ConfigError(
                 f"{directory} has the digest {found[:12]}, not {record.digest[:12]} as recorded; "

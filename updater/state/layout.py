@@ -9,7 +9,7 @@ staged/ds=D/bucket-NNN/<digest>-<view>
 summaries/ds=D/bucket-NNN[-gG].parquet                    summaries/{span,base}=A_B/…
 offline/<view>/ds=D/bucket-NNN[-gG].parquet               offline/<view>/{span,base}=A_B/…
 profiles/language_model/ds=D/bucket-NNN.parquet
-models/v<N>/…   restatement/pending.parquet   maintenance/retired.json
+models/v<N>/…   restatement/pending.parquet
 training/…      training/llm/NN/<digest>.parquet
 evaluation/…    evaluation/models/<digest>.json
 ```
@@ -44,7 +44,6 @@ class StatePart(StrEnum):
     PROFILES = "profiles"
     MODELS = "models"
     RESTATEMENT = "restatement"
-    MAINTENANCE = "maintenance"
     TRAINING = "training"
     EVALUATION = "evaluation"
 
@@ -73,7 +72,6 @@ ERASURE: Final[Mapping[str, Erasure]] = {
     StatePart.PROFILES: Erasure.REWRITTEN,
     StatePart.MODELS: Erasure.NO_USERS,
     StatePart.RESTATEMENT: Erasure.REWRITTEN,
-    StatePart.MAINTENANCE: Erasure.NO_USERS,
     StatePart.TRAINING: Erasure.REWRITTEN,
     StatePart.EVALUATION: Erasure.REWRITTEN,
 }
@@ -180,12 +178,12 @@ class StateLayout:
         return f"{self.model(version)}/{MODEL_MARK}"
 
     def restatement_plan(self) -> str:
-        """The plan of a restatement, there from its start to its end."""
+        """The plan of a restatement that the ledger says is under way."""
         return self.path(StatePart.RESTATEMENT, "pending.parquet")
 
-    def retired(self) -> str:
-        """Files that nobody reads, waiting for the end of their grace period."""
-        return self.path(StatePart.MAINTENANCE, "retired.json")
+    def former_retired(self) -> str:
+        """Where earlier releases noted what the ledger has in `ledger_retired`."""
+        return self.path("maintenance", "retired.json")
 
     def training_run(self, recipe: str) -> str:
         """Checkpoints and metrics of a training run."""

@@ -12,7 +12,6 @@ from updater.pipeline.daily.intake.prefetch import land_and_encode
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress, open_context
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.state_lock import no_erasure_meanwhile
-from updater.runtime.state_place import needs_directory
 from updater.settings import Settings
 from updater.state.event_store import connect
 from updater.state.layout import StateLayout
@@ -95,7 +94,6 @@ def build_data(context: WritableContext, pool: ProcessPool, progress: Progress =
         NotLandedError, DataRefusedError, ConfigError: see `plan_build` and `land_and_encode`.
     """
     settings = context.settings
-    needs_directory(settings, "Training")
     plan = plan_build(settings)
     land_and_encode(context, pool, plan.first, plan.last, progress)
     if settings.training.objective == "dense":

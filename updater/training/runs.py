@@ -6,9 +6,10 @@ from pathlib import Path
 
 from updater.domain.fingerprint import fingerprint
 from updater.lake import partitions
+from updater.locations import is_s3
 from updater.model.checkpoint import CONFIG
 from updater.runtime.deployment import Context
-from updater.runtime.state_place import needs_directory
+from updater.runtime.model_files import machine_cache
 from updater.state.layout import StateLayout
 
 REPORT = "report.json"
@@ -36,9 +37,14 @@ class TrainReport:
 
 
 def training_layout(context: Context) -> StateLayout:
-    """Where data, runs and models of training lie. Raises ConfigError for a state that is no local directory."""
-    needs_directory(context.settings, "Training")
-    return StateLayout(partitions.filesystem(context.layout.root)[1])
+    """Where runs and models of training lie, on a local disk: in the state; of one in a bucket in the machine's cache.
+
+    What lies there names no user: an erasure does not find it on other machines.
+    """
+    root = context.layout.root
+    if is_s3(root):
+        return StateLayout(str(machine_cache() / "states" / fingerprint(root)[:16]))
+    return StateLayout(partitions.filesystem(root)[1])
 
 
 @dataclass(frozen=True)

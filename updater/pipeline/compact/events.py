@@ -1,5 +1,7 @@
 """Event files: landed days merged into their month, and dropped when no window can reach them."""
 
+from datetime import datetime
+
 from updater.domain.compaction import EventsPlan, plan_events
 from updater.domain.declared.modality import Modality
 from updater.lake import partitions
@@ -61,8 +63,16 @@ def unnamed_files(context: Context, scope: Scope, modality: Modality) -> list[st
     settled = f"ds={scope.watermark.isoformat()}"
     return [
         path
-        for directory in partitions.list_names(root)
+        for directory, paths in partitions.list_tree(root).items()
         if not directory.startswith("ds=") or directory <= settled
-        for path in partitions.list_files(partitions.join(root, directory))
+        for path in paths
         if path not in named
     ]
+
+
+def named_at(context: Context) -> dict[str, datetime]:
+    """By directory of a landed day when the ledger was told which of its event files are read."""
+    return {
+        context.layout.event_file(record.modality, record.ds, "").rstrip("/"): record.recorded_at
+        for record in context.ledger.partitions()
+    }

@@ -6,15 +6,14 @@ have had time to read them. Killed anywhere and run again, it leads to the same 
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from pathlib import Path
 
 from updater.lake import partitions
 from updater.pipeline.compact.buckets import compact_buckets, contained_files, count_merges, plan_buckets, roots
-from updater.pipeline.compact.events import compact_events, count_events, plan_event_files, unnamed_files
+from updater.pipeline.compact.events import compact_events, count_events, named_at, plan_event_files, unnamed_files
 from updater.pipeline.compact.report import MaintenanceReport, Part, sum_parts
 from updater.pipeline.compact.scope import Scope, check_alone, scope_of
 from updater.pipeline.compact.trash import retire, temporary_files
@@ -23,7 +22,6 @@ from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, Progress, WritableContext, no_progress
 from updater.runtime.session import text_vectors
 from updater.runtime.state_lock import Lock, StateLock
-from updater.runtime.state_place import needs_directory
 from updater.runtime.timing import Stopwatch
 from updater.state.layout import StatePart
 
@@ -59,12 +57,11 @@ def plan_maintenance(context: Context) -> MaintenanceReport:
         NothingCommittedError: no window is committed.
         UnfinishedWorkError: a restatement or an erasure is unfinished.
     """
-    needs_directory(context.settings, "Maintenance")
     scope = scope_of(context)
     counted = [
         *((job.part, job.counts) for job in _jobs(context, scope)),
-        *((part, Part(dropped=len(_files(directory)))) for part, directory in _expired(context, scope)),
-        *((_part(context, path), Part(waiting=1)) for path in _retired(context, scope)),
+        *((part, Part(dropped=len(partitions.file_sizes(directory)))) for part, directory in _expired(context, scope)),
+        *((_part(context, path), Part(waiting=1)) for path in _retired(context, scope, _sizes(context))),
     ]
     return MaintenanceReport(str(scope.watermark), _iso(scope.earliest_recomputable), True, sum_parts(PARTS, counted))
 
@@ -81,7 +78,6 @@ def maintain(context: WritableContext, progress: Progress = no_progress) -> Main
         UnfinishedWorkError: a restatement or an erasure is unfinished.
         ConcurrentUpdateError: users were erased meanwhile; run it again.
     """
-    needs_directory(context.settings, "Maintenance")
     watch = Stopwatch()
     with StateLock(context, Lock.REWRITING).exclusive():
         scope = scope_of(context)
@@ -92,7 +88,8 @@ def maintain(context: WritableContext, progress: Progress = no_progress) -> Main
             # A restatement that is planned meanwhile looks at that day after it has saved its plan.
             check_alone(context)
         counted = [*_merge(context, scope, progress), *_prune(context, scope)]
-        waiting, removed = retire(context, _retired(context, scope))
+        sizes = _sizes(context)
+        waiting, removed = retire(context, _retired(context, scope, sizes), sizes, named_at(context))
         counted += [(_part(context, path), Part(waiting=1)) for path in waiting]
         counted += [
             (_part(context, path), Part(removed=1, bytes_removed=num_bytes)) for path, num_bytes in removed.items()
@@ -149,11 +146,10 @@ def _prune(context: WritableContext, scope: Scope) -> list[tuple[str, Part]]:
     """Remove the reports of old days, which no window reads, at once."""
     counted: list[tuple[str, Part]] = []
     for part, directory in _expired(context, scope):
-        files = _files(directory)
-        num_bytes = sum(path.stat().st_size for path in files)
+        sizes = partitions.file_sizes(directory)
         with crash_point("pruned"):
             partitions.remove(directory)
-        counted.append((part, Part(dropped=len(files), removed=len(files), bytes_removed=num_bytes)))
+        counted.append((part, Part(dropped=len(sizes), removed=len(sizes), bytes_removed=sum(sizes.values()))))
     return counted
 
 
@@ -163,29 +159,30 @@ def _expired(context: Context, scope: Scope) -> list[tuple[StatePart, str]]:
     return [(part, directory) for part, first in firsts for directory in _days_before(context, part, first)]
 
 
-def _files(directory: str) -> list[Path]:
-    return [path for path in Path(directory).rglob("*") if path.is_file()]
-
-
 def _days_before(context: Context, part: str, first: date | None) -> list[str]:
     if first is None:
         return []
     modalities = [context.layout.path(part, name) for name in partitions.list_names(context.layout.path(part))]
     return [
-        partitions.filesystem(partitions.join(root, day))[1]
+        partitions.join(root, day)
         for root in modalities
         for day in partitions.list_names(root)
         if day.startswith("ds=") and day < f"ds={first.isoformat()}"
     ]
 
 
-def _retired(context: Context, scope: Scope) -> list[str]:
+def _sizes(context: Context) -> dict[str, int]:
+    """Bytes of all files of the parts that are maintained, by path."""
+    return {path: size for part in PARTS for path, size in partitions.file_sizes(context.layout.path(part)).items()}
+
+
+def _retired(context: Context, scope: Scope, sizes: Mapping[str, int]) -> list[str]:
     """All files that nobody reads any more and that only lie there for those who have listed them."""
     return [
         *(path for modality in context.settings.modalities for path in unnamed_files(context, scope, modality)),
         *(path for root in roots(context) for path in contained_files(root)),
         *text_vectors(context).covered(),
-        *(path for part in PARTS for path in temporary_files(context, part)),
+        *temporary_files(context, sizes),
     ]
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import date
 
 from updater.errors import NothingCommittedError, UnfinishedWorkError
-from updater.lake import partitions
 from updater.runtime.deployment import Context
 
 
@@ -55,7 +54,7 @@ def scope_of(context: Context) -> Scope:
 
 def check_alone(context: Context) -> None:
     """Raise UnfinishedWorkError if a restatement or an erasure was started and not finished."""
-    if partitions.exists(context.layout.restatement_plan()):
+    if context.ledger.restatement() is not None:
         raise UnfinishedWorkError(
             "A restatement was started but not finished, so nothing can be merged; run "
             f"`updater backfill --from-date {context.first_window()} --to-date {context.ledger.watermark()} "

@@ -1,6 +1,7 @@
 """What a restatement has to recompute: the rewritten partitions, and the users and days that they touch.
 
-The plan is one file that stays until everything is done, so a restatement is resumable.
+The plan is one file that stays until everything is done, so a restatement is resumable. That there is one under way is
+said by the ledger (docs/adr/0037-what-the-ledger-says-of-files.md).
 """
 
 import json
@@ -18,6 +19,7 @@ from updater.lake.schemas import event_schema
 from updater.ledger import PartitionRecord
 from updater.pipeline.changed_partitions import check_recomputable, find_rewritten
 from updater.pipeline.daily.intake.land import read_landed
+from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Context, WritableContext
 from updater.state.event_store import connect, read_rows
 
@@ -115,7 +117,9 @@ def _different_users(
 
 
 def save_plan(context: WritableContext, restatement: Restatement) -> None:
-    """Write the plan, unless it is there already."""
+    """Say in the ledger that a restatement is under way, and write the plan; one that is there already stays."""
+    with crash_point("restatement"):
+        context.ledger.begin_restatement(restatement.created)
     if partitions.exists(context.layout.restatement_plan()):
         return
     about = {
@@ -128,7 +132,19 @@ def save_plan(context: WritableContext, restatement: Restatement) -> None:
     table = restatement.affected.replace_schema_metadata(
         {"restatement": json.dumps(about, default=lambda value: value.isoformat())}
     )
-    partitions.write_table(context.layout.restatement_plan(), table)
+    with crash_point("plan"):
+        partitions.write_table(context.layout.restatement_plan(), table)
+
+
+def drop_plan(context: WritableContext) -> None:
+    """Remove the plan, and then say in the ledger that no restatement is under way.
+
+    So a process that is killed leaves no plan of which the ledger does not know. If the ledger knows of one that is not
+    there, nothing of it was done yet, or everything.
+    """
+    partitions.remove(context.layout.restatement_plan())
+    with crash_point("restated"):
+        context.ledger.end_restatement()
 
 
 def load_plan(context: Context) -> Restatement | None:

@@ -9,13 +9,12 @@ from datetime import date
 
 from updater.domain.window import days
 from updater.errors import WindowOrderError
-from updater.lake import partitions
 from updater.pipeline.changed_partitions import check_recomputable
 from updater.pipeline.daily.intake.encode import encode_files
 from updater.pipeline.daily.publishing.publish import materialize
 from updater.pipeline.monitor import audit
 from updater.pipeline.restate.bucket import restate_buckets
-from updater.pipeline.restate.plan import Restatement, plan_restatement, save_plan
+from updater.pipeline.restate.plan import Restatement, drop_plan, load_plan, plan_restatement, save_plan
 from updater.runtime.crash_points import crash_point
 from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
@@ -29,7 +28,11 @@ def restate_range(
 ) -> dict[str, int]:
     """Restate the rewritten partitions of a range (both dates inclusive); empty if there are none."""
     restatement = plan_restatement(context, from_date, to_date)
-    return restate(context, pool, restatement, progress) if restatement else {}
+    if restatement is not None:
+        return restate(context, pool, restatement, progress)
+    if context.ledger.restatement() is not None and load_plan(context) is None:
+        drop_plan(context)  # of one that was killed before it began, or after all was done
+    return {}
 
 
 def restate(
@@ -43,7 +46,7 @@ def restate(
         for record in restatement.records:
             check_recomputable(context, context.settings.modality(record.modality), record.ds)
     except WindowOrderError:
-        partitions.remove(context.layout.restatement_plan())
+        drop_plan(context)
         raise
     for record in restatement.records:
         with crash_point("partition"):
@@ -63,7 +66,7 @@ def restate(
     counts = {"users": len(set(restatement.affected["user_id"].to_pylist())), "days": len(wanted), "values": values}
     subject = {"partitions": [f"{r.modality} {r.ds}" for r in restatement.records], **counts}
     audit.record(context, "restate", **subject)
-    partitions.remove(context.layout.restatement_plan())
+    drop_plan(context)
     logger.info(
         "restated %d partitions: %d values of %d users over %d days, %.1f s",
         len(restatement.records),

@@ -18,7 +18,6 @@ from updater.errors import (
     VerificationError,
     WindowOrderError,
 )
-from updater.lake import partitions
 from updater.ledger import ModelRecord, Published
 from updater.pipeline.monitor import audit
 from updater.pipeline.monitor.verify import verify
@@ -168,7 +167,7 @@ def promote(
 
 
 def _check_state(context: Context, seen: Published) -> None:
-    if partitions.exists(context.layout.restatement_plan()):
+    if context.ledger.restatement() is not None:
         raise UnfinishedWorkError(
             f"A restatement was started but not finished; run `updater backfill --from-date {context.first_window()} "
             f"--to-date {seen.watermark} --restate` before promoting.",

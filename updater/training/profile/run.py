@@ -20,6 +20,7 @@ from updater.profile.language_model.prompt import updater_name
 from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.device import model_device
 from updater.runtime.state_lock import Lock, StateLock
+from updater.runtime.state_place import needs_directory
 from updater.runtime.threads import one_thread
 from updater.training.profile.card import updater_card
 from updater.training.profile.examine import Seen, baseline, examine
@@ -102,6 +103,7 @@ def train_updater(
         NotLandedError: the lake's days are too few.
         ConcurrentUpdateError: users were erased while their histories were read.
     """
+    needs_directory(context.settings, "Training an updater of profiles")
     with one_thread(), silent_and_private():
         return _Training(context, Budget(max_cpu_seconds), progress).run()
 

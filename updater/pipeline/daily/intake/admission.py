@@ -61,7 +61,7 @@ def check_order(context: Context, window: Window) -> None:
     """Raise WindowOrderError if the window leaves a gap or lies before the first, and UnfinishedWorkError while a
     restatement is unfinished.
     """
-    if partitions.exists(context.layout.restatement_plan()):
+    if context.ledger.restatement() is not None:
         last = context.ledger.watermark()
         raise UnfinishedWorkError(
             f"A restatement was started but not finished, so {window} cannot run; "
