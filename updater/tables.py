@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from updater.fitting import fitting, least_width
+
 Json = dict[str, Any]
 SHOWN_IDS = 20
 MOST_PLACES = 20
@@ -27,14 +29,27 @@ def echo(*lines: str) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table; numbers are aligned to the right."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for position, column in enumerate(columns):
-        is_number = bool(rows) and all(str(row[position])[:1].isdigit() or row[position] == "" for row in rows)
-        made.add_column(column, justify="right" if is_number else "left", no_wrap=True)
-    for row in rows:
-        made.add_row(*map(_cell, row))
-    console().print(made)
+    """Print a table; numbers are aligned to the right. One wider than the terminal is printed in parts, each with its
+    first column, so that no number or date is cut off.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    numbers = [
+        bool(rows) and all(str(row[position])[:1].isdigit() or row[position] == "" for row in rows)
+        for position in range(len(columns))
+    ]
+    shown = console()
+    for part, positions in enumerate(fitting(columns, cells, shown.width)):
+        made = Table(title=None if part else title, title_justify="left", title_style="bold", header_style="bold")
+        for position in positions:
+            made.add_column(
+                columns[position],
+                justify="right" if numbers[position] else "left",
+                overflow="fold",
+                min_width=least_width(columns[position], [row[position] for row in cells]),
+            )
+        for row in cells:
+            made.add_row(*(row[position] for position in positions))
+        shown.print(made)
 
 
 def _cell(value: Any) -> Text:
@@ -120,7 +135,7 @@ def show_plan(plan: Json) -> None:
             m["rows"],
             m["rejected"],
             m["changed_users"],
-            ", ".join(f"{n} {why}" for why, n in m["reasons"].items()),
+            ", ".join(f"{n:,} {why}" for why, n in m["reasons"].items()),
             m["texts_to_encode"],
         ]
         for m in plan["modalities"]
@@ -169,6 +184,11 @@ def show_backfill_plan(plan: Json) -> None:
         )
 
 
+def _minute(instant: str) -> str:
+    """An instant as a table has it; its column says UTC, JSON has all of it."""
+    return instant[:16].replace("T", " ")
+
+
 def version_state(model: Json) -> str:
     """Whether a model version is live, may become live, or is gone."""
     return "live" if model["live"] else "removed" if model["removed"] else "not live"
@@ -197,7 +217,10 @@ def show_status(report: Json) -> None:
     )
     if report["health"] is not None:
         show_health(report["health"])
-    rows = [[r["ds"], r["changed_users"], r["texts_encoded"], r["prefixes"], r["completed_at"]] for r in report["runs"]]
+    rows = [
+        [r["ds"], r["changed_users"], r["texts_encoded"], r["prefixes"], _minute(r["completed_at"])]
+        for r in report["runs"]
+    ]
     table("Last windows", ["ds", "users changed", "texts encoded", "users computed", "completed at (UTC)"], rows)
 
 
@@ -211,7 +234,7 @@ def show_health(health: Json) -> None:
                 m["modality"],
                 m["landed"] or "never",
                 m["processed"] or "never",
-                m["newest_event"] or "none",
+                _minute(m["newest_event"]) if m["newest_event"] else "none",
                 "" if m["days_since_last_event"] is None else m["days_since_last_event"],
                 m["rows"],
                 f"{m['rejected_share']:.2%}",
@@ -225,8 +248,8 @@ def show_health(health: Json) -> None:
         [
             [
                 s["scenario"],
-                s["as_of"] or "with the next window",
-                "" if s["hours_since_as_of"] is None else s["hours_since_as_of"],
+                _minute(s["as_of"]) if s["as_of"] else "with the next window",
+                "" if s["hours_since_as_of"] is None else f"{s['hours_since_as_of']:,.1f}",
                 s["compared_users"],
                 "" if s["day_cosine"] is None else f"{s['day_cosine']:.4f}",
                 "" if s["mean_shift"] is None else f"{s['mean_shift']:.4f}",

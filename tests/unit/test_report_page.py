@@ -95,6 +95,15 @@ def facts(**changes: Any) -> Facts:
     return Facts(**{**values, **changes})
 
 
+def test_instants_in_alerts_are_written_for_people() -> None:
+    where = "as_of 2024-03-04T00:00:00+00:00 of lapse"
+    alert = Alert("max_hours_since_as_of", 1.0, 30.0, where)
+    measured = [Measured("max_hours_since_as_of", 30.0, where)]
+    page = view(facts(measured=measured, status=replace(facts().status, health=health(alerts=[alert]))))
+    assert page.exceeded[0].endswith("(as_of 2024-03-04 00:00 UTC of lapse).")
+    assert "as_of 2024-03-04 00:00 UTC of lapse" in {row[-2] for row in page.thresholds.rows}
+
+
 def test_the_worst_value_stands_beside_each_threshold() -> None:
     rows = {row[-1]: row for row in view(facts()).thresholds.rows}
     assert list(rows) == list(LIMITS)

@@ -23,15 +23,31 @@ from updater.settings import Settings
     "readers",
     type=click.Choice(["native", "asked", "llm"]),
     multiple=True,
-    help="Who reads beside the probe; repeatable. Default: native and asked, with a pretrained backbone what is cheap.",
-)
-@click.option("--llm-model", default="smollm2", show_default=True, help="Of llm: packaged name, directory or id.")
-@click.option("--llm-steps", type=click.IntRange(min=0), default=300, show_default=True, help="Of llm's adapter.")
-@click.option(
-    "--llm-questions", type=click.IntRange(min=1), default=200, show_default=True, help="That llm answers at most."
+    help="Who reads beside the probe; repeatable. Default: native and asked; with a pretrained backbone, where each "
+    "question costs a pass of its own, nobody who asks.",
 )
 @click.option(
-    "--llm-newest", type=click.IntRange(min=1), default=8, show_default=True, help="Events that llm reads as text."
+    "--llm-model",
+    default="smollm2",
+    show_default=True,
+    help="Language model of reader llm: packaged name, directory or Hugging Face id.",
+)
+@click.option(
+    "--llm-steps", type=click.IntRange(min=0), default=300, show_default=True, help="Training steps of reader llm."
+)
+@click.option(
+    "--llm-questions",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Questions that reader llm answers at most.",
+)
+@click.option(
+    "--llm-newest",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Newest events that reader llm sees as text.",
 )
 @click.option(
     "--output", metavar="DIR", help="Where report.json and report.html go; default: <state>/evaluation/fidelity/ds=…."

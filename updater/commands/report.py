@@ -19,8 +19,8 @@ from updater.settings import Settings
 def report(settings: Settings, as_json: bool, file: str | None, last: int, plan: bool, online: bool) -> None:
     """Make a page about freshness, windows, drift and alerts.
 
-    One file that needs no network, with rejected rows, model versions and the next day's cost as well. Changes nothing
-    in the state.
+    One HTML file (--html) that needs no network, with rejected rows, model versions and the next day's cost as well.
+    Changes nothing in the state.
     """
     if file is None and not as_json:
         raise click.UsageError("Name the page's file with --html FILE, or ask for --json.")

@@ -1,4 +1,6 @@
-"""Numbers as a reader sees them."""
+"""Numbers and instants as a reader sees them."""
+
+import re
 
 
 def number(value: float) -> str:
@@ -41,3 +43,8 @@ def plain(value: float) -> str:
 def axis_seconds(value: float) -> str:
     """Seconds on an axis."""
     return f"{value:g} s"
+
+
+def instants(text: str) -> str:
+    """A text in which instants (ISO, UTC) are written for people, to the minute."""
+    return re.sub(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::[\d.]+)?\+00:00", r"\1 \2 UTC", text)
