@@ -162,10 +162,14 @@ class Limits(Checked, table="limits"):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Checked, table="run"):
-    """How much of the machine a run uses."""
+    """Where and with how much a run works."""
 
+    engine: Literal["processes", "ray"] = "processes"
+    """Who does the jobs: processes of this machine, or actors of a Ray cluster."""
+    ray_address: str = "auto"
+    """host:port of the Ray cluster's head; auto for the cluster that this machine belongs to."""
     processes: Processes = 0
-    """Worker processes for encoding and refreshing; 0 means one per core."""
+    """Worker processes or actors for encoding and refreshing; 0 means one per core of the machine or the cluster."""
     users_per_batch: AtLeastOne = 256
     """Users whose events are in memory at a time in each process."""
     landing_mb: AtLeastOne = 512

@@ -1,6 +1,7 @@
 """One process per core for encoding and refreshing: two processes beat one process with two threads by far.
 
 Workers start from a server process that has imported the heavy libraries once, so that each costs a fork and no import.
+With `[run] engine = "ray"` they are actors of a cluster instead, and all else stays.
 """
 
 import os
@@ -9,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from threading import Thread
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from updater.errors import UpdaterError
+from updater.errors import ConfigError, UpdaterError
 from updater.ledger import ModelRecord
 from updater.runtime.deployment import Context
 from updater.runtime.threads import one_thread
@@ -27,6 +28,7 @@ from updater.runtime.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
 
 if TYPE_CHECKING:
+    from updater.runtime.cluster.ray_engine import RayEngine
     from updater.runtime.session import Session
 
 JOBS_PER_PROCESS = 2
@@ -42,14 +44,21 @@ PRELOADED = ["updater.pipeline.daily.refresh", "transformers.modeling_layers"]
 
 
 class ProcessPool:
-    """Runs jobs in worker processes if the settings ask for more than one, and in this process otherwise."""
+    """Runs jobs in worker processes if the settings ask for more than one or for a cluster's, else in this process."""
 
     def __init__(self, settings: Settings, now: datetime) -> None:
         self.settings = settings
         self.now = now
-        self.num_processes = settings.run.processes or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
         self._logs: WorkerLogs | None = None
+        self._cluster: RayEngine | None = None
+
+    @cached_property
+    def num_processes(self) -> int:
+        """How many jobs run at the same time."""
+        if self.settings.run.engine == "ray":
+            return self.settings.run.processes or self._ray().slots
+        return self.settings.run.processes or len(os.sched_getaffinity(0))
 
     def __enter__(self) -> "ProcessPool":
         return self
@@ -61,6 +70,8 @@ class ProcessPool:
             self._pool.shutdown(cancel_futures=True)
         if self._logs is not None:
             self._logs.close()
+        if self._cluster is not None:
+            self._cluster.close()
 
     def encode(self, texts: list[str], progress: Callable[[int], None] = lambda _: None) -> npt.NDArray[np.float16]:
         """Vectors of `texts`, shape (len(texts), V), float16; `progress` is called with how many are done."""
@@ -92,6 +103,10 @@ class ProcessPool:
 
     def map(self, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
         """Call `work`, a module's function, with each of `jobs`; yields (index of the job, result) as they are done."""
+        if self.settings.run.engine == "ray":
+            # Small work too: the caller's machine may have another processor, which makes other last digits.
+            yield from self._ray().map(work, jobs)
+            return
         if self.num_processes == 1 or (len(jobs) == 1 and self._pool is None):
             with one_thread():
                 for index, job in enumerate(jobs):
@@ -113,6 +128,20 @@ class ProcessPool:
                 "A worker process died, perhaps out of memory; run the same command again, or lower run.processes "
                 "or run.users_per_batch first."
             ) from None
+
+    def _ray(self) -> "RayEngine":
+        if self._cluster is None:
+            try:
+                from updater.runtime.cluster.ray_engine import RayEngine
+            except ModuleNotFoundError as error:
+                if error.name != "ray":
+                    raise
+                raise ConfigError(
+                    f"run.engine is 'ray' in {self.settings.source}, and for that ray is needed; "
+                    "run `pip install 'updater[ray]'`."
+                ) from error
+            self._cluster = RayEngine(self.settings)
+        return self._cluster
 
 
 def _start_worker(sender: Connection, level: int, environment: dict[str, str]) -> None:
