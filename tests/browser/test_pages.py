@@ -125,7 +125,7 @@ def test_pale_words_are_found_in_the_dark(browser, tmp_path, monkeypatch):
 
 
 SHOWN = {
-    "quality": {"evaluation": "", "ablations": "Ablations"},
+    "quality": {"evaluation": ""},
     "fidelity": {"fidelity": ""},
     "text_profile": {"transfer": ""},
 }
