@@ -158,7 +158,8 @@ def test_places_on_one_machine_s_disk_are_refused_where_there_are_several(
             list(refused.map(ray_jobs.process_id, [(1,)]))
 
 
-def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
+def test_a_cluster_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # Other tests of this module keep a connection.
     settings = load_settings(write_config(tmp_path, run=on("127.0.0.1:9")), environ={})
     with ProcessPool(settings, NOW) as refused, pytest.raises(ServiceUnavailableError, match=r"`ray start`"):
         list(refused.map(ray_jobs.process_id, [(1,)]))
