@@ -73,6 +73,7 @@ class Cluster:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+            "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",  # hosts have no name server
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self._api}/execution/",
             "AIRFLOW__API_AUTH__JWT_SECRET": "the same on all machines, " * 3,
             "AIRFLOW__CELERY__BROKER_URL": self.services.broker,
