@@ -29,6 +29,7 @@ SERVICE_FIXTURES = ("postgres_url", "redis_url")
 MISSING = "missing server:"
 NO_BROWSER = "missing browser:"
 NO_S3 = "missing S3 server:"
+NO_HOSTS = "missing hosts:"
 MEMORY, MEMORY_BYTES = Path("/dev/shm"), 6 << 30
 
 
@@ -124,6 +125,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"NO OBJECT STORE WAS TESTED: {skipped} tests were skipped because there is no SeaweedFS or no obstore "
             "(pip install 'updater[dev]'); UPDATER_REQUIRE_SERVICES=1 makes that a failure.",
+            yellow=True,
+            bold=True,
+        )
+    if skipped := sum(NO_HOSTS in reason for reason in reasons):
+        terminalreporter.write_line(
+            f"NOTHING RAN ON SEVERAL HOSTS: {skipped} tests were skipped because network namespaces cannot be made "
+            "(Linux, root, iproute2); UPDATER_REQUIRE_SERVICES=1 makes that a failure.",
             yellow=True,
             bold=True,
         )
