@@ -16,7 +16,7 @@ from tests.hosts.shop import SAMPLE, Shop
 pytestmark = [
     pytest.mark.airflow,
     pytest.mark.services,
-    pytest.mark.campaign,
+    pytest.mark.hosts,
     pytest.mark.timeout(1800),
     pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning"),
 ]
