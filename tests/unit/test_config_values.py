@@ -28,6 +28,7 @@ FREE_TEXT = {
     "generator.model": "the endpoint knows its names",
     "generator.api_key_env": "checked by the table itself",
     "training.never_asked": "checked against the modalities",
+    "run.ray_address": "checked when the cluster is connected to",
     "metrics.file": "a path",
     "evaluation.tasks": "a path",
     "privacy.key_env": "checked by the table itself",

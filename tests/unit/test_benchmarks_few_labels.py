@@ -1,0 +1,37 @@
+"""Rows of a task as the tuner takes them."""
+
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.quality.few_labels import draw, labels_of
+from tests.training_data import ANCHORS, make_profiles
+from updater.evaluation.scoring import TaskRows
+
+USERS = ["u1", "u2", "u3"]
+PROFILES = {anchor: make_profiles(anchor, USERS) for anchor in ANCHORS}
+
+
+def rows_of(users: list[str], anchors: list[date], labels: list[bool]) -> TaskRows:
+    table = pa.table({"user_id": users, "anchor": anchors, "label": labels})
+    part = np.array([True] * (len(users) - 1) + [False])
+    return TaskRows(table, np.array(users), np.array(labels), part, ~part, ~part)
+
+
+def test_rows_find_their_place_in_the_profiles_of_their_anchor() -> None:
+    first, second = ANCHORS[:2]
+    rows = rows_of(["u3", "nobody", "u1", "u2"], [first, first, second, second], [True, True, False, True])
+    found = labels_of(rows, rows.train, PROFILES, "asked?")
+    assert (list(found.anchors), found.rows.tolist(), found.classes.tolist()) == ([first, second], [2, 0], [1, 0])
+    assert list(found.questions) == ["asked?"] * 2
+
+
+def test_more_labels_are_a_superset_of_fewer() -> None:
+    users = [USERS[number % 3] for number in range(31)]
+    rows = rows_of(users, [ANCHORS[0]] * 31, [number % 2 == 0 for number in range(31)])
+    every = labels_of(rows, rows.train, PROFILES, "asked?")
+    few, more = draw(every, 5, seed=3), draw(every, 12, seed=3)
+    assert len(few.rows) == 5 and len(more.rows) == 12
+    np.testing.assert_array_equal(more.rows[:5], few.rows)
+    assert not np.array_equal(draw(every, 12, seed=4).rows, more.rows)
