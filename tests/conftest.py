@@ -104,37 +104,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"{MISSING} {reason}")
 
 
+SKIPPED = {
+    MISSING: "NOT EVERYTHING WAS TESTED: {} tests were skipped because PostgreSQL or Redis did not answer "
+    "(UPDATER_POSTGRES_URL, UPDATER_REDIS_URL)",
+    NO_BROWSER: "NO PAGE WAS LOOKED AT: {} tests were skipped because there is no Chromium or no playwright "
+    "(Debian: apt-get install chromium)",
+    NO_S3: "NO OBJECT STORE WAS TESTED: {} tests were skipped because there is no SeaweedFS or no obstore "
+    "(pip install 'updater[dev]')",
+    NO_HOSTS: "NOTHING RAN ON SEVERAL HOSTS: {} tests were skipped because network namespaces cannot be made "
+    "(Linux, root, iproute2)",
+}
+"""What the summary says of tests whose reason to be skipped has these words."""
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
-    if skipped := sum(MISSING in reason for reason in reasons):
-        terminalreporter.write_line(
-            f"NOT EVERYTHING WAS TESTED: {skipped} tests were skipped because PostgreSQL or Redis did not answer "
-            "(UPDATER_POSTGRES_URL, UPDATER_REDIS_URL); UPDATER_REQUIRE_SERVICES=1 makes that a failure.",
-            yellow=True,
-            bold=True,
-        )
-    if skipped := sum(NO_BROWSER in reason for reason in reasons):
-        terminalreporter.write_line(
-            f"NO PAGE WAS LOOKED AT: {skipped} tests were skipped because there is no Chromium or no playwright "
-            "(Debian: apt-get install chromium); UPDATER_REQUIRE_SERVICES=1 makes that a failure.",
-            yellow=True,
-            bold=True,
-        )
-
-    if skipped := sum(NO_S3 in reason for reason in reasons):
-        terminalreporter.write_line(
-            f"NO OBJECT STORE WAS TESTED: {skipped} tests were skipped because there is no SeaweedFS or no obstore "
-            "(pip install 'updater[dev]'); UPDATER_REQUIRE_SERVICES=1 makes that a failure.",
-            yellow=True,
-            bold=True,
-        )
-    if skipped := sum(NO_HOSTS in reason for reason in reasons):
-        terminalreporter.write_line(
-            f"NOTHING RAN ON SEVERAL HOSTS: {skipped} tests were skipped because network namespaces cannot be made "
-            "(Linux, root, iproute2); UPDATER_REQUIRE_SERVICES=1 makes that a failure.",
-            yellow=True,
-            bold=True,
-        )
+    for words, said in SKIPPED.items():
+        if skipped := sum(words in reason for reason in reasons):
+            terminalreporter.write_line(
+                f"{said.format(skipped)}; UPDATER_REQUIRE_SERVICES=1 makes that a failure.", yellow=True, bold=True
+            )
 
 
 @cache

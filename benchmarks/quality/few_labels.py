@@ -56,9 +56,10 @@ def run_few_labels(context: WritableContext, progress: Progress) -> Json:
         for done, task in enumerate(tasks):
             asked, rows = question(settings, task).query, found.rows[task.name]
             tested = labels_of(rows, rows.test, profiles, asked)
+            known = labels_of(rows, rows.train, profiles, asked)
             native.append(native_auc(model, profiles, tested))
             for count in COUNTS:
-                learned = draw(labels_of(rows, rows.train, profiles, asked), count, settings.training.seed)
+                learned = draw(known, count, settings.training.seed)
                 if np.bincount(learned.classes, minlength=2).min() < LEAST:
                     continue
                 kept[count] += tuner.tune(task.name, learned, settings.training.seed).kept
