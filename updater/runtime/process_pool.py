@@ -156,11 +156,18 @@ def _start_worker(sender: Connection, level: int, environment: dict[str, str]) -
 
     forward(sender, level)
     torch.set_num_threads(1)
-    Thread(target=_die_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _die_with_parent() -> None:
-    # A pool's worker that waits for work does not notice that nobody is left to give it any.
+def end_with_parent() -> None:
+    """Let this process end as soon as its parent has; otherwise the server, its real one, keeps it.
+
+    A pool's worker that waits for work does not notice that nobody is left to give it any.
+    """
+    Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()

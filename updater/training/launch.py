@@ -25,7 +25,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from updater.errors import UpdaterError
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
-from updater.runtime.process_pool import PRELOADED
+from updater.runtime.process_pool import PRELOADED, end_with_parent
 from updater.runtime.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
 from updater.training.runs import TrainReport
@@ -93,6 +93,7 @@ def _config(count: int, directory: str) -> LaunchConfig:
 def _train(settings: Settings, now: datetime, parent: Connection, logs: Connection, level: int) -> TrainReport:
     """What each process does."""
     forward(logs, level)
+    end_with_parent()
     progress = (lambda *done: _send(parent, done)) if this_rank().is_first else no_progress
     try:
         return train(open_context(settings, now), progress)
