@@ -21,6 +21,7 @@ from updater.errors import NotLandedError
 from updater.evaluation.systems.encoders import encoder_systems, training_anchors
 from updater.evaluation.systems.vectors import vector_system
 from updater.labels.tasks import read_tasks
+from updater.pipeline.daily.intake import prefetch
 from updater.pipeline.daily.intake.prefetch import land_and_encode
 from updater.pipeline.init import create_ledger
 from updater.runtime.deployment import open_writable
@@ -53,6 +54,19 @@ def deployment(tmp_path_factory):
     with ProcessPool(made.settings, made.context.now) as pool:
         land_and_encode(made.context, pool, FIRST_DAY, LAST_DAY)
     return made
+
+
+def test_processes_are_made_ready_while_many_days_are_landed(tmp_path, monkeypatch):
+    made = Deployment.create(tmp_path, modalities=MODALITIES[:1], buffer={"days": 5})
+    land_rows(made.lake, "bill", FIRST_DAY, [bill(LEARNED, "l1", "2024-03-01 08:00")])
+    land_rows(made.lake, "bill", LAST_DAY, [bill(LEARNED, "l2", "2024-03-02 08:00")])
+    ready = []
+    monkeypatch.setattr(prefetch, "MANY_DAYS", 2)
+    monkeypatch.setattr(ProcessPool, "warm_up", lambda pool: ready.append(made.context.event_files("bill", LAST_DAY)))
+    for _ in range(2):
+        with ProcessPool(made.settings, made.context.now) as pool:
+            land_and_encode(made.context, pool, FIRST_DAY, LAST_DAY)
+    assert ready == [[]], "before anything is landed, and not again"
 
 
 def test_a_sequence_is_the_users_stream_events_in_the_order_of_time(deployment):

@@ -16,6 +16,7 @@ from tests.strategies import COLUMNS, TOUR
 from updater.errors import ConfigError, UnfinishedWorkError, WindowOrderError
 from updater.model.inference import InferenceModel
 from updater.model.text_encoder import TextEncoder
+from updater.pipeline import steps
 from updater.pipeline.changed_partitions import find_rewritten
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.detect import detect
@@ -24,6 +25,7 @@ from updater.pipeline.daily.publishing.publish import publish
 from updater.pipeline.daily.refresh import refresh_days
 from updater.pipeline.monitor.verify import verify
 from updater.pipeline.restate.run import restate_range
+from updater.runtime import process_pool
 from updater.runtime.process_pool import ProcessPool
 from updater.store.access import historical_rows, online_rows
 from updater.store.repository.connecting import open_store
@@ -66,6 +68,28 @@ def test_two_worker_processes_give_the_bytes_of_one(tmp_path: Path, daily: Deplo
     made.run(TOUR.windows[:2])
     fill(made, TOUR.windows[2], TOUR.windows[-1])
     assert made.published() == daily.published()
+
+
+def test_a_task_of_few_users_starts_no_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = create(tmp_path, run={"processes": 2}, model={"backbone": "none"}, **TWO_BUCKETS)
+    config, ds = str(made.settings.source), str(TOUR.windows[0])
+
+    def started(*_: Any) -> None:
+        raise ChildProcessError
+
+    monkeypatch.setattr(process_pool, "ProcessPoolExecutor", started)
+    for modality in made.settings.modalities:
+        steps.detect(ds, modality.name, config=config)
+        steps.encode(ds, modality.name, config=config)
+    with monkeypatch.context() as patch, pytest.raises(ChildProcessError):
+        patch.setattr(steps, "FEW_USERS", 0)
+        steps.refresh(ds, [0, 1], config=config)
+    done = steps.refresh(ds, [0, 1], config=config)
+    assert done["prefixes"] > 0
+    assert steps.refresh(ds, [0, 1], config=config) == done
+    steps.publish(ds, config=config)
+    steps.materialize(ds, config=config)
+    assert not verify(made.context, None).differences
 
 
 def test_what_is_online_is_what_a_training_set_gets_at_the_same_instant(tmp_path: Path) -> None:

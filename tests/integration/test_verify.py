@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -150,6 +151,27 @@ def test_a_wrong_value_is_found(made: Deployment, where: str, sample: int | None
                 writer.write_table(pa.table({"text_id": table["text_id"], "vector": vectors}))
         expected = "The stored vector of text"
     assert any(expected in line for line in verify(made.context, sample).differences)
+
+
+@pytest.mark.slow
+def test_several_processes_find_what_one_finds(made: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    day = f"ds={FIRST}"
+    rewrite(
+        Path(made.lake) / "bill" / day / "part-000.parquet", with_column("amount", lambda t: pc.add(t["amount"], 1))
+    )
+    for path in sorted(made.state.joinpath("summaries", day).glob("*.parquet")):
+        rewrite(path, with_column("num_events", lambda table: pc.add(table["num_events"], 1)))
+    alone = verify(made.context, None)
+    assert len(alone.differences) > 2
+    settings = replace(made.settings, run=replace(made.settings.run, processes=2))
+    monkeypatch.setattr(verification, "MANY_ROWS", 0)
+    jobs = []
+    real = ProcessPool.map
+    monkeypatch.setattr(
+        ProcessPool, "map", lambda pool, work, given: jobs.append(len(given)) or real(pool, work, given)
+    )
+    assert verify(replace(made.context, settings=settings), None) == alone
+    assert jobs == [1, 3], "the lake, and a job for each bucket"
 
 
 @pytest.mark.parametrize("sample", [24, None])

@@ -17,7 +17,7 @@ from updater.errors import ConcurrentUpdateError, UnfinishedWorkError
 from updater.pipeline import steps
 from updater.pipeline.erase.run import erase
 from updater.pipeline.init import initialize
-from updater.pipeline.monitor import verify as verification
+from updater.pipeline.monitor import verify_rebuild as rebuild
 from updater.pipeline.monitor.verify import verify, verify_recomputed
 from updater.pipeline.restate.run import restate_range
 from updater.runtime.process_pool import ProcessPool
@@ -61,14 +61,14 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], 
     """Do something once, when a verification has chosen its users and is about to look at the first of them."""
 
     def do(deed: Callable[[], Any]) -> None:
-        real, deeds = verification.load_events, [deed]
+        real, deeds = rebuild.load_events, [deed]
 
         def load_events(*arguments: Any) -> Any:
             if deeds:
                 deeds.pop()()
             return real(*arguments)
 
-        monkeypatch.setattr(verification, "load_events", load_events)
+        monkeypatch.setattr(rebuild, "load_events", load_events)
 
     return do
 

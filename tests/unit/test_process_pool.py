@@ -28,6 +28,18 @@ def test_few_users_are_one_job_per_process(
     assert [bucket for group in groups for bucket in group] == list(range(16))
 
 
+@pytest.mark.parametrize(("processes", "started"), [(1, 0), (2, 1)])
+def test_the_server_is_started_early_for_several_processes(
+    make_settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch, processes: int, started: int
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(process_pool.forkserver, "ensure_running", lambda: calls.append("started"))
+    with ProcessPool(make_settings(), datetime(2025, 1, 1, tzinfo=UTC)) as pool:
+        pool.num_processes = processes
+        pool.warm_up()
+    assert len(calls) == started
+
+
 @pytest.fixture
 def nothing_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(process_pool, "_OPENED", [])

@@ -192,8 +192,10 @@ class LedgerReader:
     def erased(self) -> Erased:
         """The users whose rows must not come back."""
         with self._engine.connect() as connection:
-            hashes = frozenset(connection.scalars(select(ERASED.c.hash)))
-        return Erased(self.setting(ERASURE_SALT) or "", hashes)
+            if not (hashes := frozenset(connection.scalars(select(ERASED.c.hash)))):
+                return Erased()
+            salt = connection.scalar(select(SETTINGS.c.value).where(SETTINGS.c.key == ERASURE_SALT))
+        return Erased(salt or "", hashes)
 
     def unfinished_erasures(self) -> int:
         """Users whose erasure was recorded but is not finished."""

@@ -27,6 +27,10 @@ class QuestionVectors:
             self._known.update(zip(new, self._encode(new).astype(np.float32), strict=True))
         return np.stack([self._known[question] for question in questions])
 
+    def keep(self, questions: Sequence[str], vectors: Float32) -> None:
+        """Take vectors that another process has encoded, shape (questions, X)."""
+        self._known.update(zip(questions, vectors, strict=True))
+
     def _encode(self, questions: Sequence[str]) -> np.ndarray:
         encoder = load_text_encoder(self._text_encoder)
         if encoder.version != self._version:

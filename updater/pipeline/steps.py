@@ -2,10 +2,15 @@
 `config` is the config file, or None for the one that UPDATER_CONFIG names.
 """
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from updater.domain.buckets import runs
+from updater.domain.window import Window
 from updater.lake import partitions
 from updater.pipeline.changes import read_changes
 from updater.pipeline.compact.run import maintain as maintain_state
@@ -23,7 +28,10 @@ from updater.pipeline.monitor.verify_compare import raise_if_different
 from updater.runtime.deployment import Context, WritableContext, open_context, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.timing import StepTimes
-from updater.settings import load_settings
+from updater.settings import Settings, load_settings
+
+FEW_USERS = 1024
+"""Without a language model's layers a user takes two milliseconds, and starting processes five seconds."""
 
 
 def _context(config: str | None) -> Context:
@@ -98,13 +106,32 @@ def refresh(ds: str, buckets: list[int], *, config: str | None = None) -> dict[s
 def refresh_days(days: list[str], buckets: list[int], *, config: str | None = None) -> dict[str, Any]:
     """Refresh a group of buckets for many days in order, with the model loaded once."""
     context = _writable(config)
-    first = context.window(date.fromisoformat(days[0]))
-    with window_events(context, first, whole=False), ProcessPool(context.settings, context.now) as pool:
-        for _ in walk_buckets(pool, [date.fromisoformat(ds) for ds in days], buckets):
+    windows = [context.window(date.fromisoformat(ds)) for ds in days]
+    num_users = sum(_num_changed(context, window, buckets) for window in windows)
+    settings = _for_users(context.settings, num_users)
+    with window_events(context, windows[0], whole=False), ProcessPool(settings, context.now) as pool:
+        for _ in walk_buckets(pool, [window.ds for window in windows], buckets, num_users):
             pass
     records = [record for ds in days for record in context.ledger.bucket_records(date.fromisoformat(ds), buckets)]
     prefixes = sum(record.counts["prefixes"] for record in records)
     return {"buckets": sorted(buckets), "prefixes": prefixes}
+
+
+def _for_users(settings: Settings, num_users: int) -> Settings:
+    """With one process where that is sooner done with so many users than others have imported what this one has."""
+    if settings.run.engine == "ray" or settings.model.backbone != "none" or num_users > FEW_USERS:
+        return settings
+    return replace(settings, run=replace(settings.run, processes=1))
+
+
+def _num_changed(context: Context, window: Window, buckets: list[int]) -> int:
+    """Users who changed in a window, of those buckets that are not refreshed yet."""
+    heads, users = context.ledger.heads(), set[str]()
+    due = [bucket for bucket in buckets if bucket not in heads or heads[bucket].ds < window.ds]
+    for modality in context.settings.modalities if due else ():
+        changes = read_changes(context, window, modality.name, due)
+        users.update(changes.filter(pc.is_in(changes["bucket"], pa.array(due, pa.int32())))["user_id"].to_pylist())
+    return len(users)
 
 
 def publish(ds: str, *, config: str | None = None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from updater.domain import columns
 from updater.domain.declared.modality import Modality
+from updater.domain.erasure import Erased
 from updater.domain.fingerprint import fingerprint
 from updater.domain.shards import Shards
 from updater.domain.window import Window, buffer_start, day_window
@@ -63,9 +64,9 @@ class Context:
         """Directory of a landed day of a modality."""
         return partitions.day_directory(partitions.join(self.settings.paths.lake, modality), ds)
 
-    def landed(self, modality: Modality, ds: date) -> Landed:
+    def landed(self, modality: Modality, ds: date, erased: Erased | None = None) -> Landed:
         """A landed day of a modality, read and checked, with stored ids (pseudonyms if enabled) and without rows of
-        erased users.
+        `erased` users: those whom the ledger has now, if left out.
 
         Raises:
             DataRefusedError: a file is unreadable or its schema is wrong.
@@ -78,7 +79,7 @@ class Context:
             settings.limits,
             settings.buffer.num_buckets,
             pseudonyms(settings),
-            self.ledger.erased(),
+            self.ledger.erased() if erased is None else erased,
             settings.run.landing_mb << 20,
         )
 

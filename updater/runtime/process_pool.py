@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
-from multiprocessing import get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process
 from multiprocessing.connection import Connection
 from threading import Thread
 from types import TracebackType
@@ -72,6 +72,12 @@ class ProcessPool:
             self._logs.close()
         if self._cluster is not None:
             self._cluster.close()
+
+    def warm_up(self) -> None:
+        """Let the server import what workers need, while this process does something else."""
+        if self.settings.run.engine == "processes" and self.num_processes > 1:
+            get_context("forkserver").set_forkserver_preload(PRELOADED)
+            forkserver.ensure_running()
 
     def encode(self, texts: list[str], progress: Callable[[int], None] = lambda _: None) -> npt.NDArray[np.float16]:
         """Vectors of `texts`, shape (len(texts), V), float16; `progress` is called with how many are done."""
@@ -150,11 +156,18 @@ def _start_worker(sender: Connection, level: int, environment: dict[str, str]) -
 
     forward(sender, level)
     torch.set_num_threads(1)
-    Thread(target=_die_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _die_with_parent() -> None:
-    # A pool's worker that waits for work does not notice that nobody is left to give it any.
+def end_with_parent() -> None:
+    """Let this process end as soon as its parent has; otherwise the server, its real one, keeps it.
+
+    A pool's worker that waits for work does not notice that nobody is left to give it any.
+    """
+    Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -1,7 +1,7 @@
 """Training in several processes of this machine, started and watched by torch's own launcher.
 
-On several machines `accelerate launch` or `torchrun` start `updater model train` themselves; then nothing is started
-here.
+They come from the server process of `runtime.process_pool`, which has imported the heavy libraries once. On several
+machines `accelerate launch` or `torchrun` start `updater model train` themselves; then nothing is started here.
 """
 
 import logging
@@ -25,6 +25,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from updater.errors import UpdaterError
 from updater.runtime.deployment import Context, Progress, no_progress, open_context
+from updater.runtime.process_pool import PRELOADED, end_with_parent
 from updater.runtime.worker_logs import WorkerLogs, forward
 from updater.settings import Settings
 from updater.training.runs import TrainReport
@@ -48,7 +49,8 @@ def launch(context: Context, progress: Progress = no_progress) -> TrainReport:
     count = context.settings.training.processes
     if count == 1 or "WORLD_SIZE" in os.environ:
         return train(context, progress)
-    processes = get_context("spawn")
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload([*PRELOADED, "updater.training.train"])
     receiver, sender = processes.Pipe(duplex=False)
     errors: list[UpdaterError] = []
     listener = Thread(target=_listen, args=(receiver, progress, errors), daemon=True)
@@ -84,12 +86,14 @@ def _config(count: int, directory: str) -> LaunchConfig:
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=directory, redirects=Std.ALL),
         signals_to_handle="SIGTERM",
+        start_method="forkserver",
     )
 
 
 def _train(settings: Settings, now: datetime, parent: Connection, logs: Connection, level: int) -> TrainReport:
     """What each process does."""
     forward(logs, level)
+    end_with_parent()
     progress = (lambda *done: _send(parent, done)) if this_rank().is_first else no_progress
     try:
         return train(open_context(settings, now), progress)

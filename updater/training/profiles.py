@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.session import Session
 from updater.state.event_store import Buffer
 from updater.state.summaries import Summaries
+from updater.training.steps.distributed import Rank, deal_out
 from updater.users.event_batches import UserEvents, user_batch
 
 
@@ -58,13 +59,16 @@ def read_profiles(context: Context, session: Session, anchor: date) -> Profiles:
     return Profiles(anchor, np.array(known, dtype=str), events)
 
 
-def read_all(context: Context, anchors: Iterable[date], progress: Progress = no_progress) -> dict[date, Profiles]:
-    """Profiles at every anchor day, in that order."""
+def read_all(
+    context: Context, anchors: Iterable[date], progress: Progress = no_progress, rank: Rank | None = None
+) -> dict[date, Profiles]:
+    """Profiles at every anchor day, in that order; of processes that train together each reads some days for all."""
     session, wanted = Session(context), list(anchors)
-    profiles = {}
-    for done, anchor in enumerate(wanted):
-        progress("reading profiles", done, len(wanted))
-        profiles[anchor] = read_profiles(context, session, anchor)
+    profiles: dict[date, Profiles] = {}
+    progress("reading profiles", 0, len(wanted))
+    for known in deal_out(partial(read_profiles, context, session), wanted, rank or Rank()):
+        profiles[known.anchor] = known
+        progress("reading profiles", len(profiles), len(wanted))
     return profiles
 
 

@@ -69,15 +69,21 @@ def raise_if_different(report: VerifyReport) -> None:
 
 
 def some_texts(paths: Sequence[str], most: int) -> pa.Table | None:
-    """Of the texts (text_id, text) of event files those with the smallest ids: ids are hashes, so that is fair."""
+    """Of the texts (text_id, text) of event files the first `most`; None without any."""
     chosen: pa.Table | None = None
     for path in paths if most else ():
         rows = partitions.read_table(path, ["text_id", "text", "deleted"])
         rows = rows.filter(pc.invert(rows["deleted"])).select(["text_id", "text"])
-        tables = [rows] if chosen is None else [chosen, rows]
-        texts = pa.concat_tables(tables).group_by(["text_id", "text"]).aggregate([]).sort_by("text_id")
-        chosen = texts.slice(0, most).combine_chunks()
+        chosen = first_texts([rows] if chosen is None else [chosen, rows], most)
     return chosen
+
+
+def first_texts(tables: Sequence[pa.Table], most: int) -> pa.Table | None:
+    """Of distinct texts those with the smallest ids: ids are hashes, so that is fair."""
+    if not tables:
+        return None
+    texts = pa.concat_tables(tables).group_by(["text_id", "text"]).aggregate([]).sort_by("text_id")
+    return texts.slice(0, most).combine_chunks()
 
 
 def different_rows(one: Summaries, other: Summaries) -> Sequence[int]:

@@ -77,11 +77,11 @@ def plan_restatement(context: WritableContext, from_date: date, to_date: date) -
             raise WindowOrderError(
                 f"Scenarios or modalities changed after {head.ds}; run the next window before restating older ones."
             )
-    num_erased = len(context.ledger.erased())
+    erased = context.ledger.erased()
     records, affected = [], []
     for modality, ds, old in find_rewritten(context, from_date, to_date):
         check_recomputable(context, modality, ds)
-        new = read_landed(context, ds, modality)
+        new = read_landed(context, ds, modality, erased)
         records.append(new)
         affected.append(_different_users(context, modality, old, new))
     watermark = context.ledger.watermark()
@@ -95,7 +95,7 @@ def plan_restatement(context: WritableContext, from_date: date, to_date: date) -
         created=context.now,
         records=records,
         affected=pa.concat_tables(affected),
-        num_erased=num_erased,
+        num_erased=len(erased),
     )
 
 

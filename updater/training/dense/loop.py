@@ -204,10 +204,11 @@ class _Run:
         return {**means, "gradient_norm": float(norm)}
 
     def _judge(self, stage: Stage, best: Best, step: int) -> dict[str, float]:
-        if not (self._rank.is_first and self._validation.is_possible):
+        if not self._validation.is_possible:
             return {}
-        loss = self._validation.loss(self._task, stage.layers)
-        best.offer(self._task, loss, step)
+        loss = self._validation.loss(self._task, stage.layers, self._rank)
+        if self._rank.is_first:
+            best.offer(self._task, loss, step)
         return {"valid": loss}
 
     def _take_best(self, directory: Path, steps: int) -> Best:

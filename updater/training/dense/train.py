@@ -15,18 +15,23 @@ from updater.training.dense.loop import remove_stages, stages, train_dense
 from updater.training.fitting import fit_model, standardized
 from updater.training.profiles import read_all
 from updater.training.runs import Run, TrainReport
-from updater.training.steps.distributed import Rank
+from updater.training.steps.distributed import Rank, deal_out, process_group
 
 
 def train_on_answers(context: Context, progress: Progress, rank: Rank) -> TrainReport:
     """Train a new model; see `updater.training.train.train`."""
+    with process_group(rank):
+        return _train(context, progress, rank)
+
+
+def _train(context: Context, progress: Progress, rank: Rank) -> TrainReport:
     settings, options = context.settings, context.settings.training
-    table = read_answers(context, progress)
+    table = read_answers(context, progress, rank)
     config = standardized(create_config(settings), table.trained_profiles())
     run = Run.of(context, fingerprint(config.to_json(), repr(options), digest(table), HELD_OUT))
     if report := run.finished():
         return report
-    model = fitted_to(config, table)
+    model = fitted_to(config, table, rank)
     steps = sum(stage.schedule.steps for stage in stages(options, has_layers(model)))
     trained = train_dense(
         model,
@@ -53,18 +58,23 @@ def train_on_answers(context: Context, progress: Progress, rank: Rank) -> TrainR
     return report
 
 
-def read_answers(context: Context, progress: Progress) -> DenseTable:
+def read_answers(context: Context, progress: Progress, rank: Rank | None = None) -> DenseTable:
     """The training and validation profiles of the config, and what came of every question for them."""
     plan, days = plan_build(context.settings), context.settings.training.future_days
     trained = plan.trained(days)
-    profiles = read_all(context, [*trained, *plan.validated(days)], progress)
-    return read_table(context, plan.last, profiles, trained, progress)
+    profiles = read_all(context, [*trained, *plan.validated(days)], progress, rank)
+    return read_table(context, plan.last, profiles, trained, progress, rank)
 
 
-def fitted_to(config: ModelConfig, table: DenseTable) -> UserModel:
+def fitted_to(config: ModelConfig, table: DenseTable, rank: Rank | None = None) -> UserModel:
     """A model with initial weights, and all that is fitted to the training profiles."""
-    model = create_model(config)
-    fit_model(model, table.profiles, table.train, [text for question in table.questions for text in question.texts])
+    model, rank = create_model(config), rank or Rank()
+    texts = [text for question in table.questions for text in question.texts]
+    # Each process encodes some of the questions for all.
+    parts = [texts[start :: rank.count] for start in range(rank.count)]
+    for part, vectors in zip(parts, deal_out(model.questions, parts, rank), strict=True):
+        model.questions.keep(part, vectors)
+    fit_model(model, table.profiles, table.train, texts)
     return model
 
 

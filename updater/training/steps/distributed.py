@@ -1,15 +1,18 @@
-"""Several processes that train one model: who I am, and embeddings of everybody."""
+"""Several processes that train one model: who I am, work that is dealt out, and embeddings of everybody."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
 
 LONGEST_WAIT = timedelta(minutes=10)
 """How long a process waits for the others before it takes them for dead."""
@@ -40,8 +43,8 @@ def this_rank() -> Rank:
 
 @contextmanager
 def process_group(rank: Rank) -> Iterator[None]:
-    """The processes that train together can talk to each other for the length of a `with` block."""
-    if rank.count == 1:
+    """The processes that train together can talk to each other for the length of a `with` block, and of one in it."""
+    if rank.count == 1 or dist.is_initialized():
         yield
         return
     dist.init_process_group("gloo", timeout=LONGEST_WAIT)
@@ -55,6 +58,20 @@ def wait_for_all(rank: Rank) -> None:
     """Go on when every process has come here."""
     if rank.count > 1:
         dist.barrier()
+
+
+def deal_out(work: Callable[[Job], Done], jobs: Sequence[Job], rank: Rank) -> Iterator[Done]:
+    """`work` of each job, in order and in every process: each process does its share and tells the others.
+
+    They wait for each other after each round of a job for each, so that nobody holds more than a round's results twice.
+    """
+    for start in range(0, len(jobs), rank.count):
+        mine = [work(job) for job in jobs[start : start + rank.count][rank.index : rank.index + 1]]
+        told: list[list[Done]] = [mine] * rank.count
+        if rank.count > 1:
+            dist.all_gather_object(told, mine)
+        for of_one in told:
+            yield from of_one
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], rank: Rank) -> None:

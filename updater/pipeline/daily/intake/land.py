@@ -12,6 +12,7 @@ from tempfile import TemporaryFile
 import pyarrow as pa
 
 from updater.domain.declared.modality import Modality
+from updater.domain.erasure import Erased
 from updater.domain.window import Window
 from updater.errors import WindowOrderError
 from updater.lake import partitions
@@ -90,10 +91,10 @@ def land_day(
     record, is_due = _standing(context, ds, modality, in_lake)
     if not is_due:
         return record
-    erased = len(context.ledger.erased())
-    record = read_landed(context, ds, modality)
+    erased = context.ledger.erased()
+    record = read_landed(context, ds, modality, erased)
     with crash_point("partition"):
-        context.ledger.record_partition(record, erased)
+        context.ledger.record_partition(record, len(erased))
     return record
 
 
@@ -122,8 +123,9 @@ def _recorded(context: Context, record: PartitionRecord) -> LandedDay:
     return LandedDay(files, record.num_rows, record.num_rejected, record.num_erased)
 
 
-def read_landed(context: WritableContext, ds: date, modality: Modality) -> PartitionRecord:
-    """Read and check a landed partition and write its event files; the record is the caller's to keep.
+def read_landed(context: WritableContext, ds: date, modality: Modality, erased: Erased) -> PartitionRecord:
+    """Read and check a landed partition and write its event files, without rows of `erased` users; the record is the
+    caller's to keep.
 
     See `land_day` for errors.
     """
@@ -131,7 +133,7 @@ def read_landed(context: WritableContext, ds: date, modality: Modality) -> Parti
     directory = context.lake(modality.name, ds)
     etag = source_etag(directory)
     modality_fingerprint = settings.modality_fingerprint(modality.name)
-    landed = context.landed(modality, ds)
+    landed = context.landed(modality, ds, erased)
     rejected = context.layout.rejected_file(modality.name, ds)
     if landed.rejected.num_rows:
         with crash_point("rejected"):

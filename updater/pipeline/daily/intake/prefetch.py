@@ -12,6 +12,9 @@ from updater.pipeline.daily.intake.land import land_day
 from updater.runtime.deployment import Progress, WritableContext, no_progress
 from updater.runtime.process_pool import ProcessPool
 
+MANY_DAYS = 32
+"""So many new days bring texts enough for several processes, which can be made ready while the days are landed."""
+
 
 def land_and_encode(
     context: WritableContext, pool: ProcessPool, first: date, last: date, progress: Progress = no_progress
@@ -30,6 +33,9 @@ def land_and_encode(
             wanted = sorted(ds for ds in landed if ds <= last)
         else:
             wanted = [ds for ds in days(first, last) if ds in landed or not modality.optional]
+        known = {record.ds for record in context.ledger.partitions(modality.name)}
+        if len(set(wanted) - known) >= MANY_DAYS:
+            pool.warm_up()
         for done, ds in enumerate(wanted):
             progress(f"landing {modality.name}", done, len(wanted))
             land_day(context, ds, modality)

@@ -19,6 +19,7 @@ from updater.training.dense.labels.outcomes import ANSWERS, OutcomeReader, Outco
 from updater.training.dense.labels.questions import Question, make_questions
 from updater.training.dense.labels.values import common_values
 from updater.training.profiles import Profiles
+from updater.training.steps.distributed import Rank, deal_out
 
 QUANTILES = (0.15, 0.35, 0.5, 0.7, 0.9)
 """Of a measure over the training profiles; an answer is whether a user's lies above."""
@@ -73,10 +74,11 @@ def read_table(
     profiles: Mapping[date, Profiles],
     train: Collection[date],
     progress: Progress = no_progress,
+    rank: Rank | None = None,
 ) -> DenseTable:
     """Count the answers of `profiles`, those of the anchor days `train` and others to validate by.
 
-    Nothing is read that landed after `last`.
+    Nothing is read that landed after `last`. Of processes that train together each counts some days' for all.
 
     What is asked is decided by what had landed by the first anchor; quantiles, priors and which values have buyers
     enough by the training profiles.
@@ -92,12 +94,16 @@ def read_table(
         values = common_values(connection, settings, files, anchors[0])
         asked = make_questions(settings.modalities, values, never_asked(settings), options.future_days)
         reader = OutcomeReader(connection, settings, files)
-        outcomes = {}
-        for done, anchor in enumerate(anchors):
-            progress("counting answers", done, len(anchors))
-            users = profiles[anchor].users.tolist()
-            outcomes[anchor] = reader.read(anchor, users, asked, options.future_days)
-            trained[anchor] &= outcomes[anchor].known_U
+
+        def count(anchor: date) -> Outcomes:
+            return reader.read(anchor, profiles[anchor].users.tolist(), asked, options.future_days)
+
+        outcomes: dict[date, Outcomes] = {}
+        progress("counting answers", 0, len(anchors))
+        for anchor, outcome in zip(anchors, deal_out(count, anchors, rank or Rank()), strict=True):
+            outcomes[anchor] = outcome
+            trained[anchor] &= outcome.known_U
+            progress("counting answers", len(outcomes), len(anchors))
     learned = {anchor: np.flatnonzero(trained[anchor]) for anchor in anchors if anchor in train}
     if not any(len(rows) for rows in learned.values()):
         raise ConfigError("No profile is left to train on; land more days, or raise training.users_share.")
