@@ -192,11 +192,12 @@ def version_state(model: Json) -> str:
 
 def show_status(report: Json) -> None:
     """The result of `updater status`."""
+    days = report["waiting"]
     echo(
         f"watermark   {report['watermark'] or 'none: no window is committed'}",
         f"model       {report['model']}" + ("" if report["trained"] else "  (untrained)"),
-        f"waiting     {len(report['waiting'])} landed days"
-        + (f", first {report['waiting'][0]}" if report["waiting"] else ""),
+        f"waiting     {len(days)} landed days"
+        + (f", {days[0]} to {days[-1]}; `updater backfill` runs them" if days else ""),
         f"unfinished  {', '.join(report['unfinished']) or 'none'}",
     )
     for model in report["versions"]:
