@@ -116,6 +116,13 @@ def test_systems_of_the_caller_are_explained_in_the_callers_words_or_not_at_all(
     )
 
 
+def test_a_page_of_baselines_judges_no_model_and_has_no_empty_table():
+    made = report(rfm=0.5, recency=0.9)
+    page = render(made, gate(made), [], "baselines", SPLIT, "test", None)
+    assert "No model is among the systems" in page and "does not pass the gate" not in page
+    assert made["differences"] == {} and "and there are none." in page and "<th>difference</th>" not in page
+
+
 def test_a_difference_that_rounds_to_nothing_has_no_sign():
     made = report(tuned=0.5, base=0.5)
     made["differences"]["tuned-base"]["auc"] = -0.000004

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from updater.encoders.config import ENCODERS
 from updater.evaluation.figures import Picture, bars, differences
+from updater.evaluation.report import has_model
 from updater.labels.split import Split
 
 SYSTEMS = {
@@ -87,6 +88,7 @@ def render(
         .get_template("report.html.j2")
         .render(
             title=f"Evaluation of {model}",
+            model_compared=has_model(report),
             reasons=reasons,
             beside=beside,
             bars_auc=Markup(bars(mean, "auc")),
