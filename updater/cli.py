@@ -55,6 +55,9 @@ FORMER = {
 def main() -> None:
     """Daily-fresh, scenario-adaptive user embeddings in your own feature store.
 
+    A new deployment begins with `updater new DIR`, whose README has the next commands; `updater COMMAND --help` has
+    the options of each.
+
     Exit codes: 0 done; 2 usage or config; 3 data not landed; 4 data refused; 5 gap or out of order; 6 verification
     failed or an alert; 7 another command got in the way; 8 other work is unfinished; 9 no window yet; 10 not found;
     11 a server does not answer; 1 anything else. After 7, 8 and 11 the same command again may succeed.
@@ -87,7 +90,7 @@ WINDOW = click.option(
 def plan(settings: Settings, as_json: bool, ds: date) -> None:
     """Show what a daily window would do; change nothing.
 
-    Prints which users' values would change, in which modality and why, and what it would cost. The same as
+    Prints which users' values would change, in which modality and why, and about how long it would take. The same as
     `updater run --dry-run`.
     """
     show_window_plan(settings, as_json, ds)
@@ -109,7 +112,8 @@ def show_window_plan(settings: Settings, as_json: bool, ds: date) -> None:
 def run(settings: Settings, as_json: bool, ds: date, dry_run: bool) -> None:
     """Run one daily window.
 
-    The steps are detect, encode, refresh, publish, materialize, commit. The first window builds the whole buffer.
+    A window computes the users whom a landed day changed, and brings them online. The steps are detect, encode,
+    refresh, publish, materialize, commit. The first window builds the whole buffer.
     """
     if dry_run:
         show_window_plan(settings, as_json, ds)

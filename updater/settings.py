@@ -264,7 +264,9 @@ def load_settings(path: str | Path | None = None, environ: Mapping[str, str] | N
     try:
         raw = tomllib.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"config file {source} does not exist; name one with --config or UPDATER_CONFIG.") from None
+        raise ConfigError(
+            f"config file {source} does not exist; name one with --config or UPDATER_CONFIG (`updater new` makes one)."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"config file {source} cannot be read: {error}.") from None
     override(raw, {variable: text for variable, text in environ.items() if variable not in NOT_SETTINGS})

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from updater.fitting import fitting, least_width
+from updater.report.words import minute
 
 Json = dict[str, Any]
 SHOWN_IDS = 20
@@ -143,15 +144,15 @@ def show_plan(plan: Json) -> None:
     table(
         f"Plan for {plan['ds']}", ["modality", "rows", "rejected", "users changed", "events", "texts to encode"], rows
     )
-    cost = (
-        "unknown before a window has run on its own"
+    time = (
+        "how long that takes can be told once a window was run by `updater run` or `updater backfill`"
         if plan["estimated_seconds"] is None
         else f"about {plan['estimated_seconds']} s at the rate of {plan['estimated_from']}"
     )
     echo(
         f"{plan['prefixes']:,} users to compute ({plan['changed_users']:,} changed, "
         f"{plan['backfill_users']:,} others for new scenarios), "
-        f"{plan['texts_to_encode']:,} texts to encode; cost {cost}. Nothing was changed."
+        f"{plan['texts_to_encode']:,} texts to encode; {time}. Nothing was changed."
     )
     if plan["users"]:
         table("First changed users", ["user_id", "modality", "reason"], [list(user.values()) for user in plan["users"]])
@@ -184,11 +185,6 @@ def show_backfill_plan(plan: Json) -> None:
         )
 
 
-def _minute(instant: str) -> str:
-    """An instant as a table has it; its column says UTC, JSON has all of it."""
-    return instant[:16].replace("T", " ")
-
-
 def version_state(model: Json) -> str:
     """Whether a model version is live, may become live, or is gone."""
     return "live" if model["live"] else "removed" if model["removed"] else "not live"
@@ -196,11 +192,12 @@ def version_state(model: Json) -> str:
 
 def show_status(report: Json) -> None:
     """The result of `updater status`."""
+    days = report["waiting"]
     echo(
         f"watermark   {report['watermark'] or 'none: no window is committed'}",
         f"model       {report['model']}" + ("" if report["trained"] else "  (untrained)"),
-        f"waiting     {len(report['waiting'])} landed days"
-        + (f", first {report['waiting'][0]}" if report["waiting"] else ""),
+        f"waiting     {len(days)} landed days"
+        + (f", {days[0]} to {days[-1]}; `updater backfill` runs them" if days else ""),
         f"unfinished  {', '.join(report['unfinished']) or 'none'}",
     )
     for model in report["versions"]:
@@ -218,7 +215,7 @@ def show_status(report: Json) -> None:
     if report["health"] is not None:
         show_health(report["health"])
     rows = [
-        [r["ds"], r["changed_users"], r["texts_encoded"], r["prefixes"], _minute(r["completed_at"])]
+        [r["ds"], r["changed_users"], r["texts_encoded"], r["prefixes"], minute(r["completed_at"])]
         for r in report["runs"]
     ]
     table("Last windows", ["ds", "users changed", "texts encoded", "users computed", "completed at (UTC)"], rows)
@@ -234,7 +231,7 @@ def show_health(health: Json) -> None:
                 m["modality"],
                 m["landed"] or "never",
                 m["processed"] or "never",
-                _minute(m["newest_event"]) if m["newest_event"] else "none",
+                minute(m["newest_event"]) if m["newest_event"] else "none",
                 "" if m["days_since_last_event"] is None else m["days_since_last_event"],
                 m["rows"],
                 f"{m['rejected_share']:.2%}",
@@ -248,7 +245,7 @@ def show_health(health: Json) -> None:
         [
             [
                 s["scenario"],
-                _minute(s["as_of"]) if s["as_of"] else "with the next window",
+                minute(s["as_of"]) if s["as_of"] else "with the next window",
                 "" if s["hours_since_as_of"] is None else f"{s['hours_since_as_of']:,.1f}",
                 s["compared_users"],
                 "" if s["day_cosine"] is None else f"{s['day_cosine']:.4f}",

@@ -23,7 +23,7 @@ from benchmarks.quality.coles import coles
 from benchmarks.quality.few_labels import run_few_labels
 from benchmarks.quality.rounding import run_rounding
 from benchmarks.quality.seeds import run_seeds
-from benchmarks.quality.tables import tables
+from benchmarks.quality.tables import OTHERS, tables
 from benchmarks.quality.throughput import measure
 from updater.evaluation.evaluate import evaluate
 from updater.evaluation.systems.vectors import VectorsFactory
@@ -100,7 +100,9 @@ def main() -> None:
     context = open_writable(settings)
     models, others = dict(given.beside), external(settings.training.seed)
     with ProcessPool(settings, context.now) as pool:
-        found = evaluate(context, pool, model, output=str(HERE), progress=progress, models=models, external=others)
+        found = evaluate(
+            context, pool, model, output=str(HERE), progress=progress, models=models, external=others, about=OTHERS
+        )
     add(REPORT, "commit", commit())
     print(json.dumps(found.report["mean"], indent=1), found.gate, f"{time.perf_counter() - begin:.0f} s")
 

@@ -135,7 +135,7 @@ def test_for_people_and_as_a_page(made: Deployment, direction: Path, tmp_path: P
     said = page.read_text(encoding="utf-8")
     assert "[tea] &amp; &lt;b&gt;cake&lt;/b&gt;" in said
     assert "<b>cake" not in said
-    for word in ("Not a cause", "Not a sum", "<svg", "untrained"):
+    for word in ("Not a cause", "Not a sum", "<svg", "untrained", "All 4 texts are shown."):
         assert word in said
     again = tmp_path / "again.html"
     call(made, *asked, "--html", str(again))

@@ -129,7 +129,7 @@ def test_a_new_scenario_has_no_as_of_until_a_window_computes_it(made: Deployment
     health = measure(context(Deployment(settings)), online=False)
     assert [s.as_of for s in health.scenarios] == [AS_OF.isoformat(), None]
     assert alerts(Deployment(settings), hours=99, max_hours_since_as_of=36) == [
-        ("max_hours_since_as_of", f"as_of {AS_OF.isoformat()} of lapse")
+        ("max_hours_since_as_of", f"as_of {AS_OF:%Y-%m-%d %H:%M} UTC of lapse")
     ]
 
 
@@ -143,12 +143,12 @@ def test_there_is_no_alert_if_all_thresholds_are_loose(made: Deployment) -> None
 
 def test_a_state_that_is_not_updated_any_more(made: Deployment) -> None:
     assert alerts(made, hours=36, max_hours_since_as_of=36) == []
-    where = f"as_of {AS_OF.isoformat()} of lapse, takeout"
+    where = f"as_of {AS_OF:%Y-%m-%d %H:%M} UTC of lapse, takeout"
     assert alerts(made, hours=36.5, max_hours_since_as_of=36) == [("max_hours_since_as_of", where)]
 
 
 def test_a_stream_that_lands_empty(made: Deployment) -> None:
-    where = f"newest event of search before {AS_OF.isoformat()}"
+    where = f"newest event of search before {AS_OF:%Y-%m-%d %H:%M} UTC"
     assert alerts(made, max_days_since_last_event=5.4) == [("max_days_since_last_event", where)]
     assert alerts(made, max_days_since_last_event=5.5) == []
 

@@ -106,6 +106,30 @@ def test_the_cost_of_a_system_is_in_the_report_and_on_the_page():
     assert "35,328" in page and "CPU ms" in page
 
 
+def test_systems_of_the_caller_are_explained_in_the_callers_words_or_not_at_all():
+    made = make_report([task("a")], {name: scored(0.5, ["a"]) for name in ("base", "other", "sasrec")}, {}, 20, 3)
+    said = [f"<li>{name}: " for name in ("base", "sasrec", "other")]
+    page = render(made, [], [], "model", SPLIT, "test", None)
+    assert [line in page for line in said] == [True, True, False]
+    assert "<li>other: somebody else&#39;s" in render(
+        made, [], [], "model", SPLIT, "test", None, {"other": "somebody else's"}
+    )
+
+
+def test_a_page_of_baselines_judges_no_model_and_has_no_empty_table():
+    made = report(rfm=0.5, recency=0.9)
+    page = render(made, gate(made), [], "baselines", SPLIT, "test", None)
+    assert "No model is among the systems" in page and "does not pass the gate" not in page
+    assert made["differences"] == {} and "and there are none." in page and "<th>difference</th>" not in page
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign():
+    made = report(tuned=0.5, base=0.5)
+    made["differences"]["tuned-base"]["auc"] = -0.000004
+    page = render(made, [], [], "model", SPLIT, "test", None)
+    assert "-0.0000" not in page and '<td>tuned − base</td><td class="n">0.0000</td>' in page
+
+
 def test_concatenated_systems_cost_what_both_cost():
     counts, embedding = Cost(2.0, 800), Cost(3.0, 1024, 2)
     assert total_cost([embedding, counts]) == Cost(5.0, 1824, 2)

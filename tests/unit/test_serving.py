@@ -117,6 +117,12 @@ def test_what_cannot_be_read_is_said_in_a_sentence(client: TestClient, body: str
     assert '{"user_id": "1018", "query": "Will this user buy milk?"}' in sentence
 
 
+def test_who_does_not_say_that_it_is_json_is_told_the_header(client: TestClient) -> None:
+    assert "with the header Content-Type: application/json" in refused(
+        client.post("/embed", content=json.dumps(MILK)), 422
+    )
+
+
 def test_a_body_that_is_too_long_is_refused_while_it_comes_in(client: TestClient) -> None:
     sent = 0
 

@@ -8,6 +8,7 @@ Each takes the deployment's config file, so that several deployments live in one
 UPDATER_CONFIG names. Their assets are distinguished by `namespace`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, CronTriggerTimetable, Param, PartitionedAssetTimetable, task
@@ -27,14 +28,36 @@ NUM_GROUPS = Param(2, type="integer", minimum=1, maximum=1024, description="Refr
 VERIFY_USERS = Param(20, type="integer", minimum=1, description="Users to check against a rebuild.")
 
 
-def _common(doc: str | None) -> dict[str, Any]:
-    """Arguments of every DAG."""
-    return {"max_active_runs": 1, "default_args": TASK_DEFAULTS, "tags": ["updater"], "doc_md": doc}
+def _dag(
+    doc: str | None,
+    config: str | None,
+    dag_id: str,
+    schedule: Any = None,
+    *,
+    params: Mapping[str, Param] | None = None,
+    catchup: bool = False,
+    **more: Any,
+) -> DAG:
+    """A DAG with what all of them have; nobody who triggers a run can change its config file."""
+    told = Param(config, type=["null", "string"], const=config, description="Config file of the deployment.")
+    return DAG(
+        dag_id=dag_id,
+        schedule=schedule,
+        catchup=catchup,
+        max_active_runs=1,
+        default_args=TASK_DEFAULTS,
+        tags=["updater"],
+        doc_md=doc,
+        params={**(params or {}), "config": told},
+        **more,
+    )
 
 
-def _config(config: str | None) -> Param:
-    """The run's config file, which nobody who triggers a run can change."""
-    return Param(config, type=["null", "string"], const=config, description="Config file of the deployment.")
+def _after_a_day(doc: str | None, config: str | None, dag_id: str, namespace: str, **params: Param) -> DAG:
+    """A DAG that runs when `daily_update` has brought a day online, or by hand for a day."""
+    schedule = PartitionedAssetTimetable(assets=summaries_asset(namespace))
+    day = Param(None, type=["null", "string"], format="date", description="Landing day, if not the newest.")
+    return _dag(doc, config, dag_id, schedule, params={"ds": day, **params})
 
 
 def daily_update(
@@ -55,23 +78,17 @@ def daily_update(
     that of UPDATER_DAGS_START_DATE.
     """
     settings = load_settings(config)
-
-    with DAG(
-        dag_id=dag_id,
-        schedule=CronDataIntervalTimetable("0 0 * * *", timezone=settings.timezone),
+    day = Param(None, type=["null", "string"], format="date", description="Landing day, if not the interval's.")
+    with _dag(
+        daily_update.__doc__,
+        config,
+        dag_id,
+        CronDataIntervalTimetable("0 0 * * *", timezone=settings.timezone),
+        params={"ds": day, "num_groups": NUM_GROUPS, "verify_users": VERIFY_USERS},
         start_date=start_date(settings.timezone, first_day=first_day),
         catchup=True,
         max_consecutive_failed_dag_runs=1,
         allowed_run_types=["scheduled", "manual", "operator_triggered"],
-        params={
-            "ds": Param(
-                None, type=["null", "string"], format="date", description="Landing day, if not the interval's."
-            ),
-            "num_groups": NUM_GROUPS,
-            "verify_users": VERIFY_USERS,
-            "config": _config(config),
-        },
-        **_common(daily_update.__doc__),
     ) as dag:
         wait = LandingSensor(task_id="wait_for_landing", poke_interval=60)
         detect = task(map_index_template=MODALITY)(tasks.detect).expand(modality=[m.name for m in settings.modalities])
@@ -99,19 +116,13 @@ def backfill(config: str | None = None, dag_id: str = "backfill", namespace: str
     simply run again. Each task walks all its days in order, with the model loaded once.
     """
     settings = load_settings(config)
-
-    with DAG(
-        dag_id=dag_id,
-        schedule=None,
-        params={
-            "from_date": Param(type="string", format="date", description="First landing day."),
-            "to_date": Param(type="string", format="date", description="Last landing day, inclusive."),
-            "num_groups": NUM_GROUPS,
-            "verify_users": VERIFY_USERS,
-            "config": _config(config),
-        },
-        **_common(backfill.__doc__),
-    ) as dag:
+    params = {
+        "from_date": Param(type="string", format="date", description="First landing day."),
+        "to_date": Param(type="string", format="date", description="Last landing day, inclusive."),
+        "num_groups": NUM_GROUPS,
+        "verify_users": VERIFY_USERS,
+    }
+    with _dag(backfill.__doc__, config, dag_id, params=params) as dag:
         days = task.short_circuit(tasks.missing_days)()
         prepare = task(map_index_template=MODALITY, **model_task())(tasks.prepare_days)
         prepared = prepare.partial(days=days).expand(modality=[m.name for m in settings.modalities])
@@ -135,17 +146,14 @@ def maintain_state(config: str | None = None, dag_id: str = "maintain_state") ->
     rebuild. `daily_update` may run at the same time.
     """
     settings = load_settings(config)
-
-    with DAG(
-        dag_id=dag_id,
-        schedule=CronTriggerTimetable("0 12 * * 0", timezone=settings.timezone),
+    users = Param(200, type="integer", minimum=1, description="Users to check against a rebuild.")
+    with _dag(
+        maintain_state.__doc__,
+        config,
+        dag_id,
+        CronTriggerTimetable("0 12 * * 0", timezone=settings.timezone),
+        params={"verify_users": users},
         start_date=start_date(settings.timezone),
-        catchup=False,
-        params={
-            "verify_users": Param(200, type="integer", minimum=1, description="Users to check against a rebuild."),
-            "config": _config(config),
-        },
-        **_common(maintain_state.__doc__),
     ) as dag:
         check = task(maintenance.check_alerts)()
         verify = task(**model_task())(maintenance.verify)()
@@ -169,16 +177,7 @@ def train_model(config: str | None = None, dag_id: str = "train_model") -> DAG:
     the task `check_gate`, and one that forgets what a trained live model keeps of its users fails `check_fidelity`;
     neither is promoted. `daily_update` may run at the same time; promotion takes effect between two windows.
     """
-    settings = load_settings(config)
-
-    with DAG(
-        dag_id=dag_id,
-        schedule=None,
-        start_date=start_date(settings.timezone),
-        catchup=False,
-        params={"config": _config(config)},
-        **_common(train_model.__doc__),
-    ) as dag:
+    with _dag(train_model.__doc__, config, dag_id) as dag:
         data = task(training.build_data)()
         model = task(**model_task())(training.pretrain)()
         scenarios = task(training.tunable_scenarios)()
@@ -206,17 +205,8 @@ def fidelity(config: str | None = None, dag_id: str = "fidelity", namespace: str
     is not equal to a rebuild, or that moved what it should have left alone, fails the task `check`; the day stays as
     it is. What users do next is asked on a day and scored seven days later, by the task `score_actions`.
     """
-    with DAG(
-        dag_id=dag_id,
-        schedule=PartitionedAssetTimetable(assets=summaries_asset(namespace)),
-        catchup=False,
-        params={
-            "ds": Param(None, type=["null", "string"], format="date", description="Landing day, if not the newest."),
-            "users": Param(2000, type="integer", minimum=1, description="Users who are asked, chosen by hash."),
-            "config": _config(config),
-        },
-        **_common(fidelity.__doc__),
-    ) as dag:
+    users = Param(2000, type="integer", minimum=1, description="Users who are asked, chosen by hash.")
+    with _after_a_day(fidelity.__doc__, config, dag_id, namespace, users=users) as dag:
         measured = task(**model_task())(fidelity_tasks.measure)()
         task(fidelity_tasks.check)(measured)
         # Not two of them at a time, and what an earlier day's users did next is told even if this day is wrong.
@@ -233,16 +223,7 @@ def profiles(config: str | None = None, dag_id: str = "profiles", namespace: str
     Runs after `daily_update` has brought a day online, and is a DAG of its own so that an endpoint that is slow or away
     fails nothing but itself. Skipped where `[profile.language_model]` is not switched on.
     """
-    with DAG(
-        dag_id=dag_id,
-        schedule=PartitionedAssetTimetable(assets=summaries_asset(namespace)),
-        catchup=False,
-        params={
-            "ds": Param(None, type=["null", "string"], format="date", description="Landing day, if not the newest."),
-            "config": _config(config),
-        },
-        **_common(profiles.__doc__),
-    ) as dag:
+    with _after_a_day(profiles.__doc__, config, dag_id, namespace) as dag:
         task(**model_task())(profile_tasks.update)()
 
     return dag
@@ -256,16 +237,7 @@ def train_profiles(config: str | None = None, dag_id: str = "train_profiles") ->
     Returns the model's directory. Nothing is switched over: it writes texts once `[profile.language_model]` names it.
     `daily_update` and `profiles` may run at the same time.
     """
-    settings = load_settings(config)
-
-    with DAG(
-        dag_id=dag_id,
-        schedule=None,
-        start_date=start_date(settings.timezone),
-        catchup=False,
-        params={"config": _config(config)},
-        **_common(train_profiles.__doc__),
-    ) as dag:
+    with _dag(train_profiles.__doc__, config, dag_id) as dag:
         task(**model_task())(profile_tasks.train)()
 
     return dag

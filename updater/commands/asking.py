@@ -7,6 +7,7 @@ import click
 
 from updater import tables
 from updater.commands.common.command import command_options, computes, print_result, progress_bar
+from updater.report.words import minute
 from updater.settings import Settings
 
 
@@ -34,7 +35,7 @@ def show_look_alikes(report: dict[str, Any]) -> None:
     rows = [[place, one["user_id"], f"{one['cosine']:.4f}"] for place, one in enumerate(report["look_alikes"], 1)]
     title = (
         f"Nearest of {report['num_compared']:,} users to {report['user_id']} for {report['scenario']}, "
-        f"as of {report['as_of']}, by {report['model']}{untrained}"
+        f"as of {minute(report['as_of'])} UTC, by {report['model']}{untrained}"
     )
     tables.table(title, ["", "user", "cosine"], rows)
 
@@ -85,7 +86,7 @@ def explain(
 def show_explanation(report: dict[str, Any], top: int) -> None:
     """The result of `updater user explain`: the `top` largest effects of texts and events."""
     tables.echo(
-        f"as of      {report['as_of']}",
+        f"as of      {minute(report['as_of'])} UTC",
         f"model      {report['model']}" + ("" if report["trained"] else "  (untrained)"),
         f"query      {report['query']}",
         f"direction  {report['direction']}, score {report['score']:.4f}",

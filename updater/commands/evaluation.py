@@ -79,6 +79,8 @@ def _cost(values: dict[str, Any]) -> tuple[str, str]:
 
 def show_evaluation(found: dict[str, Any]) -> None:
     """The result of `updater model evaluate`."""
+    from updater.evaluation.report import has_model
+
     names = ("auc", "auc_se", "ks", "ks_se", "held_out_auc")
     rows = [
         [system, *("" if values.get(name) is None else f"{values[name]:.4f}" for name in names), *_cost(values)]
@@ -98,7 +100,8 @@ def show_evaluation(found: dict[str, Any]) -> None:
             f"By {sum(map(len, paraphrases['tasks'].values()))} paraphrases of {len(paraphrases['tasks'])} tasks, "
             f"base is {auc or 0:+.4f} from the mean AUC of the wording, with a standard error of {error or 0:.4f}."
         )
-    tables.echo("The model passes the gate." if not found["gate"] else "The model does not pass the gate:")
-    tables.echo(*(f"  {reason}" for reason in found["gate"]))
+    if has_model(found["report"]):
+        tables.echo("The model passes the gate." if not found["gate"] else "The model does not pass the gate:")
+        tables.echo(*(f"  {reason}" for reason in found["gate"]))
     tables.echo(*(f"Beside it: {said}" for said in found["beside"]))
     tables.echo(f"{found['report_file'].removesuffix('json')}html has everything.")

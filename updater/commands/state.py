@@ -75,7 +75,10 @@ def metrics(settings: Settings, as_json: bool, output: str | None) -> None:
 @click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="Number of rows, newest first.")
 @command_options
 def audit(settings: Settings, as_json: bool, last: int) -> None:
-    """Show who changed what, and when."""
+    """Show who changed what, and when.
+
+    Instants are in UTC.
+    """
     from updater.ledger import open_reader
 
     rows = [asdict(row) for row in open_reader(settings.ledger.url).audit(last)]

@@ -13,6 +13,7 @@ from updater.commands.common.former import formerly
 from updater.commands.common.groups import CommandGroup
 from updater.commands.common.ids import read_ids
 from updater.commands.serving import serve
+from updater.report.words import minute
 from updater.settings import Settings
 
 
@@ -181,7 +182,7 @@ user.place("Maintain", erase)
 def show_embedding(report: dict[str, Any]) -> None:
     """One user's result of `updater user embed`."""
     tables.echo(
-        f"as of   {report['as_of']}",
+        f"as of   {minute(report['as_of'])} UTC",
         f"model   {report['model']}" + ("" if report["trained"] else "  (untrained)"),
         f"query   {report['query']}",
         f"[{', '.join(f'{value:.4f}' for value in report['embedding'])}]",
@@ -191,12 +192,13 @@ def show_embedding(report: dict[str, Any]) -> None:
 def show_profile(report: dict[str, Any]) -> None:
     """The result of `updater user profile`."""
     tables.echo(
-        f"as of    {report['as_of']}",
+        f"as of    {minute(report['as_of'])} UTC",
         f"updater  {report['updater']}, {report['tokens']} tokens, newest event {report['newest_event'] or 'none'}",
         report["text"],
     )
     if kept := report["language_model"]:
-        tables.echo(f"updater  {kept['updater']}, as of {kept['as_of']}", kept["text"] or "(withdrawn)")
+        said = f"updater  {kept['updater']}, as of {minute(kept['as_of'])} UTC"
+        tables.echo(said, kept["text"] or "(withdrawn)")
 
 
 def show_profile_evidence(report: dict[str, Any]) -> None:
@@ -262,8 +264,8 @@ def show_embedding_file(report: dict[str, Any]) -> None:
     """Many users' result."""
     untrained = "" if report["trained"] else " (untrained)"
     tables.echo(
-        f"Wrote the embeddings of {report['num_users']:,} users as of {report['as_of']}, by {report['model']}"
-        f"{untrained}, to {report['file']}."
+        f"Wrote the embeddings of {report['num_users']:,} users as of {minute(report['as_of'])} UTC, "
+        f"by {report['model']}{untrained}, to {report['file']}."
     )
     if report["num_kept"]:
         tables.echo(f"An earlier run had computed {report['num_kept']:,} of them.")

@@ -58,6 +58,7 @@ def evaluate(
     progress: Progress = no_progress,
     models: Mapping[str, str] | None = None,
     external: Mapping[str, VectorsFactory] | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> Evaluated:
     """Evaluate a model on the tasks of `[evaluation]`, and write report.json and report.html.
 
@@ -72,6 +73,7 @@ def evaluate(
         progress: called as work is done.
         models: directories of further models by the names of their systems; they are asked without soft prompts.
         external: what computes the vectors of systems that are none of this project, by name.
+        about: what the `models` and `external` systems are, for the page.
 
     Raises:
         ConfigError: `[evaluation]` is incomplete, or a task does not fit the lake.
@@ -129,7 +131,7 @@ def evaluate(
     if candidate is not None and split == "test":
         _write(context.layout.model_evaluation(candidate.digest), text)
     picture = draw(points) if points else None
-    page = render(report, reasons, shown, model_name, evaluation_set.anchors, split, picture)
+    page = render(report, reasons, shown, model_name, evaluation_set.anchors, split, picture, about)
     _write(partitions.join(directory, "report.html"), page)
     return Evaluated(file, model_name, reasons, shown, report)
 

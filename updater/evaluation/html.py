@@ -7,7 +7,9 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from updater.encoders.config import ENCODERS
 from updater.evaluation.figures import Picture, bars, differences
+from updater.evaluation.report import has_model
 from updater.labels.split import Split
 
 SYSTEMS = {
@@ -24,6 +26,7 @@ SYSTEMS = {
     "rfm_categories": "recency, frequency and money with counts of categories, a logistic regression",
     "rfm_decayed": "the same and counts whose events halve in weight every 21 days, a logistic regression",
     "recency": "only the days since the user's newest event",
+    **{str(name): "an encoder that was pre-trained on the same log to predict the next event" for name in ENCODERS},
 }
 METHOD = (
     "A linear probe (standardized columns, logistic regression with an L2 penalty) is fitted to each system's features "
@@ -64,6 +67,7 @@ def render(
     anchors: Split,
     split: str,
     picture: Picture | None,
+    about: Mapping[str, str] | None = None,
 ) -> str:
     """The page.
 
@@ -75,19 +79,22 @@ def render(
         anchors: anchor days of the parts.
         split: the part that is reported.
         picture: embeddings to show, if any.
+        about: what systems that only the caller knows are, by name.
     """
     mean, systems = report["mean"], list(next(iter(report["tasks"].values()), {}))
+    known = {**SYSTEMS, **(about or {})}
     page: str = (
         _templates()
         .get_template("report.html.j2")
         .render(
             title=f"Evaluation of {model}",
+            model_compared=has_model(report),
             reasons=reasons,
             beside=beside,
             bars_auc=Markup(bars(mean, "auc")),
             bars_ks=Markup(bars(mean, "ks")),
             means=[_of_system(name, found) for name, found in mean.items()],
-            systems=[f"{name}: {SYSTEMS.get(name, name)}" for name in mean],
+            systems=[f"{name}: {known[name]}" for name in mean if name in known],
             differences=_named({name.replace("-", " − "): found for name, found in report["differences"].items()}),
             families=[
                 # A name with a place for the value looks like a template that failed.
@@ -221,7 +228,7 @@ def _with_error(values: Mapping[str, Any], metric: str) -> Row:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return "–" if value is None else f"{value:z.4f}"
 
 
 def number_columns(rows: Sequence[Row]) -> set[int]:

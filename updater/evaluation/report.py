@@ -68,6 +68,11 @@ FIRST = ("with_counts", "tuned", "base")
 """Systems that are compared with all others; with each other in this order."""
 
 
+def has_model(report: Mapping[str, Any]) -> bool:
+    """Whether a model is among what was compared, so that it can be judged."""
+    return not report["mean"].keys().isdisjoint(FIRST)
+
+
 def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     first = [name for name in FIRST if name in names]
     return [(one, other) for n, one in enumerate(first) for other in names if other not in first[: n + 1]]

@@ -73,6 +73,9 @@ def counts(e: Explanation, shown: int) -> list[str]:
         ("texts", e.texts, e.num_texts, MOST_TEXTS, "those with most events"),
         ("events", e.events, e.num_events, MOST_EVENTS, "the newest"),
     ):
+        if total <= shown:
+            sentences.append(f"All {total:,} {name} are shown.")
+            continue
         said = f"Of {total:,} {name}"
         if total > most:
             said += f", {len(found):,} were left out, {chosen}, and of these"

@@ -135,11 +135,8 @@ def small_columns(title: str, days: Sequence[str], rows: Mapping[str, Sequence[f
                 said = f"{days[number]}, {name}: {say(value)}"
                 bars.append(Bar(_at(x), _at(bottom - height), _at(width), _at(height), 0, said))
     bottom = TOP + ROW * len(rows)
-    if days:
-        words += [
-            Word(NAMES, bottom + 12, days[0][5:], "start"),
-            Word(WIDTH - VALUES, bottom + 12, days[-1][5:], "end"),
-        ]
+    shown = dict.fromkeys((0, len(days) - 1)) if days else {}
+    words += [Word(_at(NAMES + place * (n + 0.5)), bottom + 12, days[n][5:]) for n in shown]
     said = f"{title}: " + "; ".join(f"{name} at most {say(max(values, default=0.0))}" for name, values in rows.items())
     return Chart(title, said, bottom + BELOW, tuple(bars), words=tuple(words), lines=tuple(lines))
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from statistics import median
 
+from updater.pipeline.daily.dry_run import TIMED
 from updater.report.facts import Facts
 from updater.report.table import Table
 from updater.report.words import number, percent, spent
@@ -39,7 +40,7 @@ def next_day(facts: Facts) -> NextDayView | None:
     beside += [f"{number(plan.backfill_users)} of them only for new scenarios"] if plan.backfill_users else []
     share = f" ({'; '.join(beside)})" if beside else ""
     cost = (
-        "No window has run on its own yet, so there is no rate to tell the time by."
+        "No window was run by `updater run` or `updater backfill`, so there is no rate to tell the time by."
         if plan.estimated_seconds is None
         else f"About {spent(plan.estimated_seconds)}, at the rate of {plan.estimated_from}."
     )
@@ -69,13 +70,14 @@ _NO_TABLE = Table((), ())
 
 
 def _past(facts: Facts) -> tuple[str, ...]:
-    """What the windows before took, but for the one that built everything."""
-    took = [sum(w["seconds"].values()) for w in facts.windows if w["ds"] != str(facts.first_window) and w["seconds"]]
+    """What the windows before took, but for the one that built everything and those that Airflow timed by its tasks."""
+    later = [w["seconds"] for w in facts.windows if w["ds"] != str(facts.first_window)]
+    took = [sum(seconds.values()) for seconds in later if seconds.keys() >= TIMED]
     if not took:
         return ()
     if len(took) == 1:
-        return (f"The window before it took {spent(took[0])}.",)
+        return (f"An earlier window took {spent(took[0])}.",)
     return (
-        f"The {len(took)} windows before it took {spent(min(took))} to {spent(max(took))}, "
+        f"{len(took)} earlier windows took {spent(min(took))} to {spent(max(took))}, "
         f"in the median {spent(median(took))}.",
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from updater.domain.declared.alerts import THRESHOLDS, Measured
 from updater.report.facts import Facts
 from updater.report.table import Table
-from updater.report.words import instants, plain
+from updater.report.words import plain
 
 WORDS = {
     "max_hours_since_as_of": "hours since the end of the newest window",
@@ -36,12 +36,12 @@ def thresholds(facts: Facts) -> tuple[Table, tuple[str, ...]]:
         if values:
             worst = _worst(name, values)
             state = "exceeded" if name in exceeded else "kept"
-            rows.append((WORDS[name], _limit(name, limit), plain(worst.value), state, instants(worst.where), name))
+            rows.append((WORDS[name], _limit(name, limit), plain(worst.value), state, worst.where, name))
         else:
             rows.append((WORDS[name], _limit(name, limit), "–", "not measured", UNMEASURED.get(name, NO_USERS), name))
     said = tuple(
         f"{WORDS[alert.threshold]}: {plain(alert.value)}, and the threshold is {_limit(alert.threshold, alert.limit)} "
-        f"({instants(alert.where)})."
+        f"({alert.where})."
         for alert in alerts
     )
     return Table(("what", "threshold", "worst value", "state", "where", "key of alerts"), tuple(rows)), said

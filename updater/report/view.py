@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from updater.report.charts import Chart
@@ -11,7 +11,7 @@ from updater.report.next_day import NextDayView, next_day
 from updater.report.pictures import drift_pictures, pictures, steps_of
 from updater.report.table import Table
 from updater.report.thresholds import thresholds
-from updater.report.words import ago, number, percent, seconds
+from updater.report.words import ago, minute, number, percent, seconds
 
 NOTHING = "–"
 
@@ -60,7 +60,7 @@ def view(facts: Facts) -> PageView:
     drawn, undrawn = _drawn(facts)
     return PageView(
         title=f"updater: {facts.config}",
-        made=f"As of {_instant(facts.now)}, by version {facts.version}. Days are landing days in {facts.timezone}.",
+        made=f"As of {minute(facts.now)} UTC, by version {facts.version}. Days are landing days in {facts.timezone}.",
         tiles=_tiles(facts),
         exceeded=exceeded,
         thresholds=kept,
@@ -93,7 +93,7 @@ def _tiles(facts: Facts) -> tuple[Tile, ...]:
         names = {alert.threshold for alert in health.alerts}
         exceeded, old = len(names), "max_hours_since_as_of" in names
         tiles += [
-            Tile("Freshness", ago(hours), f"since {_instant(health.as_of)}", old),
+            Tile("Freshness", ago(hours), f"since {minute(health.as_of)} UTC", old),
             Tile(
                 "Alerts",
                 number(exceeded) if exceeded else "none",
@@ -183,7 +183,7 @@ def _modalities(facts: Facts) -> Table:
                 m.modality,
                 m.landed or "never",
                 m.processed or "never",
-                m.newest_event[:16].replace("T", " ") if m.newest_event else NOTHING,
+                minute(m.newest_event) if m.newest_event else NOTHING,
                 NOTHING if m.days_since_last_event is None else f"{m.days_since_last_event:.1f}",
                 number(m.rows),
                 percent(m.rejected_share),
@@ -203,7 +203,7 @@ def _drift(facts: Facts) -> Table:
                 number(s.compared_users),
                 NOTHING if s.day_cosine is None else f"{s.day_cosine:.3f}",
                 NOTHING if s.mean_shift is None else f"{s.mean_shift:.3f}",
-                s.as_of[:16].replace("T", " ") if s.as_of else "with the next window",
+                minute(s.as_of) if s.as_of else "with the next window",
             )
             for s in (health.scenarios if health else ())
         ),
@@ -249,8 +249,8 @@ def _evaluated(version: Version) -> str:
     found = version.evaluation
     if found is None:
         return "not evaluated"
-    gate = "gate passed" if found.gate == [] else "gate not passed"
-    return f"{number(found.tasks)} tasks, {gate}" if found.gate is not None else f"{number(found.tasks)} tasks"
+    tasks = f"{number(found.tasks)} {'task' if found.tasks == 1 else 'tasks'}"
+    return tasks if found.gate is None else f"{tasks}, gate {'not ' if found.gate else ''}passed"
 
 
 def _auc(version: Version, system: str) -> str:
@@ -266,7 +266,3 @@ def _sizes(facts: Facts) -> Table:
             for part, size in facts.status.sizes.items()
         ),
     )
-
-
-def _instant(text: str) -> str:
-    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"

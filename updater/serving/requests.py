@@ -14,6 +14,7 @@ MOST_ID_CHARACTERS = 1_024
 MOST_BYTES = 1 << 20
 """Of a body."""
 EXAMPLE = '{"user_id": "1018", "query": "Will this user buy milk?"}'
+HEADER = "Content-Type: application/json"
 
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=MOST_ID_CHARACTERS)]
 
@@ -48,7 +49,8 @@ def what_is_wrong(problem: dict[str, Any]) -> str:
     """A problem that pydantic found in a request, as a sentence that repeats nothing of the request."""
     place = ".".join(str(part) for part in problem["loc"][1:])
     found = problem["msg"].removeprefix("Value error, ")
-    return f"The request cannot be read ({place + ': ' if place else ''}{found}); send JSON such as {EXAMPLE}."
+    said = f"{place}: {found}" if place else found
+    return f"The request cannot be read ({said}); send JSON such as {EXAMPLE}, with the header {HEADER}."
 
 
 class LimitedBody:

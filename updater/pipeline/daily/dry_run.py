@@ -22,8 +22,8 @@ from updater.state.event_store import connect
 
 SHOWN_USERS = 20
 TIMED = frozenset({"detect", "encode", "refresh", "publish", "materialize"})
-"""The steps whose seconds make a window's cost. Where one of them was not timed for the window alone, as in a backfill,
-the others would show too little.
+"""The steps whose seconds make a window's cost. Airflow times most of them as its tasks, and then the others would show
+too little.
 """
 
 

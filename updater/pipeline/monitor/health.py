@@ -123,10 +123,11 @@ def measure(context: Context, online: bool) -> Health:
 
 def measured(health: Health) -> list[Measured]:
     """The values that have thresholds, each with what it was measured on."""
+    as_of = f"{datetime.fromisoformat(health.as_of):%Y-%m-%d %H:%M} UTC"
     found = []
     hours = {s.scenario: s.hours_since_as_of for s in health.scenarios if s.hours_since_as_of is not None}
     if hours:
-        where = f"as_of {health.as_of} of {', '.join(hours)}"
+        where = f"as_of {as_of} of {', '.join(hours)}"
         found.append(Measured("max_hours_since_as_of", max(hours.values()), where))
     for m in health.modalities:
         if m.days_since_last_event is not None:
@@ -134,7 +135,7 @@ def measured(health: Health) -> list[Measured]:
                 Measured(
                     "max_days_since_last_event",
                     m.days_since_last_event,
-                    f"newest event of {m.modality} before {health.as_of}",
+                    f"newest event of {m.modality} before {as_of}",
                 )
             )
         found.append(Measured("max_rejected_share_window", m.rejected_share, f"rows of {m.modality} on {health.ds}"))
