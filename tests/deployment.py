@@ -14,8 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.factories import SCENARIOS, toml_text
+from tests.model_factories import with_answers
 from tests.small_models import make_backbone, make_text_encoder
 from tests.strategies import BUFFER_DAYS, MODALITIES
+from updater.model.checkpoint import create_model, save_model
+from updater.model.config import create_config
 from updater.pipeline.daily.window import WindowReport, run_window
 from updater.pipeline.init import initialize
 from updater.pipeline.query import EmbedReport, embed_users
@@ -64,6 +67,13 @@ def write_config(root: Path, **overrides: Any) -> Path:
     return path
 
 
+def answering_model(settings: Settings, directory: Path) -> str:
+    """A random model of a config that answers, as one does that was trained on answers. Returns its directory."""
+    model = with_answers(create_model(create_config(settings)))
+    save_model(model, directory)
+    return str(directory)
+
+
 @dataclass
 class Deployment:
     """An initialized state and its lake."""
@@ -72,10 +82,10 @@ class Deployment:
     now: datetime = NOW
 
     @classmethod
-    def create(cls, root: Path, **overrides: Any) -> "Deployment":
-        """Write the config and initialize the state."""
+    def create(cls, root: Path, *, answers: bool = False, **overrides: Any) -> "Deployment":
+        """Write the config and initialize the state; with `answers` by a model that has a map to them."""
         settings = load_settings(write_config(root, **overrides), environ={})
-        initialize(settings)
+        initialize(settings, answering_model(settings, root / "answering") if answers else None)
         return cls(settings)
 
     @classmethod

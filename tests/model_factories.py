@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from tests.small_models import make_text_encoder
 from updater.model.batch import ModalityBatch, UserBatch
 from updater.model.config import ModalityConfig, ModelConfig
+from updater.model.layers.own_answers import OwnAnswers
 from updater.model.sources import text_encoder_version
 from updater.model.user_model import UserModel
 
@@ -132,6 +133,14 @@ def make_model(name: str = "qwen2", seed: int = 0, **changes: Any) -> UserModel:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.5 / parameter.shape[-1] ** 0.5)
+    return model
+
+
+def with_answers(model: UserModel) -> UserModel:
+    """The model with a random map from its embeddings to five answers, as training on answers leaves one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model.own_answers = OwnAnswers(model.config.text_dim, model.config.embedding_dim, num_answers=5)
     return model
 
 

@@ -141,7 +141,7 @@ class Deployment(Opened):
         return verify(self._context(), sample, self._progress())
 
     def embed(self, users: Sequence[str], query: str | None = None, scenario: str | None = None) -> "list[EmbedReport]":
-        """Embeddings of users for one question, by the live model, as of the newest committed window.
+        """Embeddings of users, and answers to a `query`, by the live model, as of the newest committed window.
 
         Args:
             users: source ids, as in the lake; the result has their order.

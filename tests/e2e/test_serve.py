@@ -42,12 +42,13 @@ def ask(url: str, user: str, headers: dict[str, str] | None = None) -> tuple[int
 
 
 def test_it_answers_as_the_command_does_until_it_is_stopped(tmp_path: Path) -> None:
-    made = report_state.create(tmp_path)
+    made = report_state.create(tmp_path, answers=True)
     made.run(DAYS[:1])
     config = ("--config", str(made.settings.source))
     with served(made) as (url, process):
         known = fork_updater("user", "embed", "--user-id", USERS[3], "--query", MILK, "--json", *config)
         assert ask(url, USERS[3]) == (200, json.loads(known.stdout))
+        assert isinstance(json.loads(known.stdout)["answer"], float)
         assert ask(url, "nobody")[0] == 404
         with urlopen(f"{url}/health", timeout=60) as answer:
             assert json.load(answer)["model"] == made.context.live_model().name

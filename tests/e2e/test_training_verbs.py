@@ -207,6 +207,8 @@ def test_a_state_begins_with_the_tuned_model(scene: Scene, tuned: dict[str, Any]
     vectors = [np.array(found["embedding"]) for found in (answer, plain)]
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-4
     assert np.linalg.norm(vectors[0]) == pytest.approx(1.0, abs=1e-5)
+    # What training learned of answers was not learned behind a soft prompt.
+    assert answer["answer"] is None and isinstance(plain["answer"], float)
 
 
 def test_two_processes_make_the_same_model(scene: Scene, trained: dict[str, Any], tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ QUERY = "Will this user buy milk?"
 def made(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     made = Deployment.create(
         tmp_path_factory.mktemp("everybody"),
+        answers=True,
         modalities=[{"name": "bill", "text": "{category}", "numeric": ["amount"], "max_events": 4}],
         buffer={"num_buckets": 3, "days": 5},
         run={"processes": 1, "users_per_batch": 2},
@@ -64,9 +65,11 @@ def test_everybody_has_the_bits_of_one_at_a_time(made: Deployment, tmp_path: Pat
     # Whose event fell out of the buffer, and who was erased, is not everybody.
     assert sorted(row["user_id"] for row in rows) == USERS
     assert (report.num_users, report.num_kept, report.missing) == (len(USERS), 0, "")
+    assert report.num_answered == (len(USERS) if "query" in asked else 0)
     for row in rows:
         alone = made.embed(row["user_id"], **asked)
-        assert row["embedding"] == alone.embedding
+        assert (row["embedding"], row["answer"]) == (alone.embedding, alone.answer)
+        assert (alone.answer is None) == ("scenario" in asked)
         assert (row["query"], row["scenario"], row["model_version"]) == (alone.query, alone.scenario, alone.model)
     assert seen[-1] == (len(USERS), len(USERS))
     assert len({done for done, _ in seen}) > 3, "it is said part by part"
@@ -96,6 +99,12 @@ def test_an_attempt_that_ended_early_is_resumed_to_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         ask(made, file, stop_after_four, query="Another?")
     assert ask(made, file, query=QUERY).num_kept == 0
+    # Nor of an earlier version of the program, whose parts had other columns.
+    with monkeypatch.context() as earlier, pytest.raises(KeyboardInterrupt):
+        earlier.setattr(everybody, "SCHEMA", everybody.SCHEMA.remove(everybody.SCHEMA.names.index("answer")))
+        ask(made, file, stop_after_four, query=QUERY)
+    assert ask(made, file, query=QUERY).num_kept == 0
+    assert file.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.parquet", "whole.parquet"]
 
 
@@ -147,7 +156,7 @@ def test_killed_by_the_kernel_and_run_again(made: Deployment, tmp_path: Path, mo
     report = json.loads(done.stdout)
     assert (done.exit_code, report["num_users"], report["num_kept"]) == (0, len(USERS), len(USERS))
     done = CliRunner().invoke(main, args)
-    assert f"Wrote the embeddings of {len(USERS)} users" in done.stdout
+    assert f"Wrote the embeddings and answers of {len(USERS)} users" in done.stdout
     assert "An earlier run" not in done.stdout
 
 

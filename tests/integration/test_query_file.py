@@ -1,4 +1,4 @@
-"""Embeddings of many users: the same as of one, in a file that appears whole."""
+"""Embeddings and answers of many users: the same as of one, in a file that appears whole."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +19,12 @@ from updater.cli import main
 from updater.domain.buckets import bucket_of
 from updater.errors import NotFoundError
 from updater.pipeline import query
+from updater.pipeline.daily.bucket_values import read_buffer
 from updater.pipeline.erase.run import erase
 from updater.pipeline.query_file import embed_to_parquet
 from updater.runtime.process_pool import ProcessPool
+from updater.runtime.session import Session
+from updater.users.event_batches import user_batch
 
 DAY = date(2024, 5, 1)
 USERS = [f"u{number:02}" for number in range(11)]
@@ -34,6 +37,7 @@ QUERY = "Will this user buy milk?"
 def made(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     made = Deployment.create(
         tmp_path_factory.mktemp("query"),
+        answers=True,
         modalities=MODALITIES,
         buffer={"num_buckets": 3},
         run={"processes": 1, "users_per_batch": 2},
@@ -75,13 +79,16 @@ def test_many_users_have_the_bits_of_one_at_a_time(
         )
     rows = {row["user_id"]: row for row in pq.read_table(file).to_pylist()}
     assert (report.num_users, report.missing) == (len(USERS), "")
+    assert report.num_answered == (len(USERS) if "query" in asked else 0)
     assert set(rows) == set(USERS)
     for user in USERS:
         alone = made.embed(user, **asked)
         row = rows[user]
         assert np.array(row["embedding"], np.float32).tobytes() == np.array(alone.embedding, np.float32).tobytes()
-        assert (row["query"], row["scenario"]) == (alone.query, alone.scenario)
+        assert (row["query"], row["scenario"], row["answer"]) == (alone.query, alone.scenario, alone.answer)
         assert (row["as_of"].isoformat(), row["model_version"]) == (alone.as_of, alone.model)
+    # What a tuned prompt changes, the map to answers was not trained for.
+    assert len({row["answer"] for row in rows.values()} - {None}) == report.num_answered
 
 
 class LastFirst(ProcessPool):
@@ -115,8 +122,9 @@ def test_the_columns_and_what_a_scenario_gives_is_what_was_published(made: Deplo
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["num_users"] == len(USERS)
     table = pq.read_table(file)
-    assert table.schema.names == ["user_id", "scenario", "query", "as_of", "model_version", "embedding"]
+    assert table.schema.names == ["user_id", "scenario", "query", "as_of", "model_version", "embedding", "answer"]
     assert table.schema.field("embedding").type == pa.list_(pa.float32())
+    assert table.schema.field("answer").type == pa.float32()
     published = {row["user_id"]: row["lapse_embedding"] for row in made.offline_rows("lapse_v1", DAY)}
     found = {row["user_id"]: row["embedding"] for row in table.to_pylist()}
     assert found == published
@@ -128,11 +136,51 @@ def test_users_without_an_embedding_are_counted_and_named(made: Deployment, tmp_
     text = "\n".join([*UNKNOWN, ERASED, *USERS]).encode("utf-16")
     done = call(made, "--users-file", "-", "--query", QUERY, "--output", str(file), stdin=text)
     assert done.exit_code == 0, done.output
-    assert f"Wrote the embeddings of {len(USERS)} users" in done.stdout
+    assert f"Wrote the embeddings and answers of {len(USERS)} users" in done.stdout
+    assert "null" not in done.stdout
     said = " ".join(done.stdout.split())
     assert "2 users ('no one', 'nobody') have no stream event" in said
     assert f"user '{ERASED}' was erased" in said
     assert pq.read_table(file).num_rows == len(USERS)
+
+
+def test_what_is_printed_of_one_user(made: Deployment) -> None:
+    answer = made.embed(USERS[3], QUERY).answer
+    assert answer is not None
+    done = call(made, "--user-id", USERS[3], "--query", QUERY)
+    assert f"\nanswer  {answer:+.4f}  (log odds" in done.stdout
+    assert json.loads(call(made, "--user-id", USERS[3], "--query", QUERY, "--json").stdout)["answer"] == answer
+    done = call(made, "--user-id", USERS[3], "--scenario", "lapse")
+    assert (done.exit_code, "answer" in done.stdout) == (0, False)
+    assert json.loads(call(made, "--user-id", USERS[3], "--scenario", "lapse", "--json").stdout)["answer"] is None
+
+
+def test_an_answer_is_that_of_the_model_s_map(made: Deployment) -> None:
+    context = made.context
+    with Session(context) as session:
+        read = read_buffer(context, session, context.window(DAY), [bucket_of(USERS[3], 3)], [USERS[3]])
+        told = session.inference.answers(user_batch(read.events, np.array([0])), [QUERY])
+    assert told.shape == (1, 1, 5)
+    assert made.embed(USERS[3], QUERY).answer == told[0, 0, 0].item()
+
+
+def test_a_model_that_was_not_trained_to_answer_says_so(tmp_path: Path) -> None:
+    plain = Deployment.create(tmp_path / "plain", modalities=MODALITIES)
+    land_rows(plain.lake, "bill", DAY, [bill("ann", "e1", "2024-05-01 09:00:00", category="x", amount=1)])
+    plain.run([DAY])
+    assert (
+        "\nanswer  none; the model was not trained to answer\n"
+        in call(plain, "--user-id", "ann", "--query", "q").stdout
+    )
+    assert plain.embed("ann", QUERY).answer is None
+    for asked, said in (
+        (("--query", QUERY), "The column answer is null; the model was not"),
+        (("--scenario", "lapse"), ""),
+    ):
+        done = call(plain, "--user-id", "ann", *asked, "--output", str(tmp_path / "out.parquet"))
+        assert "Wrote the embeddings of 1 users" in done.stdout
+        assert (said in done.stdout, "null" in done.stdout) == (True, bool(said))
+        assert pq.read_table(tmp_path / "out.parquet")["answer"].to_pylist() == [None]
 
 
 def test_a_file_appears_whole_or_not_at_all(made: Deployment, tmp_path: Path) -> None:

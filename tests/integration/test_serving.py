@@ -39,7 +39,7 @@ def ask(client: TestClient, user: str, headers: dict[str, str] | None = None) ->
 
 
 def test_what_happens_to_the_state_counts_from_the_next_question_on(tmp_path: Path) -> None:
-    made = report_state.create(tmp_path / "shop")
+    made = report_state.create(tmp_path / "shop", answers=True)
     with asking(made.settings) as client:
         assert ask(client, USERS[3]).status_code == client.get("/health").status_code == 503
         made.run(DAYS[:2])
@@ -49,13 +49,18 @@ def test_what_happens_to_the_state_counts_from_the_next_question_on(tmp_path: Pa
         second = ask(client, USERS[3]).json()
         assert second == asdict(made.embed(USERS[3], MILK))
         assert second["as_of"] > first["as_of"]
+        both = client.post("/embed", json={"user_ids": [USERS[4], "nobody", USERS[3]], "query": MILK}).json()
+        assert both["answers"] == [made.embed(USERS[4], MILK).answer, None, second["answer"]]
         version = register_model(made.context, new_model(made, tmp_path / "new"), "another", trained=True)
         make_live(made, version)
         third = ask(client, USERS[3]).json()
         assert third == asdict(made.embed(USERS[3], MILK))
         assert (third["model"], third["as_of"]) == (version.name, second["as_of"])
         assert third["embedding"] != second["embedding"]
+        # The new model was not trained to answer.
+        assert isinstance(second["answer"], float) and third["answer"] is None
         several = client.post("/embed", json={"user_ids": [USERS[4], "nobody", USERS[3]], "query": MILK}).json()
+        assert several["answers"] == [None, None, None]
         assert several["embeddings"] == [made.embed(USERS[4], MILK).embedding, None, third["embedding"]]
         erase(made.context, [USERS[3]])
         assert ask(client, USERS[3]).status_code == ask(client, "nobody").status_code == 404
@@ -65,7 +70,7 @@ def test_what_happens_to_the_state_counts_from_the_next_question_on(tmp_path: Pa
 
 def test_users_are_named_as_the_feature_store_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UPDATER_ID_KEY", "0123456789abcdef" * 4)
-    made = report_state.create(tmp_path, privacy={"pseudonymize": True, "key_env": "UPDATER_ID_KEY"})
+    made = report_state.create(tmp_path, answers=True, privacy={"pseudonymize": True, "key_env": "UPDATER_ID_KEY"})
     made.run(DAYS[:1])
     pseudonym = known_id(made.settings, USERS[3])
     with asking(made.settings) as client:
@@ -76,7 +81,9 @@ def test_users_are_named_as_the_feature_store_names_them(tmp_path: Path, monkeyp
 
 @pytest.fixture(scope="module")
 def guarded(provider: IdentityProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    made = report_state.create(tmp_path_factory.mktemp("guarded"), auth=provider.auth, permissions=PERMISSIONS)
+    made = report_state.create(
+        tmp_path_factory.mktemp("guarded"), answers=True, auth=provider.auth, permissions=PERMISSIONS
+    )
     made.run(DAYS[:1])
     yield made
     no_security_manager()

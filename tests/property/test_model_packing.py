@@ -1,11 +1,12 @@
-"""Whatever the users, their embeddings do not depend on who is computed with them."""
+"""Whatever the users, their embeddings and answers do not depend on who is computed with them."""
 
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.model_factories import QUERIES, make_batch, make_model
+from tests.model_factories import QUERIES, make_batch, make_model, with_answers
+from updater.model.inference import InferenceModel
 
 MODELS = {
     "qwen2": make_model("qwen2"),
@@ -13,6 +14,7 @@ MODELS = {
     "paper": make_model("qwen2", layout="paper"),
     "none": make_model(backbone="none"),
 }
+ANSWERING = {name: with_answers(MODELS[name]) for name in ("qwen2", "llama", "none")}
 
 
 @settings(max_examples=25, deadline=None)
@@ -35,6 +37,29 @@ def test_any_company_gives_the_same_bits(
     found = model.embed(batch.select(chosen), QUERIES, tokens_per_pack=tokens_per_pack)
 
     np.testing.assert_array_equal(found, expected[chosen])
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    name=st.sampled_from(sorted(ANSWERING)),
+    seed=st.integers(0, 10_000),
+    num_users=st.integers(1, 80),
+    tokens_per_pack=st.sampled_from([1, 700, 5000]),
+    data=st.data(),
+)
+def test_any_company_gives_the_same_answers_beside_the_same_embeddings(
+    name: str, seed: int, num_users: int, tokens_per_pack: int, data: st.DataObject
+) -> None:
+    model = InferenceModel(ANSWERING[name])
+    batch = make_batch(model.config, seed, num_users)
+    embeddings, answers = model.embed_and_answer(batch, QUERIES)
+    assert embeddings.tobytes() == model.embed(batch, QUERIES).tobytes()
+
+    chosen = data.draw(st.lists(st.integers(0, num_users - 1), min_size=1, max_size=2 * num_users))
+    found = model.embed_and_answer(batch.select(chosen), QUERIES, tokens_per_pack=tokens_per_pack)
+
+    np.testing.assert_array_equal(found[0], embeddings[chosen])
+    np.testing.assert_array_equal(found[1], answers[chosen])
 
 
 @settings(max_examples=10, deadline=None)

@@ -11,7 +11,7 @@ import torch
 import yaml  # type: ignore[import-untyped]
 from safetensors.torch import load_file, save_file
 
-from tests.model_factories import QUERIES, make_batch, make_config, make_model, make_tokenizer
+from tests.model_factories import QUERIES, make_batch, make_config, make_model, make_tokenizer, with_answers
 from tests.small_models import WORDS, make_text_encoder
 from updater.errors import ConfigError
 from updater.model.batch import UserBatch
@@ -260,9 +260,9 @@ def test_a_model_answers_by_what_training_reads_and_embeds_as_before() -> None:
     before = model.embed(batch, QUERIES)
     with pytest.raises(ValueError, match="objective dense"):
         InferenceModel(model).answers(batch, QUERIES)
-    model.own_answers = OwnAnswers(model.config.text_dim, model.config.embedding_dim, num_answers=5)
-    answers = InferenceModel(model).answers(batch, QUERIES)
+    embeddings, answers = InferenceModel(with_answers(model)).embed_and_answer(batch, QUERIES)
     expected = model.own_answers(model.train_forward(batch, QUERIES), model.question_vectors(QUERIES))
     assert answers.shape == (5, len(QUERIES), 5)
     np.testing.assert_allclose(answers, expected.detach(), atol=1e-4)
-    assert model.embed(batch, QUERIES).tobytes() == before.tobytes()
+    assert InferenceModel(model).answers(batch, QUERIES).tobytes() == answers.tobytes()
+    assert model.embed(batch, QUERIES).tobytes() == embeddings.tobytes() == before.tobytes()

@@ -17,6 +17,7 @@ from updater.serving.requests import MOST_BYTES, MOST_CHARACTERS, MOST_USERS
 
 AS_OF = "2024-03-30T00:00:00+00:00"
 VALUES = {"ann": [0.6, 0.8], "bob": [1.0, 0.0]}
+TOLD = {"ann": 0.25, "bob": -1.5}
 MILK = {"user_id": "ann", "query": "milk?"}
 
 
@@ -32,7 +33,8 @@ class Known:
         self.before()
         if self.error:
             raise self.error
-        return Answers(query, AS_OF, "v1-x", False, list(user_ids), [VALUES.get(user) for user in user_ids])
+        found = [VALUES.get(user) for user in user_ids], [TOLD.get(user) for user in user_ids]
+        return Answers(query, AS_OF, "v1-x", False, list(user_ids), *found)
 
     def views(self) -> list[str]:
         return ["lapse_v1", "takeout_v1"]
@@ -72,6 +74,7 @@ def test_one_user_is_answered_as_the_command_does(client: TestClient) -> None:
         "model": "v1-x",
         "trained": False,
         "embedding": [0.6, 0.8],
+        "answer": 0.25,
     }
 
 
@@ -85,6 +88,7 @@ def test_several_users_are_answered_in_their_order(client: TestClient) -> None:
         "trained": False,
         "user_ids": ["bob", "nobody", "ann", "bob"],
         "embeddings": [[1.0, 0.0], None, [0.6, 0.8], [1.0, 0.0]],
+        "answers": [-1.5, None, 0.25, -1.5],
     }
 
 

@@ -16,6 +16,8 @@ from updater.commands.serving import serve
 from updater.report.words import minute
 from updater.settings import Settings
 
+UNANSWERED = "the model was not trained to answer"
+
 
 @click.group(cls=CommandGroup)
 def user() -> None:
@@ -64,7 +66,7 @@ def embed(
     everybody: bool,
     output: str | None,
 ) -> None:
-    """Compute embeddings of users for one question.
+    """Compute embeddings of users for one question, and how likely its yes is.
 
     By the live model, as of the newest committed window; nothing of the state is written. Users who are unknown or
     erased are named, and have no row in the file. With --all, a run that was killed goes on where it was.
@@ -185,8 +187,18 @@ def show_embedding(report: dict[str, Any]) -> None:
         f"as of   {minute(report['as_of'])} UTC",
         f"model   {report['model']}" + ("" if report["trained"] else "  (untrained)"),
         f"query   {report['query']}",
+        *_answer(report),
         f"[{', '.join(f'{value:.4f}' for value in report['embedding'])}]",
     )
+
+
+def _answer(report: dict[str, Any]) -> list[str]:
+    """The line of the answer; a scenario has none."""
+    if report["scenario"] is not None:
+        return []
+    if report["answer"] is None:
+        return [f"answer  none; {UNANSWERED}"]
+    return [f"answer  {report['answer']:+.4f}  (log odds, above 0: likelier than among all users; to rank by)"]
 
 
 def show_profile(report: dict[str, Any]) -> None:
@@ -263,10 +275,13 @@ def _with_error(share: dict[str, Any] | None) -> str:
 def show_embedding_file(report: dict[str, Any]) -> None:
     """Many users' result."""
     untrained = "" if report["trained"] else " (untrained)"
+    what = "embeddings and answers" if report["num_answered"] else "embeddings"
     tables.echo(
-        f"Wrote the embeddings of {report['num_users']:,} users as of {minute(report['as_of'])} UTC, "
+        f"Wrote the {what} of {report['num_users']:,} users as of {minute(report['as_of'])} UTC, "
         f"by {report['model']}{untrained}, to {report['file']}."
     )
+    if report["scenario"] is None and not report["num_answered"]:
+        tables.echo(f"The column answer is null; {UNANSWERED}.")
     if report["num_kept"]:
         tables.echo(f"An earlier run had computed {report['num_kept']:,} of them.")
     if report["missing"]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from updater.domain.buckets import bucket_of
 from updater.errors import NotFoundError
 from updater.explanation.left_out import Embed, Unit, embeddings_without, event_units, modality_units, text_units
-from updater.pipeline.query import Query, ask
+from updater.pipeline.query import Query, embed
 from updater.pipeline.user_ids import state_ids
 from updater.runtime.deployment import Context, Progress, no_progress
 from updater.runtime.session import Session
@@ -110,7 +110,7 @@ def explain_user(
             raise NotFoundError(asked.missing(), kind="user", name=user)
         found = Effects(
             events,
-            lambda batch: ask(context.settings, session, batch, asked.question),
+            lambda batch: embed(context.settings, session, batch, asked.question),
             context.settings.run.users_per_batch,
             direction,
             progress,

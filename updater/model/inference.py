@@ -1,4 +1,4 @@
-"""The user model for embeddings: its weights packed once, users and questions in packs."""
+"""The user model for embeddings and answers: its weights packed once, users and questions in packs."""
 
 # B users, S questions, D model width, E embedding_dim, K answers
 
@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from updater.model.batch import Float32, Int64, UserBatch, check_batch
 from updater.model.layers.decoder import READ_ROWS, PackedDecoder, is_supported
@@ -54,29 +55,37 @@ class InferenceModel:
             ValueError: the batch does not fit the model, or there is no query.
         """
         serving, head = self._serving, self._model.head
-        return self._read(batch, queries, scenarios, tokens_per_pack, lambda states_ND: serving.run(head, states_ND))
+        width = self.config.embedding_dim
+        return self._read(batch, queries, scenarios, tokens_per_pack, width, lambda states: serving.run(head, states))
 
     @torch.inference_mode()
-    def answers(self, batch: UserBatch, queries: Sequence[str]) -> Float32:
-        """How likely the answers to each question are, by the embedding under it, shape (B, S, K).
-
-        Log odds less those among all users (`OwnAnswers`). The questions should be worded as training's are.
+    def embed_and_answer(
+        self, batch: UserBatch, queries: Sequence[str], *, tokens_per_pack: int | None = None
+    ) -> tuple[Float32, Float32]:
+        """Embeddings, to the bit those of `embed`, and off the same pass how likely the answers to each question are.
 
         Args:
             batch: B users.
-            queries: S questions.
+            queries: S questions, which should be worded as training's are.
+            tokens_per_pack: as in `embed`.
+
+        Returns:
+            Embeddings, shape (B, S, E), and log odds less those among all users (`OwnAnswers`), shape (B, S, K).
 
         Raises:
             ValueError: the batch does not fit the model, there is no query, or the model was not trained to answer.
         """
-        model = self._model
+        model, width = self._model, self.config.embedding_dim
         if model.own_answers is None:
             raise ValueError("The model keeps no map to answers; train one with the objective dense.")
-        readings_BSE = self._read(batch, queries, (), None, self._serving.readings)
-        vectors_SX = model.question_vectors(queries)
-        logits_BSK = model.own_answers(torch.from_numpy(readings_BSE).to(vectors_SX.device), vectors_SX)
-        answers: Float32 = logits_BSK.numpy(force=True)
-        return answers
+        read = self._serving.embeddings_and_answers
+        read_BSX = self._read(batch, queries, (), tokens_per_pack, width + self.num_answers, read)
+        of_questions_SK = model.own_answers.question(model.question_vectors(queries)).numpy(force=True)
+        return read_BSX[..., :width], read_BSX[..., width:] + of_questions_SK
+
+    def answers(self, batch: UserBatch, queries: Sequence[str]) -> Float32:
+        """The answers of `embed_and_answer` alone, shape (B, S, K)."""
+        return self.embed_and_answer(batch, queries)[1]
 
     @property
     def num_answers(self) -> int:
@@ -90,15 +99,16 @@ class InferenceModel:
         queries: Sequence[str],
         scenarios: Sequence[str],
         tokens_per_pack: int | None,
+        width: int,
         read: Callable[[Tensor], Tensor],
     ) -> Float32:
-        """What `read` makes of the hidden states (N, D) at <USER_EMB>, shape (B, S, E)."""
+        """The `width` numbers that `read` makes of each hidden state (N, D) at <USER_EMB>, shape (B, S, width)."""
         check_batch(batch, self.config)
         model, layout, serving = self._model, self._model.layout, self._serving
         words = model.words(queries, scenarios)
         lengths = [len(each) + 1 for each in words]
         users = layout.users(batch, serving.run)
-        embeddings = np.empty((batch.num_users, len(queries), self.config.embedding_dim), dtype=np.float32)
+        found = np.empty((batch.num_users, len(queries), width), dtype=np.float32)
         for chosen in _packs(layout.lengths(users) + sum(lengths), tokens_per_pack or TOKENS_PER_PACK):
             part = users.select(chosen)
             ends_BSD = model.ends(part, queries, scenarios, serving.run, sum_in_order)
@@ -107,8 +117,8 @@ class InferenceModel:
             else:
                 packed = layout.rows(part, words, ends_BSD, serving.run)
                 states_ND = serving.decode(packed.rows_TD, packed.prefix_lengths_B, lengths).flatten(0, 1)
-            embeddings[chosen] = read(states_ND).view(len(chosen), len(queries), -1).numpy(force=True)
-        return embeddings
+            found[chosen] = read(states_ND).view(len(chosen), len(queries), width).numpy(force=True)
+        return found
 
 
 class _Serving:
@@ -124,14 +134,21 @@ class _Serving:
         self._head = model.head
         self._packed = {module: pack_linears(module, ADAPTER_ROWS) for module in model.layout.served()}
         self._packed[model.head] = pack_linears(model.head, READ_ROWS)
+        self._answer = None if model.own_answers is None else pack_linears(model.own_answers.answer, READ_ROWS)
 
     def run(self, module: nn.Module, rows: Tensor) -> Tensor:
         """Apply a module to rows in calls of a fixed number of them; one that has no weights of its own, as it is."""
         return in_chunks(self._packed.get(module, module), rows, READ_ROWS if module is self._head else ADAPTER_ROWS)
 
-    def readings(self, states_ND: Tensor) -> Tensor:
-        """What the head reads before it is brought to length 1, (N, E)."""
-        return in_chunks(cast("EmbeddingHead", self._packed[self._head]).read, states_ND, READ_ROWS)
+    def embeddings_and_answers(self, states_ND: Tensor) -> Tensor:
+        """Beside the embeddings what the answers take from the reading before it is brought to length 1, (N, E + K)."""
+        head, answer = cast("EmbeddingHead", self._packed[self._head]), cast("nn.Module", self._answer)
+
+        def read(states: Tensor) -> Tensor:
+            readings = head.read(states)
+            return torch.cat((normalize(readings, dim=-1), answer(readings)), dim=-1)
+
+        return in_chunks(read, states_ND, READ_ROWS)
 
     def decode(self, rows_TD: Tensor, prefix_lengths_B: Int64, suffix_lengths: Sequence[int]) -> Tensor:
         """Hidden states at the end of each suffix, shape (B, S, D)."""

@@ -1,14 +1,15 @@
-"""Embeddings for any question, from the stored state: no window is run, nothing is written to it, Feast is not touched.
+"""Embeddings and answers for any question, from the stored state.
 
-One user or many, there is one way: a batch of users is read and embedded, and a user's values do not depend on the
-others of the batch.
+No window is run, nothing is written to the state, Feast is not touched. One user or many, there is one way: a batch of
+users is read and embedded, and a user's values do not depend on the others of the batch.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +34,7 @@ USERS_PER_READ = 4096
 """Users whose events are read together, by one process."""
 NAMED_USERS = 20
 """Users without an embedding that a sentence names."""
-Answers = tuple[list[str], npt.NDArray[np.float32]]
-"""Users, and their embeddings of shape (users, embedding_dim)."""
+Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,30 @@ class Question:
 
     query: str
     scenario: str | None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model gives for a question, of U users."""
+
+    users: list[str]
+    embeddings_UE: Float32
+    """L2-normalized."""
+    answer_U: Float32
+    """Log odds of the first answer, whether it will happen at all, less those among all users.
+
+    NaN for a scenario, whose prompt changes what is read, and from a model that was not trained to answer.
+    """
+
+    @property
+    def embeddings(self) -> list[list[float]]:
+        """One list per user."""
+        return cast("list[list[float]]", self.embeddings_UE.tolist())
+
+    @property
+    def told(self) -> list[float | None]:
+        """The answers, None where there is none."""
+        return [None if math.isnan(answer) else answer for answer in self.answer_U.tolist()]
 
 
 @dataclass(frozen=True)
@@ -59,6 +83,8 @@ class EmbedReport:
     trained: bool
     embedding: list[float]
     """L2-normalized, float32."""
+    answer: float | None
+    """How likely the yes is, as log odds less those among all users, float32; None where the model tells none."""
 
 
 class Query:
@@ -94,8 +120,8 @@ class Query:
     ) -> Iterator[Answers]:
         """Ask about users, by their source ids.
 
-        Yields those who have one and their embeddings, by the ids of the state, a batch at a time, in the order of
-        bucket and id: memory does not follow the number of users. Raises ConfigError for an impossible id.
+        Yields answers about those who are known, by the ids of the state, a batch at a time, in the order of bucket and
+        id: memory does not follow the number of users. Raises ConfigError for an impossible id.
         """
         settings = self._context.settings
         wanted = state_ids(self._context, user_ids)
@@ -114,9 +140,9 @@ class Query:
                 done += len(wave[index][-1])
                 progress("embedding users", done, len(ordered))
             # In the order of the users, whichever process was the first to be done.
-            for index, (users, values) in sorted(found.items()):
-                self.unknown += sorted(set(wave[index][-1]) - set(users))
-                yield users, values
+            for index, answers in sorted(found.items()):
+                self.unknown += sorted(set(wave[index][-1]) - set(answers.users))
+                yield answers
 
     def job(self, users: list[str]) -> tuple[Any, ...]:
         """Arguments of `answer_users` for users by their ids of the state."""
@@ -162,10 +188,11 @@ def embed_users(
             as_of=asked.window.as_of.isoformat(),
             model=asked.model.name,
             trained=asked.model.trained,
-            embedding=values.tolist(),
+            embedding=embedding,
+            answer=told,
         )
-        for users, embeddings in asked.answers(user_ids, pool, progress)
-        for user, values in zip(users, embeddings, strict=True)
+        for answers in asked.answers(user_ids, pool, progress)
+        for user, embedding, told in zip(answers.users, answers.embeddings, answers.told, strict=True)
     }
     if missing := asked.missing():
         raise NotFoundError(missing, kind="user", name=[*asked.unknown, *asked.erased][0])
@@ -183,26 +210,32 @@ def _question(settings: Settings, query: str | None, scenario: str | None) -> Qu
 def answer_users(
     settings: Settings, now: datetime, model: ModelRecord, ds: date, question: Question, users: list[str]
 ) -> Answers:
-    """In a worker: the users among `users` who have events, and their embeddings."""
+    """In a worker: as `answer`."""
     context = open_context(settings, now)
     return answer(context, open_session(context, model), context.window(ds), question, users)
 
 
 def answer(context: Context, session: Session, window: Window, question: Question, users: list[str]) -> Answers:
-    """The users among `users` (one at least, by their ids of the state) who have events, and their embeddings."""
+    """Answers about those of `users` (one at least, by their ids of the state) who have events."""
     settings = context.settings
     buckets = sorted({bucket_of(user, settings.buffer.num_buckets) for user in users})
     buffered = read_buffer(context, session, window, buckets, users)
     known = np.flatnonzero(np.any([events.num_events_U > 0 for events in buffered.events], axis=0))
-    values = np.zeros((len(known), settings.model.embedding_dim), np.float32)
+    embeddings_UE = np.zeros((len(known), settings.model.embedding_dim), np.float32)
+    answer_U = np.full(len(known), np.nan, np.float32)
     for start in range(0, len(known), settings.run.users_per_batch):
-        rows = known[start : start + settings.run.users_per_batch]
-        batch = user_batch(buffered.events, rows)
-        values[start : start + len(rows)] = ask(settings, session, batch, question)
-    return np.array(buffered.users["user_id"].to_pylist(), object)[known].tolist(), values
+        part = slice(start, start + settings.run.users_per_batch)
+        batch = user_batch(buffered.events, known[part])
+        if question.scenario is None and session.inference.num_answers:
+            embeddings_BSE, answers_BSK = session.inference.embed_and_answer(batch, [question.query])
+            embeddings_UE[part], answer_U[part] = embeddings_BSE[:, 0], answers_BSK[:, 0, 0]
+        else:
+            embeddings_UE[part] = embed(settings, session, batch, question)
+    users = np.array(buffered.users["user_id"].to_pylist(), object)[known].tolist()
+    return Answers(users, embeddings_UE, answer_U)
 
 
-def ask(settings: Settings, session: Session, batch: UserBatch, question: Question) -> npt.NDArray[np.float32]:
+def embed(settings: Settings, session: Session, batch: UserBatch, question: Question) -> Float32:
     """Embeddings of a batch of users, shape (users, embedding_dim)."""
     if question.scenario is None:
         return session.inference.embed(batch, [question.query])[:, 0]

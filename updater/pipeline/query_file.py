@@ -1,4 +1,4 @@
-"""Many users' embeddings for one question, in a Parquet file."""
+"""Many users' embeddings and answers for one question, in a Parquet file."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,6 +24,7 @@ SCHEMA = pa.schema(
         ("as_of", pa.timestamp("us", tz="UTC")),
         ("model_version", pa.string()),
         ("embedding", pa.list_(pa.float32())),
+        ("answer", pa.float32()),
     ]
 )
 """As in `EmbedReport`; `scenario` is null for a question of one's own."""
@@ -31,11 +32,13 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class EmbedFileReport:
-    """A file of embeddings."""
+    """A file of embeddings and answers."""
 
     file: str
     num_users: int
     """Its rows."""
+    num_answered: int
+    """Those with an answer: all of them or none, see `Answers`."""
     query: str
     scenario: str | None
     as_of: str
@@ -60,7 +63,7 @@ def embed_to_parquet(
     output: str,
     progress: Progress = no_progress,
 ) -> EmbedFileReport:
-    """Write the embeddings of users for one question (see `Query`) to `output`, a path or an fsspec URL.
+    """Write the embeddings and answers of users for one question (see `Query`) to `output`, a path or an fsspec URL.
 
     The file has a row per user, in the order of bucket and id whatever the processes and the order of `user_ids`, and
     appears whole or not at all.
@@ -70,18 +73,20 @@ def embed_to_parquet(
         ConfigError: the file cannot be written.
     """
     asked = Query(context, query, scenario)
-    num_users = 0
+    num_users = num_answered = 0
     with ExitStack() as stack:
         with cannot_be_written(output):
             file = stack.enter_context(partitions.write_file(output))
         with parquet_writer(file) as writer:
             for answers in asked.answers(user_ids, pool, progress):
-                if answers[0]:
-                    writer.write_table(answers_table(asked, answers))
-                num_users += len(answers[0])
+                table = answers_table(asked, answers)
+                if table.num_rows:
+                    writer.write_table(table)
+                num_users += table.num_rows
+                num_answered += num_told(table)
         if not num_users:
             raise NotFoundError(asked.missing(), kind="user", name=[*asked.unknown, *asked.erased][0])
-    return file_report(asked, output, num_users)
+    return file_report(asked, output, num_users, num_answered)
 
 
 @contextmanager
@@ -101,11 +106,12 @@ def parquet_writer(file: IO[bytes]) -> pq.ParquetWriter:
     return pq.ParquetWriter(file, SCHEMA, compression="lz4", use_dictionary=plain)
 
 
-def file_report(asked: Query, output: str, num_users: int, num_kept: int = 0) -> EmbedFileReport:
+def file_report(asked: Query, output: str, num_users: int, num_answered: int, num_kept: int = 0) -> EmbedFileReport:
     """What was written."""
     return EmbedFileReport(
         file=output,
         num_users=num_users,
+        num_answered=num_answered,
         query=asked.question.query,
         scenario=asked.question.scenario,
         as_of=asked.window.as_of.isoformat(),
@@ -120,15 +126,20 @@ def file_report(asked: Query, output: str, num_users: int, num_kept: int = 0) ->
 
 def answers_table(asked: Query, answers: Answers) -> pa.Table:
     """Rows of `SCHEMA`."""
-    users, values_BE = answers
-    num_users, width = values_BE.shape
+    num_users, width = answers.embeddings_UE.shape
     offsets = np.arange(0, num_users * width + 1, width, dtype=np.int32)
     columns = [
-        pa.array(users, pa.string()),
+        pa.array(answers.users, pa.string()),
         pa.array([asked.question.scenario] * num_users, pa.string()),
         pa.array([asked.question.query] * num_users, pa.string()),
         pa.array([asked.window.as_of] * num_users, SCHEMA.field("as_of").type),
         pa.array([asked.model.name] * num_users, pa.string()),
-        pa.ListArray.from_arrays(offsets, values_BE.reshape(-1)),
+        pa.ListArray.from_arrays(offsets, answers.embeddings_UE.reshape(-1)),
+        pa.array(answers.answer_U, pa.float32(), from_pandas=True),  # NaN becomes null
     ]
     return pa.table(columns, schema=SCHEMA)
+
+
+def num_told(table: pa.Table) -> int:
+    """Rows with an answer."""
+    return int(table.num_rows - table["answer"].null_count)

@@ -13,7 +13,7 @@ from updater.settings import Settings
 
 @dataclass(frozen=True)
 class Answers:
-    """Embeddings for one question, and what they rest on."""
+    """Embeddings and answers for one question, and what they rest on."""
 
     query: str
     as_of: str
@@ -23,6 +23,8 @@ class Answers:
     user_ids: list[str]
     embeddings: list[list[float] | None]
     """L2-normalized, float32; None for a user who has no event in the buffer or was erased."""
+    answers: list[float | None]
+    """As `EmbedReport.answer`; None for the same users, and from a model that was not trained to answer."""
 
 
 class Answering:
@@ -50,7 +52,7 @@ class Answering:
         return session.model_record.name
 
     def ask(self, user_ids: Sequence[str], query: str) -> Answers:
-        """Embeddings of users for a question, in their order.
+        """Embeddings and answers of users for a question, in their order.
 
         Args:
             user_ids: as the feature store has them: the lake's ids, or their pseudonyms. None gives what the next
@@ -62,19 +64,22 @@ class Answering:
         """
         asked = Query(self._context, query, None)
         wanted = set(user_ids) - self._context.ledger.erased().among(user_ids)
-        found = {}
+        embeddings: dict[str, list[float]] = {}
+        told: dict[str, float | None] = {}
         if wanted:
             session = open_session(self._context, asked.model)
             with one_thread():
-                users, values = answer(self._context, session, asked.window, asked.question, sorted(wanted))
-            found = dict(zip(users, values.tolist(), strict=True))
+                found = answer(self._context, session, asked.window, asked.question, sorted(wanted))
+            embeddings = dict(zip(found.users, found.embeddings, strict=True))
+            told = dict(zip(found.users, found.told, strict=True))
         return Answers(
             query=query,
             as_of=asked.window.as_of.isoformat(),
             model=asked.model.name,
             trained=asked.model.trained,
             user_ids=list(user_ids),
-            embeddings=[found.get(user) for user in user_ids],
+            embeddings=[embeddings.get(user) for user in user_ids],
+            answers=[told.get(user) for user in user_ids],
         )
 
     def views(self) -> list[str]:

@@ -109,10 +109,12 @@ def _explain_errors(app: FastAPI) -> None:
 
 def _of_one(answers: Answers) -> dict[str, Any]:
     """The only user's answer, as `updater user embed --json` prints it. Raises HTTPException if there is none."""
-    [user], [embedding] = answers.user_ids, answers.embeddings
+    [user], [embedding], [told] = answers.user_ids, answers.embeddings, answers.answers
     if embedding is None:
         raise HTTPException(404, f"User {user!r} has no event in the buffer as of {answers.as_of}, or was erased.")
-    return asdict(EmbedReport(user, answers.query, None, answers.as_of, answers.model, answers.trained, embedding))
+    return asdict(
+        EmbedReport(user, answers.query, None, answers.as_of, answers.model, answers.trained, embedding, told)
+    )
 
 
 def _refused(status: int, sentence: str) -> JSONResponse:

@@ -13,10 +13,12 @@ from updater.pipeline.asking.active_users import active_users
 from updater.pipeline.asking.parts import Parts
 from updater.pipeline.query import USERS_PER_READ, Query, answer_users, batches
 from updater.pipeline.query_file import (
+    SCHEMA,
     EmbedFileReport,
     answers_table,
     cannot_be_written,
     file_report,
+    num_told,
     parquet_writer,
 )
 from updater.runtime.crash_points import crash_point
@@ -38,7 +40,7 @@ def embed_everybody(
     output: str,
     progress: Progress = no_progress,
 ) -> EmbedFileReport:
-    """Write the embeddings of all users who have an event in the buffer (see `Query`) to `output`.
+    """Write the embeddings and answers of all users who have an event in the buffer (see `Query`) to `output`.
 
     `output` is a path or an fsspec URL. The rows lie bucket by bucket and by user, with the bits that each user has
     alone. What is finished waits beside the file, in parts, until the file appears whole; called again after a kill,
@@ -76,16 +78,18 @@ def embed_everybody(
             done += len(users)
             progress(LABEL, done, total)
     with crash_point("joined"):
-        num_users = _join(context, parts, paths)
+        num_users, num_answered = _join(context, parts, paths)
     with crash_point("parts_removed"):
         parts.remove()
-    return file_report(asked, output, num_users, num_kept)
+    return file_report(asked, output, num_users, num_answered, num_kept)
 
 
 def _key(context: Context, asked: Query) -> str:
     """A digest of what the rows depend on: event files are named by their content."""
     files = context.all_event_files(asked.window.ds)
     return fingerprint(
+        # Parts of a version of this program that wrote other columns are of no use.
+        SCHEMA.names,
         asked.model.digest,
         asked.model.name,
         asked.window.ds,
@@ -106,16 +110,17 @@ def _chunks(context: Context, asked: Query, total: int) -> Iterator[list[str]]:
     yield from batches(users, size)
 
 
-def _join(context: Context, parts: Parts, paths: list[str]) -> int:
-    """Write the whole file; users who were erased meanwhile are left out. Returns the number of rows."""
-    erased, num_users = context.ledger.erased(), 0
+def _join(context: Context, parts: Parts, paths: list[str]) -> tuple[int, int]:
+    """Write the whole file without users who were erased meanwhile. Returns its rows, and those with an answer."""
+    erased, num_users, num_answered = context.ledger.erased(), 0, 0
     with partitions.write_file(parts.output) as file, parquet_writer(file) as writer:
         for path in paths:
             table = partitions.read_table(path)
             kept = _without(table, erased.among(table["user_id"].to_pylist()))
             writer.write_table(kept)
             num_users += kept.num_rows
-    return num_users
+            num_answered += num_told(kept)
+    return num_users, num_answered
 
 
 def _without(table: pa.Table, users: set[str]) -> pa.Table:
