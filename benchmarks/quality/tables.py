@@ -56,7 +56,7 @@ def _differences(found: Json) -> str:
         [
             (
                 pair,
-                f"{one['auc']:+.4f}",
+                f"{one['auc']:+z.4f}",
                 f"{one['auc_se']:.4f}",
                 f"{one['auc'] / one['auc_se']:+.1f}" if one["auc_se"] else "–",
             )
@@ -116,4 +116,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _with_error(found: Json, metric: str, sign: str = "") -> str:
-    return f"{found[metric]:{sign}.4f} ± {found[f'{metric}_se']:.4f}"
+    return f"{found[metric]:{sign}z.4f} ± {found[f'{metric}_se']:.4f}"

@@ -158,8 +158,10 @@ def measured(health: Health) -> list[Measured]:
 def raise_on_alert(health: Health) -> None:
     """Raise VerificationError if an alert threshold is exceeded."""
     if health.alerts:
+        count = len(health.alerts)
         raise VerificationError(
-            f"{len(health.alerts)} alert thresholds are exceeded: {'; '.join(map(str, health.alerts))}. "
+            f"{count} alert {'threshold is' if count == 1 else 'thresholds are'} exceeded: "
+            f"{'; '.join(map(str, health.alerts))}. "
             "docs/operations.md, Watching, says what to look at.",
             findings=[str(alert) for alert in health.alerts],
         )
