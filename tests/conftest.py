@@ -20,6 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from tests import s3_server as s3
 from tests.browser import looking
 from tests.factories import MODALITIES, SCENARIOS, toml_text
+from updater.runtime import garbage  # noqa: F401  for its effect
 from updater.settings import Settings, load_settings
 
 if TYPE_CHECKING:
