@@ -1,9 +1,13 @@
 """Fixtures and the environment of every test: temporary Airflow, no network, one thread, no settings from outside."""
 
+import gc
 import os
 import shutil
+import sqlite3
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from tests import s3_server as s3
 from tests.browser import looking
 from tests.factories import MODALITIES, SCENARIOS, toml_text
+from updater.runtime import garbage  # noqa: F401  for its effect
 from updater.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -89,8 +94,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("services")
 
 
+MANY_MODULES = 200
+_known_modules = 0
+
+
+def _leave_imports_alone() -> None:
+    """Collections of garbage go over what modules hold no more, once many have been imported.
+
+    Tests that look at the files of a state collect garbage before, and torch, Feast and Airflow have so many objects
+    that each such look would take longer than the window it is about.
+    """
+    global _known_modules
+    if len(sys.modules) >= _known_modules + MANY_MODULES:
+        gc.collect()
+        gc.freeze()
+        _known_modules = len(sys.modules)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    _leave_imports_alone()
     if item.get_closest_marker("browser") is not None and (reason := looking.missing()):
         if REQUIRE_SERVICES:
             pytest.fail(f"{NO_BROWSER} {reason} (UPDATER_REQUIRE_SERVICES is set)", pytrace=False)
@@ -217,6 +240,25 @@ def s3_bucket(s3_server: s3.S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     return s3_server.bucket()
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> Path:
+    """Airflow's tables, in the SQLite file of the test session. Returns a copy without a row, for `airflow_home_at`."""
+    from airflow.utils.db import initdb
+
+    initdb()
+    made, empty = Path(AIRFLOW_HOME, "airflow.db"), Path(AIRFLOW_HOME, "empty.db")
+    with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(empty)) as target:
+        source.backup(target)
+    return empty
+
+
+def airflow_home_at(directory: Path, airflow_db: Path) -> Path:
+    """A home of another Airflow, as `airflow db migrate` makes it in three CPU seconds."""
+    directory.mkdir(exist_ok=True)
+    shutil.copyfile(airflow_db, directory / "airflow.db")
+    return directory
 
 
 SettingsFactory = Callable[..., Settings]

@@ -6,6 +6,7 @@ All tests of a process share one server, and the first of them starts it. So the
 import importlib
 
 for _module in (
+    "updater.runtime.garbage",
     "feast.infra.compute_engines.local.compute",
     "feast.infra.offline_stores.duckdb",
     "feast.infra.passthrough_provider",
@@ -17,6 +18,8 @@ for _module in (
     # Imported when a model is read, and longer than all else that a short run does.
     "transformers.models.bert.modeling_bert",
     "transformers.models.qwen2.modeling_qwen2",
+    "updater.model.checkpoint",
+    "updater.model.inference",
     "updater.pipeline.daily.refresh",
     "updater.pipeline.daily.window",
     "updater.pipeline.monitor.verify",

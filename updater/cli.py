@@ -27,6 +27,7 @@ from updater.commands.state import state
 from updater.commands.uqabench import uqabench
 from updater.commands.users import user
 from updater.errors import UpdaterError
+from updater.runtime import garbage  # noqa: F401  for its effect
 from updater.settings import Settings, load_settings
 
 FORMER = {

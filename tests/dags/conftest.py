@@ -1,7 +1,7 @@
 """A DAG parsed against a config of its own, with the library or with a recording stand-in behind its tasks."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -33,15 +33,6 @@ def parse(dag_id: str) -> Any:
     bag = DagBag(DAGS, bundle_name="dags-folder")
     assert bag.import_errors == {}
     return bag.dags[dag_id]
-
-
-@pytest.fixture(scope="session")
-def airflow_db() -> Iterator[None]:
-    """Airflow's tables, in the SQLite file of the test session."""
-    from airflow.utils.db import initdb
-
-    initdb()
-    yield
 
 
 class Steps(ModuleType):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import airflow_home_at
 from tests.deployment import Deployment
 from tests.strategies import TOUR
 
@@ -25,16 +26,15 @@ DAY = str(TOUR.windows[0])
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory, airflow_db: Path) -> Path:
     """An Airflow home whose DAG folder has one file per deployment."""
-    root = tmp_path_factory.mktemp("airflow")
+    root = airflow_home_at(tmp_path_factory.mktemp("airflow"), airflow_db)
     (root / "dags").mkdir()
     for name in ("north", "south"):
         deployment = Deployment.create(root / name)
         TOUR.land(deployment.lake)
         code = DAG_FILE.format(name=name, config=str(deployment.settings.source))
         (root / "dags" / f"{name}.py").write_text(code)
-    airflow(root, "db", "migrate")
     return root
 
 

@@ -18,7 +18,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener, urlopen
 import pytest
 
 from tests.browser import looking
-from tests.conftest import ROOT
+from tests.conftest import ROOT, airflow_home_at
 from tests.deployment import write_config
 from tests.report_state import WAITING, with_windows
 from updater.scaffold import new_deployment
@@ -70,8 +70,8 @@ class _Stay(HTTPRedirectHandler):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    root = tmp_path_factory.mktemp("plugin")
+def server(tmp_path_factory: pytest.TempPathFactory, airflow_db: Path) -> Iterator[Server]:
+    root = airflow_home_at(tmp_path_factory.mktemp("plugin"), airflow_db)
     for folder in ("dags", "plugins"):
         (root / folder).mkdir()
     configs = {"north": with_windows(root / "north").settings.source, "south": write_config(root / "south")}
@@ -91,11 +91,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
     }
-    airflow = [sys.executable, "-m", "airflow"]
     log = root / "server.log"
     with log.open("w") as output:
-        subprocess.run([*airflow, "db", "migrate"], env=environ, stdout=output, stderr=output, check=True)
-        command = [*airflow, "api-server"]
+        command = [sys.executable, "-m", "airflow", "api-server"]
         process = subprocess.Popen(command, env=environ, stdout=output, stderr=output, start_new_session=True)
     try:
         end = time.monotonic() + LONGEST_START

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.conftest import airflow_home_at
+
 ROOT = Path(__file__).parents[2]
 FEAST = "from feast.cli.cli import cli; cli()"
 
@@ -21,13 +23,14 @@ class Shop:
         self.home = root / "shop"
         wheel = self._build(root)
         environment = root / "environment"
-        run([sys.executable, "-m", "venv", str(environment)], root)
+        run([sys.executable, "-m", "venv", "--without-pip", str(environment)], root)
         self.python = str(environment / "bin" / "python")
         # What the wheel depends on is there already, but not this checkout: a path file's directories have no path
         # files of their own, so an editable install is not found.
         site = Path(run([self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], root).strip())
         (site / "dependencies.pth").write_text(str(Path(click.__file__).parents[1]))
-        run([self.python, "-m", "pip", "install", "--no-deps", "--no-index", str(wheel)], root)
+        pip = [sys.executable, "-m", "pip", "--python", self.python]
+        run([*pip, "install", "--no-deps", "--no-index", str(wheel)], root)
         self.updater = str(environment / "bin" / "updater")
 
     @staticmethod
@@ -55,24 +58,23 @@ def run(command: list[str], directory: Path, **environ: str) -> str:
     return done.stdout
 
 
-def test_from_a_wheel_to_a_feature_vector_and_an_airflow_run(tmp_path: Path) -> None:
+def test_from_a_wheel_to_a_feature_vector_and_an_airflow_run(tmp_path: Path, airflow_db: Path) -> None:
     shop = Shop(tmp_path)
     run([shop.updater, "new", "shop", "--sample-data"], tmp_path)
     assert str(ROOT) not in shop(shop.python, "-c", "import updater; print(updater.__file__)")
     shop(shop.updater, "init")
     shop(shop.updater, "run", "--ds", "2025-01-28")
-    shop(shop.updater, "run", "--ds", "2025-01-29")
+
+    airflow = {
+        "AIRFLOW_HOME": str(airflow_home_at(tmp_path / "airflow", airflow_db)),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(shop.home / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    conf = '{"ds": "2025-01-29"}'
+    shop(shop.python, "-m", "airflow", "dags", "test", "shop_daily_update", "--conf", conf, **airflow)
+    assert "2025-01-29" in shop(shop.updater, "status")
+
     keys = ("-e", "user_id=u0000007", "-f", "lapse_v1:lapse_embedding", "-f", "lapse_v1:lapse_as_of")
     read = shop(shop.python, "-c", FEAST, "-c", "feature_repo", "get-online-features", *keys)
     assert '"lapse_embedding"' in read
     assert "1738108800" in read  # the end of 2025-01-28, UTC: nothing happened to this user on the 29th
-
-    airflow = {
-        "AIRFLOW_HOME": str(tmp_path / "airflow"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(shop.home / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    }
-    shop(shop.python, "-m", "airflow", "db", "migrate", **airflow)
-    conf = '{"ds": "2025-01-30"}'
-    shop(shop.python, "-m", "airflow", "dags", "test", "shop_daily_update", "--conf", conf, **airflow)
-    assert "2025-01-30" in shop(shop.updater, "status")

@@ -48,6 +48,23 @@ def test_light_modules_import_nothing_heavy(module):
     assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
 
 
+@pytest.mark.parametrize("module", ["updater.pipeline.daily.dry_run", "updater.pipeline.steps", "updater.report.facts"])
+def test_torch_is_imported_with_the_model(module):
+    """A plan, a page and most tasks of a day compute nothing."""
+    code = f"import sys, {module}; print(*sorted({{'torch', 'transformers'}} & {{*sys.modules}}))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
+
+
+def test_a_command_does_not_collect_what_its_imports_left():
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0));"
+        "import updater.cli; print(gc.get_threshold()[0] > 5_000)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.split() == ["True", "True"], result.stderr
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "updater" / "airflow").glob("[!_]*.py")), ids=lambda path: path.stem)
 def test_nothing_heavy_at_the_top_of_airflow_modules(path):
     top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]

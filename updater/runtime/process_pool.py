@@ -39,8 +39,14 @@ FEW_ALONE = 4096
 """The same where no other process can take over; as many as a process reads together."""
 ENCODE_TEXTS = 512
 """Texts that a worker encodes at a time."""
-PRELOADED = ["updater.pipeline.daily.refresh", "transformers.modeling_layers"]
-"""What the server imports; the second is what transformers puts off until a model is read, 2.4 CPU seconds."""
+PRELOADED = [
+    "updater.runtime.garbage",
+    "updater.pipeline.daily.refresh",
+    "updater.model.checkpoint",
+    "updater.model.inference",
+    "transformers.modeling_layers",
+]
+"""What the server imports; the last is what transformers puts off until a model is read, 2.4 CPU seconds."""
 
 
 class ProcessPool:

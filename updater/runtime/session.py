@@ -1,23 +1,28 @@
-"""What is costly to open, once per process: the model, the text vectors and a DuckDB connection."""
+"""What is costly to open, once per process: the model, the text vectors and a DuckDB connection.
+
+torch is imported with the model: a plan and most tasks of a day need none.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from updater.errors import ConfigError
 from updater.ledger import ModelRecord
-from updater.model.checkpoint import load_model, model_digest
-from updater.model.inference import InferenceModel
 from updater.model.sources import text_encoder_version
-from updater.model.user_model import UserModel
 from updater.runtime.deployment import Context
 from updater.runtime.device import model_device
 from updater.runtime.model_files import version_directory
 from updater.settings import Settings
 from updater.state.event_store import connect
 from updater.state.text_vectors import TextVectors
+
+if TYPE_CHECKING:
+    from updater.model.inference import InferenceModel
+    from updater.model.user_model import UserModel
 
 
 @dataclass
@@ -57,10 +62,12 @@ class Session:
         return self.version or self.context.live_model()
 
     @cached_property
-    def model(self) -> UserModel:
+    def model(self) -> "UserModel":
         """That version's model. Raises ConfigError if its files are not those that the ledger recorded, or do not fit
         the config.
         """
+        from updater.model.checkpoint import model_digest
+
         record = self.model_record
         directory = version_directory(self.context, record)
         if (found := model_digest(directory)) != record.digest:
@@ -71,8 +78,10 @@ class Session:
         return fitting_model(self.context.settings, directory).to(model_device(self.context.settings))
 
     @cached_property
-    def inference(self) -> InferenceModel:
+    def inference(self) -> "InferenceModel":
         """The same with its weights packed, for embeddings."""
+        from updater.model.inference import InferenceModel
+
         return InferenceModel(self.model)
 
     @property
@@ -87,8 +96,10 @@ def text_vectors(context: Context) -> TextVectors:
     return TextVectors(context.layout.texts(text_encoder_version(context.settings.model.text_encoder)))
 
 
-def fitting_model(settings: Settings, directory: str) -> UserModel:
+def fitting_model(settings: Settings, directory: str) -> "UserModel":
     """The model in `directory`. Raises ConfigError if it is incomplete or was made for another config or encoder."""
+    from updater.model.checkpoint import load_model
+
     model = load_model(directory)
     made_for = model.config
     known = [(m.name, m.num_numeric, m.max_events, m.snapshot) for m in made_for.modalities]

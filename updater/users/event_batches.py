@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
-from torch.nn.functional import embedding_bag
 
 from updater.domain.declared.modality import Modality
 from updater.domain.window import Window
@@ -82,6 +80,9 @@ class UserEvents:
 
         The bag adds text vectors where they lie, instead of making a float64 copy of every event's first.
         """
+        import torch
+        from torch.nn.functional import embedding_bag
+
         texts_TV = torch.from_numpy(self.texts_TV.astype(np.float64))
         bags = torch.from_numpy(offsets_B1)
         texts = embedding_bag(
