@@ -66,10 +66,11 @@ def embed(
     everybody: bool,
     output: str | None,
 ) -> None:
-    """Compute embeddings of users for one question, and how likely its yes is.
+    """Compute embeddings of users for one question.
 
-    By the live model, as of the newest committed window; nothing of the state is written. Users who are unknown or
-    erased are named, and have no row in the file. With --all, a run that was killed goes on where it was.
+    And how likely its yes is. By the live model, as of the newest committed window; nothing of the state is written.
+    Users who are unknown or erased are named, and have no row in the file. With --all, a run that was killed goes on
+    where it was.
     """
     from updater.pipeline.asking.everybody import embed_everybody
     from updater.pipeline.query import embed_users

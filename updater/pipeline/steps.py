@@ -25,6 +25,7 @@ from updater.pipeline.monitor import verify as verification
 from updater.pipeline.monitor.health import measure, raise_on_alert
 from updater.pipeline.monitor.lineage import window_events
 from updater.pipeline.monitor.verify_compare import raise_if_different
+from updater.runtime import garbage  # noqa: F401  for its effect: a task is a process as short as a command
 from updater.runtime.deployment import Context, WritableContext, open_context, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.runtime.timing import StepTimes

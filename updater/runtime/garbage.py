@@ -2,7 +2,8 @@
 
 Their imports leave a million objects that stay. By Python's own thresholds these are gone over again and again while
 they are imported, and at the end of the process once more: of six CPU seconds of imports this takes two. Importing this
-module changes that for the whole process, so only the command line and the server of worker processes do it.
+module changes that for the whole process, so only the command line, Airflow's tasks and the server of worker processes
+do it.
 """
 
 import atexit
