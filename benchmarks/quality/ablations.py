@@ -1,6 +1,6 @@
 """Ablations: the model trained with one part taken away or changed, beside a base of as many steps.
 
-That is a sixth of the full number, and half of the anchor days. Those of another seed say how much that alone moves.
+That is a twelfth of the full number, and half of the anchor days. Those of another seed say how much that alone moves.
 All are evaluated on the same rows of a dozen of the tasks: probes of the last two training anchors at one penalty, and
 the validation anchor reported, so that whatever is decided by them, the test anchors know nothing of it.
 """
