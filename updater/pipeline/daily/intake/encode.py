@@ -99,11 +99,12 @@ def encode(
     vectors = vectors or text_vectors(context)
     if planned is None:
         planned = find_new_texts(_window_files(context, window, modality), vectors)
-    done = _encode_new(planned, encode_texts, modality.name, progress, vectors)
+    # Before the texts are encoded: an attempt after a kill finds fewer that are new, and the window brought all of them.
     if not partitions.exists(_record(context, window, modality)):
+        asked = Encoded(modality.name, planned.num_distinct, planned.texts.num_rows)
         with crash_point("encoded"), partitions.write_file(_record(context, window, modality)) as file:
-            file.write(json.dumps(asdict(done)).encode())
-    return done
+            file.write(json.dumps(asdict(asked)).encode())
+    return _encode_new(planned, encode_texts, modality.name, progress, vectors)
 
 
 def encode_files(
@@ -137,7 +138,7 @@ def _encode_new(
 
 
 def encoded_before(context: Context, window: Window, modality: Modality) -> Encoded:
-    """What the first finished attempt at encoding the window's texts did; nothing if there was none."""
+    """What the first attempt at encoding the window's texts had to do; nothing if there was none."""
     path = _record(context, window, modality)
     if not partitions.exists(path):
         return Encoded(modality.name, 0, 0)
