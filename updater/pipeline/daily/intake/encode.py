@@ -99,7 +99,7 @@ def encode(
     vectors = vectors or text_vectors(context)
     if planned is None:
         planned = find_new_texts(_window_files(context, window, modality), vectors)
-    # Before the texts are encoded: an attempt after a kill finds fewer that are new, and the window brought all of them.
+    # Before the texts are encoded: an attempt after a kill finds fewer that are new than the window brought.
     if not partitions.exists(_record(context, window, modality)):
         asked = Encoded(modality.name, planned.num_distinct, planned.texts.num_rows)
         with crash_point("encoded"), partitions.write_file(_record(context, window, modality)) as file:
