@@ -25,7 +25,7 @@ STEPS = [
     ("detect", "PUT", 1),
     ("encode", "PUT", 1),
     ("refresh", "PUT", 5),
-    ("publish", "PUT", 5),
+    ("publish", "GET", 1),
     ("materialize", "GET", 5),
     ("verify", "GET", 5),
 ]
