@@ -107,5 +107,5 @@ def show_explanation(report: dict[str, Any], top: int) -> None:
 
 def _what(one: dict[str, Any], columns: list[str]) -> list[str]:
     """When it happened and what it says, as far as a table has columns for it."""
-    said = {"time (UTC)": (one["event_time"] or "–")[:16].replace("T", " "), "text": one["text"]}
+    said = {"time (UTC)": minute(one["event_time"] or "–"), "text": one["text"]}
     return [said[column] for column in columns]

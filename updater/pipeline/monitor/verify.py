@@ -7,13 +7,14 @@ its values are rebuilt from its own rows of the event files, and the event files
 """
 
 import logging
+from collections.abc import Sequence
 from hashlib import md5
 from tempfile import TemporaryDirectory
 
 from updater.domain.buckets import bucket_of
 from updater.domain.window import Window
 from updater.errors import NothingCommittedError
-from updater.ledger import ModelRecord
+from updater.ledger import ModelRecord, PartitionRecord
 from updater.pipeline.changes import read_changes
 from updater.pipeline.monitor.undisturbed import undisturbed
 from updater.pipeline.monitor.verify_compare import VerifyReport
@@ -79,8 +80,9 @@ def verify(
     ):
         comparison = Comparison(context, session, window, Sampler(context, window), tolerance)
         if sample is None:
+            records = partitions_to_compare(context, window, None)
             with ProcessPool(context.settings, context.now) as pool:
-                report = comparison.everybody(pool if _is_worth(pool, context, window) else None, scratch, progress)
+                report = comparison.everybody(records, pool if _is_worth(pool, records) else None, scratch, progress)
         else:
             report = comparison.sample(sample, lake_bytes, scratch, progress)
         if report.differences:
@@ -120,11 +122,11 @@ def verify_recomputed(
     return report
 
 
-def _is_worth(pool: ProcessPool, context: Context, window: Window) -> bool:
+def _is_worth(pool: ProcessPool, records: Sequence[PartitionRecord]) -> bool:
     """Whether several processes of this machine, which share a scratch directory, are sooner done with everybody."""
-    if context.settings.run.engine != "processes" or pool.num_processes == 1:
+    if pool.settings.run.engine != "processes" or pool.num_processes == 1:
         return False
-    return sum(record.num_rows for record in partitions_to_compare(context, window, None)) > MANY_ROWS
+    return sum(record.num_rows for record in records) > MANY_ROWS
 
 
 def _order(window: Window, user: str) -> bytes:

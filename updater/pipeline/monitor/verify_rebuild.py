@@ -60,9 +60,10 @@ class Comparison:
     tolerance: float
     online: bool = True
 
-    def everybody(self, pool: ProcessPool | None, scratch: str, progress: Progress) -> VerifyReport:
-        """All users, from the whole lake, which is landed again in `scratch`; without a `pool` in this process."""
-        records = partitions_to_compare(self.context, self.window, None)
+    def everybody(
+        self, records: Sequence[PartitionRecord], pool: ProcessPool | None, scratch: str, progress: Progress
+    ) -> VerifyReport:
+        """All users, from `records`, the whole lake, which is landed again in `scratch`; without a `pool` here."""
         starts = range(0, len(records), RECORDS_PER_JOB)
         parts = [(records[start : start + RECORDS_PER_JOB], scratch) for start in starts]
         landed = self._each(pool, Comparison.land, parts, "reading the lake", progress)
