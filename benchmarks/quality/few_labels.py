@@ -127,5 +127,5 @@ def _compared(plain: Sequence[Floats], tuned: Sequence[Floats]) -> Json:
         TUNED: round(float(aucs[1].mean()), 4),
         "difference": round(float(gain.mean()), 5),
         "difference_se": round(float(gain.std(ddof=1) / len(gain) ** 0.5), 5),
-        "inverse_penalties": [PENALTIES[at] for at in best],
+        "inverse_penalties": [PENALTIES[at].inverse for at in best],
     }

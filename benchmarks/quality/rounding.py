@@ -12,9 +12,9 @@ from benchmarks.quality.seeds import train_alone
 from updater.domain.values import EmbeddingFormat
 from updater.evaluation.evaluation_set import evaluate_systems, load_evaluation_set
 from updater.evaluation.metrics import Predictions
-from updater.evaluation.probe import logistic_path
+from updater.evaluation.probe import Penalty, logistic_path
 from updater.evaluation.report import Json, make_report
-from updater.evaluation.scoring import Scores, TaskRows
+from updater.evaluation.scoring import DEFAULT_PENALTY, Scores, TaskRows
 from updater.evaluation.systems.compared import Candidate, System
 from updater.labels.events import open_events
 from updater.labels.tasks import Task
@@ -32,29 +32,30 @@ def run_rounding(context: WritableContext, pool: ProcessPool, progress: Progress
     with open_events(context, progress) as events, Scratch(context.settings) as scratch:
         found = load_evaluation_set(events, "validation")
         [base], scored = evaluate_systems(context, pool, events, found, candidate, [BASE], scratch, progress)
-        scores = rounded_scores(base, found.tasks, found.rows, scored[BASE].penalty or 0.0)
+        scores = rounded_scores(base, found.tasks, found.rows, scored[BASE].penalty or DEFAULT_PENALTY)
     report = make_report(found.tasks, scores, {}, context.settings.evaluation.bootstrap, context.settings.model.seed)
     return {part: report[part] for part in ("mean", "differences")}
 
 
 def rounded_scores(
-    system: System, tasks: Sequence[Task], rows: Mapping[str, TaskRows], penalty: float
+    system: System, tasks: Sequence[Task], rows: Mapping[str, TaskRows], penalty: Penalty
 ) -> dict[EmbeddingFormat, Scores]:
     """Scores of test rows with their embeddings in each format, by probes fitted to exact training rows.
 
     Args:
-        system: a system of embeddings, whose last column is none of them.
+        system: a system of embeddings, whose first part they are.
         tasks: what is asked.
         rows: of each task.
-        penalty: inverse penalty of the probes.
+        penalty: of the probes.
     """
     predictions: dict[EmbeddingFormat, dict[str, Predictions]] = {form: {} for form in get_args(EmbeddingFormat)}
     for task in tasks:
         one = rows[task.name]
-        features = system.features(task, one.table)
-        [score] = logistic_path(features[one.train], one.label[one.train], [penalty])
-        exact = np.ascontiguousarray(features[one.test][:, :-1], np.float32)
+        parts = system.parts(task, one.table)
+        features, widths = np.concatenate(parts, axis=1), [part.shape[1] for part in parts]
+        [score] = logistic_path(features[one.train], one.label[one.train], [penalty], widths)
+        exact = np.ascontiguousarray(parts[0][one.test], np.float32)
         for form, found in predictions.items():
-            seen = np.column_stack([rounded(exact, form), features[one.test][:, -1]])
+            seen = np.column_stack([rounded(exact, form), *(other[one.test] for other in parts[1:])])
             found[task.name] = Predictions(one.user[one.test], one.label[one.test], score(seen))
     return {form: Scores(penalty, found) for form, found in predictions.items()}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.quality.adding import add
 from updater.evaluation.evaluation_set import EvaluationSet, evaluate_systems, load_evaluation_set
+from updater.evaluation.probe import Penalty
 from updater.evaluation.report import Json, make_report
 from updater.evaluation.scoring import Scores, score_system
 from updater.evaluation.systems.compared import Candidate, baseline_systems
@@ -66,7 +67,9 @@ def run_seeds(
     draws, drawn = context.settings.evaluation.bootstrap, context.settings.model.seed
     with open_events(context, progress) as events:
         evaluation_set = load_evaluation_set(events)
-        bar = score_bar(events, pool, evaluation_set, known["mean"][BAR]["inverse_penalty"], progress)
+        chosen = known["mean"][BAR]
+        penalty = Penalty(chosen["inverse_penalty"], chosen["penalty_by_part"])
+        bar = score_bar(events, pool, evaluation_set, penalty, progress)
         check_same(BAR, known, make_report(evaluation_set.tasks, {BAR: bar}, {}, draws, drawn))
         for seed, settings in runs.items():
             one = open_writable(settings, context.now)
@@ -105,9 +108,9 @@ def of_report(known: Json) -> Json:
 
 
 def score_bar(
-    events: Events, pool: ProcessPool, evaluation_set: EvaluationSet, penalty: float, progress: Progress
+    events: Events, pool: ProcessPool, evaluation_set: EvaluationSet, penalty: Penalty, progress: Progress
 ) -> Scores:
-    """Counts of categories at a known penalty: a fifth of the work of choosing it again."""
+    """Counts of categories at a known penalty: a small part of the work of choosing it again."""
     amounts = read_task_file(events.settings.evaluation.tasks).amounts
     [system] = baseline_systems(events, [BAR], amounts, evaluation_set.anchors.train, evaluation_set.days)
     return score_system(pool, system, evaluation_set.tasks, evaluation_set.rows, progress, penalty)

@@ -161,7 +161,7 @@ def test_whom_nobody_knows_has_zeros(config, monkeypatch):
     )
     rows = pa.table({"user_id": ["nobody", str(known.users[3])], "anchor": [TEST[0]] * 2})
     task = read_tasks(settings.evaluation.tasks)[0]
-    features = vector_system(settings, "gru4rec", made, None).features(task, rows)
+    features = np.concatenate(vector_system(settings, "gru4rec", made, None).parts(task, rows), axis=1)
     assert not features[0, :-1].any()
     np.testing.assert_array_equal(features[1, :-1], known.values[3])
 

@@ -212,9 +212,9 @@ def test_external_systems_and_other_models_are_scored_beside_the_candidate(confi
         known = {system.name: system for system in systems}
         task = evaluation_set.tasks[0]
         rows = evaluation_set.rows[task.name].table
-        given = known["oracle"].features(task, rows)
-        base, both = (known[name].features(task, rows) for name in ("base", "with_counts"))
-        twin = known["twin"].features(task, rows)
+        given = np.concatenate(known["oracle"].parts(task, rows), axis=1)
+        base, both = (np.concatenate(known[name].parts(task, rows), axis=1) for name in ("base", "with_counts"))
+        twin = np.concatenate(known["twin"].parts(task, rows), axis=1)
 
     assert list(scored) == ["base", "with_counts", "twin", "oracle"]
     assert scored["oracle"].cost == Cost(1.0, 8)
@@ -259,9 +259,9 @@ def test_features_are_those_of_the_rows_that_are_asked(config):
     with Scratch(settings) as scratch:
         publish_recency(context, Embedder(), [*TRAIN, *TEST], scratch)
         [text] = embedding_systems(context, {"text": Embedder()}, [*TRAIN, *TEST], scratch)
-        features = text.features(task, rows)
-        backwards = text.features(task, rows.take(list(range(rows.num_rows))[::-1]))
-        unknown = text.features(task, pa.concat_tables([nobody, rows]))
+        features = np.concatenate(text.parts(task, rows), axis=1)
+        backwards = np.concatenate(text.parts(task, rows.take(list(range(rows.num_rows))[::-1])), axis=1)
+        unknown = np.concatenate(text.parts(task, pa.concat_tables([nobody, rows])), axis=1)
 
     known = read_table(Embedder().file(context, TEST[0]))
     vectors = dict(zip(known["user_id"].to_pylist(), known["q0"].to_pylist(), strict=True))

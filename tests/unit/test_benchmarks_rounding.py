@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 from benchmarks.quality.rounding import rounded_scores
-from updater.evaluation.probe import logistic_path
+from updater.evaluation.probe import Penalty, logistic_path
 from updater.evaluation.scoring import TaskRows
 from updater.evaluation.systems.compared import System
 from updater.labels.tasks import Task
@@ -24,9 +24,12 @@ def test_probes_learn_from_exact_rows_and_score_rounded_ones() -> None:
     train = np.arange(60) < 40
     users = np.array([f"u{number}" for number in range(60)])
     rows = TaskRows(pa.table({"row": range(60)}), users, label, train, ~train & False, ~train)
-    found = rounded_scores(System("base", lambda _, table: features), [task], {"a": rows}, 0.02)
+    penalty = Penalty(0.02, by_part=True)
+    found = rounded_scores(
+        System("base", lambda _, table: (features[:, :-1], features[:, -1:])), [task], {"a": rows}, penalty
+    )
 
-    [score] = logistic_path(features[train], label[train], [0.02])
+    [score] = logistic_path(features[train], label[train], [penalty], [4, 1])
     for form, scores in found.items():
         exact = features[~train][:, :-1].astype(np.float32)
         expected = score(np.column_stack([rounded(exact, form), features[~train][:, -1]]))

@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 from benchmarks.quality.beside import joined
 from benchmarks.quality.seeds import BAR, SEEDED, check_same, of_report
 from updater.evaluation.metrics import Predictions
+from updater.evaluation.probe import Penalty
 from updater.evaluation.report import make_report
 from updater.evaluation.scoring import Scores
 from updater.labels.tasks import Task
@@ -34,7 +35,7 @@ def report(*systems, label=None, users=USERS, seed=3):
     scored = {}
     for system in systems:
         found = {task.name: Predictions(users, label, label + rng.normal(size=40)) for task in TASKS}
-        scored[system] = Scores(0.02, found)
+        scored[system] = Scores(Penalty(0.02), found)
     return make_report(TASKS, scored, {}, draws=20, seed=seed)
 
 

@@ -12,6 +12,7 @@ from updater.errors import ConfigError, VerificationError
 from updater.evaluation.figures import Points, draw
 from updater.evaluation.html import render, with_ablations
 from updater.evaluation.metrics import Predictions, auc_and_ks
+from updater.evaluation.probe import Penalty
 from updater.evaluation.report import (
     beside_gate,
     gate,
@@ -40,7 +41,9 @@ def task(name, **changes):
 def scored(noise, names, seed=0):
     """Scores that know the label but for so much noise."""
     rng = np.random.default_rng(seed)
-    return Scores(0.02, {name: Predictions(USERS, LABEL, LABEL + noise * rng.normal(size=60)) for name in names})
+    return Scores(
+        Penalty(0.02), {name: Predictions(USERS, LABEL, LABEL + noise * rng.normal(size=60)) for name in names}
+    )
 
 
 def report(**noise):
@@ -62,7 +65,7 @@ def test_the_shape_of_the_report():
     held_out = {f"held_out_{name}" for name in values}
     assert set(made["mean"]) == {"tuned", "base", "rfm"}
     costs = {"cpu_ms_per_user", "bytes_per_user", "vectors_per_user"}
-    assert set(made["mean"]["base"]) == values | held_out | {"inverse_penalty"} | costs
+    assert set(made["mean"]["base"]) == values | held_out | {"inverse_penalty", "penalty_by_part"} | costs
     assert set(made["tasks"]) == {"a", "b", "c"}
     assert set(made["tasks"]["a"]["rfm"]) == values | {"rows", "base_rate"}
     assert set(made["differences"]) == {"tuned-base", "tuned-rfm", "base-rfm"}
@@ -189,7 +192,7 @@ def test_ablations_are_added_to_a_page_and_replaced():
 def test_a_part_without_a_class_is_null_and_no_nan():
     label = np.zeros(60, dtype=bool)
     only = {"a": Predictions(USERS, label, np.arange(60.0))}
-    made = make_report([task("a")], {"base": Scores(0.02, only)}, {}, draws=10, seed=0)
+    made = make_report([task("a")], {"base": Scores(Penalty(0.02), only)}, {}, draws=10, seed=0)
 
     assert made["mean"]["base"]["auc"] is None
     assert "NaN" not in json.dumps(made)

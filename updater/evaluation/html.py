@@ -30,8 +30,10 @@ SYSTEMS = {
 }
 METHOD = (
     "A linear probe (standardized columns, logistic regression with an L2 penalty) is fitted to each system's features "
-    "and each task's training rows. One penalty for all tasks of a system is chosen on the validation anchors. A fifth "
-    "of the users is in no training row; “held-out” is measured on them alone, everything else on all users.",
+    "and each task's training rows. One penalty for all tasks of a system is chosen on the validation anchors. It "
+    "takes all columns for alike or, “by part”, all parts of a system's features however many columns each has: the "
+    "embedding, the days since the newest event, recency with frequency and money, counts. A fifth of the users is in "
+    "no training row; “held-out” is measured on them alone, everything else on all users.",
     "Every system of embeddings gets one column more: the logarithm of the days since the user's newest event.",
     "Features and labels are joined by the feature store as of an instant: a feature must have been known at its "
     "anchor, a label of one part before the next part begins.",
@@ -175,10 +177,11 @@ def _ablations(ablations: Mapping[str, Any]) -> str:
 
 def _of_system(name: str, found: Mapping[str, Any]) -> Row:
     penalty = found["inverse_penalty"]
+    chosen = "–" if penalty is None else f"{penalty:g} {'by part' if found.get('penalty_by_part') else ''}".strip()
     of_held_out = _number(found.get("held_out_auc"))
     ms, num_bytes = found.get("cpu_ms_per_user"), found.get("bytes_per_user")
     cost = ["–" if ms is None else f"{ms:.2f}", "–" if num_bytes is None else f"{num_bytes:,}"]
-    return [name, *_values(found), of_held_out, "–" if penalty is None else f"{penalty:g}", *cost]
+    return [name, *_values(found), of_held_out, chosen, *cost]
 
 
 def _paraphrases(found: Mapping[str, Any]) -> list[Row]:

@@ -191,7 +191,8 @@ def _of_system(scored: Scores, overall: Replicates, draws: int, seed: int) -> Js
     return {
         **_values(*overall.estimates()),
         **(_prefixed("held_out", _values(*found.estimates())) if found else {}),
-        "inverse_penalty": scored.penalty,
+        "inverse_penalty": scored.penalty and scored.penalty.inverse,
+        "penalty_by_part": scored.penalty and scored.penalty.by_part,
         "cpu_ms_per_user": scored.cost and _number(scored.cost.cpu_ms),
         "bytes_per_user": scored.cost and scored.cost.num_bytes,
         "vectors_per_user": scored.cost and scored.cost.vectors,

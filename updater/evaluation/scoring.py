@@ -1,7 +1,8 @@
 """A probe for each system and task: fitted to training rows, its penalty chosen on validation, its scores for the test.
 
 Held-out users are in no training row. The penalty is one for all tasks of a system: chosen for each task, it would be
-chosen by noise.
+chosen by noise. Where a system's features have several parts, so is whether it is the columns or the parts that are
+taken for alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from updater.errors import ConfigError
 from updater.evaluation.metrics import Floats, Predictions, auc_and_ks
-from updater.evaluation.probe import fit_boosting, logistic_path
+from updater.evaluation.probe import Penalty, Widths, fit_boosting, logistic_path
 from updater.evaluation.systems.compared import System
 from updater.evaluation.systems.costs import Cost
 from updater.labels.split import is_held_out
@@ -22,9 +23,11 @@ from updater.labels.tasks import Task
 from updater.runtime.deployment import Progress, no_progress
 from updater.runtime.process_pool import ProcessPool
 
-PENALTIES = (0.0005, 0.002, 0.02, 0.2, 2.0)
-"""Inverse penalties that are tried, the strongest first."""
-DEFAULT_PENALTY = 0.02
+PENALTIES = tuple(Penalty(inverse) for inverse in (0.0005, 0.002, 0.02, 0.2))
+"""Penalties that are tried, the strongest first."""
+PENALTIES_BY_PART = tuple(Penalty(inverse, by_part=True) for inverse in (0.0005, 0.01, 0.1, 0.5, 2.0))
+"""Tried as well where features have several parts."""
+DEFAULT_PENALTY = Penalty(0.02)
 """Where there is no validation anchor."""
 TASKS_PER_ROUND = 4
 """Tasks of each process whose features are in memory at a time."""
@@ -46,8 +49,8 @@ class TaskRows:
 class Scores:
     """A system's scores."""
 
-    penalty: float | None
-    """The inverse penalty that was chosen; None if there was nothing to choose."""
+    penalty: Penalty | None
+    """The one that was chosen; None if there was nothing to choose."""
     predictions: dict[str, Predictions]
     """Test rows of each task."""
     cost: Cost | None = None
@@ -90,18 +93,19 @@ def score_system(
     tasks: Sequence[Task],
     rows: Mapping[str, TaskRows],
     progress: Progress = no_progress,
-    penalty: float | None = None,
+    penalty: Penalty | None = None,
 ) -> Scores:
-    """Fit and score all tasks, several at a time; an inverse penalty that is given is not chosen."""
+    """Fit and score all tasks, several at a time; a penalty that is given is not chosen."""
     choose = penalty is None and not system.boosted and all(one.validation.any() for one in rows.values())
-    penalties = PENALTIES if choose else (DEFAULT_PENALTY if penalty is None else penalty,)
+    penalties = (*PENALTIES, *PENALTIES_BY_PART) if choose else (DEFAULT_PENALTY if penalty is None else penalty,)
     scores: dict[str, list[tuple[Floats, Floats]]] = {}
     for done, (task, found) in enumerate(_score_all(pool, system, tasks, rows, penalties)):
         scores[task.name] = found
         progress(f"probing {system.name}", done + 1, len(tasks))
     best = 0
     if choose:
-        tried = [{name: found[place][0] for name, found in scores.items()} for place in range(len(penalties))]
+        num_tried = min(map(len, scores.values()))
+        tried = [{name: found[place][0] for name, found in scores.items()} for place in range(num_tried)]
         best = int(np.argmax([_mean_auc(rows, one) for one in tried]))
     predictions = {
         task.name: Predictions(
@@ -115,7 +119,7 @@ def score_system(
 
 
 def _score_all(
-    pool: ProcessPool, system: System, tasks: Sequence[Task], rows: Mapping[str, TaskRows], penalties: Sequence[float]
+    pool: ProcessPool, system: System, tasks: Sequence[Task], rows: Mapping[str, TaskRows], penalties: Sequence[Penalty]
 ) -> Iterator[tuple[Task, list[tuple[Floats, Floats]]]]:
     size = TASKS_PER_ROUND * pool.num_processes
     for start in range(0, len(tasks), size):
@@ -123,20 +127,29 @@ def _score_all(
         jobs = []
         for task in part:
             one = rows[task.name]
-            features = system.features(task, one.table)
-            fitted = None if system.boosted else tuple(penalties)
-            jobs.append(
-                (features[one.train], one.label[one.train], features[one.validation], features[one.test], fitted)
-            )
+            parts = system.parts(task, one.table)
+            features, widths = np.concatenate(parts, axis=1), tuple(part.shape[1] for part in parts)
+            # Of a single part all columns are alike either way.
+            useful = [each for each in penalties if len(parts) > 1 or len(penalties) == 1 or not each.by_part]
+            fitted = None if system.boosted else tuple(useful)
+            apart = features[one.train], one.label[one.train], features[one.validation], features[one.test]
+            jobs.append((*apart, fitted, widths))
         for index, found in pool.map(fit_and_score, jobs):
             yield part[index], found
 
 
 def fit_and_score(
-    train: Floats, label: NDArray[np.bool_], validation: Floats, test: Floats, penalties: Sequence[float] | None
+    train: Floats,
+    label: NDArray[np.bool_],
+    validation: Floats,
+    test: Floats,
+    penalties: Sequence[Penalty] | None,
+    widths: Widths = (),
 ) -> list[tuple[Floats, Floats]]:
     """Scores of validation and test rows by a linear probe for each penalty, or by boosting if there are none."""
-    scorers = iter([fit_boosting(train, label)]) if penalties is None else logistic_path(train, label, penalties)
+    scorers = (
+        iter([fit_boosting(train, label)]) if penalties is None else logistic_path(train, label, penalties, widths)
+    )
     return [(score(validation) if len(validation) else np.zeros(0), score(test)) for score in scorers]
 
 

@@ -43,6 +43,11 @@ class Groups:
     half_life_days: float = 0.0
     """Days in which what an event counts for halves; 0 if it counts the same whatever its age."""
 
+    @property
+    def part(self) -> int:
+        """Of the features (`Features.parts`): counts of values, decayed ones; sums are money like any other."""
+        return 0 if self.amount else 1 + bool(self.half_life_days)
+
     def __post_init__(self) -> None:
         if not 1 <= self.num_days <= max(WINDOWS):
             raise ConfigError(f"groups of {self.modality} span {self.num_days} days; use 1 to {max(WINDOWS)}.")
@@ -55,6 +60,8 @@ class Features:
     users: NDArray[np.str_]
     anchors: NDArray[np.datetime64]
     names: tuple[str, ...]
+    parts: NDArray[np.int64]
+    """(names,): 0 for recency, frequency and money, 1 for counts of values, 2 for decayed ones."""
     values: Floats
     """(rows, names), on a logarithmic scale."""
     of_nobody: Floats
@@ -77,7 +84,8 @@ def rfm_features(events: Events, anchors: Iterable[date], groups: Sequence[Group
         anchors: last days that are known; nothing that landed later is read.
         groups: what to count or sum by the values of a column, such as `commonest`.
     """
-    parts: list[tuple[date, NDArray[np.str_], Columns]] = []
+    of_days: list[tuple[date, NDArray[np.str_], Columns]] = []
+    part_of: dict[str, int] = {}
     settings, connection = events.settings, events.connection
     for ds in sorted(set(anchors)):
         _load(events, ds, groups)
@@ -86,17 +94,20 @@ def rfm_features(events: Events, anchors: Iterable[date], groups: Sequence[Group
         for modality in _of_kind(settings, "stream"):
             columns |= _stream(connection, modality, users)
         for group in groups:
-            columns |= _grouped(connection, group, users)
-        parts.append((ds, users, columns))
-    names = tuple(sorted({name for _, _, columns in parts for name in columns}))
+            grouped = _grouped(connection, group, users)
+            part_of |= dict.fromkeys(grouped, group.part)
+            columns |= grouped
+        of_days.append((ds, users, columns))
+    names = tuple(sorted({name for _, _, columns in of_days for name in columns}))
     values = [
-        np.stack([columns.get(name, np.zeros(len(users))) for name in names], axis=1) for _, users, columns in parts
+        np.stack([columns.get(name, np.zeros(len(users))) for name in names], axis=1) for _, users, columns in of_days
     ]
     nobody = np.array([max(WINDOWS) if name.endswith(_RECENCY) else 0 for name in names], dtype=float)
     return Features(
-        np.concatenate([users for _, users, _ in parts]),
-        np.concatenate([np.full(len(users), np.datetime64(ds)) for ds, users, _ in parts]),
+        np.concatenate([users for _, users, _ in of_days]),
+        np.concatenate([np.full(len(users), np.datetime64(ds)) for ds, users, _ in of_days]),
         names,
+        np.array([part_of.get(name, 0) for name in names], dtype=np.int64),
         _logarithm(np.concatenate(values)),
         _logarithm(nobody),
     )

@@ -52,8 +52,8 @@ class System:
     """A name, and what it knows about the users of a task's rows."""
 
     name: str
-    features: Callable[[Task, pa.Table], Floats]
-    """From a task and rows of its labels (`tasks.LABELS_SCHEMA`) to features (rows, columns)."""
+    parts: Callable[[Task, pa.Table], tuple[Floats, ...]]
+    """From a task and rows of its labels (`tasks.LABELS_SCHEMA`) to features of some kinds, each (rows, columns)."""
     boosted: bool = False
     """Scored by gradient boosting, instead of a linear probe."""
     cost: Cost | None = None
@@ -135,14 +135,14 @@ def embedding_systems(
             published[embedder] = f"embeddings_of_{name}"
             tables = (partitions.read_table(embedder.file(context, ds)) for ds in anchors)
             scratch.publish(published[embedder], (t.drop_columns([DAYS_SINCE]) for t in tables), lifetime=LIFETIME)
-        features = partial(_joined, context.settings, scratch, published[embedder], embedder, name)
-        systems.append(System(name, features, cost=measured_cost(context, embedder, anchors)))
+        parts = partial(_joined, context.settings, scratch, published[embedder], embedder, name)
+        systems.append(System(name, parts, cost=measured_cost(context, embedder, anchors)))
     return systems
 
 
 def recency_system(settings: Settings, scratch: Scratch, cost: Cost | None) -> System:
     """The days since the user's newest event alone; they have to be published."""
-    return System("recency", lambda _, rows: recency(settings, scratch, rows), cost=cost)
+    return System("recency", lambda _, rows: (recency(settings, scratch, rows),), cost=cost)
 
 
 def recency(settings: Settings, scratch: Scratch, rows: pa.Table) -> Floats:
@@ -151,10 +151,10 @@ def recency(settings: Settings, scratch: Scratch, rows: pa.Table) -> Floats:
 
 
 def concatenated_system(name: str, parts: Sequence[System]) -> System:
-    """The features of several systems, concatenated."""
+    """The parts of several systems, side by side."""
 
-    def features(task: Task, rows: pa.Table) -> Floats:
-        return np.concatenate([part.features(task, rows) for part in parts], axis=1)
+    def features(task: Task, rows: pa.Table) -> tuple[Floats, ...]:
+        return tuple(one for part in parts for one in part.parts(task, rows))
 
     return System(name, features, cost=total_cost([part.cost for part in parts]))
 
@@ -191,7 +191,7 @@ def baseline_systems(
 
 def embedding_rows(system: System, task: Task, rows: pa.Table) -> Floats:
     """The embeddings alone, shape (rows, E), without the column for recency."""
-    return system.features(task, rows)[:, :-1]
+    return system.parts(task, rows)[0]
 
 
 def _counts(events: Events, train: Sequence[date]) -> list[Groups]:
@@ -207,13 +207,14 @@ def _measured_features(events: Events, anchors: Sequence[date], groups: Sequence
     return features, Cost(cpu_ms, BYTES_PER_NUMBER * len(features.names))
 
 
-def _baseline(features: Features, task: Task, rows: pa.Table) -> Floats:
-    return features.rows_of(rows)
+def _baseline(features: Features, task: Task, rows: pa.Table) -> tuple[Floats, ...]:
+    values = features.rows_of(rows)
+    return tuple(values[:, features.parts == part] for part in np.unique(features.parts))
 
 
 def _joined(
     settings: Settings, scratch: Scratch, view: str, embedder: Embedder, name: str, task: Task, rows: pa.Table
-) -> Floats:
+) -> tuple[Floats, ...]:
     asked = question(settings, task)
     if not embedder.directory:
         position = 0
@@ -223,7 +224,7 @@ def _joined(
         position = embedder.questions.index(tuned)
     column = question_column(position)
     joined = _join(scratch, rows, [f"{view}:{column}", f"{RECENCY_VIEW}:{DAYS_SINCE}"])
-    return np.concatenate([_matrix(joined[column]), _recency(settings, joined)], axis=1)
+    return _matrix(joined[column]), _recency(settings, joined)
 
 
 def _join(scratch: Scratch, rows: pa.Table, features: Sequence[str]) -> pa.Table:

@@ -40,7 +40,7 @@ VectorsFactory = Callable[[], Vectors]
 def vector_system(settings: Settings, name: str, vectors: Vectors, scratch: Scratch) -> System:
     """The vectors, and the column for recency that every system of embeddings gets."""
 
-    def features(task: Task, rows: pa.Table) -> Floats:
+    def parts(task: Task, rows: pa.Table) -> tuple[Floats, ...]:
         asked = question(settings, task).query
         users, anchors = rows["user_id"].to_pylist(), rows["anchor"].to_pylist()
         known = {anchor: vectors.at(asked, anchor) for anchor in set(anchors)}
@@ -50,6 +50,6 @@ def vector_system(settings: Settings, name: str, vectors: Vectors, scratch: Scra
         for row, (user, anchor) in enumerate(zip(users, anchors, strict=True)):
             if (found := place[anchor].get(user)) is not None:
                 matrix[row] = known[anchor].values[found]
-        return np.concatenate([matrix, recency(settings, scratch, rows)], axis=1)
+        return matrix, recency(settings, scratch, rows)
 
-    return System(name, features, cost=vectors.cost)
+    return System(name, parts, cost=vectors.cost)
