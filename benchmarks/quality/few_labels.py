@@ -1,8 +1,9 @@
-"""What a soft prompt gains where labels are few, and what the model answers without any.
+"""What a soft prompt gains where labels are few, what the model answers without any, and what its answer gains.
 
 Labels of the training anchors are drawn, a prompt is tuned on them, a probe is fitted to the same ones under the plain
-question and under the prompt, and both score the validation anchor. A prompt that `PromptTuner` does not keep leaves
-the plain question's embedding, as it does for `updater model tune`.
+question, under the prompt, and under the plain question with the model's own answer beside the embedding, and all score
+the validation anchor. A prompt that `PromptTuner` does not keep leaves the plain question's embedding, as it does for
+`updater model tune`.
 """
 
 from collections import defaultdict
@@ -15,9 +16,9 @@ import numpy.typing as npt
 from benchmarks.quality.seeds import train_alone
 from updater.evaluation.evaluation_set import load_evaluation_set
 from updater.evaluation.metrics import Floats, auc_and_ks
-from updater.evaluation.probe import logistic_path
+from updater.evaluation.probe import Penalty, logistic_path
 from updater.evaluation.report import Json
-from updater.evaluation.scoring import PENALTIES, TaskRows
+from updater.evaluation.scoring import PENALTIES, PENALTIES_BY_PART, TaskRows
 from updater.labels.events import open_events
 from updater.labels.tasks import question
 from updater.model.checkpoint import load_model
@@ -33,7 +34,8 @@ COUNTS = (100, 300, 1_000)
 LEAST = 5
 """Labels of the rarer class that a draw must have, or there is nothing to learn from."""
 USERS_AT_A_TIME = 512
-PLAIN, TUNED, NATIVE = "base", "tuned", "answers"
+PLAIN, TUNED, NATIVE, WITH_ANSWER = "base", "tuned", "answers", "with_answer"
+TRIED: dict[str, tuple[Penalty, ...]] = {PLAIN: PENALTIES, TUNED: PENALTIES, WITH_ANSWER: PENALTIES_BY_PART}
 
 
 def run_few_labels(context: WritableContext, progress: Progress) -> Json:
@@ -57,7 +59,8 @@ def run_few_labels(context: WritableContext, progress: Progress) -> Json:
             asked, rows = question(settings, task).query, found.rows[task.name]
             tested = labels_of(rows, rows.test, profiles, asked)
             known = labels_of(rows, rows.train, profiles, asked)
-            native.append(native_auc(model, profiles, tested))
+            answered = answers_of(model, profiles, tested)
+            native.append(native_auc(answered, tested))
             for count in COUNTS:
                 learned = draw(known, count, settings.training.seed)
                 if np.bincount(learned.classes, minlength=2).min() < LEAST:
@@ -65,8 +68,10 @@ def run_few_labels(context: WritableContext, progress: Progress) -> Json:
                 kept[count] += tuner.tune(task.name, learned, settings.training.seed).kept
                 curves[count, PLAIN].append(probed(users, None, model, learned, tested))
                 curves[count, TUNED].append(probed(users, task.name, model, learned, tested))
+                beside = answers_of(model, profiles, learned), answered
+                curves[count, WITH_ANSWER].append(probed(users, None, model, learned, tested, beside))
             progress("tasks with few labels", done + 1, len(tasks))
-    by_count = {str(count): _compared(curves[count, PLAIN], curves[count, TUNED]) for count in COUNTS}
+    by_count = {str(count): _compared({name: curves[count, name] for name in TRIED}) for count in COUNTS}
     for count in COUNTS:
         by_count[str(count)] |= {"tasks": len(curves[count, PLAIN]), "kept": kept[count]}
     return {"tasks": len(tasks), NATIVE: round(float(np.mean(native)), 4), "labels": by_count}
@@ -93,39 +98,61 @@ def draw(labels: Labels, count: int, seed: int) -> Labels:
     return labels.take(order[:count])
 
 
-def probed(users: LabelledUsers, scenario: str | None, model: UserModel, learned: Labels, tested: Labels) -> Floats:
-    """AUC on the tested rows of probes fitted to the learned ones, one for each penalty."""
+def probed(
+    users: LabelledUsers,
+    scenario: str | None,
+    model: UserModel,
+    learned: Labels,
+    tested: Labels,
+    beside: tuple[Floats, Floats] | None = None,
+) -> Floats:
+    """AUC on the tested rows of probes fitted to the learned ones, one for each penalty.
+
+    Args:
+        users: whose embeddings are read.
+        scenario: whose prompt is used; None for the plain question.
+        model: with the prompts.
+        learned: labels that probes are fitted to.
+        tested: labels that are scored.
+        beside: one number of each learned and of each tested row, as a part of its own beside the embedding.
+    """
     shift = model.question_shifts[scenario] if scenario and scenario in model.question_shifts else None
     prompt = model.soft_prompts[scenario] if scenario and scenario in model.soft_prompts else None
     parts = [
         users.embed_all(prompt, shift, one, USERS_AT_A_TIME).detach().double().numpy() for one in (learned, tested)
     ]
-    scorers = logistic_path(parts[0], learned.classes.astype(bool), PENALTIES)
+    widths, tried = [parts[0].shape[1]], PENALTIES
+    if beside is not None:
+        widths, tried = [*widths, 1], PENALTIES_BY_PART
+        parts = [np.column_stack([part, number]) for part, number in zip(parts, beside, strict=True)]
+    scorers = logistic_path(parts[0], learned.classes.astype(bool), tried, widths)
     return np.array([auc_and_ks(tested.classes.astype(bool), score(parts[1]))[0] for score in scorers])
 
 
-def native_auc(model: UserModel, profiles: Mapping[date, Profiles], tested: Labels) -> float:
-    """AUC of the model's own first answer, without a label."""
-    serving, scores = InferenceModel(model), np.empty(len(tested.rows))
-    anchors = np.array(tested.anchors, dtype="datetime64[D]")
-    for day in sorted(set(tested.anchors)):
+def answers_of(model: UserModel, profiles: Mapping[date, Profiles], labels: Labels) -> Floats:
+    """The model's own first answer for each labelled row, without a label: log odds less those among all users."""
+    serving, scores = InferenceModel(model), np.empty(len(labels.rows))
+    anchors = np.array(labels.anchors, dtype="datetime64[D]")
+    for day in sorted(set(labels.anchors)):
         at = np.flatnonzero(anchors == np.datetime64(day))
         for group in np.array_split(at, -(-len(at) // USERS_AT_A_TIME)):
-            answers = serving.answers(profiles[day].batch(tested.rows[group]), tested.questions[:1])
+            answers = serving.answers(profiles[day].batch(labels.rows[group]), labels.questions[:1])
             scores[group] = answers[:, 0, 0]
-    auc = auc_and_ks(tested.classes.astype(bool), scores)[0]
+    return scores
+
+
+def native_auc(answered: Floats, tested: Labels) -> float:
+    """AUC of the answers alone."""
+    auc = auc_and_ks(tested.classes.astype(bool), answered)[0]
     return max(auc, 1 - auc)
 
 
-def _compared(plain: Sequence[Floats], tuned: Sequence[Floats]) -> Json:
-    """Means over tasks at the penalty that is best for each, and the mean difference with its error over tasks."""
-    best = [int(np.mean(found, axis=0).argmax()) for found in (plain, tuned)]
-    aucs = [np.array(found)[:, at] for found, at in zip((plain, tuned), best, strict=True)]
-    gain = aucs[1] - aucs[0]
-    return {
-        PLAIN: round(float(aucs[0].mean()), 4),
-        TUNED: round(float(aucs[1].mean()), 4),
-        "difference": round(float(gain.mean()), 5),
-        "difference_se": round(float(gain.std(ddof=1) / len(gain) ** 0.5), 5),
-        "inverse_penalties": [PENALTIES[at].inverse for at in best],
-    }
+def _compared(curves: Mapping[str, Sequence[Floats]]) -> Json:
+    """Means over tasks at the penalty that is best for each, and what is gained over the plain question."""
+    best = {name: int(np.mean(found, axis=0).argmax()) for name, found in curves.items()}
+    aucs = {name: np.array(found)[:, best[name]] for name, found in curves.items()}
+    made: Json = {name: round(float(found.mean()), 4) for name, found in aucs.items()}
+    for name in (TUNED, WITH_ANSWER):
+        gain = aucs[name] - aucs[PLAIN]
+        made[f"{name}-{PLAIN}"] = [round(float(gain.mean()), 5), round(float(gain.std(ddof=1) / len(gain) ** 0.5), 5)]
+    return made | {"inverse_penalties": {name: TRIED[name][at].inverse for name, at in best.items()}}

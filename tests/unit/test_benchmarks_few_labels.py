@@ -5,9 +5,9 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.quality.few_labels import draw, labels_of
+from benchmarks.quality.few_labels import _compared, draw, labels_of
 from tests.training_data import ANCHORS, make_profiles
-from updater.evaluation.scoring import TaskRows
+from updater.evaluation.scoring import PENALTIES, PENALTIES_BY_PART, TaskRows
 
 USERS = ["u1", "u2", "u3"]
 PROFILES = {anchor: make_profiles(anchor, USERS) for anchor in ANCHORS}
@@ -35,3 +35,14 @@ def test_more_labels_are_a_superset_of_fewer() -> None:
     assert len(few.rows) == 5 and len(more.rows) == 12
     np.testing.assert_array_equal(more.rows[:5], few.rows)
     assert not np.array_equal(draw(every, 12, seed=4).rows, more.rows)
+
+
+def test_each_way_is_compared_with_the_plain_question_at_its_own_best_penalty() -> None:
+    plain = [np.array([0.6, 0.7, 0.5]), np.array([0.6, 0.8, 0.5])]
+    better = [np.array([0.8, 0.5, 0.5]), np.array([0.9, 0.6, 0.5])]
+    made = _compared({"base": plain, "tuned": plain, "with_answer": better})
+    assert (made["base"], made["tuned"], made["with_answer"]) == (0.75, 0.75, 0.85)
+    assert made["tuned-base"] == [0.0, 0.0]
+    assert made["with_answer-base"] == [0.1, 0.0]
+    chosen = made["inverse_penalties"]
+    assert (chosen["base"], chosen["with_answer"]) == (PENALTIES[1].inverse, PENALTIES_BY_PART[0].inverse)
