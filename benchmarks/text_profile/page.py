@@ -32,9 +32,9 @@ def render(report: Mapping[str, Any]) -> str:
     if readers["model"]:
         found = readers["language_model"]
         said += (
-            f" The causal language model {readers['model']} is asked in words, in both orders of the options. It "
-            f"prefers the first letter in {_percent(found['first_letter'])} of its prompts and agrees with the rules' "
-            f"reader on {_percent(found['agreement_with_rules'])} of the questions. "
+            f" The causal language model {readers['model']} is asked the first {found['questions']} of them in words, "
+            f"in both orders of the options. It prefers the first letter in {_percent(found['first_letter'])} of its "
+            f"prompts and agrees with the rules' reader on {_percent(found['agreement_with_rules'])} of the questions. "
         )
         said += (
             "With a profile it has more right than without, by more than two standard errors."

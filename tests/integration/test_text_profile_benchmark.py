@@ -69,7 +69,8 @@ def test_texts_in_other_hands(made, monkeypatch):
     # Who prefers a letter and is asked in both orders says nothing, with the text and without it.
     assert readers["shares"]["language model"]["value"] == 0.5
     assert readers["shares"]["language model: with less without"]["value"] == 0
-    assert readers["language_model"] == {"first_letter": 1.0, "agreement_with_rules": 0.0, "can_read": False}
+    found_of_model = {"questions": 16, "first_letter": 1.0, "agreement_with_rules": 0.0, "can_read": False}
+    assert readers["language_model"] == found_of_model
     assert sum(transfer.UNKNOWN in content for content in model.read) == len(model.read) / 2
     # What is bought is what is searched for, so a text of either tells both.
     assert {(one["source"], one["target"]): one["share"]["value"] for one in found["modalities"]} == {
