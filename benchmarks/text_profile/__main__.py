@@ -120,9 +120,12 @@ def tables(report: dict[str, Any]) -> str:
     lines: list[str] = []
     if utility := report.get("utility"):
         names = ("profile", "popularity", "embedding", "above_popularity", "above_embedding")
-        lines += ["| day | questions | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
-        for day in [*utility["days"], {**utility, "ds": "discounted mean", "questions": ""}]:
-            lines.append(f"| {day['ds']} | {day['questions']} | " + " | ".join(_share(day[n]) for n in names) + " |")
+        shown = "text | popularity | embedding | text above popularity | text above embedding"
+        lines.append(f"| day | questions | {shown} |")
+        lines.append("|---" * (len(names) + 2) + "|")
+        for day in utility["days"]:
+            lines.append(f"| {day['ds']} | {day['questions']:,} | {' | '.join(_share(day[name]) for name in names)} |")
+        lines.append("| discounted mean | | " + " | ".join(_share(utility[name]) for name in names) + " |")
     if auc := report.get("auc"):
         lines += ["", "| system | AUC | KS | CPU ms per user | bytes per user |", "|---|---|---|---|---|"]
         for name, one in auc["mean"].items():
@@ -131,11 +134,13 @@ def tables(report: dict[str, Any]) -> str:
         lines += ["", f"`{PROFILE}` keeps {auc['kept_above_half']:.0%} of what `text` has above 1/2, and "]
         lines[-1] += f"{auc['kept_above_recency']:.0%} of what it has above recency."
     if cost := report.get("cost"):
-        lines += ["", "| round | day | with | without | ratio |", "|---|---|---|---|---|"]
-        names = ("round", "ds", "with", "without", "ratio")
-        lines += ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in cost["windows"]]
+        lines += ["", "| round | with | without | ratio |", "|---|---|---|---|"]
+        for number, ratio in enumerate(cost["ratio_of_rounds"], 1):
+            rows = [row for row in cost["windows"] if row["round"] == number]
+            used = " | ".join(f"{sum(row[name] for row in rows):.2f}" for name in ("with", "without"))
+            lines.append(f"| {number} | {used} | {ratio:.3f} |")
         total = cost["cpu_seconds"]
-        lines.append(f"| all | | {total['with']} | {total['without']} | {cost['ratio']} |")
+        lines.append(f"| all | {total['with']:.2f} | {total['without']:.2f} | {cost['ratio']:.3f} |")
     return "\n".join(lines)
 
 
