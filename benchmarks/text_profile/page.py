@@ -24,7 +24,7 @@ def render(report: Mapping[str, Any]) -> str:
     """The page of what `transfer.measure_transfer` found, with the command and the machine."""
     readers = report["readers"]
     said = (
-        f"Of {readers['of']:,} questions about one day, {readers['questions']} are read by all: the rules' reader, "
+        f"Of {readers['of']:,} questions about one day, {readers['questions']} are asked of two: the rules' reader, "
         f"which believes a value as much as the text says of it, and the frozen sentence encoder {readers['encoder']}, "
         f"which takes the value whose vector is nearer to that of the whole text. They agree on "
         f"{_percent(readers['agreement'])} of them."
