@@ -250,8 +250,8 @@ def test_a_removed_version_is_gone_and_can_come_back(made: Deployment, second: M
     assert prune_version(made.context, 1).already_done
     store = open_store(made.settings)
     assert {view.name for view in store.list_feature_views()} == {*VIEWS, "modality_summaries", PROFILE_VIEW}
-    assert {service.name for service in store.list_feature_services()} == {"risk_v2", "marketing_v2"}
-    assert not [path for path in (made.state / "offline").iterdir() if path.name.endswith("_v1")]
+    assert {service.name for service in store.list_feature_services()} == {"risk_v2", "marketing_v2", "profile_v1"}
+    assert [path.name for path in (made.state / "offline").iterdir() if path.name.endswith("_v1")] == [PROFILE_VIEW]
     assert [entry["removed"] for entry in status(made.context).versions] == [True, False]
     with pytest.raises(NotFoundError, match="Model version 1 was removed"):
         model_version(made.context, 1)
