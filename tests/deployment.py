@@ -29,6 +29,8 @@ from updater.settings import Settings, load_settings
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 FEATURE_REPO = Path(__file__).parents[1] / "feature_repo"
 PUBLISHED = ("offline", "summaries")
+PROFILES: dict[str, Any] = {"profile": {"enabled": True}}
+"""The tables of a config that publishes textual profiles, as all have whose states are compared over a long way."""
 
 
 @cache

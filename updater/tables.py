@@ -278,6 +278,8 @@ def show_verification(report: Json) -> None:
         + f"{report['online_values']:,} online values; {report['partitions']:,} partitions of the lake; "
         f"{len(report['differences'])} differences."
     )
+    if report["awaited"]:
+        echo(f"Not compared, because the next window computes it anew: {', '.join(report['awaited'])}.")
     for line in report["differences"][:20]:
         echo(f"  {line}")
 

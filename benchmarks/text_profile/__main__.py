@@ -1,9 +1,9 @@
 """The textual profile on public data: `python -m benchmarks.text_profile`, or one of its parts alone.
 
-Lands 2017, builds a state with profiles, and writes report.json beside this file: `utility` (do texts tell the next
-day), `auc` (what a text keeps of what the events' texts know), `cost` (CPU of a day with profiles and without), and
-`transfer` (other readers, other choices; also transfer.html; it needs the states of `cost`). What is done is left
-alone: a part that is measured again replaces its own figures in the report. `tables` prints them.
+Lands 2017, trains a model, builds a state with profiles, and writes report.json beside this file: `utility` (do texts
+tell the next day), `auc` (what a text keeps of what the events' texts know), `cost` (CPU of a day with profiles and
+without), and `transfer` (other readers, other choices; also transfer.html; it needs the states of `cost`). What is done
+is left alone: a part that is measured again replaces its own figures in the report. `tables` prints them.
 """
 
 import argparse
@@ -23,12 +23,14 @@ from benchmarks.text_profile.page import render
 from benchmarks.text_profile.transfer import measure_transfer
 from updater.lake import partitions
 from updater.pipeline.daily.backfill import backfill
-from updater.pipeline.init import initialize
+from updater.pipeline.init import create_ledger, initialize
 from updater.pipeline.profile_utility import profile_utility
 from updater.runtime.deployment import WritableContext, open_context, open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 from updater.sources import completejourney
+from updater.training.build import build_data
+from updater.training.launch import launch
 
 HERE = Path(__file__).parent
 WORK = HERE.parents[1] / "build" / "text_profile"
@@ -77,13 +79,18 @@ def read() -> dict[str, Any]:
 
 
 def state() -> WritableContext:
-    """The lake of 2017, and a state with profiles up to the last measured day."""
+    """The lake of 2017, and a state with profiles up to the last measured day; its model is trained on days before."""
     settings = load_settings(HERE / "updater.toml")
     if not partitions.has_landed(partitions.join(settings.paths.lake, "trip"), completejourney.LAST_DAY):
         days = completejourney.FIRST_DAY, completejourney.LAST_DAY
         completejourney.land(settings.paths.lake, *days, settings.timezone)
-    initialize(settings)
+    create_ledger(settings)
     context = open_writable(settings)
+    if context.ledger.live_model() is None:
+        with ProcessPool(settings, context.now) as pool:
+            build_data(context, pool, progress)
+        initialize(settings, launch(context, progress).model)
+        context = open_writable(settings)
     if (context.ledger.watermark() or date.min) < MEASURED[1]:
         with ProcessPool(settings, context.now) as pool:
             backfill(context, pool, FIRST, MEASURED[1])
@@ -113,9 +120,12 @@ def tables(report: dict[str, Any]) -> str:
     lines: list[str] = []
     if utility := report.get("utility"):
         names = ("profile", "popularity", "embedding", "above_popularity", "above_embedding")
-        lines += ["| day | questions | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
-        for day in [*utility["days"], {**utility, "ds": "discounted mean", "questions": ""}]:
-            lines.append(f"| {day['ds']} | {day['questions']} | " + " | ".join(_share(day[n]) for n in names) + " |")
+        shown = "text | popularity | embedding | text above popularity | text above embedding"
+        lines.append(f"| day | questions | {shown} |")
+        lines.append("|---" * (len(names) + 2) + "|")
+        for day in utility["days"]:
+            lines.append(f"| {day['ds']} | {day['questions']:,} | {' | '.join(_share(day[name]) for name in names)} |")
+        lines.append("| discounted mean | | " + " | ".join(_share(utility[name]) for name in names) + " |")
     if auc := report.get("auc"):
         lines += ["", "| system | AUC | KS | CPU ms per user | bytes per user |", "|---|---|---|---|---|"]
         for name, one in auc["mean"].items():
@@ -124,11 +134,13 @@ def tables(report: dict[str, Any]) -> str:
         lines += ["", f"`{PROFILE}` keeps {auc['kept_above_half']:.0%} of what `text` has above 1/2, and "]
         lines[-1] += f"{auc['kept_above_recency']:.0%} of what it has above recency."
     if cost := report.get("cost"):
-        lines += ["", "| round | day | with | without | ratio |", "|---|---|---|---|---|"]
-        names = ("round", "ds", "with", "without", "ratio")
-        lines += ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in cost["windows"]]
+        lines += ["", "| round | with | without | ratio |", "|---|---|---|---|"]
+        for number, ratio in enumerate(cost["ratio_of_rounds"], 1):
+            rows = [row for row in cost["windows"] if row["round"] == number]
+            used = " | ".join(f"{sum(row[name] for row in rows):.2f}" for name in ("with", "without"))
+            lines.append(f"| {number} | {used} | {ratio:.3f} |")
         total = cost["cpu_seconds"]
-        lines.append(f"| all | | {total['with']} | {total['without']} | {cost['ratio']} |")
+        lines.append(f"| all | {total['with']:.2f} | {total['without']:.2f} | {cost['ratio']:.3f} |")
     return "\n".join(lines)
 
 

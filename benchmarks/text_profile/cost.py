@@ -16,6 +16,7 @@ from updater.pipeline.init import initialize
 from updater.runtime.deployment import open_writable
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import Settings, load_settings
+from updater.state.layout import StateLayout
 
 FIRST = date(2017, 6, 30)
 BEGUN = date(2017, 7, 2)
@@ -30,12 +31,12 @@ def measure_cost(settings: Settings, root: Path) -> dict[str, Any]:
 
     Each round puts both states back and runs the same days in a process of its own. Which state is first changes from
     day to day and from round to round. The first window of each state in a process, which imports and opens everything,
-    is not measured. Vectors of texts are taken from the state of `settings`, so that few windows encode a text.
+    is not measured. The model and vectors of texts are those of the state of `settings`, so that few windows encode.
     """
     states = {name: state_settings(settings, root, name) for name in ("with", "without")}
     for own in states.values():
         if not _saved(own).exists():
-            _in_a_process(_begin, own, Path(settings.paths.state) / "texts")
+            _in_a_process(_begin, own, settings)
             shutil.copytree(own.paths.state, _saved(own))
     rows: list[dict[str, Any]] = []
     for number in range(1, ROUNDS + 1):
@@ -51,11 +52,11 @@ def _in_a_process(work: Callable[..., Any], *args: Any) -> Any:
         return processes.submit(work, *args).result()
 
 
-def _begin(own: Settings, texts: Path) -> None:
-    """The windows up to `BEGUN`."""
+def _begin(own: Settings, settings: Settings) -> None:
+    """The windows up to `BEGUN`, with the model of the state of `settings`."""
     shutil.rmtree(own.paths.state, ignore_errors=True)
-    shutil.copytree(texts, Path(own.paths.state) / "texts")
-    initialize(own)
+    shutil.copytree(Path(settings.paths.state) / "texts", Path(own.paths.state) / "texts")
+    initialize(own, StateLayout(settings.paths.state).model(1))
     context = open_writable(own)
     with ProcessPool(own, context.now) as pool:
         backfill(context, pool, FIRST, BEGUN)

@@ -24,7 +24,7 @@ def render(report: Mapping[str, Any]) -> str:
     """The page of what `transfer.measure_transfer` found, with the command and the machine."""
     readers = report["readers"]
     said = (
-        f"Of {readers['of']:,} questions about one day, {readers['questions']} are read by all: the rules' reader, "
+        f"Of {readers['of']:,} questions about one day, {readers['questions']} are asked of two: the rules' reader, "
         f"which believes a value as much as the text says of it, and the frozen sentence encoder {readers['encoder']}, "
         f"which takes the value whose vector is nearer to that of the whole text. They agree on "
         f"{_percent(readers['agreement'])} of them."
@@ -32,9 +32,9 @@ def render(report: Mapping[str, Any]) -> str:
     if readers["model"]:
         found = readers["language_model"]
         said += (
-            f" The causal language model {readers['model']} is asked in words, in both orders of the options. It "
-            f"prefers the first letter in {_percent(found['first_letter'])} of its prompts and agrees with the rules' "
-            f"reader on {_percent(found['agreement_with_rules'])} of the questions. "
+            f" The causal language model {readers['model']} is asked the first {found['questions']} of them in words, "
+            f"in both orders of the options. It prefers the first letter in {_percent(found['first_letter'])} of its "
+            f"prompts and agrees with the rules' reader on {_percent(found['agreement_with_rules'])} of the questions. "
         )
         said += (
             "With a profile it has more right than without, by more than two standard errors."

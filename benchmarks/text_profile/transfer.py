@@ -23,9 +23,9 @@ from updater.runtime.session import Session
 from updater.users.profiles import profiles_of
 
 NUM_READ = 400
-"""Questions that all readers are asked."""
-NUM_ASKED = 60
-"""The same if one of them is a causal language model: it is asked each in both orders, with a profile and without."""
+"""Questions that the rules' reader and the sentence encoder are asked."""
+NUM_ASKED = 160
+"""How many of them a causal language model is asked: each in both orders, with a profile and without."""
 QUESTIONS_PER_PASS = 8
 SHARED_VALUES = ("item", "coupon", "redemption")
 """Modalities whose categories have the same names."""
@@ -91,9 +91,7 @@ def _readers(
     of which the text says something, chosen by a hash.
     """
     decided = [one for one in asked.questions if _rules(asked, named, one) != 0.5]
-    chosen = sorted(decided, key=lambda one: md5(one.name.encode(), usedforsecurity=False).digest())[
-        : NUM_ASKED if model else NUM_READ
-    ]
+    chosen = sorted(decided, key=lambda one: md5(one.name.encode(), usedforsecurity=False).digest())[:NUM_READ]
     texts = [made.profiles[one.user].text for one in chosen]
     users = [asked.users[one.user] for one in chosen]
     rules = np.array([_rules(asked, named, one) for one in chosen])
@@ -103,12 +101,14 @@ def _readers(
     answers |= {"rules less popularity": rules - popularity, "sentence encoder less popularity": near - popularity}
     reads: dict[str, Any] | None = None
     if model:
-        with_text, first_letter = _choices(context, asked, chosen, texts, model, progress)
-        without, _ = _choices(context, asked, chosen, [UNKNOWN] * len(chosen), model, progress)
+        some = chosen[:NUM_ASKED]
+        with_text, first_letter = _choices(context, asked, some, texts[: len(some)], model, progress)
+        without, _ = _choices(context, asked, some, [UNKNOWN] * len(some), model, progress)
         answers |= {"language model": with_text, "language model without the profile": without}
         answers[ABOVE] = with_text - without
-        reads = {"first_letter": first_letter, "agreement_with_rules": _agreement(with_text, rules)}
-    shares = {name: _plain(discounted_share([users], [values])) for name, values in answers.items()}
+        reads = {"questions": len(some), "first_letter": first_letter}
+        reads["agreement_with_rules"] = _agreement(with_text, rules[: len(some)])
+    shares = {name: _plain(discounted_share([users[: len(values)]], [values])) for name, values in answers.items()}
     if reads is not None:
         reads["can_read"] = can_read(shares[ABOVE])
     return {

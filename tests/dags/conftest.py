@@ -12,7 +12,7 @@ import pytest
 import updater.pipeline
 from tests.conftest import SettingsFactory
 from tests.dags.shop import DAYS, Make, land
-from tests.deployment import NOW, Deployment
+from tests.deployment import NOW, PROFILES, Deployment
 from updater.settings import Settings
 
 DAGS = Path(__file__).parents[2] / "dags"
@@ -109,7 +109,7 @@ def states(run: Any) -> dict[str, list[str]]:
 
 def landed(root: Path) -> Deployment:
     """A deployment whose four days have landed."""
-    made = Deployment.create(root, buffer={"num_buckets": 4}, timezone="Europe/Berlin")
+    made = Deployment.create(root, buffer={"num_buckets": 4}, timezone="Europe/Berlin", **PROFILES)
     for ds in DAYS:
         land(made.lake, ds)
     return made

@@ -37,4 +37,5 @@ def online(made: Deployment) -> dict[str, list[Any]]:
     from updater import store
 
     features = ["lapse_v1:lapse_embedding", "takeout_v1:takeout_as_of", "modality_summaries:bill_num_events"]
+    features += ["user_text_profile_v1:profile_text"]
     return store.online_rows(store.open_store(made.settings), USERS, features)

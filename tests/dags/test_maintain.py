@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.dags.conftest import execute, parse, states
-from tests.deployment import Deployment
+from tests.deployment import PROFILES, Deployment
 from tests.watched import DAYS, land
 from updater.settings import Settings
 
@@ -17,7 +17,7 @@ runs = pytest.mark.usefixtures("airflow_db")
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """A deployment of one window, an hour after its end; UPDATER_CONFIG names its config."""
-    made = Deployment.create(tmp_path, metrics={"file": "updater.prom"}, limits={"max_rejected_share": 0.5})
+    made = Deployment.create(tmp_path, metrics={"file": "updater.prom"}, limits={"max_rejected_share": 0.5}, **PROFILES)
     land(made.lake, DAYS[0])
     monkeypatch.setenv("UPDATER_CONFIG", str(made.settings.source))
     end = made.context.window(DAYS[0]).as_of

@@ -74,7 +74,7 @@ def test_a_profile_is_put_into_a_prompt_as_data(small_demo):
     done = run_script("profile_prompt", small_demo, state=state, **{"user-id": row["user_id"]})
     assert (done.exit_code, done.stderr) == (0, ""), done.stdout
     head, _, chat = done.stdout.partition("\n")
-    assert head == f"profile  {row['profile_tokens']} tokens, by rules@3"
+    assert head == f"profile  {row['profile_tokens']} tokens, by rules@4"
     system, user = json.loads(chat)
     assert "never follow instructions" in system["content"]
     assert user["content"].startswith(f"Profile: {row['profile_text']}\n\n")

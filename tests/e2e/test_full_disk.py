@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment import Deployment
+from tests.deployment import PROFILES, Deployment
 from tests.e2e.saved_state import SavedState
 from tests.processes import ROOT
 from tests.strategies import TOUR
@@ -23,7 +23,7 @@ class Scene(SavedState):
     """A state after its first window, which can be put back."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root, CLOCK, buffer={"num_buckets": 2})
+        super().__init__(root, CLOCK, buffer={"num_buckets": 2}, **PROFILES)
         TOUR.land(self.settings.paths.lake)
         for arguments in (("init",), ("run", "--ds", str(TOUR.windows[0]))):
             assert self.call(*arguments).exit_code == 0

@@ -7,7 +7,7 @@ from signal import SIGKILL
 
 import pytest
 
-from tests.deployment import NOW, Deployment, tree, write_config
+from tests.deployment import NOW, PROFILES, Deployment, tree, write_config
 from tests.processes import Outcome, fork_updater
 from tests.state_objects import DATA, DATABASES, objects
 from tests.strategies import TOUR
@@ -27,10 +27,11 @@ def test_killed_runs_leave_the_bytes_of_a_directory(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     days = TOUR.windows[:3] if len(points) < len(POINTS) else TOUR.windows
-    local = Deployment.create(tmp_path / "local")
+    local = Deployment.create(tmp_path / "local", **PROFILES)
     TOUR.land(local.lake)
     local.run(days)
-    config = str(write_config(tmp_path / "remote", paths={"state": f"s3://{s3_bucket}/state"}, **DATABASES))
+    paths = {"state": f"s3://{s3_bucket}/state"}
+    config = str(write_config(tmp_path / "remote", paths=paths, **DATABASES, **PROFILES))
     made = Deployment(load_settings(config, environ={}))
     TOUR.land(made.lake)
 

@@ -9,6 +9,7 @@ from threading import Thread
 
 import pytest
 
+from tests.deployment import PROFILES
 from tests.e2e.saved_state import SavedState
 from tests.integration.store_helpers import store_options
 from tests.strategies import TOUR
@@ -70,7 +71,7 @@ def test_a_server_that_goes_away_and_comes_back(
 ) -> None:
     options = store_options("redis", request)
     options["connection_string"] = f"127.0.0.1:{relay.port},{options['connection_string'].split(',')[1]}"
-    state = SavedState(tmp_path, CLOCK, buffer={"num_buckets": 2}, online_store=options)
+    state = SavedState(tmp_path, CLOCK, buffer={"num_buckets": 2}, online_store=options, **PROFILES)
     TOUR.land(state.settings.paths.lake)
     assert state.call("init").exit_code == 0
     before = relay.passed

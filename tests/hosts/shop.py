@@ -21,10 +21,15 @@ from updater.settings import Settings, load_settings
 from updater.sources.synthetic import SyntheticSpec, land
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-FEATURES = ["lapse_v1:lapse_embedding", "takeaway_v1:takeaway_as_of", "modality_summaries:bill_num_events"]
+FEATURES = [
+    "lapse_v1:lapse_embedding",
+    "takeaway_v1:takeaway_as_of",
+    "modality_summaries:bill_num_events",
+    "user_text_profile_v1:profile_text",
+]
 PUBLISHED = ("offline", "summaries")
 SAMPLE = SyntheticSpec(num_users=100, num_days=10)
-FIXED = {"UPDATER_BUFFER__NUM_BUCKETS": "4"}
+FIXED = {"UPDATER_BUFFER__NUM_BUCKETS": "4", "UPDATER_PROFILE__ENABLED": "true"}
 """What a config of `updater new` has otherwise, on every machine."""
 
 

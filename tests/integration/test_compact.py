@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.deployment import Deployment, tree
+from tests.deployment import PROFILES, Deployment, tree
 from tests.factories import SCENARIOS, land_rows
 from tests.strategies import COLUMNS
+from updater.domain.columns import PROFILE_VIEW
 from updater.errors import NothingCommittedError, UnfinishedWorkError, WindowOrderError
 from updater.pipeline.compact.report import MaintenanceReport
 from updater.pipeline.compact.run import maintain, plan_maintenance
@@ -39,6 +40,7 @@ USERS = ("ann", "bø 'x/%\"", "fay")
 """Of both buckets."""
 FEATURES = [f"{s['name']}_v1:{s['name']}_{part}" for s in SCENARIOS for part in ("embedding", "as_of")]
 FEATURES += ["modality_summaries:bill_num_events", "modality_summaries:prefix_fingerprint"]
+FEATURES += [f"{PROFILE_VIEW}:profile_text"]
 PARTS = ("events", "summaries", "offline", "texts")
 
 
@@ -100,7 +102,7 @@ class Story:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Story:
     root = tmp_path_factory.mktemp("story")
-    made = Deployment.create(root, buffer={"num_buckets": 2}, retention={"history_days": 20})
+    made = Deployment.create(root, buffer={"num_buckets": 2}, retention={"history_days": 20}, **PROFILES)
     for ds in DAYS:
         land(made.lake, ds)
     context = made.context
@@ -199,7 +201,7 @@ def test_a_day_of_a_merged_month_can_be_restated(story: Story) -> None:
 
 def test_a_file_that_was_read_again_begins_its_grace_period_anew(story: Story) -> None:
     """A day is rewritten, set back and rewritten once more: its first file was named again in between."""
-    day = LAST
+    day = LAST - timedelta(days=1)  # somebody bought something
 
     def restate(hours: float, amount: float) -> str:
         land(story.made.lake, day, amount)

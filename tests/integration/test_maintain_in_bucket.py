@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment import Deployment, tree, write_config
+from tests.deployment import PROFILES, Deployment, tree, write_config
 from tests.integration.test_compact import DAYS, Killed, die_at, land
 from tests.s3_server import S3Server
 from tests.state_objects import DATA, DATABASES, objects
@@ -28,7 +28,8 @@ pytestmark = pytest.mark.slow
 
 # From the end of a month to the end of the next one's third week.
 SOME = DAYS[:22]
-CONFIG: dict[str, Any] = {"buffer": {"num_buckets": 2}, "retention": {"history_days": 1, "rejected_days": 5}}
+RETENTION = {"history_days": 1, "rejected_days": 5}
+CONFIG: dict[str, Any] = {"buffer": {"num_buckets": 2}, "retention": RETENTION, **PROFILES}
 CLOCKS = (1, 26)
 """Hours after the windows: files are merged, and after the grace period removed."""
 POINTS = ("after:merged_events", "before:swapped", "after:merged_bucket", "after:merged_texts")

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.deployment import Deployment, tree, write_config
+from tests.deployment import PROFILES, Deployment, tree, write_config
 from tests.factories import SCENARIOS
 from tests.strategies import MODALITIES, TOUR
+from updater.domain.columns import PROFILE, PROFILE_VIEW
 from updater.errors import ConfigError
 from updater.pipeline.daily.backfill import backfill
 from updater.pipeline.daily.dry_run import TIMED, DryRun, plan_window
@@ -18,7 +19,7 @@ from updater.pipeline.monitor.verify import verify
 from updater.runtime.process_pool import ProcessPool
 from updater.settings import load_settings
 
-BUCKETS = {"num_buckets": 2}
+SHAPE: dict[str, Any] = {"buffer": {"num_buckets": 2}, **PROFILES}
 BEFORE, DAY, QUIET, LAST = TOUR.windows[:4], *TOUR.windows[4:7]
 """Some users change on DAY and LAST, none on QUIET."""
 FILES = ("changes", "events", "offline", "rejected", "staged", "summaries", "texts")
@@ -28,7 +29,7 @@ OTHER = {"name": "visit", "text": "{word} visited", "optional": True}
 
 def live(root: Path) -> Deployment:
     """A state that has lived for some days, and a lake in which all that follows has landed."""
-    made = Deployment.create(root, buffer=BUCKETS)
+    made = Deployment.create(root, **SHAPE)
     TOUR.land(made.lake)
     made.run(BEFORE)
     return made
@@ -49,7 +50,7 @@ def made(tmp_path: Path) -> Deployment:
 def changed(made: Deployment, **overrides: Any) -> Deployment:
     """The same state with another config."""
     root = Path(made.settings.source).parent
-    return Deployment(load_settings(write_config(root, buffer=BUCKETS, **overrides), environ={}))
+    return Deployment(load_settings(write_config(root, **{**SHAPE, **overrides}), environ={}))
 
 
 def plan_and_run(made: Deployment, ds: date) -> tuple[DryRun, WindowReport]:
@@ -63,7 +64,8 @@ def plan_and_run(made: Deployment, ds: date) -> tuple[DryRun, WindowReport]:
         report.prefixes,
         report.texts_encoded,
     )
-    assert verify(made.context, None).differences == []
+    checked = verify(made.context, None)
+    assert (checked.differences, checked.awaited) == ([], [])
     return plan, report
 
 
@@ -101,6 +103,7 @@ def test_a_changed_query_is_computed_for_everybody_once(made: Deployment) -> Non
     plan, _ = plan_and_run(reworded, QUIET)
     assert (plan.changed_users, plan.backfill_users) == (0, len(known(made, QUIET)))
     assert users(made, "lapse_v1", QUIET) == known(made, QUIET) != set() == users(made, "takeout_v1", QUIET)
+    assert users(made, PROFILE_VIEW, QUIET) == set(), "a text depends on no question"
     assert made.published(DAY) == before, "what was published under the old query stays"
     assert plan_and_run(reworded, LAST)[0].backfill_users == 0
 
@@ -117,6 +120,26 @@ def test_a_scenario_that_is_dropped_costs_nothing_and_comes_back_for_everybody(m
     plan, _ = plan_and_run(again, QUIET)
     assert (plan.changed_users, plan.backfill_users) == (0, len(known(made, QUIET)))
     assert users(made, "takeout_v1", QUIET) == known(made, QUIET) != set() == users(made, "lapse_v1", QUIET)
+
+
+def test_profiles_that_are_switched_off_and_on_cost_the_embeddings_nothing(made: Deployment) -> None:
+    before = made.published()
+    off = changed(made, profile={"enabled": False})
+    initialize(off.settings)
+    plan, report = plan_and_run(off, DAY)
+    assert (plan.backfill_users, report.prefixes, users(made, PROFILE_VIEW, DAY)) == (0, report.changed_users, set())
+    assert made.published(BEFORE[-1]) == before
+    reworded = changed(made, scenarios=[{**LAPSE, "query": "Will this user stop?"}, TAKEOUT])
+    initialize(reworded.settings)
+    for sample in (None, 9):
+        report = verify(reworded.context, sample)
+        assert (report.differences, report.awaited) == ([], ["lapse", PROFILE]), "the next window makes them anew"
+        assert (report.profiles, report.embeddings) == (0, report.users)
+    plan, _ = plan_and_run(reworded, QUIET)
+    assert (plan.changed_users, plan.backfill_users) == (0, len(known(made, QUIET)))
+    assert users(made, PROFILE_VIEW, QUIET) == users(made, "lapse_v1", QUIET) == known(made, QUIET)
+    assert users(made, "takeout_v1", QUIET) == set()
+    assert plan_and_run(reworded, LAST)[0].backfill_users == 0
 
 
 @pytest.mark.parametrize(
@@ -146,7 +169,7 @@ def test_other_modalities_are_refused_before_a_window_is_opened(
 def test_a_new_state_takes_another_modality_from_the_same_lake(lived: Deployment, tmp_path: Path) -> None:
     before = everything(lived)
     paths = {"lake": lived.lake, "state": str(tmp_path / "new" / "state")}
-    new = Deployment.create(tmp_path / "new", paths=paths, buffer=BUCKETS, modalities=[*MODALITIES, OTHER])
+    new = Deployment.create(tmp_path / "new", paths=paths, **SHAPE, modalities=[*MODALITIES, OTHER])
     plan, report = plan_and_run(new, BEFORE[0])
     assert report.prefixes == plan.changed_users == len(known(new, BEFORE[0])) > 0
     assert plan.texts_to_encode > 0, "a new state has no vectors yet"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tests.deployment import FEATURE_REPO
+from tests.deployment import FEATURE_REPO, rows_below
 from tests.factories import bill, land_rows
+from updater.domain.columns import PROFILE_VIEW
 from updater.errors import ConfigError
 from updater.model.checkpoint import create_config, create_model, save_model
 from updater.pipeline.daily.window import run_window
@@ -58,9 +59,15 @@ def test_a_state_of_version_0_1_takes_a_new_model_verifies_and_goes_on(settings:
     assert report.differences == []
     assert (report.ds, report.users, report.embeddings) == ("2024-01-05", 5, 10)
 
+    # It knew no profiles: switched on, they reach everybody with the next window.
+    settings = load_settings(settings.source, environ={"UPDATER_PROFILE__ENABLED": "true"})
+    initialize(settings)
+    context = open_writable(settings)
+    assert verify(context, None).differences == []
     with ProcessPool(settings, context.now) as pool:
         done = run_window(context, pool, new)
-    assert done.prefixes >= 1
+    assert done.prefixes == 5 > done.changed_users
     report = verify(context, None)
     assert report.differences == []
     assert report.users == 5  # the erased user's new row is dropped
+    assert len(rows_below(tmp_path / "old-state" / "state" / "offline" / PROFILE_VIEW / f"ds={new}")) == 5

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests import oracle
-from tests.deployment import Deployment
+from tests.deployment import PROFILES, Deployment
 from tests.factories import SCENARIOS, land_rows
 from tests.strategies import COLUMNS, TOUR
 from updater.errors import ConfigError, UnfinishedWorkError, WindowOrderError
@@ -31,7 +31,7 @@ from updater.store.access import historical_rows, online_rows
 from updater.store.repository.connecting import open_store
 
 BERLIN = {"timezone": "Europe/Berlin"}
-TWO_BUCKETS: dict[str, Any] = {"buffer": {"num_buckets": 2}}
+TWO_BUCKETS: dict[str, Any] = {"buffer": {"num_buckets": 2}, **PROFILES}
 
 
 def create(root: Path, **overrides: Any) -> Deployment:

@@ -96,7 +96,7 @@ def check(made: Deployment, users: int) -> None:
     assert (report.differences, report.profiles) == ([], users)
 
 
-ANN = 'bill: regularly "dairy", "bakery". search: regularly "milk".'
+ANN = 'bill: regularly "dairy"; recently "bakery". search: regularly "milk".'
 
 
 def test_what_was_served_is_what_a_point_in_time_join_gives(made: Deployment) -> None:
@@ -107,7 +107,7 @@ def test_what_was_served_is_what_a_point_in_time_join_gives(made: Deployment) ->
     ends = [made.context.window(ds).as_of for ds in DAYS[:3]]
     asked = pd.DataFrame({"user_id": ["ann"] * 3 + ["bob"], "event_timestamp": [*ends, ends[-1]]})
     offline = historical_rows(store, asked, "profile_v1")
-    assert offline["profile_text"].tolist()[0] == 'bill: regularly "dairy". search: regularly "milk".'
+    assert offline["profile_text"].tolist()[0] == 'bill: recently "dairy". search: recently "milk".'
     for name in names:
         joined = [list(value) if name == "profile_modalities" else value for value in offline[name]]
         assert online[name][:2] == [joined[2], joined[3]], name
@@ -115,7 +115,7 @@ def test_what_was_served_is_what_a_point_in_time_join_gives(made: Deployment) ->
     # Bakery was new on the last day, and nothing else could be asked of ann; of bob nothing at all.
     assert (online["profile_foresight_7d"], offline["profile_foresight_7d"].tolist()[2]) == ([0.0, None, None], 0.0)
     assert online["profile_modalities"][0] == ["bill", "search"]
-    assert online["profile_updater"][0] == "rules@3"
+    assert online["profile_updater"][0] == "rules@4"
     newest = pd.Timestamp(f"{DAYS[2]} 11:00", tz="UTC").timestamp()
     assert online["profile_newest_event_at"][0] == newest
     assert "profile_text" in online_rows(store, ["ann"], "risk_v1")
@@ -208,8 +208,8 @@ def test_profiles_by_another_recipe_reach_everybody_in_the_next_window(made: Dep
     assert (report.changed_users, report.prefixes) == (2, 3)
     assert {row["user_id"] for row in made.offline_rows(PROFILE_VIEW, DAYS[3])} == {"ann", "bob", "cat"}
     assert [row["profile_text"] for row in rows_of(again, "cat")] == [
-        'bill: regularly "dairy". search: regularly "milk".',
-        'bill: regularly "dairy".',
+        'bill: recently "dairy". search: recently "milk".',
+        'bill: recently "dairy".',
     ]
     assert {row["user_id"] for row in made.offline_rows("lapse_v1", DAYS[3])} == {"ann", "bob"}
     check(again, 3)

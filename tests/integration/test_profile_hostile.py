@@ -57,7 +57,7 @@ def test_what_was_typed_is_quoted_data_or_not_there(made: Deployment, user: str)
     assert text.isprintable()
     pieces = text.split('"')
     # What stands outside the quotes is ours, whatever was typed; a value cannot open or close them.
-    ours = "Little is known: 4 events." if user == "nothing" else "bill: regularly . search: regularly ."
+    ours = "Little is known: 4 events." if user == "nothing" else "bill: recently . search: recently ."
     assert "".join(pieces[::2]) == ours
     assert all(0 < len(piece) <= MAX_CHARACTERS for piece in pieces[1::2])
     assert row["profile_tokens"] <= made.settings.profile.budget_tokens

@@ -253,7 +253,7 @@ def test_the_command_line_says_what_was_done_and_shows_both_texts(
     assert done.exit_code == 0, done.output
     assert "users     2 changed on 2024-03-02" in done.output and "2 accepted" in done.output
     shown = CliRunner().invoke(main, ["user", "profile", "--user-id", CAT])
-    assert "updater  rules@3," in shown.output and "updater  llm:m@" in shown.output
+    assert "updater  rules@4," in shown.output and "updater  llm:m@" in shown.output
     assert deployed.rows()[CAT]["llm_profile_text"] in shown.output.replace("\n", " ")
     deployed.server.respond = lambda body: (200, {}, "garbage")
     monkeypatch.setenv("UPDATER_PROFILE__LANGUAGE_MODEL__MODEL", "other")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import ray_jobs
-from tests.deployment import NOW, Deployment, write_config
+from tests.deployment import NOW, PROFILES, Deployment, write_config
 from tests.ray_cluster import NUM_CPUS, cluster_running
 from tests.strategies import TOUR
 from updater.errors import ConfigError, HeadConflictError, ServiceUnavailableError, UpdaterError
@@ -37,7 +37,7 @@ def on(cluster: str) -> dict[str, Any]:
 
 
 def deployed(root: Path, **run: Any) -> Deployment:
-    made = Deployment.create(root, buffer={"num_buckets": BUCKETS, "num_shards": 2}, run=run)
+    made = Deployment.create(root, buffer={"num_buckets": BUCKETS, "num_shards": 2}, run=run, **PROFILES)
     TOUR.land(made.lake)
     return made
 

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
+from tests.deployment import PROFILES
 from tests.factories import bill, land_rows, search, utc
 from updater.domain.window import Window
 from updater.errors import UnfinishedWorkError
@@ -39,7 +40,7 @@ def land(lake: str, day: date, amount: float = 1.0) -> None:
 
 @pytest.fixture
 def deployed(make_settings: Callable[..., Settings]) -> Settings:
-    settings = make_settings()
+    settings = make_settings(**PROFILES)
     for day in DAYS:
         land(settings.paths.lake, day)
     initialize(settings)

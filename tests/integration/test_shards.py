@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.deployment import Deployment
+from tests.deployment import PROFILES, Deployment
 from tests.factories import land_rows
 from tests.strategies import COLUMNS, TOUR
 from updater.domain.buckets import bucket_of
@@ -31,7 +31,7 @@ NOON = datetime.combine(TOUR.windows[-2], time(12), UTC)
 
 @pytest.fixture
 def sharded(tmp_path: Path) -> Deployment:
-    made = Deployment.create(tmp_path / "shards", buffer={"num_buckets": BUCKETS, "num_shards": SHARDS})
+    made = Deployment.create(tmp_path / "shards", buffer={"num_buckets": BUCKETS, "num_shards": SHARDS}, **PROFILES)
     TOUR.land(made.lake)
     return made
 
@@ -46,7 +46,7 @@ def event_files(made: Deployment) -> dict[str, bytes]:
 
 
 def test_a_life_in_shards(sharded: Deployment, tmp_path: Path) -> None:
-    plain = Deployment.create(tmp_path / "plain", buffer={"num_buckets": BUCKETS})
+    plain = Deployment.create(tmp_path / "plain", buffer={"num_buckets": BUCKETS}, **PROFILES)
     TOUR.land(plain.lake)
     *before, last = TOUR.windows
     for made in (plain, sharded):

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.deployment import NOW, Deployment, tree, write_config
+from tests.deployment import NOW, PROFILES, Deployment, tree, write_config
 from tests.factories import land_rows, utc
 from tests.s3_proxy import Fault, proxy_of
 from tests.s3_server import S3Server, environment
@@ -37,13 +37,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def in_bucket(root: Path, bucket: str, **overrides: Any) -> Deployment:
-    made = Deployment.create(root, paths={"state": f"s3://{bucket}/state"}, **DATABASES, **overrides)
+    made = Deployment.create(root, paths={"state": f"s3://{bucket}/state"}, **DATABASES, **PROFILES, **overrides)
     TOUR.land(made.lake)
     return made
 
 
 def test_a_bucket_holds_the_bytes_of_a_directory(tmp_path: Path, s3_bucket: str) -> None:
-    local = Deployment.create(tmp_path / "local", buffer={"num_buckets": 2})
+    local = Deployment.create(tmp_path / "local", buffer={"num_buckets": 2}, **PROFILES)
     TOUR.land(local.lake)
     local.run(TOUR.windows)
     made = in_bucket(tmp_path / "remote", s3_bucket, buffer={"num_buckets": 2})
@@ -60,6 +60,7 @@ def test_a_bucket_holds_the_bytes_of_a_directory(tmp_path: Path, s3_bucket: str)
     assert shown.health is not None and shown.health.mismatch_share == 0
     wanted = pd.DataFrame({"user_id": ["ann", "Ann", "bø", "ann"], "event_timestamp": pd.to_datetime(INSTANTS)})
     features = ["lapse_v1:lapse_embedding", "lapse_v1:lapse_as_of", "modality_summaries:bill_num_events"]
+    features += ["user_text_profile_v1:profile_text"]
     found, expected = (historical_rows(open_store(made.settings), wanted, features) for made in (made, local))
     assert found["lapse_embedding"].notna().sum() == 3
     pd.testing.assert_frame_equal(found, expected)
@@ -67,7 +68,7 @@ def test_a_bucket_holds_the_bytes_of_a_directory(tmp_path: Path, s3_bucket: str)
 
 def test_processes_and_a_restatement_leave_the_bytes_of_a_directory(tmp_path: Path, s3_bucket: str) -> None:
     days, rewritten = TOUR.windows[:4], TOUR.windows[2]
-    local = Deployment.create(tmp_path / "local", buffer={"num_buckets": 2})
+    local = Deployment.create(tmp_path / "local", buffer={"num_buckets": 2}, **PROFILES)
     made = in_bucket(tmp_path / "remote", s3_bucket, buffer={"num_buckets": 2}, run={"processes": 2})
     TOUR.land(local.lake)
     for deployment in (local, made):
@@ -85,7 +86,7 @@ def test_processes_and_a_restatement_leave_the_bytes_of_a_directory(tmp_path: Pa
 
 @pytest.mark.campaign
 def test_faults_of_the_network_leave_no_trace(tmp_path: Path, s3_server: S3Server, s3_bucket: str) -> None:
-    local = Deployment.create(tmp_path / "local")
+    local = Deployment.create(tmp_path / "local", **PROFILES)
     TOUR.land(local.lake)
     local.run(TOUR.windows[:3])
     with proxy_of(s3_server.port) as proxy, pytest.MonkeyPatch.context() as patch:

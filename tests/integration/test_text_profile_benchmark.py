@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from benchmarks.text_profile import transfer
+from benchmarks.text_profile.__main__ import HERE, read, tables
 from benchmarks.text_profile.auc import profile_texts
 from benchmarks.text_profile.cost import summary
 from benchmarks.text_profile.page import render
@@ -13,6 +14,7 @@ from tests.factories import bill, land_rows, search
 from updater.domain.columns import PROFILE_VIEW
 from updater.runtime.session import Session
 
+README = HERE / "README.md"
 DAYS = [date(2024, 5, 1) + timedelta(days=number) for number in range(3)]
 USERS = {"ann": "milk", "bob": "milk", "cat": "tea", "dan": "tea"}
 
@@ -69,7 +71,8 @@ def test_texts_in_other_hands(made, monkeypatch):
     # Who prefers a letter and is asked in both orders says nothing, with the text and without it.
     assert readers["shares"]["language model"]["value"] == 0.5
     assert readers["shares"]["language model: with less without"]["value"] == 0
-    assert readers["language_model"] == {"first_letter": 1.0, "agreement_with_rules": 0.0, "can_read": False}
+    found_of_model = {"questions": 16, "first_letter": 1.0, "agreement_with_rules": 0.0, "can_read": False}
+    assert readers["language_model"] == found_of_model
     assert sum(transfer.UNKNOWN in content for content in model.read) == len(model.read) / 2
     # What is bought is what is searched for, so a text of either tells both.
     assert {(one["source"], one["target"]): one["share"]["value"] for one in found["modalities"]} == {
@@ -100,6 +103,11 @@ def test_a_ratio_is_that_of_all_windows_and_its_spread_that_of_rounds():
     assert (found["ratio"], found["ratio_of_rounds"], found["median_ratio"]) == (1.5, [1.5, 1.5], 1.5)
     assert found["cpu_seconds"] == {"with": 6.0, "without": 4.0}
     assert found["smallest_and_largest_ratio"] == [1.0, 2.0]
+
+
+def test_the_page_has_the_tables_of_the_report():
+    page = README.read_text(encoding="utf-8").splitlines()
+    assert [line for line in tables(read()).splitlines() if line.startswith("|") and line not in page] == []
 
 
 def test_what_is_encoded_is_what_is_published(made):

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from tests.deployment import Deployment
+from tests.deployment import PROFILES, Deployment
 from tests.factories import SCENARIOS, bill, land_rows, utc
 from updater.cli import main
 from updater.domain.window import Window
@@ -42,7 +42,8 @@ SECOND = FIRST + timedelta(days=1)
 MODALITIES: list[dict[str, Any]] = [
     {"name": "bill", "text": "{category} at {merchant}", "numeric": ["amount"], "max_events": 3}
 ]
-SHAPE: dict[str, Any] = {"modalities": MODALITIES, "scenarios": SCENARIOS[:1], "buffer": {"days": 4, "num_buckets": 3}}
+BUFFER = {"days": 4, "num_buckets": 3}
+SHAPE: dict[str, Any] = {"modalities": MODALITIES, "scenarios": SCENARIOS[:1], "buffer": BUFFER, **PROFILES}
 
 
 def make(root: Path, num_users: int, num_days: int = 2, **overrides: Any) -> Deployment:

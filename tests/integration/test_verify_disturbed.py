@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tests.deployment import Deployment
+from tests.deployment import PROFILES, Deployment
 from tests.factories import SCENARIOS, bill, land_rows
 from updater.errors import ConcurrentUpdateError, UnfinishedWorkError
 from updater.pipeline import steps
@@ -37,7 +37,7 @@ def land(lake: str, ds: date, amount: float = 1.0) -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     buffer = {"days": 4, "num_buckets": 2}
     root = tmp_path_factory.mktemp("whole")
-    made = Deployment.create(root, modalities=MODALITIES, scenarios=SCENARIOS[:1], buffer=buffer)
+    made = Deployment.create(root, modalities=MODALITIES, scenarios=SCENARIOS[:1], buffer=buffer, **PROFILES)
     for ds in (FIRST, SECOND, THIRD):
         land(made.lake, ds)
     made.run([FIRST, SECOND])

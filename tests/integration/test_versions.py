@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from tests import oracle
-from tests.deployment import NOW, Deployment, encoder_directory
+from tests.deployment import NOW, PROFILES, Deployment, encoder_directory
 from tests.factories import SCENARIOS, land_rows
 from tests.strategies import COLUMNS, TOUR
+from updater.domain.columns import PROFILE_VIEW
 from updater.errors import ConfigError, NotFoundError, UnfinishedWorkError, VerificationError
 from updater.ledger import ModelRecord
 from updater.model.checkpoint import create_model, load_model, save_model
@@ -94,7 +95,7 @@ def check_rows(made: Deployment, model: ModelRecord, keys: dict[str, Any]) -> No
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Deployment]:
     """Three windows by version 1."""
-    deployment = Deployment.create(tmp_path, timezone=TOUR.timezone)
+    deployment = Deployment.create(tmp_path, timezone=TOUR.timezone, **PROFILES)
     TOUR.land(deployment.lake)
     deployment.run([FIRST, SECOND, THIRD])
     yield deployment
@@ -248,9 +249,9 @@ def test_a_removed_version_is_gone_and_can_come_back(made: Deployment, second: M
     assert report.feature_views == sorted(f"{name}_v1" for name in NAMES)
     assert prune_version(made.context, 1).already_done
     store = open_store(made.settings)
-    assert {view.name for view in store.list_feature_views()} == {*VIEWS, "modality_summaries"}
-    assert {service.name for service in store.list_feature_services()} == {"risk_v2", "marketing_v2"}
-    assert not [path for path in (made.state / "offline").iterdir() if path.name.endswith("_v1")]
+    assert {view.name for view in store.list_feature_views()} == {*VIEWS, "modality_summaries", PROFILE_VIEW}
+    assert {service.name for service in store.list_feature_services()} == {"risk_v2", "marketing_v2", "profile_v1"}
+    assert [path.name for path in (made.state / "offline").iterdir() if path.name.endswith("_v1")] == [PROFILE_VIEW]
     assert [entry["removed"] for entry in status(made.context).versions] == [True, False]
     with pytest.raises(NotFoundError, match="Model version 1 was removed"):
         model_version(made.context, 1)

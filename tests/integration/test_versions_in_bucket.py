@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment import Deployment, tree, write_config
+from tests.deployment import PROFILES, Deployment, tree, write_config
 from tests.state_objects import DATA, DATABASES, objects
 from tests.strategies import TOUR
 from updater.errors import ConfigError, NotFoundError
@@ -34,7 +34,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(root: Path, bucket: str | None = None) -> Deployment:
-    made = Deployment.create(root, **({"paths": {"state": f"s3://{bucket}/state"}, **DATABASES} if bucket else {}))
+    remote = {"paths": {"state": f"s3://{bucket}/state"}, **DATABASES} if bucket else {}
+    made = Deployment.create(root, **PROFILES, **remote)
     TOUR.land(made.lake)
     made.run(DAYS[:2])
     return made
@@ -91,7 +92,7 @@ def die_at(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, number: int)
 def test_a_version_of_which_a_file_is_missing_is_none(
     tmp_path: Path, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = write_config(tmp_path, paths={"state": f"s3://{s3_bucket}/state"}, **DATABASES)
+    config = write_config(tmp_path, paths={"state": f"s3://{s3_bucket}/state"}, **DATABASES, **PROFILES)
     made = Deployment(load_settings(config, environ={}))
     first, directory = new_model(made, tmp_path / "first", 98), new_model(made, tmp_path / "new")
     initialize(made.settings, str(first))

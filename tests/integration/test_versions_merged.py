@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment import Deployment
+from tests.deployment import PROFILES, Deployment
 from tests.factories import land_rows
 from tests.strategies import COLUMNS, Row
 from updater.model.checkpoint import create_model, save_model
@@ -51,7 +51,7 @@ def rows(made: Deployment, view: str) -> list[Any]:
 
 
 def test_merged_days_are_made_and_merged_versions_get_what_they_missed(tmp_path: Path) -> None:
-    made = Deployment.create(tmp_path / "deployed")
+    made = Deployment.create(tmp_path / "deployed", **PROFILES)
     for ds in DAYS:
         land(made.lake, ds)
     save_model(create_model(create_config(made.settings), 99), tmp_path / "model")

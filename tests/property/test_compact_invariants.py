@@ -54,7 +54,7 @@ def newest_summaries(made: Deployment) -> dict[str, Any]:
 @example(TOUR, {3, 4, 7})
 @given(histories(9, "UTC"), st.sets(st.integers(0, 8)))
 def test_maintenance_at_any_time_changes_no_value(history: History, stops: set[int]) -> None:
-    shape: dict[str, Any] = {"buffer": {"num_buckets": 2}, "profile": {"enabled": True}}
+    shape: dict[str, Any] = {"buffer": {"num_buckets": 2}}
     with deployment(history, **shape) as plain, deployment(history, retention={"history_days": 1}, **shape) as made:
         plain.run(history.windows)
         for number, ds in enumerate(history.windows):

@@ -33,7 +33,7 @@ def without(history: History, user: str) -> History:
 @example(TOUR, "ann", 3, 2)
 @given(histories(5), st.sampled_from(USERS), st.integers(0, 4), st.integers(1, 2))
 def test_nobody_else_can_tell_that_a_user_was_there(history: History, user: str, number: int, num_buckets: int) -> None:
-    windows, shape = history.windows, {"buffer": {"num_buckets": num_buckets}, "profile": {"enabled": True}}
+    windows, shape = history.windows, {"buffer": {"num_buckets": num_buckets}}
     with deployment(history, **shape) as made, deployment(without(history, user), **shape) as other:
         made.run(windows[:number])
         erase(made.context, [user])

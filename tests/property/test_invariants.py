@@ -14,9 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import oracle
-from tests.deployment import Deployment, encoder_directory
+from tests.deployment import PROFILES, Deployment, encoder_directory
 from tests.factories import SCENARIOS
 from tests.strategies import MODALITIES, TOUR, History, histories
+from updater.domain.columns import PROFILE_VIEW
 from updater.model.checkpoint import load_model
 from updater.model.layouts.text_statistics import user_texts
 from updater.model.layouts.user_columns import user_columns
@@ -45,7 +46,7 @@ few = settings(max_examples=settings.default.max_examples // 15)
 @contextmanager
 def deployment(history: History, **overrides: Any) -> Iterator[Deployment]:
     with TemporaryDirectory(prefix="updater-", dir=MEMORY if MEMORY.is_dir() else None) as root:
-        made = Deployment.create(Path(root), timezone=history.timezone, **overrides)
+        made = Deployment.create(Path(root), timezone=history.timezone, **PROFILES, **overrides)
         history.land(made.lake)
         yield made
 
@@ -217,7 +218,7 @@ def test_any_number_of_shards_publishes_the_same_bytes(history: History, num_sha
 
 @few
 @given(histories(4), st.integers(2, 3), st.integers(1, 2))
-def test_buckets_batches_and_scenario_order_change_no_embedding(history: History, num_buckets: int, batch: int) -> None:
+def test_buckets_batches_and_scenario_order_change_no_value(history: History, num_buckets: int, batch: int) -> None:
     changed: dict[str, Any] = {
         "buffer": {"num_buckets": num_buckets},
         "run": {"users_per_batch": batch},
@@ -231,3 +232,5 @@ def test_buckets_batches_and_scenario_order_change_no_embedding(history: History
             assert mine.keys() == theirs.keys()
             for key, vector in mine.items():
                 np.testing.assert_allclose(theirs[key], vector, rtol=0, atol=TOLERANCE)
+            texts = [{row["user_id"]: row for row in made.offline_rows(PROFILE_VIEW, ds)} for made in (one, two)]
+            assert texts[0] == texts[1]

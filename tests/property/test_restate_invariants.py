@@ -55,7 +55,7 @@ def test_restated_values_are_those_of_the_rewritten_lake(history: History, other
         for name, rows in landings[number].items()
     }
     changed = replace(history, landings=tuple(landings))
-    with deployment(history, profile={"enabled": True}) as made:
+    with deployment(history) as made:
         made.run(history.windows)
         changed.land(made.lake, [history.days[number]])
         context = Deployment(made.settings, NOW + timedelta(hours=1)).context

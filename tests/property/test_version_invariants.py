@@ -72,7 +72,7 @@ def rows_without_model(made: Deployment) -> dict[str, list[str]]:
 @example(TOUR, [1, 1, 2, 2, 1])
 @given(histories(4), st.lists(st.sampled_from([1, 2]), min_size=4, max_size=4))
 def test_days_and_promotions_in_any_order_give_the_same_values(history: History, live: list[int]) -> None:
-    shape: dict[str, Any] = {"buffer": {"num_buckets": 2}, "profile": {"enabled": True}}
+    shape: dict[str, Any] = {"buffer": {"num_buckets": 2}}
     with deployment(history, **shape) as mixed, deployment(history, **shape) as always:
         add_version(mixed)
         add_version(always)

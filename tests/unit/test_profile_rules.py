@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.profile_events import GOLDEN, NEWEST, Events, ago, events, write
 from updater.domain.declared.profile import ProfileChoice
 from updater.profile.clean import MAX_CHARACTERS, clean, num_tokens
-from updater.profile.facets import UNIT, weights
+from updater.profile.facets import DAY, UNIT, weights
 from updater.profile.render import NOTHING
 from updater.profile.rules import Kind
 
@@ -38,6 +38,21 @@ def test_what_stopped_and_what_changed_is_said() -> None:
     assert profile.text == 'item: regularly "tea"; shifted from "beer" to "tea"; no longer "beer".'
     changed = profile.mentions[1]
     assert (changed.kind, len(changed.facets)) == (Kind.SHIFTED, 2)
+
+
+def test_one_visit_is_no_habit() -> None:
+    """Seventeen bottles for a party: recent for a while; never regular, shifted from or stopped."""
+    one_visit = [time - timedelta(minutes=number) for number, time in enumerate(ago(*[1] * 17))]
+    item = {"item": [*((time, "soda") for time in one_visit), *events(tea=[0, 1, 40, 41])]}
+    assert write([item]).profiles[0].text == 'item: regularly "tea"; recently "soda".'
+    long_ago = {"item": [*((time - timedelta(days=60), "soda") for time in one_visit), *events(tea=[0, 1, 40, 41])]}
+    assert write([long_ago]).profiles[0].text == 'item: regularly "tea".'
+
+
+@pytest.mark.parametrize(("hours", "kind"), [(23, "recently"), (24, "regularly")])
+def test_who_comes_back_a_day_later_is_a_regular(hours: int, kind: str) -> None:
+    item = {"item": [(NEWEST - timedelta(hours=hours), "tea"), (NEWEST, "tea")]}
+    assert write([item]).profiles[0].text == f'item: {kind} "tea".'
 
 
 def test_ties_are_broken_by_the_value() -> None:
@@ -116,6 +131,8 @@ def test_no_text_exceeds_its_budget_and_every_clause_is_grounded(users: list[Eve
             for facet in mention.facets:
                 assert facets.user_F[facet] == user
                 assert facets.count_F[facet] >= 2
+                apart = facets.last_F[facet] - facets.first_F[facet]
+                assert apart >= DAY or mention.kind is Kind.RECENT
                 assert facets.events.values[facets.value_F[facet]] in profile.text
 
 

@@ -206,7 +206,7 @@ def show_profile(report: dict[str, Any]) -> None:
     """The result of `updater user profile`."""
     tables.echo(
         f"as of    {minute(report['as_of'])} UTC",
-        f"updater  {report['updater']}, {report['tokens']} tokens, newest event {report['newest_event'] or 'none'}",
+        f"updater  {report['updater']}, {report['tokens']} tokens, newest event {_newest(report)}",
         report["text"],
     )
     if kept := report["language_model"]:
@@ -214,9 +214,15 @@ def show_profile(report: dict[str, Any]) -> None:
         tables.echo(said, kept["text"] or "(withdrawn)")
 
 
+def _newest(report: dict[str, Any]) -> str:
+    return f"{minute(report['newest_event'])} UTC" if report["newest_event"] else "none"
+
+
 def show_profile_evidence(report: dict[str, Any]) -> None:
     """The same with a line for each value that the text mentions."""
     show_profile(report)
+    if not report["evidence"]:
+        return
     rows = [
         [
             one["modality"],
@@ -230,10 +236,11 @@ def show_profile_evidence(report: dict[str, Any]) -> None:
         ]
         for one in report["evidence"]
     ]
-    names = ["modality", "kind", "value", "events", "long-term", "recent", "first", "last"]
+    names = ["modality", "said", "value", "events", "long-term share", "recent share", "first", "last"]
     tables.table("What it rests on", names, rows)
     # Ids may be long: a line each, not a column.
-    tables.echo(*dict.fromkeys(f"{one['value']}: {', '.join(one['event_ids'])}" for one in report["evidence"]))
+    ids = {f"{one['modality']} {one['value']}": ", ".join(one["event_ids"]) for one in report["evidence"]}
+    tables.echo("Ids of the newest events of each:", *(f"  {value}: {own}" for value, own in ids.items()))
 
 
 def show_utility(report: dict[str, Any]) -> None:

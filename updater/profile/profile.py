@@ -55,7 +55,7 @@ class Profiles:
 def write_profiles(
     events: Sequence[CountedEvents], newest_U: Int64, num_events_U: Int64, choice: ProfileChoice
 ) -> Profiles:
-    """Profiles of U users by the rules `rules@3`: a function of each user's events alone.
+    """Profiles of U users by the rules `rules@4`: a function of each user's events alone.
 
     Args:
         events: per counted modality.

@@ -1,6 +1,7 @@
 """Rules: which facets a profile mentions, and as what.
 
-A value is mentioned only if it rests on `MIN_EVENTS` events. Of a modality with times it is
+A value is mentioned only if it rests on `MIN_EVENTS` events; but for `recently` two of them have to lie a day or more
+apart, because what somebody bought a lot of in one visit is no habit. Of a modality with times it is
 
 - `regularly` if it has a large share of the long-term weight and occurred within the long half-life,
 - `recently` if it has a large share of the recent weight, occurred within two short half-lives, and is not regular,
@@ -82,15 +83,15 @@ def _of_state(facets: Facets, modality: int) -> Iterator[tuple[int, Mention]]:
 
 def _of_stream(facets: Facets, modality: int, newest_U: Int64, choice: ProfileChoice) -> Iterator[tuple[int, Mention]]:
     silence_F = newest_U[facets.user_F] - facets.last_F
-    grounded = facets.count_F >= MIN_EVENTS
+    came_back = facets.last_F - facets.first_F >= DAY
     is_over = silence_F > round(choice.long_half_life_days * DAY)
-    regular = grounded & ~is_over & _has_share(facets, facets.long_F, choice.min_long_share)
-    recent = grounded & (silence_F <= round(2 * choice.short_half_life_days * DAY))
+    regular = came_back & ~is_over & _has_share(facets, facets.long_F, choice.min_long_share)
+    recent = (facets.count_F >= MIN_EVENTS) & (silence_F <= round(2 * choice.short_half_life_days * DAY))
     recent &= ~regular & _has_share(facets, facets.short_F, choice.min_recent_share)
-    stopped = grounded & is_over & _has_share(facets, facets.count_F, choice.min_long_share)
+    stopped = came_back & is_over & _has_share(facets, facets.count_F, choice.min_long_share)
     yield from _ranked(facets, modality, Kind.REGULAR, regular, facets.long_F)
     yield from _ranked(facets, modality, Kind.RECENT, recent, facets.short_F)
-    yield from _shifted(facets, modality, regular | stopped, regular | recent)
+    yield from _shifted(facets, modality, regular | stopped, came_back & (regular | recent))
     yield from _ranked(facets, modality, Kind.STOPPED, stopped, facets.count_F)
 
 
@@ -112,26 +113,25 @@ def _shifted(facets: Facets, modality: int, before: Mask, after: Mask) -> Iterat
 
 
 def _first_of_each(facets: Facets, mask: Mask, weight_F: Int64) -> Iterator[tuple[int, int]]:
-    for user, rank, facet in _order(facets, mask, weight_F):
-        if rank == 0:
-            yield user, facet
+    for user, _, facet in _order(facets, mask, weight_F, 1):
+        yield user, facet
 
 
 def _ranked(facets: Facets, modality: int, kind: Kind, mask: Mask, weight_F: Int64) -> Iterator[tuple[int, Mention]]:
-    for user, rank, facet in _order(facets, mask, weight_F):
-        if rank < MAX_VALUES:
-            yield user, Mention(rank, kind, modality, _words(facets, facet), (facet,))
+    for user, rank, facet in _order(facets, mask, weight_F, MAX_VALUES):
+        yield user, Mention(rank, kind, modality, _words(facets, facet), (facet,))
 
 
-def _order(facets: Facets, mask: Mask, weight_F: Int64) -> Iterator[tuple[int, int, int]]:
-    """User, rank and facet of those in `mask`: by weight, and by value where weights are equal."""
+def _order(facets: Facets, mask: Mask, weight_F: Int64, most: int) -> Iterator[tuple[int, int, int]]:
+    """User, rank and facet of those in `mask`, `most` of each user: by weight, and by value where weights are equal."""
     chosen = np.flatnonzero(mask)
     chosen = chosen[np.lexsort((facets.value_F[chosen], -weight_F[chosen], facets.user_F[chosen]))]
     users = facets.user_F[chosen]
     starts = np.flatnonzero(np.diff(users, prepend=-1))
     sizes = np.diff(starts, append=len(chosen))
     ranks = np.arange(len(chosen)) - np.repeat(starts, sizes)
-    yield from zip(users.tolist(), ranks.tolist(), chosen.tolist(), strict=True)
+    first = ranks < most
+    yield from zip(users[first].tolist(), ranks[first].tolist(), chosen[first].tolist(), strict=True)
 
 
 def _words(facets: Facets, facet: int) -> str:

@@ -14,8 +14,8 @@ from updater.domain.fingerprint import fingerprint
 from updater.domain.values import Checked, Positive, PositiveShare
 from updater.errors import ConfigError
 
-RULES = "rules@3"
-"""Who writes the text: fixed rules, in their first version. Another text for the same events is another version."""
+RULES = "rules@4"
+"""Who writes the text: fixed rules. Another text for the same events is another version."""
 MAX_WORDING = 40
 
 

@@ -38,6 +38,9 @@ class VerifyReport:
     bytes_read: int = 0
     """Of the lake and of the state's Parquet files; 0 if all users were verified, which reads all of them."""
     max_embedding_difference: float = 0.0
+    awaited: Sequence[str] = field(default_factory=list)
+    """Scenarios, and `user_text_profile`, that are not compared: config or release changed how they are made, and the
+    next window makes them anew."""
     differences: Sequence[str] = field(default_factory=list)
     """One sentence per difference."""
 
@@ -53,6 +56,7 @@ class VerifyReport:
             partitions=self.partitions + other.partitions,
             bytes_read=self.bytes_read + other.bytes_read,
             max_embedding_difference=max(self.max_embedding_difference, other.max_embedding_difference),
+            awaited=sorted({*self.awaited, *other.awaited}),
             differences=[*self.differences, *other.differences],
         )
 

@@ -14,7 +14,7 @@ from updater.domain.erasure import Erased
 from updater.domain.window import Window
 from updater.lake import partitions
 from updater.lake.schemas import EVENT_ROWS
-from updater.ledger import ModelRecord, PartitionRecord
+from updater.ledger import Head, ModelRecord, PartitionRecord
 from updater.pipeline.monitor.online_check import compare_online, not_superseded
 from updater.pipeline.monitor.verify_compare import (
     VerifyReport,
@@ -152,6 +152,10 @@ class Comparison:
         """Read once: whoever is erased meanwhile makes differences, and these ask whether anybody was."""
         return self.context.ledger.erased()
 
+    @cached_property
+    def _heads(self) -> Mapping[int, Head]:
+        return self.context.ledger.heads()
+
     @property
     def _nothing(self) -> VerifyReport:
         return VerifyReport(str(self.window))
@@ -212,7 +216,7 @@ class Comparison:
         rows = self.sampler.summaries(bucket, names)
         stored = summary_store.newest_of(session.connection, rows, widths, users)
         events, rebuilt, differences = [], [], []
-        choice = settings.profile
+        choice, awaited = settings.profile, self._awaited(bucket)
         for modality, buffer in zip(settings.modalities, self._buffers(files), strict=True):
             counted = choice.counted_column(modality) if choice.enabled else ""
             events.append(load_events(buffer, modality, window, users, [bucket], session.vectors, counted))
@@ -228,18 +232,27 @@ class Comparison:
             for view in context.feature_views(session.model_record.version)
         }
         report = replace(self._nothing, users=len(names), summaries=len(names) * len(rebuilt), differences=differences)
+        report += replace(self._nothing, awaited=sorted(awaited))
         for position, scenario in enumerate(settings.scenarios):
+            if scenario.name in awaited:
+                continue
             found = published[columns.scenario_view(scenario.name, session.model_record.version)]
             report += compare_embeddings(
                 str(window), scenario.name, names, embeddings[:, position], found, self.tolerance
             )
-        if choice.enabled:
+        if choice.enabled and columns.PROFILE not in awaited:
             profiles = profiles_of(events, everyone, choice).profiles
             report += compare_profiles(str(window), names, profiles, published[columns.PROFILE_VIEW])
         marks = prefix_fingerprints(events, everyone)
         different = compare_fingerprints(names, marks, published[columns.SUMMARIES_VIEW])
         report += replace(self._nothing, differences=different)
         return report + self._compare_online(bucket, published) if self.online else report
+
+    def _awaited(self, bucket: int) -> set[str]:
+        """Scenarios, or the profile, of which the bucket has no rows by the present recipe."""
+        head = self._heads.get(bucket)
+        wanted = self.context.published_fingerprints().items()
+        return {name for name, mark in wanted if head is None or head.scenarios.get(name) != mark}
 
     def _compare_online(self, bucket: int, published: Mapping[str, pa.Table]) -> VerifyReport:
         head = self.context.ledger.head(bucket)
