@@ -13,7 +13,7 @@ from updater.commands.common.former import formerly
 from updater.commands.common.groups import CommandGroup
 from updater.commands.common.ids import read_ids
 from updater.commands.serving import serve
-from updater.report.words import minute
+from updater.domain.window import minute
 from updater.settings import Settings
 
 UNANSWERED = "the model was not trained to answer"
@@ -204,9 +204,10 @@ def _answer(report: dict[str, Any]) -> list[str]:
 
 def show_profile(report: dict[str, Any]) -> None:
     """The result of `updater user profile`."""
+    newest = f"{minute(report['newest_event'])} UTC" if report["newest_event"] else "none"
     tables.echo(
         f"as of    {minute(report['as_of'])} UTC",
-        f"updater  {report['updater']}, {report['tokens']} tokens, newest event {report['newest_event'] or 'none'}",
+        f"updater  {report['updater']}, {report['tokens']} tokens, newest event {newest}",
         report["text"],
     )
     if kept := report["language_model"]:
