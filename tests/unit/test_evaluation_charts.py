@@ -1,5 +1,7 @@
 """Dots with intervals: everything lies within the picture, and the axis has round numbers."""
 
+from itertools import pairwise
+
 import pytest
 
 from updater.evaluation.charts import MOST_LETTERS, WIDTH, Chart, dot_chart
@@ -33,6 +35,12 @@ def test_everything_lies_within_the_picture() -> None:
 )
 def test_the_axis_has_round_numbers(values: tuple[float, ...], ticks: list[str]) -> None:
     assert [text.replace(".0 %", " %") for text, _ in shares(*values).ticks] == ticks
+
+
+def test_numbers_on_the_axis_do_not_touch() -> None:
+    rows = {name: {"": (value, value - 0.005, value)} for name, value in zip(NAMES, (-0.035, 0.0, 0.015), strict=True)}
+    places = [x for _, x in dot_chart(rows).ticks]
+    assert min(b - a for a, b in pairwise(places)) > 40
 
 
 def test_differences_lie_around_nothing() -> None:

@@ -19,7 +19,8 @@ MOST_LETTERS = 22
 ROW, DOT_STEP, TOP = 14.0, 9.0, 8.0
 BELOW = 18.0
 """Height of the axis' numbers."""
-MOST_TICKS = 6
+TICK = 46.0
+"""Room for a number on the axis."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ def dot_chart(rows: Mapping[str, Mapping[str, Point]], *, percent: bool = False)
     margin = 0.04 * (high - low) or 0.01
     low, high = low - margin, high + margin
     left = LETTER * min(max(map(len, rows), default=0), MOST_LETTERS) + 12
+    wide = WIDTH - left - RIGHT
 
     def place(value: float) -> float:
-        return round(left + (WIDTH - left - RIGHT) * (value - low) / (high - low), 2)
+        return round(left + wide * (value - low) / (high - low), 2)
 
     labels, dots, y = [], [], TOP
     for label, row in rows.items():
@@ -94,19 +96,19 @@ def dot_chart(rows: Mapping[str, Mapping[str, Point]], *, percent: bool = False)
         label_x=round(left - 8, 2),
         labels=tuple(labels),
         dots=tuple(dots),
-        ticks=tuple((text, place(value)) for text, value in _ticks(low, high, percent=percent)),
+        ticks=tuple((text, place(value)) for text, value in _ticks(low, high, int(wide // TICK), percent=percent)),
         zero=place(0.0) if low < 0.0 < high else None,
         legend=tuple((name, n % COLORS) for n, name in enumerate(series)) if len(series) > 1 else (),
     )
 
 
-def _ticks(low: float, high: float, *, percent: bool) -> list[tuple[str, float]]:
-    """Round numbers between two values, with as many digits as they need."""
+def _ticks(low: float, high: float, most: int, *, percent: bool) -> list[tuple[str, float]]:
+    """At most so many round numbers between two values, or one more, with as many digits as they need."""
     scale = 100 if percent else 1
     low, high = scale * low, scale * high
-    power = math.floor(math.log10((high - low) / MOST_TICKS))
+    power = math.floor(math.log10((high - low) / most))
     steps = (factor * 10.0**power for factor in (1, 2, 5, 10))
-    step = next(step for step in steps if (high - low) / step <= MOST_TICKS)
+    step = next(step for step in steps if (high - low) / step <= most)
     digits, unit = max(0, -math.floor(math.log10(step) + 1e-9)), " %" if percent else ""
     numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
     return [(_minus(f"{number * step:z.{digits}f}{unit}"), number * step / scale) for number in numbers]
