@@ -164,7 +164,7 @@ def backfill(settings: Settings, as_json: bool, from_date: date, to_date: date, 
 
     with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
         restated = run_restatement(context, pool, from_date, to_date, progress) if restate else None
-        done = run_backfill(context, pool, from_date, to_date, progress)
+        done = run_backfill(context, pool, from_date, to_date, progress, restated=restate)
     value = {"restated": restated, "windows": [one.to_json() for one in done]}
     print_result(value, as_json, tables.show_backfill)
 

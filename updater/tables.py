@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from updater.domain.window import minute
 from updater.fitting import fitting, least_width
-from updater.report.words import minute
 
 Json = dict[str, Any]
 SHOWN_IDS = 20
@@ -109,6 +109,8 @@ def show_windows(reports: Sequence[Json], nothing: str = "nothing changed") -> N
         ["ds", "users", "summaries", "texts", "prefixes", "share", "rejected", *steps],
         rows,
     )
+    if rejected := sum(m["rejected"] for r in done for m in r["modalities"]):
+        echo(f"Rejected rows: {rejected:,}. They are in the state's directory rejected, each with its reason.")
     echo(
         f"model {done[-1]['model']}"
         + (": untrained weights, only a smoke test" if "untrained" in done[-1]["model"] else "")
@@ -197,7 +199,7 @@ def show_status(report: Json) -> None:
         f"watermark   {report['watermark'] or 'none: no window is committed'}",
         f"model       {report['model']}" + ("" if report["trained"] else "  (untrained)"),
         f"waiting     {len(days)} landed days"
-        + (f", {days[0]} to {days[-1]}; `updater backfill` runs them" if days else ""),
+        + (f"; `updater backfill --from-date {days[0]} --to-date {days[-1]}` runs them" if days else ""),
         f"unfinished  {', '.join(report['unfinished']) or 'none'}",
     )
     for model in report["versions"]:

@@ -55,8 +55,25 @@ def test_windows_out_of_order(shop: Shop) -> None:
     refused(shop.run(DAY), 5, f"{DAY} lies before {NEXT}", "new state")
     late = DAY + timedelta(days=3)
     refused(shop.run(late), 5, "gap", f"updater backfill --from-date {DAY + timedelta(days=2)} --to-date {late}")
-    refused(shop.call("backfill", "--from-date", str(late), "--to-date", str(late)), 5, "gap")
-    refused(shop.call("backfill", "--from-date", str(DAY), "--to-date", str(late)), 5, "lies before")
+    for dry in ([], ["--dry-run"]):
+        refused(shop.call("backfill", "--from-date", str(late), "--to-date", str(late), *dry), 5, "gap")
+        refused(shop.call("backfill", "--from-date", str(DAY), "--to-date", str(late), *dry), 5, "lies before")
+
+
+def test_a_restatement_of_a_day_that_the_first_window_took_in(shop: Shop) -> None:
+    for offset in range(2):
+        shop.good(DAY + timedelta(days=offset))
+    shop.report(NEXT)
+    shop.good(DAY, users=4)
+    named = shop.call("status").stdout.replace("\n", " ")
+    range_ = ["--from-date", str(DAY), "--to-date", str(NEXT), "--restate"]
+    assert f"`updater backfill {' '.join(range_)}`" in named
+    plan = json.loads(shop.call("backfill", *range_, "--dry-run", "--json").stdout)
+    assert (plan["days"], plan["rewritten"], plan["affected_days"]) == ([], [f"bill {DAY}"], 1)
+    done = shop.call("backfill", *range_)
+    assert done.exit_code == 0, done.output
+    assert "over 1 days" in done.stdout
+    assert "rewritten" not in shop.call("status").stdout
 
 
 def test_a_directory_that_is_no_day_is_passed_over(shop: Shop) -> None:

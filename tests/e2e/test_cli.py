@@ -110,7 +110,7 @@ def test_status_and_verify_only_look(desk: Desk) -> None:
     assert (report["users"], report["differences"]) == (3, [])
     assert desk.unchanged_by("state", "verify", "--sample", "1")["users"] <= 2
     said = desk.text("status")
-    assert DAYS[1] in said and f"{DAYS[2]} to {DAYS[-1]}; `updater backfill` runs them" in said
+    assert DAYS[1] in said and f"`updater backfill --from-date {DAYS[2]} --to-date {DAYS[-1]}` runs them" in said
     assert "0 differences" in desk.text("state", "verify")
 
 

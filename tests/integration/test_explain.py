@@ -131,7 +131,7 @@ def test_for_people_and_as_a_page(made: Deployment, direction: Path, tmp_path: P
     done = call(made, *asked, "--top", "2", "--html", str(page))
     assert done.exit_code == 0, done.output
     assert "Texts left out, 4 in all" in done.stdout
-    assert "not causes and do not add up" in done.stdout
+    assert "not causes and do not add up" in done.stdout and f"Wrote {page}." in done.stdout.replace("\n", "")
     said = page.read_text(encoding="utf-8")
     assert "[tea] &amp; &lt;b&gt;cake&lt;/b&gt;" in said
     assert "<b>cake" not in said

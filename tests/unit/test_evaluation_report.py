@@ -184,7 +184,8 @@ def test_ablations_are_added_to_a_page_and_replaced():
 
     assert "No ablations were run." in page and "No ablations were run." not in added
     assert added.count("<svg") == page.count("<svg") + 1
-    assert HOSTILE not in added and f"{ablations[HOSTILE]['difference']['auc']:.4f}" in added
+    worse = f"{ablations[HOSTILE]['difference']['auc']:.4f}".replace("-", "−")
+    assert HOSTILE not in added and worse in added
     assert with_ablations(added, {}) == page
     assert render({**made, "ablations": ablations}, [], [], "model", SPLIT, "test", None) == added
 

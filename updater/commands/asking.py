@@ -7,7 +7,7 @@ import click
 
 from updater import tables
 from updater.commands.common.command import command_options, computes, print_result, progress_bar
-from updater.report.words import minute
+from updater.domain.window import minute
 from updater.settings import Settings
 
 
@@ -81,6 +81,8 @@ def explain(
     if html_file is not None:
         write_page(found, html_file)
     print_result(asdict(found), as_json, lambda report: show_explanation(report, top))
+    if html_file is not None and not as_json:
+        tables.echo(f"Wrote {html_file}.")
 
 
 def show_explanation(report: dict[str, Any], top: int) -> None:

@@ -13,7 +13,7 @@ from updater.commands.common.former import formerly
 from updater.commands.common.groups import CommandGroup
 from updater.commands.common.ids import read_ids
 from updater.commands.serving import serve
-from updater.report.words import minute
+from updater.domain.window import minute
 from updater.settings import Settings
 
 UNANSWERED = "the model was not trained to answer"

@@ -56,3 +56,8 @@ def days(from_date: date, to_date: date) -> Iterator[date]:
     """All days from `from_date` to `to_date`, both inclusive, oldest first."""
     for offset in range((to_date - from_date).days + 1):
         yield from_date + timedelta(days=offset)
+
+
+def minute(instant: str) -> str:
+    """An instant (ISO, UTC) to the minute, as a reader sees it."""
+    return instant[:16].replace("T", " ")

@@ -8,10 +8,12 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from updater.encoders.config import ENCODERS
-from updater.evaluation.figures import Picture, bars, differences
+from updater.evaluation.charts import Chart, dot_chart
+from updater.evaluation.figures import Picture
 from updater.evaluation.report import has_model
 from updater.labels.split import Split
 
+ENCODER = "an encoder that was pre-trained on the same log to predict the next event"
 SYSTEMS = {
     "tuned": "the model's embedding for the task's question after its soft prompt, if it has one",
     "base": "the same model without soft prompts",
@@ -26,8 +28,12 @@ SYSTEMS = {
     "rfm_categories": "recency, frequency and money with counts of categories, a logistic regression",
     "rfm_decayed": "the same and counts whose events halve in weight every 21 days, a logistic regression",
     "recency": "only the days since the user's newest event",
-    **{str(name): "an encoder that was pre-trained on the same log to predict the next event" for name in ENCODERS},
+    **{str(name): ENCODER for name in ENCODERS},
 }
+LEAD = (
+    "How well questions about users, whose answers came later, can be told from what each system keeps of them. "
+    "AUC is the chance that a user of whom the answer is yes is ranked before one of whom it is no: 0.5 is guessing."
+)
 METHOD = (
     "A linear probe (standardized columns, logistic regression with an L2 penalty) is fitted to each system's features "
     "and each task's training rows. One penalty for all tasks of a system is chosen on the validation anchors. It "
@@ -93,8 +99,8 @@ def render(
             model_compared=has_model(report),
             reasons=reasons,
             beside=beside,
-            bars_auc=Markup(bars(mean, "auc")),
-            bars_ks=Markup(bars(mean, "ks")),
+            auc_chart=_chart(mean, "auc"),
+            ks_chart=_chart(mean, "ks"),
             means=[_of_system(name, found) for name, found in mean.items()],
             systems=[f"{name}: {known[name]}" for name in mean if name in known],
             differences=_named({name.replace("-", " − "): found for name, found in report["differences"].items()}),
@@ -147,6 +153,7 @@ def page_templates(package: str, **names: Any) -> Environment:
 def _templates() -> Environment:
     return page_templates(
         "updater.evaluation",
+        LEAD=LEAD,
         METHOD=METHOD,
         CAVEATS=CAVEATS,
         MEAN_HEAD=MEAN_HEAD,
@@ -170,9 +177,15 @@ def _ablations(ablations: Mapping[str, Any]) -> str:
         for name, found in ablations.items()
     ]
     compared = {name: found["difference"] for name, found in ablations.items() if name != found["reference"]}
-    figure = Markup(differences(compared, "auc")) if ablations else ""
-    part: str = _templates().get_template("ablations.html.j2").render(head=ABLATIONS_HEAD, rows=rows, figure=figure)
+    chart = _chart(compared, "auc")
+    part: str = _templates().get_template("ablations.html.j2").render(head=ABLATIONS_HEAD, rows=rows, chart=chart)
     return part
+
+
+def _chart(found: Mapping[str, Mapping[str, Any]], metric: str) -> Chart:
+    """AUC or KS with its interval, by name."""
+    ends = f"{metric}_low", f"{metric}_high"
+    return dot_chart({name: {"": (one[metric], one[ends[0]], one[ends[1]])} for name, one in found.items()})
 
 
 def _of_system(name: str, found: Mapping[str, Any]) -> Row:
@@ -231,7 +244,7 @@ def _with_error(values: Mapping[str, Any], metric: str) -> Row:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:z.4f}"
+    return "–" if value is None else f"{value:z.4f}".replace("-", "−")
 
 
 def number_columns(rows: Sequence[Row]) -> set[int]:

@@ -5,6 +5,7 @@ from functools import cache
 
 from jinja2 import Environment
 
+from updater.domain.window import minute
 from updater.errors import ConfigError
 from updater.evaluation.html import page_templates
 from updater.explanation.bars import bar_chart, signed
@@ -47,7 +48,7 @@ def render(explanation: Explanation) -> str:
         .render(
             title=f"What moves the embedding of {e.user_id} for {e.scenario}",
             e=e,
-            as_of=_minute(e.as_of),
+            as_of=minute(e.as_of),
             itself=e.direction == ITSELF,
             modality_chart=bar_chart([(one.modality, one.effect) for one in e.modalities]),
             text_chart=bar_chart([(f"{one.modality}: {one.text}", one.effect) for one in e.texts[:MOST_SHOWN]]),
@@ -57,7 +58,7 @@ def render(explanation: Explanation) -> str:
                 for one in e.texts[:MOST_SHOWN]
             ],
             events=[
-                [one.modality, one.text or NOTHING, one.event_id, _minute(one.event_time), *_numbers(one)]
+                [one.modality, one.text or NOTHING, one.event_id, minute(one.event_time or NOTHING), *_numbers(one)]
                 for one in e.events[:MOST_SHOWN]
             ],
             counts=counts(e, MOST_SHOWN),
@@ -85,10 +86,6 @@ def counts(e: Explanation, shown: int) -> list[str]:
 
 def _numbers(one: Effect) -> Sequence[str]:
     return signed(one.effect), f"{one.moved:.4f}"
-
-
-def _minute(instant: str | None) -> str:
-    return NOTHING if instant is None else instant[:16].replace("T", " ")
 
 
 @cache

@@ -6,8 +6,9 @@ from typing import Any
 
 from jinja2 import Environment
 
-from updater.evaluation.html import page_templates
-from updater.fidelity.charts import Chart, dot_chart
+from updater.encoders.config import ENCODERS
+from updater.evaluation.charts import Chart, dot_chart
+from updater.evaluation.html import ENCODER, page_templates
 from updater.fidelity.gate import FEWEST_QUESTIONS, MOST_LOST
 from updater.fidelity.schema import SUBTASKS
 from updater.fidelity.systems.names import SYSTEMS
@@ -21,6 +22,10 @@ SUBTASK_WORDS = {
     "SI": "short-term interest: what is most frequent of late",
     "IT": "interest trajectory: how the most frequent changed",
 }
+LEAD = (
+    "What can be read back from the embeddings of one day: questions are made of the users' event logs, and simple "
+    "readers answer them from stored numbers alone. Each system below is a way to keep a user in numbers."
+)
 METHOD = (
     "Questions are made of the event log, in the manner of UQABench (arXiv 2502.19178), each with options and with an "
     "answer that the log has. On another log and with other options these numbers stand beside none of that paper.",
@@ -69,7 +74,7 @@ def render(report: Mapping[str, Any], wrong: Sequence[str], lost: Sequence[str])
             macro_chart=_macro_chart(report["macro"]),
             subtask_chart=_subtask_chart(report["subtasks"], systems),
             means=[_of_system(name, found, report["columns"]) for name, found in report["macro"].items()],
-            systems=[*(f"{name}: {SYSTEMS.get(name, name)}" for name in systems), *_left_out(systems)],
+            systems=[*(f"{name}: {_about(name)}" for name in systems if _about(name)), *_left_out(systems)],
             subtasks=[f"{name}: {SUBTASK_WORDS[name]}" for name in SUBTASKS if name in report["subtasks"]],
             accuracy_head=("sub-task", "questions", *systems),
             accuracies=[_accuracies([name], found) for name, found in report["subtasks"].items()],
@@ -94,6 +99,7 @@ def render(report: Mapping[str, Any], wrong: Sequence[str], lost: Sequence[str])
 def _templates() -> Environment:
     return page_templates(
         "updater.fidelity",
+        LEAD=LEAD,
         METHOD=METHOD,
         CAVEATS=CAVEATS,
         MEAN_HEAD=MEAN_HEAD,
@@ -105,6 +111,12 @@ def _templates() -> Environment:
     )
 
 
+def _about(name: str) -> str:
+    """What a system is; nothing of one that only the caller knows."""
+    # An encoder is named with its width.
+    return SYSTEMS.get(name, ENCODER if name.split()[0] in ENCODERS else "")
+
+
 def _left_out(systems: Sequence[str]) -> Row:
     without = (
         "native is left out: nobody asked for it where each option costs a pass of a language model, or the live model "
@@ -114,7 +126,8 @@ def _left_out(systems: Sequence[str]) -> Row:
 
 
 def _macro_chart(macro: Mapping[str, Any]) -> Chart:
-    return dot_chart({name: {"": (found["acc"], found["low"], found["high"])} for name, found in macro.items()})
+    rows = {name: {"": (found["acc"], found["low"], found["high"])} for name, found in macro.items()}
+    return dot_chart(rows, percent=True)
 
 
 def _subtask_chart(subtasks: Mapping[str, Any], systems: Sequence[str]) -> Chart:
@@ -123,7 +136,8 @@ def _subtask_chart(subtasks: Mapping[str, Any], systems: Sequence[str]) -> Chart
         {
             subtask: {name: (found[name]["acc"], found[name]["low"], found[name]["high"]) for name in shown}
             for subtask, found in subtasks.items()
-        }
+        },
+        percent=True,
     )
 
 
@@ -136,7 +150,7 @@ def _of_system(name: str, found: Mapping[str, Any], columns: Mapping[str, int]) 
 def _accuracies(names: Row, found: Mapping[str, Any]) -> Row:
     number = next(iter(found.values()))["n"]
     enough = all(one["acc"] is not None for one in found.values())
-    cells = [_percent(one["acc"]) if enough else "insufficient" for one in found.values()]
+    cells = [_percent(one["acc"]) if enough else "–" for one in found.values()]
     return [*names, f"{number:,}", *cells]
 
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from updater.domain.window import minute
 from updater.report.charts import Chart
 from updater.report.facts import Facts, Version
 from updater.report.next_day import NextDayView, next_day
 from updater.report.pictures import drift_pictures, pictures, steps_of
 from updater.report.table import Table
 from updater.report.thresholds import thresholds
-from updater.report.words import ago, minute, number, percent, seconds
+from updater.report.words import ago, number, percent, seconds
 
 NOTHING = "–"
 
@@ -111,10 +112,13 @@ def _tiles(facts: Facts) -> tuple[Tile, ...]:
 
 def _waits(facts: Facts) -> tuple[str, ...]:
     found = facts.status
-    said = [f"The window of {ds} was begun and is not finished; run it again." for ds in found.unfinished]
+    said = [
+        f"The window of {ds} was begun and is not finished; unless it is running, run it again."
+        for ds in found.unfinished
+    ]
     if found.waiting:
         more = f" and {number(len(found.waiting) - 1)} more" if len(found.waiting) > 1 else ""
-        said.append(f"{found.waiting[0]}{more} landed and waits.")
+        said.append(f"{found.waiting[0]}{more} landed and {'wait' if more else 'waits'}.")
     said += [
         f"{item['modality']} of {item['ds']} was rewritten after it had been processed: {item['restate_with']}"
         for item in found.rewritten

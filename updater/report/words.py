@@ -1,4 +1,4 @@
-"""Numbers and instants as a reader sees them."""
+"""Numbers as a reader sees them."""
 
 
 def number(value: float) -> str:
@@ -41,8 +41,3 @@ def plain(value: float) -> str:
 def axis_seconds(value: float) -> str:
     """Seconds on an axis."""
     return f"{value:g} s"
-
-
-def minute(instant: str) -> str:
-    """An instant (ISO, UTC) to the minute."""
-    return instant[:16].replace("T", " ")

@@ -20,19 +20,25 @@ logger = logging.getLogger(__name__)
 
 
 def backfill(
-    context: WritableContext, pool: ProcessPool, from_date: date, to_date: date, progress: Progress = no_progress
+    context: WritableContext,
+    pool: ProcessPool,
+    from_date: date,
+    to_date: date,
+    progress: Progress = no_progress,
+    *,
+    restated: bool = False,
 ) -> list[WindowReport]:
     """Run the missing windows of a range; both dates are inclusive. Resumable: run it again after a crash.
 
     The values are those of running the days one by one. Days are detected and encoded first, then every bucket walks
-    all of them.
+    all of them. `restated`: the range is that of a restatement (`missing_days`).
 
     Raises:
         NotLandedError, DataRefusedError: a day has not landed or cannot be trusted; the days before it are done.
         WindowOrderError: the range would leave a gap after the last window, or lies before the first.
     """
     watch = Stopwatch()
-    missing = missing_days(context, from_date, to_date)
+    missing = missing_days(context, from_date, to_date, restated=restated)
     model = context.live_model().name
     prepared: list[tuple[Window, StepTimes]] = []
     stopped: NotLandedError | DataRefusedError | None = None

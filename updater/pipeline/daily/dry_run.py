@@ -141,8 +141,12 @@ class BackfillPlan:
 
 
 def plan_backfill(context: Context, from_date: date, to_date: date, restate: bool) -> BackfillPlan:
-    """Plan a backfill; both dates are inclusive."""
-    missing = missing_days(context, from_date, to_date)
+    """Plan a backfill; both dates are inclusive. Raises WindowOrderError where the range lies before the first window,
+    or would leave a gap after the last one, as running it would.
+    """
+    missing = missing_days(context, from_date, to_date, restated=restate)
+    if missing and not restate:
+        check_order(context, context.window(missing[0]))
     lake = context.settings.paths.lake
     required = [m.name for m in context.settings.modalities if not m.optional]
     in_lake = [set(partitions.landed_days(partitions.join(lake, name))) for name in required] if missing else []

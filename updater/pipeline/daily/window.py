@@ -160,10 +160,19 @@ def _audit(context: Context, window: Window) -> None:
         raise VerificationError(f"{window} is not online and not committed: {error}", findings=error.findings) from None
 
 
-def missing_days(context: Context, from_date: date, to_date: date) -> list[date]:
-    """Days of the range that have no committed window, oldest first; both dates are inclusive."""
+def missing_days(context: Context, from_date: date, to_date: date, *, restated: bool = False) -> list[date]:
+    """Days of the range that have no committed window, oldest first; both dates are inclusive.
+
+    Args:
+        context: the deployment.
+        from_date: first day of the range.
+        to_date: last day of the range.
+        restated: True if the range is that of a restatement. It may begin with a partition that the first window took
+            in: no window of such a day is missing.
+    """
+    first = context.first_window() if restated else None
     done = {record.ds for record in context.ledger.windows() if record.completed_at is not None}
-    return [ds for ds in days(from_date, to_date) if ds not in done]
+    return [ds for ds in days(from_date, to_date) if ds not in done and not (first and ds < first)]
 
 
 def check_previous(context: Context, window: Window) -> None:

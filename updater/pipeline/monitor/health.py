@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from updater.domain import columns
 from updater.domain.declared.alerts import Alert, Measured, buckets_to_probe, changed_share, find_alerts, usual_share
 from updater.domain.declared.modality import Modality
-from updater.domain.window import Window
+from updater.domain.window import Window, minute
 from updater.errors import NothingCommittedError, VerificationError
 from updater.lake import partitions
 from updater.pipeline.monitor.online_check import OnlineComparison, compare_online, not_superseded
@@ -123,7 +123,7 @@ def measure(context: Context, online: bool) -> Health:
 
 def measured(health: Health) -> list[Measured]:
     """The values that have thresholds, each with what it was measured on."""
-    as_of = f"{datetime.fromisoformat(health.as_of):%Y-%m-%d %H:%M} UTC"
+    as_of = f"{minute(health.as_of)} UTC"
     found = []
     hours = {s.scenario: s.hours_since_as_of for s in health.scenarios if s.hours_since_as_of is not None}
     if hours:
