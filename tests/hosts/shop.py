@@ -23,7 +23,7 @@ from updater.sources.synthetic import SyntheticSpec, land
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FEATURES = ["lapse_v1:lapse_embedding", "takeaway_v1:takeaway_as_of", "modality_summaries:bill_num_events"]
 PUBLISHED = ("offline", "summaries")
-SAMPLE = SyntheticSpec(num_users=100, num_days=10)
+SAMPLE = SyntheticSpec(num_users=100, num_days=16)
 FIXED = {"UPDATER_BUFFER__NUM_BUCKETS": "4"}
 """What a config of `updater new` has otherwise, on every machine."""
 
