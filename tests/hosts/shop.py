@@ -28,7 +28,7 @@ FEATURES = [
     "user_text_profile_v1:profile_text",
 ]
 PUBLISHED = ("offline", "summaries")
-SAMPLE = SyntheticSpec(num_users=100, num_days=10)
+SAMPLE = SyntheticSpec(num_users=100, num_days=16)
 FIXED = {"UPDATER_BUFFER__NUM_BUCKETS": "4", "UPDATER_PROFILE__ENABLED": "true"}
 """What a config of `updater new` has otherwise, on every machine."""
 

@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning"),
 ]
 NAMES = ("one", "two")
+WEEK = 7
 STEPS = [
     ("detect", "PUT", 1),
     ("encode", "PUT", 1),
@@ -37,7 +38,7 @@ class Pair:
 
     def __init__(self, hosts: Cluster, alone: Shop) -> None:
         self.hosts, self.alone = hosts, alone
-        self._next = SAMPLE.last_day - timedelta(days=len(STEPS))
+        self._next = SAMPLE.last_day - timedelta(days=WEEK + len(STEPS) - 1)
 
     def day(self) -> date:
         """The next landing day, when the library alone is done with it."""
@@ -65,10 +66,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         yield Pair(made, alone)
 
 
-def test_two_hosts_share_a_window_and_publish_the_bytes_of_one_machine(pair: Pair) -> None:
-    run = pair.hosts.trigger(ds=str(pair.day()), num_groups=4)
-    tasks = pair.hosts.finish(run)
-    assert {task["hostname"] for task in tasks if task["state"] == "success"} == set(NAMES)
+@pytest.mark.timeout(3600)
+def test_two_hosts_share_a_week_of_windows_and_publish_the_bytes_of_one_machine(pair: Pair) -> None:
+    days = [pair.day() for _ in range(WEEK)]
+    runs = [pair.hosts.trigger(ds=str(ds), num_groups=4) for ds in days]
+    for run in runs:
+        tasks = pair.hosts.finish(run)
+        assert {task["hostname"] for task in tasks if task["state"] == "success"} == set(NAMES)
     pair.assert_equal()
 
 
