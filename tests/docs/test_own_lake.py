@@ -33,7 +33,9 @@ def test_from_exports_to_features(tmp_path):
     for line in ("3,954 page views, 780 orders", "landed 2026-02-01 to 2026-05-31"):
         assert line in page and line in done.stdout
     assert "0 differences" in done.stdout
-    served = json.loads(next(line for line in done.stdout.splitlines() if '"results"' in line).split("}{", 1)[-1])
+    # curl ends no line: before the answer stands that about health, behind it what the next command prints.
+    served, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index('{"results"') :])
     names = served["metadata"]["feature_names"]
     embeddings = served["results"][names.index("tea_embedding")]["values"]
     assert [len(embedding) for embedding in embeddings] == [128, 128]
+    assert re.search(r"^AUC of \d+ users: 0\.\d\d$", done.stdout, re.MULTILINE)
