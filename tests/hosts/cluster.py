@@ -1,7 +1,6 @@
 """Airflow with the CeleryExecutor on hosts: API server, scheduler and DAG processor on one, a worker on each other."""
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from tests.conftest import ROOT
 from tests.hosts.network import HOME, Host, hosts
 from tests.hosts.relay import relay
 from tests.hosts.services import Services, services
-from tests.hosts.shop import FIXED, NOW, SAMPLE, Shop, environment_with
+from tests.hosts.shop import NOW, SAMPLE, Shop, environment_with, on_a_host
 from updater.sources.synthetic import SyntheticSpec
 
 DAG = "daily_update"
@@ -52,22 +51,10 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """What every machine has to say: the same on all but for the metadata database, which workers do not know."""
-        kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "PATH") if name in os.environ}
         return {
-            **kept,
-            "HOME": str(HOME),
-            "NO_PROXY": "*",
-            "OMP_NUM_THREADS": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_OFFLINE": "1",
-            "FEAST_USAGE": "False",
-            "PYTHONUNBUFFERED": "1",
-            "SOURCE_DATE_EPOCH": str(int(NOW.timestamp())),
-            "UPDATER_CONFIG": str(HOME / "shop" / "updater.toml"),
+            **on_a_host(self.services.environment),
             "UPDATER_DAGS_START_DATE": "2099-01-01",  # runs by hand only
             "UPDATER_RUN__PROCESSES": "1",
-            **FIXED,
-            **self.services.environment,
             "AIRFLOW_HOME": str(HOME / "airflow"),
             "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

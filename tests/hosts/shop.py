@@ -1,5 +1,6 @@
 """The deployment that `updater new` writes, with a small made-up lake and its state on servers, or on one machine."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import tree
+from tests.hosts.network import HOME
 from tests.state_objects import objects
 from updater import store
 from updater.objects.filesystem import objects_at
@@ -33,18 +35,37 @@ FIXED = {"UPDATER_BUFFER__NUM_BUCKETS": "4", "UPDATER_PROFILE__ENABLED": "true"}
 """What a config of `updater new` has otherwise, on every machine."""
 
 
+def on_a_host(servers: Mapping[str, str]) -> dict[str, str]:
+    """The environment of what works on a host, whose config is at `HOME`/shop; `servers` says where these are."""
+    kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "PATH") if name in os.environ}
+    return {
+        **kept,
+        "HOME": str(HOME),
+        "NO_PROXY": "*",
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "FEAST_USAGE": "False",
+        "PYTHONUNBUFFERED": "1",
+        "SOURCE_DATE_EPOCH": str(int(NOW.timestamp())),
+        "UPDATER_CONFIG": str(HOME / "shop" / "updater.toml"),
+        **FIXED,
+        **servers,
+    }
+
+
 class Shop:
     """A directory with a config and a feature repository, and the place that an environment gives to its state."""
 
-    def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, environ: Mapping[str, str], num_users: int) -> None:
+        self.directory, self._num_users = directory, num_users
         self.settings: Settings = load_settings(directory / "updater.toml", environ={**FIXED, **environ})
 
     @classmethod
     def create(cls, directory: Path, environ: Mapping[str, str], spec: SyntheticSpec = SAMPLE) -> "Shop":
         """Write it, land its lake and initialize its state."""
         new_deployment(directory, NOW.date())
-        made = cls(directory, environ)
+        made = cls(directory, environ, spec.num_users)
         names = [modality.name for modality in made.settings.modalities]
         land(str(directory / "lake"), spec)
         for path in (directory / "lake").iterdir():
@@ -79,7 +100,7 @@ class Shop:
 
     def online(self) -> dict[str, list[object]]:
         """What the online store serves of everybody."""
-        users = [f"u{number:07d}" for number in range(SAMPLE.num_users)]
+        users = [f"u{number:07d}" for number in range(self._num_users)]
         return store.online_rows(store.open_store(self.settings), users, FEATURES)
 
 
