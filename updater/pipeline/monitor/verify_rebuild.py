@@ -249,10 +249,11 @@ class Comparison:
         return report + self._compare_online(bucket, published) if self.online else report
 
     def _awaited(self, bucket: int) -> set[str]:
-        """Scenarios, or the profile, of which the bucket has no rows by the present recipe."""
-        head = self._heads.get(bucket)
+        """Scenarios, or the profile, of which the bucket's rows are of another recipe than the present one."""
+        if (head := self._heads.get(bucket)) is None:
+            return set()
         wanted = self.context.published_fingerprints().items()
-        return {name for name, mark in wanted if head is None or head.scenarios.get(name) != mark}
+        return {name for name, mark in wanted if head.scenarios.get(name) != mark}
 
     def _compare_online(self, bucket: int, published: Mapping[str, pa.Table]) -> VerifyReport:
         head = self.context.ledger.head(bucket)
