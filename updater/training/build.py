@@ -67,7 +67,8 @@ def plan_build(settings: Settings) -> BuildPlan:
     if not anchors:
         raise NotLandedError(
             f"The landed days {first} to {last} hold no profile of {settings.buffer.days} days with a future of "
-            f"{options.future_days}; land more days, or set training.first_anchor, training.future_days."
+            f"{options.future_days}; land more days, or set training.first_anchor, training.future_days; "
+            "a new state can have fewer buffer.days."
         )
     after = last + timedelta(days=1)
     test_from = options.test_from or after
