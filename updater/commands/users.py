@@ -81,7 +81,9 @@ def embed(
     if everybody and (user_ids or users_file):
         raise click.UsageError("--all is everybody; leave out --user-id and --users-file.")
     users = [*user_ids, *(read_ids(users_file, users_column) if users_file else [])]
-    if output is None and (everybody or len(users) != 1):
+    if output is None and everybody:
+        raise click.UsageError("--all is too much for a terminal; name with --output a file for the embeddings.")
+    if output is None and len(users) != 1:
         raise click.UsageError("Name one user, or several and with --output a file for their embeddings.")
     context = open_context(settings)
     with progress_bar(as_json) as progress, ProcessPool(settings, context.now) as pool:
