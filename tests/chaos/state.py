@@ -29,7 +29,7 @@ COUNTS = "counts of "
 WINDOW_COUNTS = ("changed_users", "changed_summaries", "prefixes", "active_users", "rows")
 TEXT = "text "
 """Names of items that are text vectors. They belong to nobody; a window before an erasure leaves more."""
-NOT_COMPARED = ("recorded_at", "committed_at", "source_etag", "events_file", "counts")
+NOT_COMPARED = ("recorded_at", "committed_at", "source_etag", "events_file", "counts", "num_erased")
 """When an attempt was made, when a file of the lake was written; names of files and counts are compared apart."""
 
 
@@ -81,7 +81,9 @@ def _ledger(found: Items, ledger: LedgerReader) -> None:
             found[name].append(_compared(record))
             found[f"{COUNTS}{name}"].append(repr(record.counts))
     for record in ledger.partitions():
-        found[f"partition {record.modality} {record.ds}"].append(_compared(record))
+        name = f"partition {record.modality} {record.ds}"
+        found[name].append(_compared(record))
+        found[f"{COUNTS}{name}"].append(str(record.num_erased))
         found[f"{LAYOUT}of {record.modality} {record.ds}"].append(str(record.events_file))
     for window in ledger.windows():
         counts = {name: window.counts.get(name) for name in WINDOW_COUNTS}
