@@ -54,22 +54,25 @@ def run_few_labels(context: WritableContext, progress: Progress) -> Json:
     kept: dict[int, int] = defaultdict(int)
     native: list[float] = []
     tuner, users = PromptTuner(model, profiles, settings.tuning), LabelledUsers(model, profiles)
+    serving = InferenceModel(model)
     with one_thread():
         for done, task in enumerate(tasks):
             asked, rows = question(settings, task).query, found.rows[task.name]
             tested = labels_of(rows, rows.test, profiles, asked)
             known = labels_of(rows, rows.train, profiles, asked)
-            answered = answers_of(model, profiles, tested)
+            answered = answers_of(serving, profiles, tested)
             native.append(native_auc(answered, tested))
             for count in COUNTS:
                 learned = draw(known, count, settings.training.seed)
                 if np.bincount(learned.classes, minlength=2).min() < LEAST:
                     continue
                 kept[count] += tuner.tune(task.name, learned, settings.training.seed).kept
-                curves[count, PLAIN].append(probed(users, None, model, learned, tested))
-                curves[count, TUNED].append(probed(users, task.name, model, learned, tested))
-                beside = answers_of(model, profiles, learned), answered
-                curves[count, WITH_ANSWER].append(probed(users, None, model, learned, tested, beside))
+                plain = [(embedded(users, None, model, part),) for part in (learned, tested)]
+                tuned = [(embedded(users, task.name, model, part),) for part in (learned, tested)]
+                answers = answers_of(serving, profiles, learned), answered
+                beside = [(*parts, answer[:, None]) for parts, answer in zip(plain, answers, strict=True)]
+                for name, (fitted, scored) in {PLAIN: plain, TUNED: tuned, WITH_ANSWER: beside}.items():
+                    curves[count, name].append(probed(learned, fitted, tested, scored, TRIED[name]))
             progress("tasks with few labels", done + 1, len(tasks))
     by_count = {str(count): _compared({name: curves[count, name] for name in TRIED}) for count in COUNTS}
     for count in COUNTS:
@@ -98,40 +101,35 @@ def draw(labels: Labels, count: int, seed: int) -> Labels:
     return labels.take(order[:count])
 
 
+def embedded(users: LabelledUsers, scenario: str | None, model: UserModel, labels: Labels) -> Floats:
+    """Embeddings of the labelled rows under a scenario's prompt, or under the plain question: (rows, E)."""
+    shift = model.question_shifts[scenario] if scenario and scenario in model.question_shifts else None
+    prompt = model.soft_prompts[scenario] if scenario and scenario in model.soft_prompts else None
+    found: Floats = users.embed_all(prompt, shift, labels, USERS_AT_A_TIME).detach().double().numpy()
+    return found
+
+
 def probed(
-    users: LabelledUsers,
-    scenario: str | None,
-    model: UserModel,
-    learned: Labels,
-    tested: Labels,
-    beside: tuple[Floats, Floats] | None = None,
+    learned: Labels, fitted: Sequence[Floats], tested: Labels, scored: Sequence[Floats], penalties: Sequence[Penalty]
 ) -> Floats:
     """AUC on the tested rows of probes fitted to the learned ones, one for each penalty.
 
     Args:
-        users: whose embeddings are read.
-        scenario: whose prompt is used; None for the plain question.
-        model: with the prompts.
         learned: labels that probes are fitted to.
+        fitted: parts of the features of their rows, each (rows, columns).
         tested: labels that are scored.
-        beside: one number of each learned and of each tested row, as a part of its own beside the embedding.
+        scored: the same parts of the features of their rows.
+        penalties: what is tried.
     """
-    shift = model.question_shifts[scenario] if scenario and scenario in model.question_shifts else None
-    prompt = model.soft_prompts[scenario] if scenario and scenario in model.soft_prompts else None
-    parts = [
-        users.embed_all(prompt, shift, one, USERS_AT_A_TIME).detach().double().numpy() for one in (learned, tested)
-    ]
-    widths, tried = [parts[0].shape[1]], PENALTIES
-    if beside is not None:
-        widths, tried = [*widths, 1], PENALTIES_BY_PART
-        parts = [np.column_stack([part, number]) for part, number in zip(parts, beside, strict=True)]
-    scorers = logistic_path(parts[0], learned.classes.astype(bool), tried, widths)
-    return np.array([auc_and_ks(tested.classes.astype(bool), score(parts[1]))[0] for score in scorers])
+    features, label = np.concatenate(fitted, axis=1), learned.classes.astype(bool)
+    scorers = logistic_path(features, label, penalties, [part.shape[1] for part in fitted])
+    rows = np.concatenate(scored, axis=1)
+    return np.array([auc_and_ks(tested.classes.astype(bool), score(rows))[0] for score in scorers])
 
 
-def answers_of(model: UserModel, profiles: Mapping[date, Profiles], labels: Labels) -> Floats:
+def answers_of(serving: InferenceModel, profiles: Mapping[date, Profiles], labels: Labels) -> Floats:
     """The model's own first answer for each labelled row, without a label: log odds less those among all users."""
-    serving, scores = InferenceModel(model), np.empty(len(labels.rows))
+    scores = np.empty(len(labels.rows))
     anchors = np.array(labels.anchors, dtype="datetime64[D]")
     for day in sorted(set(labels.anchors)):
         at = np.flatnonzero(anchors == np.datetime64(day))

@@ -5,9 +5,10 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.quality.few_labels import _compared, draw, labels_of
+from benchmarks.quality.few_labels import _compared, draw, labels_of, probed
 from tests.training_data import ANCHORS, make_profiles
 from updater.evaluation.scoring import PENALTIES, PENALTIES_BY_PART, TaskRows
+from updater.training.tuning.labelled_users import Labels
 
 USERS = ["u1", "u2", "u3"]
 PROFILES = {anchor: make_profiles(anchor, USERS) for anchor in ANCHORS}
@@ -46,3 +47,17 @@ def test_each_way_is_compared_with_the_plain_question_at_its_own_best_penalty() 
     assert made["with_answer-base"] == [0.1, 0.0]
     chosen = made["inverse_penalties"]
     assert (chosen["base"], chosen["with_answer"]) == (PENALTIES[1].inverse, PENALTIES_BY_PART[0].inverse)
+
+
+def test_a_number_beside_the_embedding_is_read_as_a_part_of_its_own() -> None:
+    rng = np.random.default_rng(2)
+    telling = rng.normal(size=400)
+    classes = (telling + rng.normal(size=400) > 0).astype(np.int64)
+    whole = Labels([ANCHORS[0]] * 400, np.arange(400), ["asked?"] * 400, classes)
+    learned, tested = whole.take(np.arange(100)), whole.take(np.arange(100, 400))
+    noise = rng.normal(size=(400, 64))
+    alone = probed(learned, [noise[:100]], tested, [noise[100:]], PENALTIES)
+    parts = [(noise[rows], telling[rows, None]) for rows in (slice(100), slice(100, None))]
+    beside = probed(learned, parts[0], tested, parts[1], PENALTIES_BY_PART)
+    assert (len(alone), len(beside)) == (len(PENALTIES), len(PENALTIES_BY_PART))
+    assert beside.max() > alone.max() + 0.1

@@ -7,6 +7,7 @@ not count. The same two models on baseline features are what an embedding is com
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -54,14 +55,14 @@ def fit_logistic(features: Floats, label: NDArray[np.bool_], inverse_penalty: fl
 def logistic_path(
     features: Floats, label: NDArray[np.bool_], penalties: Sequence[Penalty], widths: Widths = ()
 ) -> Iterator[Scorer]:
-    """`fit_logistic` for each penalty; each begins where the one before of its kind ended, so give the strongest first.
+    """`fit_logistic` for each penalty; each begins where the one before ended, as long as both are of one kind.
 
     A scorer is good until the next one is asked for.
 
     Args:
         features: (rows, columns).
         label: (rows,), with both classes.
-        penalties: what is tried.
+        penalties: what is tried, one kind after the other, the strongest first.
         widths: columns of each part; a single one if left out.
 
     Raises:
@@ -71,16 +72,13 @@ def logistic_path(
     preprocessing, linear = _sklearn("preprocessing"), _sklearn("linear_model")
     scaler = preprocessing.StandardScaler()
     scaled = scaler.fit_transform(features)
-    of_parts = np.repeat([width**-0.5 for width in widths or [features.shape[1]]], widths or [features.shape[1]])
-    models: dict[bool, Any] = {}
-    for penalty in penalties:
-        weights = of_parts if penalty.by_part else np.ones(features.shape[1])
-        if penalty.by_part not in models:
-            models[penalty.by_part] = linear.LogisticRegression(
-                solver="newton-cholesky", warm_start=True, tol=TOLERANCE
-            )
-        model = models[penalty.by_part].set_params(C=penalty.inverse)
-        yield _scorer(model.fit(scaled * weights, label), partial(_weighed, scaler, weights))
+    widths = widths or [features.shape[1]]
+    for by_part, of_kind in groupby(penalties, lambda penalty: penalty.by_part):
+        weights = np.repeat([width**-0.5 if by_part else 1.0 for width in widths], widths)
+        weighed, scale = scaled * weights, partial(_weighed, scaler, weights)
+        model = linear.LogisticRegression(solver="newton-cholesky", warm_start=True, tol=TOLERANCE)
+        for penalty in of_kind:
+            yield _scorer(model.set_params(C=penalty.inverse).fit(weighed, label), scale)
 
 
 def fit_boosting(features: Floats, label: NDArray[np.bool_], iterations: int = 150, seed: int = 0) -> Scorer:

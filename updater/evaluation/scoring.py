@@ -97,9 +97,9 @@ def score_system(
 ) -> Scores:
     """Fit and score all tasks, several at a time; a penalty that is given is not chosen."""
     choose = penalty is None and not system.boosted and all(one.validation.any() for one in rows.values())
-    penalties = (*PENALTIES, *PENALTIES_BY_PART) if choose else (DEFAULT_PENALTY if penalty is None else penalty,)
+    given = None if choose else penalty or DEFAULT_PENALTY
     scores: dict[str, list[tuple[Floats, Floats]]] = {}
-    for done, (task, found) in enumerate(_score_all(pool, system, tasks, rows, penalties)):
+    for done, (task, found) in enumerate(_score_all(pool, system, tasks, rows, given)):
         scores[task.name] = found
         progress(f"probing {system.name}", done + 1, len(tasks))
     best = 0
@@ -107,6 +107,7 @@ def score_system(
         num_tried = min(map(len, scores.values()))
         tried = [{name: found[place][0] for name, found in scores.items()} for place in range(num_tried)]
         best = int(np.argmax([_mean_auc(rows, one) for one in tried]))
+        given = (*PENALTIES, *PENALTIES_BY_PART)[best]
     predictions = {
         task.name: Predictions(
             rows[task.name].user[rows[task.name].test],
@@ -115,12 +116,13 @@ def score_system(
         )
         for task in tasks
     }
-    return Scores(None if system.boosted else penalties[best], predictions, system.cost)
+    return Scores(None if system.boosted else given, predictions, system.cost)
 
 
 def _score_all(
-    pool: ProcessPool, system: System, tasks: Sequence[Task], rows: Mapping[str, TaskRows], penalties: Sequence[Penalty]
+    pool: ProcessPool, system: System, tasks: Sequence[Task], rows: Mapping[str, TaskRows], given: Penalty | None
 ) -> Iterator[tuple[Task, list[tuple[Floats, Floats]]]]:
+    """Scores of validation and test rows with the penalty that is given, or with each of those that are tried."""
     size = TASKS_PER_ROUND * pool.num_processes
     for start in range(0, len(tasks), size):
         part = tasks[start : start + size]
@@ -130,8 +132,8 @@ def _score_all(
             parts = system.parts(task, one.table)
             features, widths = np.concatenate(parts, axis=1), tuple(part.shape[1] for part in parts)
             # Of a single part all columns are alike either way.
-            useful = [each for each in penalties if len(parts) > 1 or len(penalties) == 1 or not each.by_part]
-            fitted = None if system.boosted else tuple(useful)
+            tried = PENALTIES if len(parts) == 1 else (*PENALTIES, *PENALTIES_BY_PART)
+            fitted = None if system.boosted else (given,) if given else tried
             apart = features[one.train], one.label[one.train], features[one.validation], features[one.test]
             jobs.append((*apart, fitted, widths))
         for index, found in pool.map(fit_and_score, jobs):

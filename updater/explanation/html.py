@@ -58,7 +58,13 @@ def render(explanation: Explanation) -> str:
                 for one in e.texts[:MOST_SHOWN]
             ],
             events=[
-                [one.modality, one.text or NOTHING, one.event_id, minute(one.event_time or NOTHING), *_numbers(one)]
+                [
+                    one.modality,
+                    one.text or NOTHING,
+                    one.event_id,
+                    minute(one.event_time) if one.event_time else NOTHING,
+                    *_numbers(one),
+                ]
                 for one in e.events[:MOST_SHOWN]
             ],
             counts=counts(e, MOST_SHOWN),

@@ -150,13 +150,13 @@ def recency(settings: Settings, scratch: Scratch, rows: pa.Table) -> Floats:
     return _recency(settings, _join(scratch, rows, [f"{RECENCY_VIEW}:{DAYS_SINCE}"]))
 
 
-def concatenated_system(name: str, parts: Sequence[System]) -> System:
+def concatenated_system(name: str, systems: Sequence[System]) -> System:
     """The parts of several systems, side by side."""
 
-    def features(task: Task, rows: pa.Table) -> tuple[Floats, ...]:
-        return tuple(one for part in parts for one in part.parts(task, rows))
+    def parts(task: Task, rows: pa.Table) -> tuple[Floats, ...]:
+        return tuple(part for system in systems for part in system.parts(task, rows))
 
-    return System(name, features, cost=total_cost([part.cost for part in parts]))
+    return System(name, parts, cost=total_cost([system.cost for system in systems]))
 
 
 def baseline_systems(
